@@ -1,0 +1,1 @@
+"""A model and a new shot become a denoised file."""

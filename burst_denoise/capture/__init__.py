@@ -1,0 +1,1 @@
+"""Files become accepted bursts: reading, grouping, quality checks, storing."""

@@ -1,0 +1,183 @@
+"""The documents that cross a process boundary: what is stored in bursts, models and JSON lines.
+
+All are frozen, refuse unknown keys and carry their format version where they are a file of their own.
+What stays inside one process is a frozen dataclass in the room it belongs to.
+"""
+
+import json
+from typing import Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from burst_denoise.errors import ConfigError
+
+__all__ = [
+    "BurstManifest",
+    "DngTag",
+    "Document",
+    "Domain",
+    "FrameInfo",
+    "FrameVerdict",
+    "ModelHeader",
+    "NetworkPreset",
+    "NoiseProfile",
+    "Reason",
+    "TrainSettings",
+    "TrainingRecord",
+]
+
+Domain = Literal["bayer", "mono", "rgb"]
+Reason = Literal["shift", "light", "motion", "focus", "saturation", "incompatible"]
+NetworkPreset = Literal["fast", "paper"]
+
+
+class Document(BaseModel):
+    """A frozen, closed document."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    @classmethod
+    def parse(cls, text: str | bytes, name: str) -> Self:
+        """Read the document from JSON text; ``name`` is the file that a `ConfigError` will name."""
+        try:
+            return cls.model_validate_json(text)
+        except ValidationError as error:
+            first = error.errors()[0]
+            place = ".".join(str(part) for part in first["loc"]) or "document"
+            raise ConfigError(f"{name}: {place}: {first['msg']}") from error
+
+    def to_json(self) -> str:
+        """Return the document as indented JSON text with a final newline."""
+        return json.dumps(self.model_dump(mode="json"), indent=1) + "\n"
+
+
+class DngTag(Document):
+    """One TIFF tag copied from a source DNG to the denoised one (colour matrices, lens opcodes, ...)."""
+
+    code: int
+    dtype: int
+    """TIFF field type (3 SHORT, 5 RATIONAL, 7 UNDEFINED, 10 SRATIONAL, ...)."""
+    count: int
+    value: tuple[int, ...] | tuple[float, ...] | str
+    """Numbers as stored (rationals as numerator, denominator, ...), or text; bytes as numbers."""
+
+
+class FrameInfo(Document):
+    """What a file says about a frame, pixels apart."""
+
+    domain: Domain
+    camera: str | None
+    """Make and model, or None where the file does not say."""
+    cfa: str | None
+    """Colours of the 2x2 photosites at the top left of the active area, row by row ("RGGB"); None if no mosaic."""
+    height: int = Field(gt=0)
+    """Photosites of the active area, rows."""
+    width: int = Field(gt=0)
+    black_level: tuple[float, ...]
+    """DN per plane in the order of `burst_denoise.sensor.frame.pack`: R, G1, G2, B; one for mono, three for rgb."""
+    white_level: float
+    """DN at which a photosite is saturated."""
+    iso: float | None = None
+    exposure_s: float | None = None
+    f_number: float | None = None
+    taken_at: float | None = None
+    """Seconds since 1970 by the camera's clock."""
+    orientation: int = Field(default=1, ge=1, le=8)
+    """Exif orientation of the stored rows."""
+    as_shot_neutral: tuple[float, float, float] | None = None
+    """DNG AsShotNeutral: the R, G, B of a neutral patch, green 1."""
+    dng_tags: tuple[DngTag, ...] = ()
+    """Colour and lens tags to carry over to a DNG made from this frame."""
+
+
+class FrameVerdict(Document):
+    """What the quality checks found about one frame of a series."""
+
+    file: str
+    accepted: bool
+    reasons: tuple[Reason, ...]
+    gain: float | None
+    """Brightness relative to the series (1 = the same); stored bursts are divided by it."""
+    shift_px: float | None
+    """Distance moved against the series, photosites."""
+    detail: str = ""
+    """The finding in words, for people."""
+
+
+class NoiseProfile(Document):
+    """Noise variance of one sensor at one ISO, per plane: variance = S x + O at linear value x."""
+
+    iso: float | None
+    shot_noise_scale: tuple[float, ...]
+    """S of the DNG NoiseProfile, linear units; its value in DN is the gain in DN per electron."""
+    read_noise_variance: tuple[float, ...]
+    """O of the DNG NoiseProfile, linear units squared; may come out negative from a fit on unsubtracted black."""
+    row_noise_variance: tuple[float, ...]
+    """The part of O that all photosites of a row share, linear units squared."""
+
+
+class BurstManifest(Document):
+    """The ``burst.json`` of a stored burst: the accepted frames of one scene and how they came about."""
+
+    format: Literal[1] = 1
+    series: str
+    info: FrameInfo
+    mu: float
+    """Mean of the deviations e_k of the accepted frames."""
+    sigma: float
+    """Standard deviation of e_k; the source paper accepts a series up to 0.007."""
+    frames: tuple[FrameVerdict, ...]
+    """All frames of the series; the accepted ones are stored, in this order."""
+    sha256: tuple[str, ...]
+    """One per stored frame array, in order."""
+    profile: NoiseProfile
+    version: str
+    """Version of burst_denoise that wrote it."""
+
+
+class TrainSettings(Document):
+    """What decides a training run; equal settings and bursts give equal weights on one machine."""
+
+    preset: NetworkPreset = "fast"
+    optimizer: Literal["radam", "torch-radam", "adamw"] = "radam"
+    steps: int | None = Field(default=None, gt=0)
+    minutes: float | None = Field(default=None, gt=0)
+    seed: int = 0
+    learning_rate: float = Field(default=2e-3, gt=0)
+    batch: int = Field(default=8, gt=0)
+    patch: int = Field(default=64, gt=0)
+    """Side of a training patch, in plane pixels."""
+
+
+class TrainingRecord(Document):
+    """How a model came about; part of its header."""
+
+    settings: TrainSettings
+    steps_done: int
+    best_step: int
+    start_psnr_db: float
+    """Corrected PSNR of the start (the untrained network gives its input back), on the held-out photosites."""
+    best_psnr_db: float
+    bursts: tuple[str, ...]
+    burst_sha256: tuple[str, ...]
+    versions: dict[str, str]
+    seconds: float
+    nlm_strength: dict[str, float] = {}
+    """Strength of each OpenCV NLM baseline tuned on the same bursts, so that a benchmark is fair to it."""
+
+
+class ModelHeader(Document):
+    """The JSON header of a model file: which sensor it belongs to and how it came about."""
+
+    format: Literal[1] = 1
+    preset: NetworkPreset
+    domain: Domain
+    camera: str | None
+    cfa: str | None
+    black_level: tuple[float, ...]
+    white_level: float
+    profiles: tuple[NoiseProfile, ...]
+    """One per calibrated ISO, ascending."""
+    training: TrainingRecord
+    weights_sha256: str
+    version: str

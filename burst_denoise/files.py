@@ -1,0 +1,89 @@
+"""The one way a file or folder of ours comes into being: written aside, flushed to disk, renamed.
+
+Whoever is killed while writing leaves no half-written product, and nothing is overwritten unasked.
+"""
+
+import contextlib
+import os
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+from burst_denoise.errors import OutputError
+
+__all__ = ["refuse_existing", "written_aside"]
+
+
+def refuse_existing(path: Path) -> None:
+    """Raise `OutputError` when ``path`` exists; call it before the long work, not after."""
+    try:
+        exists = path.exists()
+    except OSError as error:  # a name the disk cannot hold
+        raise _refused(path, error) from error
+    if exists:
+        raise OutputError(f"{path}: exists already; delete it or name another output")
+
+
+@contextlib.contextmanager
+def written_aside(path: Path, *, overwrite: bool = False) -> Iterator[Path]:
+    """Give a temporary name beside ``path`` to write to, and rename it to ``path`` when all went well.
+
+    Parameters
+    ----------
+    path : Path
+        The file or folder to make. Its parent folder is made when missing.
+    overwrite : bool
+        Replace an existing *file*; only for our own working files, never for a user's output.
+
+    Yields
+    ------
+    Path
+        A name in the same folder, with the same suffix, that does not exist yet.
+
+    Raises
+    ------
+    OutputError
+        If ``path`` exists, or the disk refuses (full, read-only, no permission). Nothing is left behind.
+    """
+    if not overwrite:
+        refuse_existing(path)
+    aside = path.parent / f".{path.stem}.{os.getpid()}.partial{path.suffix}"
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        _remove(aside)
+        yield aside
+        for item in sorted(aside.iterdir()) if aside.is_dir() else [aside]:
+            _flush(item)
+        if not overwrite:
+            refuse_existing(path)  # it may have come while we worked
+        aside.replace(path)
+        _flush(path.parent)
+    except OSError as error:
+        _remove(aside)
+        raise _refused(path, error) from error
+    except BaseException:
+        _remove(aside)
+        raise
+
+
+def _refused(path: Path, error: OSError) -> OutputError:
+    reason = error.strerror or error
+    return OutputError(f"{path}: cannot be written ({reason}); free the disk or choose another place")
+
+
+def _remove(path: Path) -> None:
+    if path.is_dir():
+        shutil.rmtree(path, ignore_errors=True)
+    else:
+        with contextlib.suppress(OSError):  # mostly that it is not there; what matters will be refused again
+            path.unlink()
+
+
+def _flush(path: Path) -> None:
+    if os.name == "nt" and path.is_dir():
+        return  # Windows has no way to flush a folder
+    handle = os.open(path, os.O_RDONLY if os.name != "nt" else os.O_RDWR)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)

@@ -1,0 +1,1 @@
+"""Methods and bursts become honest numbers and figures."""

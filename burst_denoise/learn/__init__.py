@@ -1,0 +1,1 @@
+"""Bursts become a model."""

@@ -1,0 +1,148 @@
+"""The model file: one safetensors file, weights and a JSON header (`ModelHeader`) that says which sensor it belongs to.
+
+No pickle is read or written: a model file cannot run code.
+"""
+
+import hashlib
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+
+from burst_denoise import __version__
+from burst_denoise.capture.store import Burst
+from burst_denoise.config import FrameInfo, ModelHeader, NoiseProfile, TrainingRecord
+from burst_denoise.errors import ConfigError, ModelFileError
+from burst_denoise.files import written_aside
+from burst_denoise.learn.network import FrequencySplitResNet, build_network
+from burst_denoise.sensor.frame import plane_count
+from burst_denoise.sensor.noise import profile_at, profiles_by_iso
+
+__all__ = ["Model", "load_model", "model_of", "save_model"]
+
+
+@dataclass(frozen=True)
+class Model:
+    """A calibrated denoiser: a network and the sensor it belongs to."""
+
+    network: FrequencySplitResNet
+    header: ModelHeader
+
+    def profile_for(self, info: FrameInfo, name: str, *, any_sensor: bool = False) -> NoiseProfile:
+        """Return the noise profile for a shot, or refuse a shot the model was not calibrated for.
+
+        Parameters
+        ----------
+        info : FrameInfo
+            Of the shot.
+        name : str
+            The shot's file, for the message.
+        any_sensor : bool
+            Serve another camera or an ISO outside the calibrated span, with the profile of the nearest calibrated ISO.
+
+        Raises
+        ------
+        ModelFileError
+            If domain or levels do not fit, or, unless ``any_sensor``, the camera or the ISO.
+        """
+        header = self.header
+        if info.domain != header.domain:
+            raise ModelFileError(
+                f"{name}: is {info.domain}, the model was calibrated on {header.domain}; use another model"
+            )
+        if not any_sensor:
+            if info.camera != header.camera:
+                raise ModelFileError(
+                    f"{name}: from camera {info.camera or 'unknown'}, but the model belongs to "
+                    f"{header.camera or 'unknown'}; calibrate one for this camera, or override with --any-sensor"
+                )
+            if (info.black_level, info.white_level) != (header.black_level, header.white_level):
+                raise ModelFileError(
+                    f"{name}: black {info.black_level} and white {info.white_level:g}, but the model was calibrated "
+                    f"at {header.black_level} and {header.white_level:g}; calibrate in this mode, or override with "
+                    "--any-sensor"
+                )
+        try:
+            return profile_at(header.profiles, info.iso)
+        except ValueError as error:
+            if not any_sensor:
+                raise ModelFileError(
+                    f"{name}: {error}; calibrate at this ISO too, or override with --any-sensor"
+                ) from error
+        return min(header.profiles, key=lambda p: abs((p.iso or 0) - (info.iso or 0)))
+
+
+def model_of(network: FrequencySplitResNet, bursts: list[Burst], record: TrainingRecord) -> Model:
+    """Return the model that training ``network`` on ``bursts`` of one sensor has made."""
+    info = bursts[0].info
+    return Model(
+        network,
+        ModelHeader(
+            preset=record.settings.preset,
+            domain=info.domain,
+            camera=info.camera,
+            cfa=info.cfa,
+            black_level=info.black_level,
+            white_level=info.white_level,
+            profiles=tuple(profiles_by_iso([burst.profile for burst in bursts])),
+            training=record,
+            weights_sha256=_digest(_weights(network)),
+            version=__version__,
+        ),
+    )
+
+
+def save_model(model: Model, path: Path) -> None:
+    """Write a model file; `OutputError` if it exists or cannot be written."""
+    with written_aside(path) as aside:
+        save_file(_weights(model.network), aside, {"burst_denoise": model.header.model_dump_json()})
+
+
+def load_model(path: Path, device: torch.device) -> Model:
+    """Read a model file and build its network on a device.
+
+    Raises
+    ------
+    ModelFileError
+        If the file is missing, damaged, not a model of ours, or of another format version.
+    """
+    try:
+        with safe_open(path, "pt") as handle:
+            metadata = handle.metadata() or {}
+            weights = {key: handle.get_tensor(key) for key in handle.keys()}  # noqa: SIM118 (not a mapping)
+    except (SafetensorError, OSError) as error:
+        what = "is missing" if not path.exists() else f"is not a readable model file ({error})"
+        raise ModelFileError(f"{path}: {what}; name a file made by calibrate or train") from error
+    if "burst_denoise" not in metadata:
+        raise ModelFileError(
+            f"{path}: holds tensors but no burst_denoise header; name a file made by calibrate or train"
+        )
+    try:
+        header = ModelHeader.parse(metadata["burst_denoise"], str(path))
+    except ConfigError as error:
+        raise ModelFileError(f"{error}; the model is damaged or of another version, calibrate again") from error
+    if _digest(weights) != header.weights_sha256:
+        raise ModelFileError(f"{path}: weights differ from what was written; the file is damaged, calibrate again")
+    planes = plane_count(header.domain)
+    network = build_network(header.preset, planes)
+    try:
+        network.load_state_dict(weights)
+    except RuntimeError as error:
+        raise ModelFileError(f"{path}: weights do not fit the {header.preset} network; calibrate again") from error
+    network = network.to(device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    return Model(network.eval(), header)
+
+
+def _weights(network: FrequencySplitResNet) -> dict[str, torch.Tensor]:
+    # safetensors refuses the channels_last layout.
+    return {key: value.detach().cpu().contiguous() for key, value in network.state_dict().items()}
+
+
+def _digest(weights: dict[str, torch.Tensor]) -> str:
+    digest = hashlib.sha256()
+    for key in sorted(weights):
+        digest.update(key.encode())
+        digest.update(weights[key].contiguous().numpy().tobytes())
+    return digest.hexdigest()

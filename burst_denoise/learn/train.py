@@ -1,0 +1,331 @@
+"""Training: one visible loop, validated on photosites it never sees, resumable to the bit."""
+
+import copy
+import hashlib
+import json
+import math
+import time
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+
+from burst_denoise.capture.store import Burst
+from burst_denoise.config import TrainSettings
+from burst_denoise.errors import ConfigError
+from burst_denoise.files import written_aside
+from burst_denoise.learn.device import compute_dtype
+from burst_denoise.learn.network import FrequencySplitResNet, build_network
+from burst_denoise.learn.pairs import held_out, sample_patches
+from burst_denoise.sensor.frame import pack, plane_count, unpack
+from burst_denoise.sensor.metrics import FrameMoments, corrected_mse, frame_moments, psnr_of_mse
+from burst_denoise.sensor.noise import stabilise, unstabilise
+
+__all__ = ["Progress", "Trained", "make_optimizer", "train"]
+
+VALIDATE_EVERY = 250
+"""Steps between validations: about every 10 seconds of the fast preset on two cores."""
+SAVE_EVERY_S = 20.0
+"""Seconds between checkpoints; when they happen has no influence on the result."""
+AVERAGE_DECAY = 0.999
+"""Of the running average of the weights, which is what is validated and kept."""
+GRADIENT_NORM = 0.05
+"""Gradients are cut to this norm: the rare patch with a strong edge would otherwise throw the weights about."""
+
+EXAMINED_BURSTS = 12
+"""At most this many bursts are examined at a validation."""
+EXAMINED_ROWS = 1024
+CONTEXT = 64
+"""Columns left of the held-out ones that the network may look at."""
+COUNTERS = ("step", "best_step", "start_psnr_db", "psnr_db", "best_psnr_db", "seconds")
+
+
+@dataclass(frozen=True)
+class Progress:
+    """Where a training stands, for a progress display."""
+
+    step: int
+    done: float
+    """Share of the budget used, 0 to 1."""
+    loss: float
+    """Mean squared error on the last batch, units of the noise; has a floor above 0 because targets are noisy."""
+    start_psnr_db: float
+    psnr_db: float
+    """Corrected PSNR at the last validation, held-out photosites."""
+    seconds_left: float
+
+
+@dataclass(frozen=True)
+class Trained:
+    """The best validated network of a training and how it came about."""
+
+    network: FrequencySplitResNet
+    steps_done: int
+    best_step: int
+    start_psnr_db: float
+    best_psnr_db: float
+    seconds: float
+
+
+def make_optimizer(name: str, parameters: list[torch.nn.Parameter], learning_rate: float) -> torch.optim.Optimizer:
+    """Return an optimiser by name: ``radam`` (torch-optimizer), ``torch-radam`` (PyTorch's own) or ``adamw``."""
+    if name == "torch-radam":
+        return torch.optim.RAdam(parameters, lr=learning_rate)
+    if name == "adamw":
+        return torch.optim.AdamW(parameters, lr=learning_rate)
+    import torch_optimizer
+
+    optimizer: torch.optim.Optimizer = torch_optimizer.RAdam(parameters, lr=learning_rate)
+    return optimizer
+
+
+@dataclass
+class _State:
+    """Everything a killed training needs to go on as if nothing had happened."""
+
+    network: FrequencySplitResNet
+    average: FrequencySplitResNet
+    best: FrequencySplitResNet
+    optimizer: torch.optim.Optimizer
+    step: int = 0
+    best_step: int = 0
+    start_psnr_db: float = math.nan
+    psnr_db: float = math.nan
+    best_psnr_db: float = math.nan
+    seconds: float = 0.0
+
+
+def train(
+    bursts: Sequence[Burst],
+    settings: TrainSettings,
+    state_file: Path,
+    device: torch.device,
+    report: Callable[[Progress], None],
+) -> Trained:
+    """Train a network on bursts of one sensor and return the best validated one.
+
+    Parameters
+    ----------
+    bursts : sequence of Burst
+        Accepted bursts of one sensor, at least one.
+    settings : TrainSettings
+        With a budget in steps or in minutes.
+    state_file : Path
+        Where the checkpoint lives. If it exists the training goes on from it.
+    device : torch.device
+    report : callable
+        Called with a `Progress` after every step.
+
+    Returns
+    -------
+    Trained
+        The running average of the weights with the best leave-one-out-corrected PSNR on the held-out columns. The
+        start (the identity) is a candidate too, so training never returns something worse than doing nothing.
+
+    Raises
+    ------
+    ConfigError
+        If ``settings`` has no budget or two, or ``state_file`` belongs to another training.
+
+    Notes
+    -----
+    Batches depend on (seed, step) alone and the checkpoint holds the full state, so with a budget in steps a training
+    killed at any moment and started again ends in the same bits, on the same machine's CPU. With a budget in minutes
+    the learning rate follows the clock.
+    """
+    if (settings.steps is None) == (settings.minutes is None):
+        raise ConfigError("training needs one budget: steps or minutes")
+    fingerprint = _fingerprint(bursts, settings)
+    state = _begin(settings, plane_count(bursts[0].info.domain), device)
+    _load(state, state_file, fingerprint, device)
+    examiner = _Examiner(bursts, device)
+    dtype = compute_dtype(device)
+    if math.isnan(state.start_psnr_db):
+        state.start_psnr_db = state.psnr_db = state.best_psnr_db = examiner.score(state.average)
+    began, saved = time.monotonic() - state.seconds, time.monotonic()
+
+    with ThreadPoolExecutor(1) as background:
+
+        def draw(step: int) -> Any:
+            rng = np.random.default_rng([settings.seed, step])
+            return background.submit(sample_patches, bursts, settings.batch, settings.patch, rng)
+
+        upcoming = draw(state.step)
+        while (done := _share_done(settings, state.step, time.monotonic() - began)) < 1:
+            patches, upcoming = upcoming.result(), draw(state.step + 1)
+            noisy, target, valid = (
+                torch.from_numpy(part).to(device, memory_format=torch.channels_last)
+                for part in (patches.noisy, patches.target, patches.valid)
+            )
+            for group in state.optimizer.param_groups:
+                group["lr"] = settings.learning_rate * 0.5 * (1 + math.cos(math.pi * done))
+            with torch.autocast(device.type, dtype, enabled=dtype != torch.float32):
+                denoised = state.network(noisy)
+            loss = ((denoised - target) ** 2 * valid).sum() / valid.sum().clamp(min=1)
+            state.optimizer.zero_grad()
+            loss.backward()
+            torch.nn.utils.clip_grad_norm_(state.network.parameters(), GRADIENT_NORM, error_if_nonfinite=True)
+            state.optimizer.step()
+            state.step += 1
+            _follow(state)
+            if state.step % VALIDATE_EVERY == 0:
+                _validate(state, examiner)
+            state.seconds = time.monotonic() - began
+            if time.monotonic() - saved > SAVE_EVERY_S:
+                _save(state, state_file, fingerprint)
+                saved = time.monotonic()
+            left = state.seconds * (1 - done) / max(done, 1e-3)
+            report(Progress(state.step, done, loss.item(), state.start_psnr_db, state.psnr_db, left))
+        upcoming.cancel()
+    _validate(state, examiner)
+    _save(state, state_file, fingerprint)
+    return Trained(state.best, state.step, state.best_step, state.start_psnr_db, state.best_psnr_db, state.seconds)
+
+
+def _share_done(settings: TrainSettings, step: int, seconds: float) -> float:
+    if settings.steps is not None:
+        return step / settings.steps
+    assert settings.minutes is not None
+    return seconds / (60 * settings.minutes)
+
+
+def _begin(settings: TrainSettings, planes: int, device: torch.device) -> _State:
+    torch.manual_seed(settings.seed)
+    network = build_network(settings.preset, planes).to(device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    optimizer = make_optimizer(settings.optimizer, list(network.parameters()), settings.learning_rate)
+    return _State(network, copy.deepcopy(network), copy.deepcopy(network), optimizer)
+
+
+@torch.no_grad()
+def _follow(state: _State) -> None:
+    """Move the running average towards the weights; quickly at first, when the average is of nothing yet."""
+    decay = min(AVERAGE_DECAY, (1 + state.step) / (10 + state.step))
+    for average, weight in zip(state.average.parameters(), state.network.parameters(), strict=True):
+        average.lerp_(weight, 1 - decay)
+
+
+def _validate(state: _State, examiner: "_Examiner") -> None:
+    state.psnr_db = examiner.score(state.average)
+    if state.psnr_db > state.best_psnr_db:
+        state.best_psnr_db, state.best_step = state.psnr_db, state.step
+        state.best.load_state_dict(state.average.state_dict())
+
+
+@dataclass(frozen=True)
+class _Question:
+    """One frame's held-out columns, and the moments of the other frames there."""
+
+    burst: Burst
+    noisy: Tensor
+    """(1, C, h, w) stabilised, with `margin` columns of context on its left."""
+    shape: tuple[int, ...]
+    margin: int
+    others: FrameMoments
+    valid: npt.NDArray[np.bool_]
+
+
+class _Examiner:
+    """The held-out columns of the bursts, scored by leave-one-out-corrected PSNR."""
+
+    def __init__(self, bursts: Sequence[Burst], device: torch.device) -> None:
+        every = math.ceil(len(bursts) / EXAMINED_BURSTS)
+        self.questions = [
+            _question(burst, index, device) for burst in bursts[::every] for index in (0, len(burst) // 2)
+        ]
+        self.dtype = compute_dtype(device)
+
+    @torch.inference_mode()
+    def score(self, network: FrequencySplitResNet) -> float:
+        """Return the corrected PSNR, dB below the white level, averaged over the examined frames."""
+        return float(np.mean([self._psnr(question, network) for question in self.questions]))
+
+    def _psnr(self, question: _Question, network: FrequencySplitResNet) -> float:
+        with torch.autocast(question.noisy.device.type, self.dtype, enabled=self.dtype != torch.float32):
+            stabilised = network(question.noisy)[0].float().cpu().numpy()
+        info, profile = question.burst.info, question.burst.profile
+        image = unpack(unstabilise(stabilised, profile), info.cfa, question.shape)
+        mse = corrected_mse(image[..., question.margin :], question.others, question.valid)
+        return psnr_of_mse(mse, peak=1.0)
+
+
+def _question(burst: Burst, index: int, device: torch.device) -> _Question:
+    columns = held_out(burst)
+    height, margin = burst.info.height, min(CONTEXT, columns.start)
+    # A middle piece of a large sensor is enough; sides in multiples of 8 photosites, so planes halve twice.
+    rows = min(height // 8 * 8, EXAMINED_ROWS)
+    top = (height - rows) // 4 * 2
+    left = columns.start - margin
+    wide = (columns.stop - left) // 8 * 8
+    window = (slice(top, top + rows), slice(left, left + wide))
+    scored = (window[0], slice(columns.start, left + wide))
+    noisy = stabilise(pack(burst.linear(index, window), burst.info.cfa), burst.profile)
+    return _Question(
+        burst=burst,
+        noisy=torch.from_numpy(noisy)[None].to(device, memory_format=torch.channels_last),
+        shape=(*burst.saturated.shape[:-2], rows, wide),
+        margin=margin,
+        others=frame_moments(burst.linear(i, scored) for i in range(len(burst)) if i != index),
+        valid=~burst.saturated[..., scored[0], scored[1]],
+    )
+
+
+def _fingerprint(bursts: Sequence[Burst], settings: TrainSettings) -> str:
+    text = settings.to_json() + "".join(digest for burst in bursts for digest in burst.manifest.sha256)
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def _save(state: _State, path: Path, fingerprint: str) -> None:
+    tensors: dict[str, Tensor] = {}
+    for name in ("network", "average", "best"):
+        for key, value in getattr(state, name).state_dict().items():
+            tensors[f"{name}/{key}"] = value
+    numbers: dict[str, float] = {}
+    for index, entry in state.optimizer.state_dict()["state"].items():
+        for key, value in entry.items():
+            if isinstance(value, Tensor):
+                tensors[f"optimizer/{index}/{key}"] = value
+            else:
+                numbers[f"{index}/{key}"] = value
+    record = {name: getattr(state, name) for name in COUNTERS} | {"fingerprint": fingerprint, "numbers": numbers}
+    with written_aside(path, overwrite=True) as aside:
+        save_file({k: v.contiguous() for k, v in tensors.items()}, aside, {"state": json.dumps(record)})
+
+
+def _load(state: _State, path: Path, fingerprint: str, device: torch.device) -> None:
+    """Bring a fresh state to where the checkpoint left off, if there is one."""
+    if not path.exists():
+        return
+    try:
+        with safe_open(path, "pt", device=str(device)) as handle:
+            record = json.loads(handle.metadata()["state"])
+            tensors = {key: handle.get_tensor(key) for key in handle.keys()}  # noqa: SIM118 (no mapping)
+    except (SafetensorError, OSError, KeyError, TypeError, ValueError) as error:
+        raise ConfigError(f"{path}: checkpoint is damaged ({error}); delete it to start afresh") from error
+    if record["fingerprint"] != fingerprint:
+        raise ConfigError(
+            f"{path}: checkpoint of another training (other bursts or settings); delete it to start afresh"
+        )
+    for name in ("network", "average", "best"):
+        prefix = f"{name}/"
+        weights = {key.removeprefix(prefix): value for key, value in tensors.items() if key.startswith(prefix)}
+        getattr(state, name).load_state_dict(weights)
+    entries: dict[int, dict[str, Any]] = {}
+    for key, value in record["numbers"].items():
+        index, name = key.split("/")
+        entries.setdefault(int(index), {})[name] = value
+    for key, tensor in tensors.items():
+        if key.startswith("optimizer/"):
+            _, index, name = key.split("/")
+            entries.setdefault(int(index), {})[name] = tensor
+    groups = state.optimizer.state_dict()["param_groups"]
+    state.optimizer.load_state_dict({"state": entries, "param_groups": groups})
+    for name in COUNTERS:
+        setattr(state, name, record[name])

@@ -1,0 +1,263 @@
+"""Scores of a denoised image: against a clean reference, and without one, against the other frames of its burst.
+
+The score without a reference is honest because it subtracts what the reference's own noise adds. What no score from one
+burst can see is fixed pattern (hot photosites, uneven response): it is the same in every frame and counts as scene.
+"""
+
+import math
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+
+from burst_denoise.config import NoiseProfile
+from burst_denoise.sensor.frame import pack, unpack
+from burst_denoise.sensor.noise import noise_variance
+
+__all__ = [
+    "SSIM_WINDOW",
+    "FrameMoments",
+    "corrected_mse",
+    "frame_moments",
+    "isolated_defects",
+    "mean_squared_error",
+    "psnr",
+    "psnr_of_mse",
+    "ssim",
+]
+
+Float = npt.NDArray[np.float32]
+Double = npt.NDArray[np.float64]
+Mask = npt.NDArray[np.bool_]
+
+SSIM_WINDOW = 11
+"""Side of the Gaussian window of SSIM: standard deviation 1.5, cut off at 3.5 of them."""
+
+
+def mean_squared_error(image: Float, reference: Float | Double, mask: Mask | None = None) -> float:
+    """Return the mean squared difference of two arrays of one shape.
+
+    Parameters
+    ----------
+    image, reference : float arrays of one shape, any unit
+    mask : bool array of that shape, optional
+        True where a value counts; all count without it.
+
+    Raises
+    ------
+    ValueError
+        If shapes differ, or the mask leaves nothing.
+    """
+    if image.shape != reference.shape:
+        raise ValueError(f"image of shape {image.shape} against a reference of shape {reference.shape}")
+    return _masked_mean((image.astype(np.float64) - reference) ** 2, mask)
+
+
+def psnr_of_mse(mse: float, *, peak: float) -> float:
+    """Return the peak signal-to-noise ratio 10 log10(peak^2 / mse), dB.
+
+    A corrected error can come out zero or negative by chance where the true one is too small to be measured with the
+    frames at hand; that and an exact match give ``inf``.
+    """
+    return 10 * math.log10(peak**2 / mse) if mse > 0 else math.inf
+
+
+def psnr(image: Float, reference: Float | Double, *, peak: float, mask: Mask | None = None) -> float:
+    """Return the peak signal-to-noise ratio of an image against a reference, dB.
+
+    Parameters
+    ----------
+    image, reference : float arrays of one shape
+    peak : float
+        The largest value the unit knows: 1 for linear, white level minus black level for DN.
+    mask : bool array of that shape, optional
+        True where a value counts.
+    """
+    return psnr_of_mse(mean_squared_error(image, reference, mask), peak=peak)
+
+
+def ssim(planes: Float, reference: Float | Double, *, peak: float, mask: Mask | None = None) -> float:
+    """Return the structural similarity of planes with reference planes, averaged over the planes.
+
+    Parameters
+    ----------
+    planes, reference : (C, h, w) float arrays of one shape
+        Planes as made by `burst_denoise.sensor.frame.pack`: on a mosaic the window would mix the colours.
+        At least 11 x 11 each.
+    peak : float
+        The span of values that the constants of SSIM refer to.
+    mask : (C, h, w) bool array, optional
+        True where the centre of a window counts. Windows that reach over the border never count.
+
+    Notes
+    -----
+    The settings are those of Wang et al.: Gaussian window of standard deviation 1.5, covariance not corrected for the
+    sample size, K1 = 0.01, K2 = 0.03. Other programs use other windows and give other values.
+
+    References
+    ----------
+    Wang, Bovik, Sheikh and Simoncelli, "Image quality assessment: from error visibility to structural similarity",
+    IEEE Transactions on Image Processing 13(4), 2004.
+    """
+    from skimage.metrics import structural_similarity
+
+    if planes.shape != reference.shape or min(planes.shape[1:]) < SSIM_WINDOW:
+        raise ValueError(
+            f"planes of shape {planes.shape} against {reference.shape}: SSIM needs equal shapes of at least "
+            f"{SSIM_WINDOW} x {SSIM_WINDOW}"
+        )
+    edge = SSIM_WINDOW // 2
+    inner = (slice(None), slice(edge, -edge), slice(edge, -edge))
+    maps = np.stack(
+        [
+            structural_similarity(  # type: ignore[no-untyped-call]
+                a.astype(np.float64), b.astype(np.float64), data_range=peak, full=True,
+                gaussian_weights=True, sigma=1.5, use_sample_covariance=False,
+            )[1]
+            for a, b in zip(planes, reference, strict=True)
+        ]
+    )  # fmt: skip
+    return _masked_mean(maps[inner], None if mask is None else mask[inner])
+
+
+@dataclass(frozen=True)
+class FrameMoments:
+    """Mean and spread of frames of one static scene, per photosite: what a score without a clean reference needs."""
+
+    count: int
+    mean: Double
+    """Mean of the frames, linear; the shape of a frame."""
+    squares: Double
+    """Sum of the squared distances of the frames to their mean."""
+
+    @property
+    def variance(self) -> Double:
+        """Unbiased temporal variance of one frame, per photosite; needs two frames."""
+        if self.count < 2:
+            raise ValueError(f"{self.count} frame has no temporal variance; 2 are needed")
+        variance: Double = self.squares / (self.count - 1)
+        return variance
+
+    def without(self, *frames: Float) -> "FrameMoments":
+        """Return the moments of all frames but these, which must be among those counted.
+
+        Taking frames out of the sums costs a fraction of summing the others anew, and is exact to float64.
+        """
+        count, mean, squares = self.count, self.mean, self.squares
+        for frame in frames:
+            if count < 2:
+                raise ValueError(f"{len(frames)} of {self.count} frames taken out; one must remain")
+            count -= 1
+            rest = mean + (mean - frame) / count
+            squares = squares - (frame - mean) * (frame - rest)
+            mean = rest
+        return FrameMoments(count, mean, np.maximum(squares, 0.0))
+
+
+def frame_moments(frames: Iterable[Float]) -> FrameMoments:
+    """Return the moments of frames of one static scene; each is read once.
+
+    Parameters
+    ----------
+    frames : iterable of float32 arrays of one shape, linear
+        At least one.
+
+    Notes
+    -----
+    Welford's recurrence, because the difference of two large sums would lose the noise of bright photosites.
+    """
+    count, mean, squares = 0, np.zeros(()), np.zeros(())
+    for frame in frames:
+        count += 1
+        step = frame - mean
+        mean = mean + step / count
+        squares = squares + step * (frame - mean)
+    if not count:
+        raise ValueError("no frame given")
+    return FrameMoments(count, mean, squares)
+
+
+def corrected_mse(denoised: Float, others: FrameMoments, mask: Mask | None = None) -> float:
+    """Return the mean squared error of a denoised frame, estimated without a clean reference.
+
+    Parameters
+    ----------
+    denoised : float array, linear
+        Made from frames of a burst, by any method: one denoised frame, or the mean of several.
+    others : FrameMoments
+        Of at least two frames of the same burst, *none of which* went into ``denoised``.
+    mask : bool array, optional
+        True where a photosite counts; saturated ones must not, since clipped noise is not zero-mean.
+
+    Returns
+    -------
+    float
+        Linear units squared. Unbiased, and so sometimes below zero where the true error is nearly zero.
+
+    Notes
+    -----
+    Against the mean of K other frames the expected squared difference is the true error plus sigma^2 / K, whatever
+    the method; the second term is known, so it is taken off: mean((denoised - mean)^2) - mean(s^2) / K, with s^2 the
+    unbiased temporal variance of the *same* K frames. With K = N - 1 this is the leave-one-out-corrected error. It
+    holds for a static scene, constant light and noise independent between frames. The error is that against scene plus
+    fixed pattern. Never score against the mean of all frames: it contains the frame's own noise and rewards keeping it.
+    """
+    naive = mean_squared_error(denoised, others.mean, mask)
+    return naive - _masked_mean(others.variance, mask) / others.count
+
+
+def isolated_defects(frames: FrameMoments, profile: NoiseProfile, cfa: str | None) -> Mask:
+    """Return where single photosites stick out of a burst's mean as no picture detail does: hot and dead ones.
+
+    Parameters
+    ----------
+    frames : FrameMoments
+        Of all frames of the burst, linear.
+    profile : NoiseProfile
+    cfa : str or None
+        CFA phase of the frames.
+
+    Returns
+    -------
+    (H, W) or (3, H, W) bool array
+        True at a defect.
+
+    Notes
+    -----
+    A defect lies outside the values of its 24 nearest photosites of the same colour, by more than half their span and
+    five standard deviations of the mean's noise, and departs from their median three times as far as any of its eight
+    neighbours on the sensor, of whatever colour, departs from its own. An edge, a line or a star that the lens has
+    spread over two photosites fails the last condition. On simulated bursts of pixel-sharp pictures it marks 5 to 50
+    of 393,216 photosites, hence excludes no texture that a score could notice.
+    """
+    planes = pack(frames.mean.astype(np.float32), cfa)
+    noise_std = np.sqrt(noise_variance(planes, profile) / frames.count)
+    ring = np.ones((5, 5), np.uint8)
+    ring[2, 2] = 0
+    beside = np.ones((3, 3), np.uint8)
+    beside[1, 1] = 0
+    outside = np.empty_like(planes)
+    departure = np.empty_like(planes)
+    for index, plane in enumerate(planes):
+        highest = cv2.dilate(plane, ring, borderType=cv2.BORDER_REFLECT_101)
+        lowest = cv2.erode(plane, ring, borderType=cv2.BORDER_REFLECT_101)
+        outside[index] = np.maximum(plane - highest, lowest - plane) - (highest - lowest) / 2
+        departure[index] = np.abs(plane - cv2.medianBlur(np.ascontiguousarray(plane), 5))
+    shape = frames.mean.shape
+    alone = unpack(departure, cfa, shape)
+    layers = alone.reshape(-1, *shape[-2:])
+    neighbours = np.stack([cv2.dilate(layer, beside, borderType=cv2.BORDER_REFLECT_101) for layer in layers])
+    lonely: Mask = alone > 3 * neighbours.reshape(shape)
+    return lonely & (unpack(outside - 5 * noise_std, cfa, shape) > 0)
+
+
+def _masked_mean(values: Double, mask: Mask | None) -> float:
+    if mask is None:
+        return float(values.mean())
+    if mask.shape != values.shape:
+        raise ValueError(f"mask of shape {mask.shape} for values of shape {values.shape}")
+    if not mask.any():
+        raise ValueError("the mask leaves no value to score")
+    return float(values[mask].mean())

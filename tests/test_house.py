@@ -1,0 +1,128 @@
+"""The house keeps its order: who may import whom, how long a file gets, what loads at start, what is public."""
+
+import ast
+import importlib
+import inspect
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import burst_denoise
+from burst_denoise import errors
+
+PACKAGE = Path(burst_denoise.__file__).parent
+ORDER = [
+    *("errors", "files", "config"),
+    *("sensor.frame", "sensor.geometry", "sensor.noise", "sensor.metrics", "sensor.synthetic"),
+    *("capture.raw", "capture.picture", "capture.grouping", "capture.series", "capture.store"),
+    *("learn.device", "learn.pairs", "learn.network", "learn.model_file", "learn.train"),
+    *("apply.denoise", "apply.output"),
+    *("judge.baselines", "judge.benchmark", "judge.report"),
+    *("run.calibrate", "run.demo", "run.session", "run.cluster"),
+    *("cli", "__main__"),
+]
+"""Every file of the package, in the order in which data flows; each may import from those before it."""
+
+LONGEST_FILE = 320
+
+
+def module_name(path: Path) -> str:
+    return ".".join(path.relative_to(PACKAGE).with_suffix("").parts)
+
+
+FILES = sorted(path for path in PACKAGE.rglob("*.py") if path.name != "__init__.py")
+
+
+def imported_modules(path: Path) -> set[str]:
+    """Names of our own modules that a file imports, without the name of the package."""
+    found = set()
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path}: imports are written in full"
+            names = [f"{node.module}.{alias.name}" for alias in node.names] + [str(node.module)]
+        elif isinstance(node, ast.Import):
+            names = [alias.name for alias in node.names]
+        else:
+            continue
+        found |= {name.removeprefix("burst_denoise.") for name in names if name.startswith("burst_denoise.")}
+    return {name for name in found if (PACKAGE / (name.replace(".", "/") + ".py")).exists()}
+
+
+@pytest.mark.parametrize("path", FILES, ids=module_name)
+def test_a_file_imports_only_from_files_before_it(path: Path):
+    name = module_name(path)
+    assert name in ORDER, f"{name} has no place in the house; give it one in ORDER"
+    before = ORDER[: ORDER.index(name)]
+    assert sorted(imported_modules(path) - set(before)) == []
+
+
+@pytest.mark.parametrize("path", FILES, ids=module_name)
+def test_a_file_is_short_enough_to_read_in_one_go(path: Path):
+    assert len(path.read_text(encoding="utf-8").splitlines()) <= LONGEST_FILE
+
+
+@pytest.mark.parametrize("path", FILES, ids=module_name)
+def test_a_file_says_what_lives_there_and_what_is_public(path: Path):
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    assert ast.get_docstring(tree), "no module docstring"
+    if path.name == "__main__.py":
+        return
+    module = importlib.import_module(f"burst_denoise.{module_name(path)}")
+    public = {
+        node.name
+        for node in tree.body
+        if isinstance(node, ast.FunctionDef | ast.ClassDef) and not node.name.startswith("_")
+    }
+    stated = module.__all__
+    assert len(stated) == len(set(stated))
+    assert [name for name in stated if not hasattr(module, name)] == []
+    assert public <= set(stated), "a public function or class is missing from __all__; add it, or name it with a _"
+
+
+def loaded_by(statement: str) -> set[str]:
+    """Names of the modules that a fresh Python has loaded after a statement."""
+    code = f"import sys; {statement}; print(' '.join(sys.modules))"
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=PACKAGE.parent, capture_output=True, text=True, check=True
+    )
+    return set(done.stdout.split())
+
+
+SLOW = {"torch", "torch_optimizer", "matplotlib", "skimage"}
+
+
+def test_importing_the_package_loads_nothing_slow():
+    loaded = loaded_by("import burst_denoise")
+    assert not loaded & (SLOW | {"numpy", "cv2", "rawpy"})
+
+
+def test_the_command_line_starts_without_anything_slow():
+    if not (PACKAGE / "cli.py").exists():
+        pytest.skip("there is no cli.py yet")
+    assert not loaded_by("import burst_denoise.cli") & SLOW
+
+
+@pytest.mark.parametrize("module", ["sensor.metrics", "judge.baselines", "judge.benchmark", "capture.store"])
+def test_rooms_that_need_no_network_load_no_torch(module: str):
+    assert not loaded_by(f"import burst_denoise.{module}") & SLOW
+
+
+def test_the_tree_in_the_docstring_of_errors_is_the_tree_of_classes():
+    drawn: dict[str, str | None] = {}
+    ancestors: list[tuple[int, str]] = []
+    for line in (errors.__doc__ or "").splitlines():
+        match = re.match(r"^( *)(\w+Error)\b", line)
+        if match is None:
+            continue
+        depth, name = len(match[1]), match[2]
+        ancestors = [(d, n) for d, n in ancestors if d < depth]
+        drawn[name] = ancestors[-1][1] if ancestors else None
+        ancestors.append((depth, name))
+    classes = {
+        name: None if cls is errors.BurstDenoiseError else cls.__base__.__name__
+        for name, cls in inspect.getmembers(errors, inspect.isclass)
+    }
+    assert drawn == classes
