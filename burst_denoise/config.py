@@ -12,6 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from burst_denoise.errors import ConfigError
 
 __all__ = [
+    "MOST_FRAMES",
     "BurstManifest",
     "DngTag",
     "Document",
@@ -29,6 +30,9 @@ __all__ = [
 Domain = Literal["bayer", "mono", "rgb"]
 Reason = Literal["shift", "light", "motion", "focus", "saturation", "incompatible"]
 NetworkPreset = Literal["fast", "paper"]
+
+MOST_FRAMES = 20
+"""Frames of a series used at most by default: a sensor warms up in a long burst, and its noise with it."""
 
 
 class Document(BaseModel):

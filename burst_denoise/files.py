@@ -47,7 +47,7 @@ def written_aside(path: Path, *, overwrite: bool = False) -> Iterator[Path]:
     """
     if not overwrite:
         refuse_existing(path)
-    aside = path.parent / f".{path.stem}.{os.getpid()}.partial{path.suffix}"
+    aside = path.parent / f".{path.stem[:100]}.{os.getpid()}.partial{path.suffix}"
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         _remove(aside)
@@ -72,10 +72,10 @@ def _refused(path: Path, error: OSError) -> OutputError:
 
 
 def _remove(path: Path) -> None:
-    if path.is_dir():
-        shutil.rmtree(path, ignore_errors=True)
-    else:
-        with contextlib.suppress(OSError):  # mostly that it is not there; what matters will be refused again
+    with contextlib.suppress(OSError):  # mostly that it is not there; what matters will be refused again
+        if path.is_dir():
+            shutil.rmtree(path, ignore_errors=True)
+        else:
             path.unlink()
 
 

@@ -12,6 +12,18 @@ from burst_denoise.errors import InputFileError, OutputError
 from burst_denoise.files import refuse_existing, written_aside
 
 
+def names_in(folder: Path) -> list[str]:
+    return sorted(path.name for path in folder.iterdir())
+
+
+def write(target: Path, text: str, *, failing: BaseException | None = None, overwrite: bool = False) -> None:
+    """Write a file aside, and fail after that where asked to."""
+    with written_aside(target, overwrite=overwrite) as aside:
+        aside.write_text(text)
+        if failing is not None:
+            raise failing
+
+
 def test_a_file_appears_under_its_name_when_all_went_well(tmp_path: Path):
     target = tmp_path / "new" / "folder" / "a.dng"
     with written_aside(target) as aside:
@@ -20,7 +32,7 @@ def test_a_file_appears_under_its_name_when_all_went_well(tmp_path: Path):
         aside.write_text("whole")
         assert not target.exists()
     assert target.read_text() == "whole"
-    assert os.listdir(target.parent) == ["a.dng"]
+    assert names_in(target.parent) == ["a.dng"]
 
 
 def test_a_folder_appears_as_a_whole(tmp_path: Path):
@@ -39,67 +51,73 @@ def test_what_exists_is_neither_overwritten_nor_touched(tmp_path: Path, make):
         refuse_existing(target)
     with pytest.raises(OutputError, match=message), written_aside(target):
         pytest.fail("the work must not begin")
-    assert os.listdir(tmp_path) == ["model.safetensors"]
+    assert names_in(tmp_path) == ["model.safetensors"]
 
 
 def test_what_appeared_meanwhile_is_not_overwritten_either(tmp_path: Path):
     target = tmp_path / "a.dng"
-    with pytest.raises(OutputError, match="exists already"), written_aside(target) as aside:
-        aside.write_text("late")
-        target.write_text("first")
+
+    def work() -> None:
+        with written_aside(target) as aside:
+            aside.write_text("late")
+            target.write_text("first")
+
+    with pytest.raises(OutputError, match="exists already"):
+        work()
     assert target.read_text() == "first"
-    assert os.listdir(tmp_path) == ["a.dng"]
+    assert names_in(tmp_path) == ["a.dng"]
 
 
 def test_our_own_working_file_is_replaced_when_asked(tmp_path: Path):
     target = tmp_path / "state"
     for text in ("old", "new"):
-        with written_aside(target, overwrite=True) as aside:
-            aside.write_text(text)
+        write(target, text, overwrite=True)
     assert target.read_text() == "new"
 
 
 def test_a_failed_replacement_keeps_the_old_file(tmp_path: Path):
     target = tmp_path / "state"
     target.write_text("old")
-    with pytest.raises(ZeroDivisionError), written_aside(target, overwrite=True) as aside:
-        aside.write_text("half")
-        _ = 1 / 0
+    with pytest.raises(ValueError, match="bug"):
+        write(target, "half", failing=ValueError("bug"), overwrite=True)
     assert target.read_text() == "old"
-    assert os.listdir(tmp_path) == ["state"]
+    assert names_in(tmp_path) == ["state"]
 
 
 @pytest.mark.parametrize("error", [KeyboardInterrupt(), InputFileError("x.dng: damaged"), ValueError("bug")])
-@pytest.mark.parametrize("folder", [True, False])
-def test_nothing_is_left_behind_by_a_failure(tmp_path: Path, error: BaseException, folder: bool):
-    with pytest.raises(type(error)) as caught, written_aside(tmp_path / "a.burst") as aside:
-        if folder:
+def test_nothing_is_left_behind_by_a_failure(tmp_path: Path, error: BaseException):
+    with pytest.raises(type(error)) as caught:
+        write(tmp_path / "a.dng", "half", failing=error)
+    assert caught.value is error
+    assert names_in(tmp_path) == []
+
+
+def test_nothing_is_left_behind_of_a_folder(tmp_path: Path):
+    def work() -> None:
+        with written_aside(tmp_path / "a.burst") as aside:
             aside.mkdir()
             (aside / "frame_000.npy").write_bytes(b"half")
-        else:
-            aside.write_bytes(b"half")
-        raise error
-    assert caught.value is error
-    assert os.listdir(tmp_path) == []
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        work()
+    assert names_in(tmp_path) == []
 
 
 def test_a_disk_that_refuses_is_an_output_error_in_one_line(tmp_path: Path):
-    with pytest.raises(OutputError) as caught, written_aside(tmp_path / "a.dng") as aside:
-        aside.write_bytes(b"half")
-        raise OSError(28, os.strerror(28))
+    with pytest.raises(OutputError) as caught:
+        write(tmp_path / "a.dng", "half", failing=OSError(28, os.strerror(28)))
     message = str(caught.value)
-    assert message.endswith(
-        "a.dng: cannot be written (No space left on device); free the disk or choose another place"
-    )
+    assert message.endswith("a.dng: cannot be written (No space left on device); free the disk or choose another place")
     assert isinstance(caught.value.__cause__, OSError)
-    assert os.listdir(tmp_path) == []
+    assert names_in(tmp_path) == []
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs the device that is always full")
 def test_a_disk_full_while_writing_is_an_output_error(tmp_path: Path):
     with pytest.raises(OutputError, match="No space left on device"), written_aside(tmp_path / "a.dng"):
         Path("/dev/full").write_bytes(b"x" * 10_000)
-    assert os.listdir(tmp_path) == []
+    assert names_in(tmp_path) == []
 
 
 def test_a_parent_that_is_a_file_is_an_output_error(tmp_path: Path):
@@ -107,6 +125,13 @@ def test_a_parent_that_is_a_file_is_an_output_error(tmp_path: Path):
     with pytest.raises(OutputError, match="cannot be written"), written_aside(tmp_path / "file" / "a.dng"):
         pytest.fail("the work must not begin")
     assert (tmp_path / "file").read_text() == "kept"
+
+
+def test_the_longest_name_the_disk_holds_will_do(tmp_path: Path):
+    target = tmp_path / ("x" * 251 + ".dng")
+    with written_aside(target) as aside:
+        aside.write_text("whole")
+    assert target.read_text() == "whole"
 
 
 def test_a_name_too_long_for_the_disk_is_an_output_error(tmp_path: Path):
@@ -130,8 +155,7 @@ def test_killed_while_writing_a_rerun_finishes(tmp_path: Path):
     done = subprocess.run([sys.executable, "-c", code, str(target)], cwd=root, check=False)
     assert done.returncode == -signal.SIGKILL
     assert not target.exists()
-    with written_aside(target) as aside:
-        aside.write_text("whole")
+    write(target, "whole")
     assert target.read_text() == "whole"
     # What the killed run left is hidden, so a search for frames or bursts passes it by.
-    assert all(name.startswith(".") for name in os.listdir(tmp_path) if name != "a.dng")
+    assert all(name.startswith(".") for name in names_in(tmp_path) if name != "a.dng")

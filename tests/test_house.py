@@ -16,12 +16,13 @@ from burst_denoise import errors
 PACKAGE = Path(burst_denoise.__file__).parent
 ORDER = [
     *("errors", "files", "config"),
-    *("sensor.frame", "sensor.geometry", "sensor.noise", "sensor.metrics", "sensor.synthetic"),
-    *("capture.raw", "capture.picture", "capture.grouping", "capture.series", "capture.store"),
-    *("learn.device", "learn.pairs", "learn.network", "learn.model_file", "learn.train"),
-    *("apply.denoise", "apply.output"),
+    *("sensor.frame", "sensor.geometry", "sensor.noise", "sensor.metrics", "sensor.tone", "sensor.synthetic"),
+    *("capture.metadata", "capture.raw", "capture.picture", "capture.grouping"),
+    *("capture.alignment", "capture.checks", "capture.series", "capture.store"),
+    *("learn.device", "learn.content", "learn.pairs", "learn.network", "learn.model_file", "learn.train"),
+    *("apply.denoise", "apply.exif_directory", "apply.output"),
     *("judge.baselines", "judge.benchmark", "judge.report"),
-    *("run.calibrate", "run.demo", "run.session", "run.cluster"),
+    *("run.ingest", "run.calibrate", "run.session", "run.demo", "run.cluster"),
     *("cli", "__main__"),
 ]
 """Every file of the package, in the order in which data flows; each may import from those before it."""
@@ -85,9 +86,7 @@ def test_a_file_says_what_lives_there_and_what_is_public(path: Path):
 def loaded_by(statement: str) -> set[str]:
     """Names of the modules that a fresh Python has loaded after a statement."""
     code = f"import sys; {statement}; print(' '.join(sys.modules))"
-    done = subprocess.run(
-        [sys.executable, "-c", code], cwd=PACKAGE.parent, capture_output=True, text=True, check=True
-    )
+    done = subprocess.run([sys.executable, "-c", code], cwd=PACKAGE.parent, capture_output=True, text=True, check=True)
     return set(done.stdout.split())
 
 

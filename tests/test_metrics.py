@@ -101,7 +101,9 @@ def test_ssim_refuses_planes_smaller_than_its_window():
 
 
 @settings(max_examples=30, deadline=None)
-@given(count=st.integers(3, 9), taken=st.integers(1, 2), seed=st.integers(0, 2**32 - 1), level=st.sampled_from([0, 1e3]))
+@given(
+    count=st.integers(3, 9), taken=st.integers(1, 2), seed=st.integers(0, 2**32 - 1), level=st.sampled_from([0, 1e3])
+)
 def test_moments_without_a_frame_are_the_moments_of_the_others(count: int, taken: int, seed: int, level: float):
     frames = list(np.random.default_rng(seed).normal(level, 1, (count, 3, 4)).astype(np.float32))
     less = frame_moments(frames).without(*frames[:taken])
@@ -209,5 +211,7 @@ def test_defects_of_a_picture_are_found_per_colour():
     frames = [np.full((3, 32, 32), 0.5, np.float32) for _ in range(3)]
     for frame in frames:
         frame[1, 9, 9] = 1
-    profile = NoiseProfile(iso=None, shot_noise_scale=(0.0,) * 3, read_noise_variance=(1e-6,) * 3, row_noise_variance=())
+    profile = NoiseProfile(
+        iso=None, shot_noise_scale=(0.0,) * 3, read_noise_variance=(1e-6,) * 3, row_noise_variance=()
+    )
     assert np.argwhere(isolated_defects(frame_moments(frames), profile, None)).tolist() == [[1, 9, 9]]

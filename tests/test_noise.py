@@ -1,4 +1,4 @@
-"""Noise: the fit against known truth, the variance-stabilising transform against its sentences, profiles between ISOs."""
+"""Noise: the fit against known truth, the stabilising transform against its sentences, profiles between ISOs."""
 
 import math
 from pathlib import Path
@@ -32,7 +32,7 @@ def profile(scale: float, offset: float, iso: float | None = 100) -> NoiseProfil
 
 
 def scene(height: int = 192, width: int = 256) -> np.ndarray:
-    """A picture with blocks and ramps from black to 0.7."""
+    """Return blocks and ramps from black to 0.7."""
     rows, columns = np.mgrid[:height, :width]
     return (0.7 * columns / width * (0.4 + 0.6 * ((rows // 16 + columns // 16) % 2))).astype(np.float32)
 
@@ -107,6 +107,12 @@ def test_noise_that_falls_with_the_light_gets_a_flat_line():
     clean = scene()
     frames = [clean + (0.02 - 0.02 * clean) * rng.standard_normal(clean.shape).astype(np.float32) for _ in range(8)]
     assert fit_noise_profile([frames], None, None).shot_noise_scale == (0.0,)
+
+
+def test_small_pictures_have_fewer_bins():
+    found = fit_noise_profile([exposures(scene(20, 24), 40, 11)], None, None)
+    assert found.shot_noise_scale[0] == pytest.approx(SHOT, rel=0.15)
+    assert fit_noise_profile([exposures(scene(3, 4), 9, 12)], None, None).shot_noise_scale[0] >= 0
 
 
 def test_unfit_stacks_are_refused():

@@ -15,6 +15,7 @@ import tifffile
 from PIL import ImageCms
 
 from burst_denoise.apply.exif_directory import EXIF_CODES, EXIF_PLACE, append_exif, exif_date
+from burst_denoise.capture.metadata import UNKNOWN_CAMERA
 from burst_denoise.capture.raw import develop
 from burst_denoise.config import FrameInfo
 from burst_denoise.errors import OutputError
@@ -199,18 +200,19 @@ def _write_tiff(path: Path, pixels: Pixels, info: FrameInfo, tags: dict[int, Tag
         extra.append((306, ASCII, 20, exif_date(info.taken_at), True))
     with written_aside(path) as aside:
         tifffile.imwrite(aside, pixels, byteorder="<", bigtiff=False, metadata=None, software="burst-denoise",
-                         description=notes or None, extratags=extra, **layout)  # fmt: skip
+                         description=notes.encode() or None, extratags=extra, **layout)  # fmt: skip
         append_exif(aside, info)
 
 
 def _source_tags(info: FrameInfo) -> dict[int, Tag]:
     """Return the tags carried over from the source, and what a DNG needs beside them, by code."""
-    camera = info.camera or "unknown"
+    camera = info.camera or UNKNOWN_CAMERA
+    name = camera.encode() + b"\0"  # as bytes, for tifffile refuses letters beyond ASCII
     neutral = info.as_shot_neutral or (1.0, 1.0, 1.0)
     tags: dict[int, Tag] = {
-        271: (271, ASCII, 0, camera.split()[0], True),
-        272: (272, ASCII, 0, camera, True),
-        50708: (50708, ASCII, 0, camera, True),
+        271: (271, ASCII, 0, camera.split()[0].encode() + b"\0", True),
+        272: (272, ASCII, 0, name, True),
+        50708: (50708, ASCII, 0, name, True),
         50719: (50719, LONG, 2, (0, 0), True),  # DefaultCropOrigin, from the top left of the active area
         50720: (50720, LONG, 2, (info.width, info.height), True),
         50728: (50728, RATIONAL, 3, _rationals(neutral, 1_000_000), True),  # AsShotNeutral
@@ -225,6 +227,8 @@ def _source_tags(info: FrameInfo) -> dict[int, Tag]:
             tags[tag.code] = (tag.code, tag.dtype, tag.count, bytes(int(number) for number in value), True)
         else:
             tags[tag.code] = (tag.code, tag.dtype, tag.count, value if len(value) > 1 else value[0], True)
+    if info.camera is None:
+        del tags[271], tags[272]  # but a DNG must have a UniqueCameraModel
     if 50721 not in tags:
         matrix = tuple(number for entry in XYZ_TO_LINEAR_SRGB for number in (entry, 10000))
         tags |= {50721: (50721, SRATIONAL, 9, matrix, True), 50778: (50778, SHORT, 1, 21, True)}  # D65

@@ -22,10 +22,10 @@ FINE_PX, COARSE_PX = 1.1, 4.0
 TILE = 32
 SIGNIFICANT = 8.0
 """Height of a true peak of the cross-correlation in standard deviations; noise alone reaches 5 in a million pixels."""
-SURE = 4.0
+SURE = 3.0
 """Standard errors by which a frame must be off before it counts as moved."""
 TRUST = 0.02
-"""Share of a tile's energy that the linearised difference may miss; an object that moved by itself leaves twice all of it."""
+"""Share of a tile's energy that the linearised difference may miss; a moved object leaves twice all of it."""
 STEPS = 6
 """Newton steps; the start is right to half a pixel, and each step leaves about a tenth."""
 
@@ -35,7 +35,8 @@ class Alignment:
     """Where each frame of a series stands."""
 
     shifts: Double
-    """(N, 2): right and down against the median of the frames that agree, photosites; nan where the error is too large."""
+    """(N, 2): right and down, photosites, against the median of the frames that agree (of all, where no two agree); nan
+    where not measurable."""
     together: tuple[int, ...]
     """The largest set of frames that agree, those that cannot be measured among them; empty when no two agree."""
 
@@ -69,7 +70,7 @@ def grey_picture(linear: Float, cfa: str | None) -> tuple[Float, int]:
     return np.minimum(grey, cv2.dilate(grey, neighbours)), 1 if cfa is None else 2
 
 
-def tile_sums(picture: Float, side: int) -> Double:
+def tile_sums(picture: npt.NDArray[np.floating], side: int) -> Double:
     """Return the sums of a picture (h, w) over whole square tiles of ``side`` pixels, or over all if it is smaller."""
     high, wide = min(side, picture.shape[0]), min(side, picture.shape[1])
     rows, columns = picture.shape[0] // high, picture.shape[1] // wide
@@ -122,9 +123,11 @@ def align(greys: Sequence[tuple[Float, int]], tolerance: float) -> Alignment:
         moved = refined - np.median(refined[together], axis=0)
         distance = np.hypot(*moved.T)
         apart = (distance * pitch > tolerance) & (distance > SURE * errors)
-        before, together = together, [k for k in together if not apart[k]]
+        before, together = together, [k for k in range(len(pictures)) if not apart[k]]
         if together == before or len(together) < 2:
             break
+    if not together:
+        moved = moved - np.median(moved, axis=0)
     shifts = np.where((errors * pitch > tolerance)[:, None], np.nan, moved * pitch)
     return Alignment(shifts, tuple(together) if len(together) > 1 else ())
 
@@ -135,7 +138,7 @@ def _band_pictures(greys: Sequence[tuple[Float, int]]) -> tuple[list[Float], int
         small = grey
         while small.size > LARGEST_PICTURE:
             even = small[: small.shape[0] // 2 * 2, : small.shape[1] // 2 * 2]
-            small = cv2.resize(even, None, fx=0.5, fy=0.5, interpolation=cv2.INTER_AREA)
+            small = np.asarray(cv2.resize(even, None, fx=0.5, fy=0.5, interpolation=cv2.INTER_AREA), np.float32)
             pitch *= 2
         low = cv2.GaussianBlur(small, (0, 0), FINE_PX)
         pictures.append(low - cv2.GaussianBlur(small, (0, 0), COARSE_PX))
@@ -151,7 +154,9 @@ def _whole_pixels(reference: Float, picture: Float) -> Double:
     if correlation.max() < SIGNIFICANT * correlation.std():
         return np.zeros(2)
     down, right = np.unravel_index(np.argmax(correlation), picture.shape)
-    return np.array([(right + width // 2) % width - width // 2, (down + height // 2) % height - height // 2], np.float64)
+    return np.array(
+        [(right + width // 2) % width - width // 2, (down + height // 2) % height - height // 2], np.float64
+    )
 
 
 def _fraction(reference: Float, picture: Float, start: Double) -> tuple[Double, float]:
@@ -163,10 +168,10 @@ def _fraction(reference: Float, picture: Float, start: Double) -> tuple[Double, 
         size = (picture.shape[1], picture.shape[0])
         warped = cv2.warpAffine(reference, carry, size, flags=cv2.INTER_CUBIC, borderMode=cv2.BORDER_REFLECT)
         inner = _inside(picture.shape, moved)
-        warped, current = warped[inner], picture[inner]
+        current = picture[inner]
         if min(current.shape) < TILE:
             return moved, float("inf")
-        step, error = _newton_step(warped, current)
+        step, error = _newton_step(np.asarray(warped[inner], np.float32), current)
         step *= min(1.0, 1.0 / float(np.hypot(*step) + 1e-9))  # the linearised difference knows nothing beyond a pixel
         moved -= step
         if float(np.hypot(*step)) < 1e-3:
@@ -186,8 +191,8 @@ def _newton_step(warped: Float, picture: Float) -> tuple[Double, float]:
     right, down = _gradient(warped)
     picture_right, picture_down = _gradient(picture)
     difference = picture - warped
-    # The products of gradients of *both* pictures hold no energy of their noises, which are independent: the step is not
-    # too short under noise, and its error is honest where there is nothing but noise.
+    # The products of gradients of *both* pictures hold no energy of their noises, which are independent: so the step is
+    # not too short under noise, and its error is honest where there is nothing but noise.
     xx, xy, yy, xd, yd, dd, energies = (
         tile_sums(product, TILE).ravel()
         for product in (
@@ -208,11 +213,11 @@ def _newton_step(warped: Float, picture: Float) -> tuple[Double, float]:
         spectrum = np.linalg.eigvalsh(matrix)
         if spectrum[0] <= 1e-6 * spectrum[1]:
             return np.zeros(2), float("inf")  # no texture, or in one direction only
-        step = np.linalg.solve(matrix, weights @ vectors)
+        step = np.asarray(np.linalg.solve(matrix, weights @ vectors), np.float64)
         scores = weights[:, None] * (vectors - matrices @ step)
         left = np.maximum(dd - 2 * vectors @ step + np.einsum("tij,i,j->t", matrices, step, step), 0)
         scale = np.median(left) + TRUST * np.maximum(energies - np.median(energies), 0)
-        weights = 1 / (1 + left / np.maximum(scale, np.finfo(np.float64).tiny)) ** 2
+        weights = 1 / (1 + left / np.maximum(scale, 1e-9 * left.max() or 1.0)) ** 2
     inverse = np.linalg.inv(matrix)
     covariance = inverse @ (scores.T @ scores) @ inverse
     return step, float(np.sqrt(np.trace(covariance)))
@@ -220,10 +225,9 @@ def _newton_step(warped: Float, picture: Float) -> tuple[Double, float]:
 
 def _gradient(picture: Float) -> tuple[Float, Float]:
     """Return the central differences (right, down) of a picture, per pixel."""
-    return (
-        cv2.Sobel(picture, cv2.CV_32F, 1, 0, ksize=1, scale=0.5),
-        cv2.Sobel(picture, cv2.CV_32F, 0, 1, ksize=1, scale=0.5),
-    )
+    right = cv2.Sobel(picture, cv2.CV_32F, 1, 0, ksize=1, scale=0.5)
+    down = cv2.Sobel(picture, cv2.CV_32F, 0, 1, ksize=1, scale=0.5)
+    return np.asarray(right, np.float32), np.asarray(down, np.float32)
 
 
 def _largest_cluster(moved: Double, tolerance: float) -> list[int]:

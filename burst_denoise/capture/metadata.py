@@ -16,10 +16,13 @@ import tifffile
 from burst_denoise.config import DngTag
 from burst_denoise.errors import InputFileError
 
-__all__ = ["DngMetadata", "Exif", "read_dng_metadata", "read_exif", "refuse_incomplete"]
+__all__ = ["UNKNOWN_CAMERA", "DngMetadata", "Exif", "read_dng_metadata", "read_exif", "refuse_incomplete"]
 
 DAMAGE = (ValueError, LookupError, TypeError, AttributeError, ArithmeticError, struct.error)
 """What the parsers raise on damaged directories."""
+
+UNKNOWN_CAMERA = "unknown"
+"""The UniqueCameraModel, which a DNG must have, of a shot that does not name its camera."""
 
 TIFF_HEADS = (b"II*\0", b"MM\0*")
 DNG_VERSION, LINEARIZATION_TABLE, ACTIVE_AREA, OPCODE_LIST_1 = 50706, 50712, 50829, 51008

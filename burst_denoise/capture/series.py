@@ -1,32 +1,26 @@
 """Quality checks of a series: a verdict with a reason for every frame, and one for the series.
 
-Two layers. Frame by frame, against the mean of the *other* good frames: saturation, light, shift, focus, motion, in this
-order; what an earlier check explains is not held against the frame again. Then the deviation statistic of
-Kovalenko & Demyanenko (2021) over the frames that are left.
+Two layers: the checks of each frame (`burst_denoise.capture.checks`), then the deviation statistic of Kovalenko &
+Demyanenko (2021) over the frames that are left.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
-import cv2
 import numpy as np
-import numpy.typing as npt
 
-from burst_denoise.capture.alignment import align, grey_picture, tile_sums
+from burst_denoise.capture.checks import Findings, check_all
 from burst_denoise.capture.grouping import Series, read_frames
-from burst_denoise.config import FrameInfo, FrameVerdict, Reason
-from burst_denoise.sensor.frame import Frame, pack, unpack
-from burst_denoise.sensor.noise import fit_noise_profile, noise_variance
+from burst_denoise.config import FrameInfo, FrameVerdict
+from burst_denoise.sensor.frame import Frame
 
 __all__ = ["SeriesVerdict", "check_frames", "check_series"]
-
-Float = npt.NDArray[np.float32]
-Double = npt.NDArray[np.float64]
 
 LARGEST_SIGMA = 0.007
 """Standard deviation of the deviations up to which the source paper accepts a series."""
 FEWEST_FRAMES = 3
 """A leave-one-out mean of fewer has the noise of a single frame."""
+
 
 @dataclass(frozen=True)
 class SeriesVerdict:
@@ -106,13 +100,13 @@ def check_frames(
     verdicts = [
         FrameVerdict(
             file=frame.path.name,
-            accepted=not found.reasons[k],
-            reasons=tuple(found.reasons[k]),
+            accepted=reason is None,
+            reasons=() if reason is None else (reason,),
             gain=None if np.isnan(found.gains[k]) else float(found.gains[k]),
             shift_px=None if np.isnan(found.shifts[k]) else float(found.shifts[k]),
-            detail="; ".join(found.details[k]),
+            detail=found.details[k],
         )
-        for k, frame in enumerate(frames)
+        for k, (frame, reason) in enumerate(zip(frames, found.reasons, strict=True))
     ]
     return SeriesVerdict(
         series=name,

@@ -21,7 +21,7 @@ from burst_denoise.files import written_aside
 from burst_denoise.sensor.frame import Frame, to_linear
 from burst_denoise.sensor.noise import fit_noise_profile
 
-__all__ = ["BURST_SUFFIX", "Burst", "open_burst", "store_burst"]
+__all__ = ["BURST_SUFFIX", "Burst", "find_bursts", "open_burst", "store_burst"]
 
 BURST_SUFFIX = ".burst"
 MANIFEST = "burst.json"
@@ -180,6 +180,13 @@ def store_burst(
         )
         (aside / MANIFEST).write_text(manifest.to_json(), encoding="utf-8")
     return open_burst(folder)
+
+
+def find_bursts(given: Path) -> list[Path]:
+    """Return the stored bursts that a path names: the folder itself, or all in it; none is no error."""
+    if (given / MANIFEST).is_file():
+        return [given]
+    return sorted(path.parent for path in given.rglob(MANIFEST)) if given.is_dir() else []
 
 
 def open_burst(folder: Path) -> Burst:

@@ -14,6 +14,7 @@ from burst_denoise.config import FrameInfo, NoiseProfile
 from burst_denoise.sensor.frame import pack, unpack
 from burst_denoise.sensor.metrics import corrected_mse, frame_moments, psnr_of_mse
 from burst_denoise.sensor.noise import noise_variance, stabilise, unstabilise_mean
+from burst_denoise.sensor.tone import linear_to_srgb, srgb_to_linear
 
 __all__ = ["Baseline", "nlm_baselines", "nlm_colour_8bit", "nlm_stabilised", "tune"]
 
@@ -116,8 +117,8 @@ def nlm_colour_8bit(planes: Float, info: FrameInfo, profile: NoiseProfile, stren
     mosaic = np.pad(_interleave(planes * gains), 2, mode="reflect")
     linear = cv2.demosaicing(_levels(mosaic, 65535).astype(np.uint16), cv2.COLOR_BayerRGGB2BGR_EA)
     picture = linear.astype(np.float32) / np.float32(65535)
-    filtered = _filter_colour(_srgb_curve(picture), strength * noise_std)
-    back = _srgb_inverse(filtered[2:-2, 2:-2])
+    filtered = _filter_colour(linear_to_srgb(picture), strength * noise_std)
+    back = srgb_to_linear(filtered[2:-2, 2:-2])
     own = [back[0::2, 0::2, 2], back[0::2, 1::2, 1], back[1::2, 0::2, 1], back[1::2, 1::2, 0]]
     result: Float = np.stack(own) / gains
     return result
@@ -178,9 +179,9 @@ def _tuning_sample(burst: Burst) -> Callable[[Baseline, float], float]:
     return score
 
 
-def _filter_colour(developed: Float, noise_std: float) -> Float:
-    """Filter a (H, W, 3) blue, green, red picture in [0, 1]; clips it to 8 bits."""
-    h = noise_std * 255
+def _filter_colour(developed: Float, strength: float) -> Float:
+    """Filter a (H, W, 3) blue, green, red picture in [0, 1] with strength h on that scale; clips it to 8 bits."""
+    h = strength * 255
     filtered = cv2.fastNlMeansDenoisingColored(_levels(developed, 255).astype(np.uint8), None, h, h, PATCH, SEARCH)
     picture: Float = filtered.astype(np.float32) / np.float32(255)
     return picture
@@ -197,20 +198,8 @@ def _interleave(planes: Float) -> Float:
     return unpack(planes, "RGGB", (2 * planes.shape[1], 2 * planes.shape[2]))
 
 
-def _srgb_curve(linear: Float) -> Float:
-    """Return the sRGB encoding (IEC 61966-2-1) of linear values in [0, 1]."""
-    encoded: Float = np.where(linear <= 0.0031308, 12.92 * linear, 1.055 * np.maximum(linear, 0) ** (1 / 2.4) - 0.055)
-    return encoded
-
-
 def _srgb_slope(linear: Float) -> Float:
     """Return the derivative of the sRGB encoding; zero outside [0, 1], where it is cut off."""
     curved = 1.055 / 2.4 * np.maximum(linear, 0.0031308) ** (1 / 2.4 - 1)
     slope: Float = np.where(linear <= 0.0031308, np.float32(12.92), curved)
     return np.where((linear >= 0) & (linear <= 1), slope, np.float32(0))
-
-
-def _srgb_inverse(encoded: Float) -> Float:
-    """Return linear values of an sRGB encoding."""
-    linear: Float = np.where(encoded <= 0.04045, encoded / 12.92, ((encoded + 0.055) / 1.055) ** 2.4)
-    return linear

@@ -59,8 +59,8 @@ class BenchmarkRow(Document):
     true_psnr_db: float | None
     """PSNR against the clean reference, brought to the brightness of the burst; null without one."""
     fixed_pattern_psnr_db: float | None
-    """PSNR that the burst's fixed pattern alone would leave against the clean reference, the same for all methods: by this
-    error the two scores above may differ. Null without a clean reference."""
+    """PSNR that the burst's fixed pattern alone would leave against the clean reference, the same for all methods: by
+    this error the two scores above may differ. Null without a clean reference."""
     ssim: float | None
     """Structural similarity of the stabilised planes with the clean reference, or else with the mean of the other
     frames; null for pictures too small for its window."""

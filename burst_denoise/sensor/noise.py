@@ -28,6 +28,7 @@ __all__ = [
 Float = npt.NDArray[np.float32]
 
 BINS = 64
+FEWEST_PER_BIN = 16
 SMALLEST_VARIANCE = 1e-12
 """Floor of a variance, linear units squared: a fifteenth of the quantisation noise of 16 bits."""
 
@@ -58,8 +59,8 @@ def fit_noise_profile(stacks: Iterable[Iterable[Float]], cfa: str | None, iso: f
     -----
     The variance of a photosite is half the mean square of *consecutive* differences: slow drift cancels. Photosites
     are binned by the temporal mean around them; bins within three standard deviations of the white level are left out,
-    because clipped noise has less variance; photosites whose variance is wildly beyond their bin (flickering defects) are
-    dropped. The line is fitted by weights 1 / var(variance), iterated, since var(s^2) is proportional to s^4.
+    because clipped noise has less variance; photosites whose variance is wildly beyond their bin (flickering defects)
+    are dropped. The line is fitted by weights 1 / var(variance), iterated, since var(s^2) is proportional to s^4.
     """
     bins: list[list[npt.NDArray[np.float64]]] = []
     row_sums: list[npt.NDArray[np.float64]] = []
@@ -117,9 +118,7 @@ def _binned(mean: Float, variance: Float) -> npt.NDArray[np.float64]:
     order = np.argsort(uniform_filter(mean, 5, mode="reflect"), axis=None)
     mean, variance = mean.ravel(), variance.ravel()
     rows = []
-    for part in np.array_split(order, BINS):
-        if len(part) < 16:
-            continue
+    for part in np.array_split(order, max(1, min(BINS, order.size // FEWEST_PER_BIN))):
         value, spread = mean[part], variance[part]
         # 25 times the typical variance is far outside any noise, heavy tails included: a defect.
         spread_typical = float(np.mean(spread[spread <= np.quantile(spread, 0.99)], dtype=np.float64))

@@ -1,0 +1,35 @@
+# Each target installs what it needs into .venv first: `make demo` and `make test` are the only commands needed.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+
+.PHONY: demo demo-quick test test-slow check format
+
+demo: $(VENV)/installed
+	rm -rf demo
+	$(BIN)/burst-denoise demo --output demo
+
+demo-quick: $(VENV)/installed
+	rm -rf demo
+	$(BIN)/burst-denoise demo --output demo --quick
+
+test: $(VENV)/installed
+	$(BIN)/python -m pytest -m "not slow"
+
+test-slow: $(VENV)/installed
+	$(BIN)/python -m pytest -m slow
+
+check: $(VENV)/installed
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+
+format: $(VENV)/installed
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+$(VENV)/installed: pyproject.toml constraints.txt
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --upgrade pip
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[test]'
+	touch $@

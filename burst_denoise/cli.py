@@ -1,0 +1,332 @@
+"""The command line: each command parses, makes one call into a room, and prints."""
+
+import contextlib
+import json
+import math
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import typer
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TaskID, TextColumn
+
+from burst_denoise import __version__
+from burst_denoise.config import MOST_FRAMES
+from burst_denoise.errors import BurstDenoiseError, ConfigError, JobError
+
+if TYPE_CHECKING:
+    from burst_denoise.capture.series import SeriesVerdict
+    from burst_denoise.learn.train import Progress as TrainProgress
+
+__all__ = ["app", "main"]
+
+app = typer.Typer(
+    help="Turn tripod RAW bursts into a denoiser calibrated to your camera's sensor, and prove what it gains.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+out = Console(soft_wrap=True)
+err = Console(stderr=True, soft_wrap=True)
+
+Inputs = Annotated[
+    list[Path],
+    typer.Argument(
+        help="Frames (RAW, PNG, TIFF, JPEG, video), folders of them (searched recursively), or stored bursts."
+    ),
+]
+Limit = Annotated[int, typer.Option(min=3, help="Frames used per series at most; sensors warm up in long bursts.")]
+Device = Annotated[
+    Literal["auto", "cpu", "cuda", "mps"], typer.Option(help="Where to compute; auto takes the fastest.")
+]
+Json = Annotated[bool, typer.Option("--json", help="Print JSON lines on stdout instead of text.")]
+Minutes = Annotated[float | None, typer.Option(min=0.01, help="Training time.")]
+Seed = Annotated[int, typer.Option(help="Decides everything that is random.")]
+AnySensor = Annotated[bool, typer.Option("--any-sensor", help="Use the model on another camera or ISO all the same.")]
+
+
+def main() -> None:
+    """Run the command line; a user's mistake ends in one line and exit code 1, a partly failed batch in 3."""
+    debug = "--debug" in sys.argv
+    arguments = [argument for argument in sys.argv[1:] if argument != "--debug"]
+    try:
+        app(args=arguments)
+    except JobError as error:
+        for item, failure in error.failures.items():
+            err.print(f"{item}: {failure}" if item not in str(failure) else f"{failure}", style="red", markup=False)
+        err.print(f"error: {error}", style="red", markup=False)
+        sys.exit(3)
+    except BurstDenoiseError as error:
+        if debug:
+            raise
+        err.print(f"error: {error}", style="red", markup=False)
+        sys.exit(1)
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        out.print(__version__)
+        raise typer.Exit
+
+
+@app.callback()
+def options(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
+    ] = False,
+    debug: Annotated[bool, typer.Option("--debug", help="Show where an error came from.")] = False,
+) -> None:
+    """Options of all commands."""
+
+
+@app.command("inspect")
+def inspect_command(inputs: Inputs, limit: Limit = MOST_FRAMES, as_json: Json = False) -> None:
+    """Judge every series: which frames are usable, and why the others are not. Writes nothing."""
+    from burst_denoise.run.ingest import inspect
+
+    inspect(inputs, limit, _print_verdict_json if as_json else _print_verdict)
+
+
+@app.command("ingest")
+def ingest_command(
+    inputs: Inputs,
+    output: Annotated[Path, typer.Option("--output", "-o", help="Folder for the stored bursts.")],
+    limit: Limit = MOST_FRAMES,
+) -> None:
+    """Judge every series and store the accepted ones as bursts, with their noise profile."""
+    from burst_denoise.run.ingest import ingest
+
+    for burst in ingest(inputs, output, limit, _print_verdict):
+        gains = ", ".join(
+            f"{s * (burst.info.white_level - b):.3g}"
+            for s, b in zip(burst.profile.shot_noise_scale, burst.info.black_level, strict=True)
+        )
+        out.print(f"{burst.folder}: {len(burst)} frames, gain {gains} DN/e-", markup=False)
+
+
+@app.command("train")
+def train_command(
+    inputs: Inputs,
+    output: Annotated[Path, typer.Option("--output", "-o", help="Model file to write.")],
+    minutes: Minutes = None,
+    steps: Annotated[
+        int | None, typer.Option(min=1, help="Training steps, instead of minutes: reproducible to the bit.")
+    ] = None,
+    preset: Annotated[
+        Literal["fast", "paper"], typer.Option(help="Network; paper is the original one, RGB only, slow.")
+    ] = "fast",
+    optimizer: Annotated[Literal["radam", "torch-radam", "adamw"], typer.Option(help="Optimiser.")] = "radam",
+    seed: Seed = 0,
+    limit: Limit = MOST_FRAMES,
+    device: Device = "auto",
+) -> None:
+    """Train a model with every setting at hand; calibrate is the short form."""
+    if (minutes is None) == (steps is None):
+        raise typer.BadParameter("give --minutes or --steps, one of them")
+    settings: dict[str, object] = {
+        "preset": preset,
+        "optimizer": optimizer,
+        "seed": seed,
+        "minutes": minutes,
+        "steps": steps,
+    }
+    _calibrate(inputs, output, settings, limit, device)
+
+
+@app.command("calibrate")
+def calibrate_command(
+    inputs: Inputs,
+    output: Annotated[Path, typer.Option("--output", "-o", help="Model file to write.")],
+    minutes: Annotated[float, typer.Option(min=0.01, help="Training time.")] = 8.0,
+    seed: Seed = 0,
+    limit: Limit = MOST_FRAMES,
+    device: Device = "auto",
+) -> None:
+    """Make a model of your sensor from tripod bursts: checks, noise profile, training, in one call."""
+    _calibrate(inputs, output, {"minutes": minutes, "seed": seed}, limit, device)
+
+
+def _calibrate(inputs: list[Path], output: Path, settings: dict[str, object], limit: int, device: str) -> None:
+    from burst_denoise.config import TrainSettings
+    from burst_denoise.learn.device import choose_device
+    from burst_denoise.run.calibrate import calibrate
+
+    chosen = choose_device(device)
+    with _training_bar() as show:
+        model = calibrate(inputs, output, TrainSettings.model_validate(settings), chosen, limit, _print_verdict, show)
+    record = model.header.training
+    out.print(
+        f"{output}: {model.header.camera or 'unknown camera'}, ISO "
+        f"{', '.join(f'{p.iso:g}' if p.iso else 'unknown' for p in model.header.profiles)}; "
+        f"{record.start_psnr_db:.2f} dB noisy, {record.best_psnr_db:.2f} dB denoised on photosites it never saw "
+        f"(leave-one-out-corrected PSNR), best of {record.steps_done} steps at {record.best_step}",
+        markup=False,
+    )
+
+
+@app.command("denoise")
+def denoise_command(
+    inputs: Inputs,
+    model: Annotated[Path, typer.Option("--model", "-m", help="Model file made by calibrate.")],
+    output: Annotated[
+        Path, typer.Option("--output", "-o", help="Folder for the results, or a file for a single shot.")
+    ],
+    format: Annotated[
+        Literal["dng", "tiff", "png"] | None,
+        typer.Option(help="dng keeps the mosaic (default for raw), tiff and png are developed by LibRaw, 16 bits."),
+    ] = None,
+    strength: Annotated[float, typer.Option(min=0, max=1, help="1 denoises fully, 0 gives the input back.")] = 1.0,
+    augment: Annotated[
+        bool, typer.Option(help="Average over 8 flips and rotations: a little better, 8 times slower.")
+    ] = False,
+    tile: Annotated[int, typer.Option(min=32, help="Side of a tile in photosites; less takes less memory.")] = 1024,
+    any_sensor: AnySensor = False,
+    resume: Annotated[bool, typer.Option("--resume", help="Pass over shots whose output exists.")] = False,
+    device: Device = "auto",
+) -> None:
+    """Denoise shots with a calibrated model: RAW in, DNG (or TIFF, PNG) out."""
+    from burst_denoise.learn.device import choose_device
+    from burst_denoise.learn.model_file import load_model
+    from burst_denoise.run.session import DenoiseSettings, denoise_session
+
+    settings = DenoiseSettings(strength, augment, tile, format, any_sensor, resume)
+
+    def report(name: str, target: Path | None, number: int, count: int) -> None:
+        out.print(f"{number}/{count} {name}: " + (f"written to {target}" if target else "done before"), markup=False)
+
+    denoise_session(inputs, output, load_model(model, choose_device(device)), settings, report)
+
+
+@app.command("benchmark")
+def benchmark_command(
+    inputs: Inputs,
+    model: Annotated[list[Path] | None, typer.Option("--model", "-m", help="Model to score; may be repeated.")] = None,
+    tune_on: Annotated[
+        list[Path] | None,
+        typer.Option(help="Bursts or frames to tune the NLM strengths on; default: as tuned when the model was made."),
+    ] = None,
+    augment: Annotated[bool, typer.Option(help="Also score the model with 8-fold augmentation.")] = False,
+    frames: Annotated[int, typer.Option(min=1, help="Frames scored per burst.")] = 3,
+    output: Annotated[Path | None, typer.Option("--output", "-o", help="JSON lines file to write.")] = None,
+    as_json: Json = False,
+    seed: Seed = 0,
+    limit: Limit = MOST_FRAMES,
+    device: Device = "auto",
+    any_sensor: AnySensor = False,
+) -> None:
+    """Score models beside OpenCV NLM, the single frame and the mean of frames on bursts they never saw."""
+    from burst_denoise.files import refuse_existing, written_aside
+    from burst_denoise.judge.benchmark import table
+    from burst_denoise.learn.device import choose_device
+    from burst_denoise.learn.model_file import load_model
+    from burst_denoise.run.calibrate import benchmark_model, tuned_strengths
+    from burst_denoise.run.ingest import open_inputs
+
+    if output is not None:
+        refuse_existing(output)
+    chosen = choose_device(device)
+    models = [load_model(path, chosen) for path in model or []]
+    names = ["model"] if len(models) == 1 else [f"model {path.stem}" for path in model or []]
+    with TemporaryDirectory(prefix="burst_denoise_") as folder:
+        bursts = open_inputs(inputs, Path(folder) / "scored", limit, _print_verdict)
+        if tune_on:
+            strengths = tuned_strengths(open_inputs(tune_on, Path(folder) / "tuning", limit, _print_verdict))
+        elif models:
+            strengths = models[0].header.training.nlm_strength
+        else:
+            raise ConfigError("NLM needs a strength: name bursts to tune it on (--tune-on), or a model (--model)")
+        rows = []
+        for row in benchmark_model(
+            bursts,
+            list(zip(names, models, strict=True)),
+            strengths,
+            augment=augment,
+            frames=frames,
+            seed=seed,
+            any_sensor=any_sensor,
+        ):
+            rows.append(row)
+            if as_json:
+                sys.stdout.write(row.model_dump_json() + "\n")
+                sys.stdout.flush()
+    if not as_json:
+        out.print(table(rows))
+    if output is not None:
+        with written_aside(output) as aside:
+            aside.write_text("".join(row.model_dump_json() + "\n" for row in rows), encoding="utf-8")
+
+
+@app.command("demo")
+def demo_command(
+    output: Annotated[Path, typer.Option("--output", "-o", help="Folder for everything the demo makes.")] = Path(
+        "demo"
+    ),
+    quick: Annotated[bool, typer.Option("--quick", help="A minute of training instead of four.")] = False,
+    device: Device = "auto",
+) -> None:
+    """Shoot with a synthetic camera, then run the whole chain on its DNG files and show what it gained."""
+    from burst_denoise.learn.device import choose_device
+    from burst_denoise.run.demo import demo
+
+    with _training_bar() as show:
+        result = demo(
+            output,
+            1.0 if quick else 4.0,
+            choose_device(device),
+            lambda text: err.print(text, markup=False),
+            _print_verdict,
+            show,
+        )
+    out.print(result.table)
+    out.print(result.next_steps, markup=False)
+
+
+def _print_verdict_json(verdict: "SeriesVerdict") -> None:
+    record = {
+        "series": verdict.series,
+        "camera": verdict.info.camera,
+        "iso": verdict.info.iso,
+        "accepted": verdict.accepted,
+        "mu": None if math.isnan(verdict.mu) else verdict.mu,
+        "sigma": None if math.isnan(verdict.sigma) else verdict.sigma,
+        "frames": [frame.model_dump(mode="json") for frame in verdict.frames],
+    }
+    sys.stdout.write(json.dumps(record) + "\n")
+    sys.stdout.flush()
+
+
+def _print_verdict(verdict: "SeriesVerdict") -> None:
+    good = sum(frame.accepted for frame in verdict.frames)
+    iso = f", ISO {verdict.info.iso:g}" if verdict.info.iso else ""
+    err.print(
+        f"{verdict.series} ({verdict.info.camera or 'unknown camera'}{iso}, "
+        f"{verdict.info.width}x{verdict.info.height}): "
+        f"{good} of {len(verdict.frames)} frames, mu {verdict.mu:.4f}, sigma {verdict.sigma:.5f}: "
+        + ("accepted" if verdict.accepted else f"REJECTED, {verdict.detail}"),
+        markup=False,
+    )
+    for frame in verdict.frames:
+        if not frame.accepted:
+            err.print(f"  {frame.file}: {', '.join(frame.reasons)}: {frame.detail}", markup=False)
+
+
+@contextlib.contextmanager
+def _training_bar() -> Iterator[Callable[["TrainProgress"], None]]:
+    """Give a callback that shows training on stderr; the bar appears with the first step."""
+    columns = (TextColumn("training"), BarColumn(), TextColumn("{task.description}"))
+    with Progress(*columns, console=err, transient=True) as bar:
+        tasks: list[TaskID] = []
+
+        def show(progress: "TrainProgress") -> None:
+            tasks.extend([bar.add_task("", total=1)] if not tasks else [])
+            bar.update(
+                tasks[0],
+                completed=min(progress.done, 1),
+                description=f"step {progress.step}, loss {progress.loss:.3f}, held-out PSNR {progress.psnr_db:.2f} dB "
+                f"(start {progress.start_psnr_db:.2f}), {progress.seconds_left / 60:.1f} min left",
+            )
+
+        yield show

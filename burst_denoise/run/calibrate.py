@@ -1,0 +1,150 @@
+"""The owner's whole job: frames in, a calibrated model out; and the benchmark of a model."""
+
+import json
+import shutil
+from collections.abc import Callable, Iterator, Sequence
+from importlib.metadata import version
+from pathlib import Path
+
+import torch
+
+from burst_denoise import __version__
+from burst_denoise.apply.denoise import denoise_image
+from burst_denoise.capture.grouping import find_sources
+from burst_denoise.capture.series import SeriesVerdict
+from burst_denoise.capture.store import Burst, find_bursts
+from burst_denoise.config import FrameInfo, TrainingRecord, TrainSettings
+from burst_denoise.errors import ConfigError, OutputError, TooFewFramesError
+from burst_denoise.files import refuse_existing, written_aside
+from burst_denoise.judge.baselines import nlm_baselines, tune
+from burst_denoise.judge.benchmark import BenchmarkRow, Denoiser, benchmark
+from burst_denoise.learn.device import compute_dtype
+from burst_denoise.learn.model_file import Model, model_of, save_model
+from burst_denoise.learn.train import Progress, train
+from burst_denoise.run.ingest import open_inputs
+from burst_denoise.sensor.noise import Float
+
+__all__ = ["benchmark_model", "calibrate", "tuned_strengths"]
+
+
+def calibrate(
+    inputs: Sequence[Path],
+    output: Path,
+    settings: TrainSettings,
+    device: torch.device,
+    limit: int,
+    on_series: Callable[[SeriesVerdict], None],
+    on_progress: Callable[[Progress], None],
+) -> Model:
+    """Make a model of one sensor from frames, folders or stored bursts, and write it.
+
+    Parameters
+    ----------
+    inputs : sequence of Path
+        Files, folders (searched recursively) or stored bursts of one camera.
+    output : Path
+        The model file to write; must not exist. Work in progress lies beside it, in ``OUTPUT.work``, until the model is
+        written: killed at any moment, the same call goes on where it was.
+    settings : TrainSettings
+    device : torch.device
+    limit : int
+        Frames of a series used at most.
+    on_series, on_progress : callable
+        Called with the verdict on each series, and after every training step.
+
+    Returns
+    -------
+    Model
+
+    Raises
+    ------
+    OutputError
+        If ``output`` exists or cannot be written, or its work folder belongs to another calibration.
+    BurstDenoiseError
+        Whatever is wrong with the inputs.
+    """
+    refuse_existing(output)
+    work = output.with_name(output.name + ".work")
+    _claim(work, inputs, limit)
+    try:
+        bursts = open_inputs(inputs, work / "bursts", limit, on_series)
+        model = _train(bursts, settings, work / "checkpoint.safetensors", device, on_progress)
+    except (TooFewFramesError, ConfigError):
+        if not (work / "checkpoint.safetensors").exists():
+            shutil.rmtree(work, ignore_errors=True)
+        raise
+    save_model(model, output)
+    shutil.rmtree(work, ignore_errors=True)
+    return model
+
+
+def _train(
+    bursts: list[Burst],
+    settings: TrainSettings,
+    checkpoint: Path,
+    device: torch.device,
+    on_progress: Callable[[Progress], None],
+) -> Model:
+    trained = train(bursts, settings, checkpoint, device, on_progress)
+    record = TrainingRecord(
+        settings=settings,
+        steps_done=trained.steps_done,
+        best_step=trained.best_step,
+        start_psnr_db=trained.start_psnr_db,
+        best_psnr_db=trained.best_psnr_db,
+        bursts=tuple(burst.name for burst in bursts),
+        burst_sha256=tuple(digest for burst in bursts for digest in burst.manifest.sha256),
+        versions={"burst_denoise": __version__} | {name: version(name) for name in ("torch", "numpy", "rawpy")},
+        seconds=trained.seconds,
+        nlm_strength=tuned_strengths(bursts),
+    )
+    return model_of(trained.network, bursts, record)
+
+
+def tuned_strengths(bursts: Sequence[Burst]) -> dict[str, float]:
+    """Return the strength of every OpenCV NLM baseline that scores best on these bursts."""
+    return {name: tune(baseline, bursts) for name, baseline in nlm_baselines(bursts[0].info).items()}
+
+
+def benchmark_model(
+    bursts: Sequence[Burst],
+    models: Sequence[tuple[str, Model]],
+    nlm_strength: dict[str, float],
+    *,
+    augment: bool,
+    frames: int,
+    seed: int,
+    any_sensor: bool = False,
+) -> Iterator[BenchmarkRow]:
+    """Score models, plain and, if asked, augmented, beside the baselines; give each row as soon as it is measured."""
+    denoisers: list[tuple[str, Denoiser]] = []
+    for name, model in models:
+        denoisers.append((name, _denoiser(model, augment=False, any_sensor=any_sensor)))
+        if augment:
+            denoisers.append((f"{name} + augmentation", _denoiser(model, augment=True, any_sensor=any_sensor)))
+    return benchmark(bursts, denoisers, nlm_strength=nlm_strength, frames=frames, seed=seed)
+
+
+def _denoiser(model: Model, *, augment: bool, any_sensor: bool) -> Denoiser:
+    dtype = compute_dtype(next(model.network.parameters()).device)
+
+    def denoise(image: Float, info: FrameInfo) -> Float:
+        profile = model.profile_for(info, "burst", any_sensor=any_sensor)
+        return denoise_image(image, info.cfa, model.network, profile, dtype=dtype, augment=augment)
+
+    return denoise
+
+
+def _claim(work: Path, inputs: Sequence[Path], limit: int) -> None:
+    """Make the work folder, or make sure that the one there belongs to the same inputs."""
+    files = [path for given in inputs for path in (find_bursts(given) or find_sources([given]))]
+    job = json.dumps([limit, [(str(path.resolve()), path.stat().st_size) for path in files]])
+    note = work / "inputs.json"
+    if note.exists():
+        if note.read_text(encoding="utf-8") != job:
+            raise OutputError(
+                f"{work}: work folder of a calibration from other inputs; delete it, or name another output"
+            )
+        return
+    with written_aside(note, overwrite=True) as aside:
+        aside.write_text(job, encoding="utf-8")

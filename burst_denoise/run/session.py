@@ -1,0 +1,158 @@
+"""The job for a shoot: every shot of a session denoised, each failure named, the rest done."""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Literal
+
+from burst_denoise import __version__
+from burst_denoise.apply.denoise import denoise_image
+from burst_denoise.apply.output import write_developed, write_dng, write_picture
+from burst_denoise.capture.grouping import find_sources
+from burst_denoise.capture.picture import VIDEO_SUFFIXES, read_picture
+from burst_denoise.capture.raw import RAW_SUFFIXES, read_raw
+from burst_denoise.capture.store import find_bursts, open_burst
+from burst_denoise.errors import BurstDenoiseError, InputFileError, JobError, OutputError
+from burst_denoise.files import refuse_existing
+from burst_denoise.learn.device import compute_dtype
+from burst_denoise.learn.model_file import Model
+from burst_denoise.sensor.frame import Frame
+
+__all__ = ["DenoiseSettings", "OutputFormat", "denoise_session"]
+
+OutputFormat = Literal["dng", "tiff", "png"]
+SUFFIXES = {"dng": ".dng", "tiff": ".tif", "png": ".png"}
+
+
+@dataclass(frozen=True)
+class DenoiseSettings:
+    """How shots are denoised and written."""
+
+    strength: float
+    augment: bool
+    tile: int
+    format: OutputFormat | None
+    """None writes DNG for raw shots and TIFF for pictures."""
+    any_sensor: bool
+    resume: bool
+    """Pass over shots whose output is there already."""
+
+
+@dataclass(frozen=True)
+class _Shot:
+    """One shot to denoise: how to read it and where its result goes."""
+
+    name: str
+    target: Path
+    read: Callable[[], Frame]
+    developable: bool
+    """Whether its raw file is at hand for LibRaw to develop."""
+
+
+def denoise_session(
+    inputs: Sequence[Path],
+    output: Path,
+    model: Model,
+    settings: DenoiseSettings,
+    report: Callable[[str, Path | None, int, int], None],
+) -> None:
+    """Denoise every shot that inputs name.
+
+    Parameters
+    ----------
+    inputs : sequence of Path
+        RAW and picture files, folders (searched recursively) or stored bursts.
+    output : Path
+        A file, for a single shot, if it has the suffix of a format; otherwise the folder for all results.
+    model : Model
+        On the device to compute on.
+    settings : DenoiseSettings
+    report : callable
+        Called per shot with its name, its result (None where it was passed over), its number and how many there are.
+
+    Raises
+    ------
+    OutputError
+        If an output exists and ``settings.resume`` is off; found before any work.
+    JobError
+        If some of several shots failed; the others are done.
+    BurstDenoiseError
+        What went wrong with a single shot.
+    """
+    shots = list(_shots(inputs, output, settings))
+    targets: dict[Path, str] = {}
+    for shot in shots:
+        if shot.target in targets:
+            raise OutputError(
+                f"{shot.target}: both {targets[shot.target]} and {shot.name} would go there; "
+                "denoise their folders one at a time"
+            )
+        targets[shot.target] = shot.name
+        if not settings.resume:
+            refuse_existing(shot.target)
+    failures: dict[str, BurstDenoiseError] = {}
+    for number, shot in enumerate(shots, 1):
+        if shot.target.exists():
+            report(shot.name, None, number, len(shots))
+            continue
+        try:
+            _denoise_shot(shot, model, settings)
+        except BurstDenoiseError as error:
+            if len(shots) == 1:
+                raise
+            failures[shot.name] = error
+        else:
+            report(shot.name, shot.target, number, len(shots))
+    if failures:
+        raise JobError(f"{len(failures)} of {len(shots)} shots failed; the rest is done", failures)
+
+
+def _shots(inputs: Sequence[Path], output: Path, settings: DenoiseSettings) -> Iterator[_Shot]:
+    sources = [(given, path) for given in inputs if not find_bursts(given) for path in find_sources([given])]
+    stored = [open_burst(path) for given in inputs for path in find_bursts(given)]
+    single = len(sources) == 1 and not stored and output.suffix.lower() in (*SUFFIXES.values(), ".tiff")
+    for given, path in sources:
+        raw = path.suffix.lower() in RAW_SUFFIXES
+        if path.suffix.lower() in VIDEO_SUFFIXES:
+            raise InputFileError(f"{path}: videos calibrate a model but are not denoised; name pictures or raw files")
+        suffix = SUFFIXES[settings.format or ("dng" if raw else "tiff")]
+        inside = path.parent.relative_to(given.resolve()) if given.is_dir() else Path()
+        target = output if single else output / inside / (path.stem + suffix)
+        yield _Shot(path.name, target, partial(read_raw if raw else read_picture, path), developable=True)
+    for burst in stored:
+        suffix = SUFFIXES[settings.format or ("dng" if burst.info.domain == "bayer" else "tiff")]
+        for index in range(len(burst)):
+            stem = Path(burst.frame(index).path).stem
+            target = output / burst.folder.stem / (stem + suffix)
+            yield _Shot(f"{burst.name}/{stem}", target, partial(burst.frame, index), developable=False)
+
+
+def _denoise_shot(shot: _Shot, model: Model, settings: DenoiseSettings) -> None:
+    frame = shot.read()
+    profile = model.profile_for(frame.info, shot.name, any_sensor=settings.any_sensor)
+    device = next(model.network.parameters()).device
+    image = denoise_image(
+        frame.linear,
+        frame.info.cfa,
+        model.network,
+        profile,
+        dtype=compute_dtype(device),
+        strength=settings.strength,
+        augment=settings.augment,
+        tile=settings.tile,
+    )
+    notes = (
+        f"burst_denoise {__version__}; model {model.header.weights_sha256[:12]}; strength {settings.strength:g}"
+        f"{'; augmented' if settings.augment else ''}"
+    )
+    if shot.target.suffix.lower() == ".dng":
+        if frame.info.domain != "bayer":
+            raise OutputError(f"{shot.name}: a developed picture cannot become a DNG; choose tiff or png")
+        write_dng(shot.target, frame.info, image, border=frame.border, notes=notes)
+    elif frame.info.domain != "bayer":
+        write_picture(shot.target, frame.info, image, notes=notes)
+    elif shot.developable:
+        write_developed(shot.target, frame.path, frame.info, image, notes=notes)
+    else:
+        raise OutputError(f"{shot.name}: a stored burst has no raw file to develop; write DNG, or name the raw files")

@@ -1,0 +1,340 @@
+"""Raw files come in as LibRaw sees them, every wrong file with one clear line."""
+
+import contextlib
+import struct
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import rawpy
+import tifffile
+
+from burst_denoise.apply.output import write_dng
+from burst_denoise.capture.metadata import Exif, read_exif
+from burst_denoise.capture.raw import RAW_SUFFIXES, develop, read_raw, read_raw_info
+from burst_denoise.config import DngTag, FrameInfo
+from burst_denoise.errors import InputFileError
+from burst_denoise.sensor.frame import BAYER_PHASES, RawBorder, to_linear
+
+BLACK = {"R": 500.0, "G1": 520.0, "G2": 540.0, "B": 560.0}
+
+
+BLACKMAGIC = "Blackmagic Pocket Cinema Camera 4K"
+
+
+def frame_info(shape: tuple[int, int] = (64, 96), cfa: str = "RGGB", **changes) -> FrameInfo:
+    known = {
+        "domain": "bayer",
+        "camera": "Canon EOS 700D",
+        "cfa": cfa,
+        "height": shape[0],
+        "width": shape[1],
+        "black_level": tuple(BLACK.values()),
+        "white_level": 15000.0,
+        "iso": 1600.0,
+        "exposure_s": 1 / 30,
+        "f_number": 5.6,
+        "taken_at": 1_700_000_000.25,
+        "as_shot_neutral": (0.5, 1.0, 0.625),
+    }
+    return FrameInfo(**(known | changes))
+
+
+def random_dn(shape: tuple[int, int], seed: int = 0) -> np.ndarray:
+    return np.random.default_rng(seed).integers(0, 16000, shape).astype(np.uint16)
+
+
+def make_dng(path: Path, info: FrameInfo, dn: np.ndarray | None = None, **options) -> np.ndarray:
+    dn = random_dn((info.height, info.width)) if dn is None else dn
+    write_dng(path, info, to_linear(dn, info), **options)
+    return dn
+
+
+def level_names(cfa: str, height: int, width: int, top: int = 0, left: int = 0) -> np.ndarray:
+    """Name of the black level of every photosite of an array whose CFA starts at (top, left)."""
+    red_row, red_column = divmod(cfa.index("R"), 2)
+    names = np.array([["R", "G1"], ["G2", "B"]])
+    rows = (np.arange(height) - top - red_row) % 2
+    columns = (np.arange(width) - left - red_column) % 2
+    return names[rows[:, None], columns[None, :]]
+
+
+@pytest.mark.parametrize("shape", [(22, 22), (23, 22), (64, 97), (25, 261)], ids=str)
+@pytest.mark.parametrize("cfa", BAYER_PHASES)
+def test_every_phase_odd_size_and_black_level_is_read(tmp_path: Path, cfa: str, shape: tuple[int, int]):
+    info = frame_info(shape, cfa)
+    dn = make_dng(tmp_path / "a.dng", info)
+    frame = read_raw(tmp_path / "a.dng")
+    np.testing.assert_array_equal(frame.dn, dn)
+    assert frame.dn.dtype == np.uint16
+    assert frame.border is None
+    assert frame.info.model_copy(update={"dng_tags": ()}) == info
+    assert read_raw_info(tmp_path / "a.dng") == frame.info
+    assert frame.path == tmp_path / "a.dng"
+
+
+@pytest.mark.parametrize(("top", "left"), [(0, 4), (6, 2), (3, 4), (2, 5), (5, 7)])
+@pytest.mark.parametrize("cfa", BAYER_PHASES)
+def test_masked_margins_are_kept_apart_and_colours_stay_on_their_photosites(
+    tmp_path: Path, cfa: str, top: int, left: int
+):
+    """LibRaw starts at the next even row and column; what it then calls red must still be red, black levels too."""
+    info = frame_info((40, 61), cfa)
+    whole = random_dn((40 + top + 3, 61 + left))
+    active = whole[top : top + 40, left : left + 61]
+    make_dng(tmp_path / "a.dng", info, active, border=RawBorder(whole, top, left))
+    frame = read_raw(tmp_path / "a.dng")
+
+    assert frame.border is not None
+    np.testing.assert_array_equal(frame.border.dn, whole)
+    assert (frame.border.top, frame.border.left) == (top + top % 2, left + left % 2)
+    height, width = frame.dn.shape
+    assert (frame.info.height, frame.info.width) == (height, width) == (40 - top % 2, 61 - left % 2)
+    place = np.s_[frame.border.top : frame.border.top + height, frame.border.left : frame.border.left + width]
+    np.testing.assert_array_equal(frame.dn, whole[place])
+
+    names = level_names(cfa, *whole.shape, top, left)[place]
+    assert frame.info.cfa == "".join(name[0] for name in names[:2, :2].ravel())
+    black = np.vectorize(BLACK.get)(names)
+    np.testing.assert_allclose(
+        frame.linear, (frame.dn - black) / (15000 - black), rtol=0, atol=1e-6, err_msg="black level on a wrong colour"
+    )
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_orientation_is_the_exif_one(tmp_path: Path, orientation: int):
+    make_dng(tmp_path / "a.dng", frame_info(orientation=orientation))
+    assert read_raw_info(tmp_path / "a.dng").orientation == orientation
+
+
+@pytest.mark.parametrize(
+    ("make", "model", "camera"),
+    [
+        ("Canon", "Canon EOS 700D", "Canon EOS 700D"),
+        ("NIKON CORPORATION", "NIKON D800", "NIKON D800"),
+        ("SONY", "ILCE-7M3", "SONY ILCE-7M3"),
+        (None, "ILCE-7M3", "ILCE-7M3"),
+        ("SONY", None, "SONY"),
+        (None, None, None),
+    ],
+)
+def test_the_make_is_said_once(make: str | None, model: str | None, camera: str | None):
+    assert Exif(make=make, model=model).camera == camera
+
+
+def test_what_a_file_does_not_say_is_none(tmp_path: Path):
+    silent = {"camera": None, "iso": None, "exposure_s": None, "f_number": None, "taken_at": None}
+    make_dng(tmp_path / "a.dng", frame_info(**silent, as_shot_neutral=None))
+    info = read_raw_info(tmp_path / "a.dng")
+    assert {name: getattr(info, name) for name in silent} == silent
+
+
+def matrix_tag(code: int) -> tuple:
+    return (code, 10, 9, tuple(number for entry in range(1, 10) for number in (entry, 100)), True)
+
+
+def write_plain_dng(
+    path: Path, dn: np.ndarray, extra: list, cfa: bytes = bytes((0, 1, 1, 2)), side: int = 2, **options
+):
+    """Write a DNG with tifffile alone; ``extra`` go with the mosaic."""
+    tags = [
+        (50706, 1, 4, bytes((1, 4, 0, 0)), True),
+        (50708, 2, 0, "Testcam One", True),
+        (33421, 3, 2, (side, side), True),
+        (33422, 1, side * side, cfa, True),
+        (50717, 4, 1, 15000, True),
+        *extra,
+    ]
+    with tifffile.TiffWriter(path, **options) as writer:
+        writer.write(dn, photometric=32803, metadata=None, extratags=tags)
+
+
+@pytest.mark.parametrize("byteorder", ["<", ">"])
+def test_colour_and_lens_tags_are_taken_over_verbatim(tmp_path: Path, byteorder: str):
+    opcodes = struct.pack(">I", 0) + bytes(7)
+    extra = [
+        matrix_tag(50721), (50728, 5, 3, (1000, 1000, 2477, 1000, 1462, 1000), True), (50778, 3, 1, 17, True),
+        (50940, 11, 4, (0.0, 0.0, 1.0, 1.0), True), (51009, 7, len(opcodes), opcodes, True),
+        (50730, 10, 1, (0, 0), True), (51041, 12, 2, (1e-3, 1e-6), True), (50731, 5, 1, (1, 1), True),
+    ]  # fmt: skip
+    write_plain_dng(tmp_path / "a.dng", random_dn((32, 48)), extra, byteorder=byteorder)
+    info = read_raw_info(tmp_path / "a.dng")
+    assert info.camera == "Testcam One"
+    assert info.as_shot_neutral == pytest.approx((1000 / 2477, 1, 1462 / 2477))
+    tags = {tag.code: tag for tag in info.dng_tags}
+    assert tags[50721] == DngTag(code=50721, dtype=10, count=9, value=matrix_tag(50721)[3])
+    assert tags[50728].value == (1000, 1000, 2477, 1000, 1462, 1000)
+    assert tags[50778] == DngTag(code=50778, dtype=3, count=1, value=(17,))
+    assert tags[50940].value == (0.0, 0.0, 1.0, 1.0)
+    assert bytes(tags[51009].value) == opcodes
+    assert 50730 not in tags, "0/0 says nothing"
+    assert not {51041, 50731} & set(tags), "the noise profile is not that of the denoised shot"
+
+
+def test_the_first_opcodes_are_dropped_with_a_linearization_table(tmp_path: Path):
+    """They work on values before that table, which LibRaw has already applied."""
+    opcodes, table = (51008, 7, 4, bytes(4), True), (50712, 3, 4096, tuple(range(0, 16384, 4)), True)
+    write_plain_dng(tmp_path / "a.dng", random_dn((32, 48)) // 4, [opcodes])
+    write_plain_dng(tmp_path / "b.dng", random_dn((32, 48)) // 4, [opcodes, table])
+    assert 51008 in {tag.code for tag in read_raw_info(tmp_path / "a.dng").dng_tags}
+    assert 51008 not in {tag.code for tag in read_raw_info(tmp_path / "b.dng").dng_tags}
+
+
+def test_a_mosaic_in_a_sub_directory_is_found(tmp_path: Path):
+    dn = random_dn((64, 96))
+    first = [(50706, 1, 4, bytes((1, 4, 0, 0)), True), (50708, 2, 0, "Testcam Two", True), matrix_tag(50721),
+             (271, 2, 0, "Testcam", True), (272, 2, 0, "Two", True),
+             (50728, 5, 3, (1, 2, 1, 1, 1, 4), True)]  # fmt: skip
+    mosaic = [(33421, 3, 2, (2, 2), True), (33422, 1, 4, bytes((1, 0, 2, 1)), True), (50717, 4, 1, 15000, True),
+              (50714, 3, 1, 256, True), (50719, 4, 2, (4, 6), True), (50720, 4, 2, (80, 50), True)]  # fmt: skip
+    with tifffile.TiffWriter(tmp_path / "a.dng") as writer:
+        preview = np.zeros((16, 24, 3), np.uint8)
+        writer.write(preview, photometric="rgb", subfiletype=1, subifds=1, metadata=None, extratags=first)
+        writer.write(dn, photometric=32803, metadata=None, extratags=[(254, 4, 1, 0, True), *mosaic])
+    frame = read_raw(tmp_path / "a.dng")
+    np.testing.assert_array_equal(frame.dn, dn)
+    assert (frame.info.cfa, frame.info.camera, frame.info.black_level) == ("GRBG", "Testcam Two", (256.0,) * 4)
+    assert frame.info.as_shot_neutral == (0.5, 1.0, 0.25)
+    assert {50721: matrix_tag(50721)[3], 50719: (4, 6), 50720: (80, 50)}.items() <= {
+        tag.code: tag.value for tag in frame.info.dng_tags
+    }.items()
+
+
+def test_the_camera_clock_is_read_in_any_time_zone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    make_dng(tmp_path / "a.dng", frame_info())
+    monkeypatch.setenv("TZ", "Pacific/Auckland")
+    time.tzset()
+    try:
+        assert read_raw_info(tmp_path / "a.dng").taken_at == 1_700_000_000.25
+    finally:
+        monkeypatch.undo()
+        time.tzset()
+
+
+def one_line(error: pytest.ExceptionInfo[InputFileError], path: Path) -> str:
+    message = str(error.value)
+    assert message.startswith(f"{path}: ")
+    assert "\n" not in message
+    return message
+
+
+def test_missing_folder_empty_and_text_files_are_refused(tmp_path: Path):
+    (tmp_path / "empty.dng").touch()
+    (tmp_path / "text.dng").write_text("These are notes, not a raw file.\n" * 50)
+    (tmp_path / "folder.dng").mkdir()
+    wanted = {"none.dng": "No such file", "empty.dng": "empty", "text.dng": "not a raw file", "folder.dng": "a folder"}
+    for name, reason in wanted.items():
+        with pytest.raises(InputFileError, match=reason) as error:
+            read_raw(tmp_path / name)
+        one_line(error, tmp_path / name)
+
+
+@pytest.mark.parametrize("compress", [True, False])
+def test_a_truncated_file_is_refused_wherever_it_ends(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str], compress: bool
+):
+    info = frame_info((300, 520))
+    dn = make_dng(tmp_path / "whole.dng", info, compress=compress)
+    data = (tmp_path / "whole.dng").read_bytes()
+    path = tmp_path / "cut.dng"
+    cuts = {1, 3, 7, 9, 100, 250, 400, *np.linspace(500, len(data) - 1, 25).astype(int).tolist()}
+    for cut in sorted(cuts | set(range(len(data) - 120, len(data), 7))):
+        path.write_bytes(data[:cut])
+        if cut <= len(data) - 120:
+            with pytest.raises(InputFileError) as error:
+                read_raw(path)
+            one_line(error, path)
+        else:
+            with contextlib.suppress(InputFileError):  # or only padding and Exif are lost
+                np.testing.assert_array_equal(read_raw(path).dn, dn)
+    assert capfd.readouterr().err == ""
+
+
+def test_mosaics_other_than_bayer_are_refused(tmp_path: Path):
+    x_trans = bytes(
+        (1, 1, 0, 1, 1, 2, 1, 1, 2, 1, 1, 0, 2, 0, 1, 0, 2, 1, 1, 1, 2, 1, 1, 0, 1, 1, 0, 1, 1, 2, 0, 2, 1, 2, 0, 1)
+    )
+    write_plain_dng(tmp_path / "x.dng", random_dn((60, 72)), [], x_trans, 6)
+    with pytest.raises(InputFileError, match=r"6 x 6 photosites, as X-Trans.*only Bayer") as error:
+        read_raw(tmp_path / "x.dng")
+    one_line(error, tmp_path / "x.dng")
+
+
+def test_a_film_scan_has_no_mosaic(shared_data: Path):
+    path = shared_data / "raw_single" / "Nikon_uncompressed.nef"
+    with pytest.raises(InputFileError, match=r"no colour mosaic; only Bayer") as error:
+        read_raw(path)
+    one_line(error, path)
+
+
+@pytest.mark.parametrize(
+    ("name", "camera", "cfa", "shape", "whole", "black", "white", "iso"),
+    [
+        ("sim_canon700d/kodim01_iso1600/frame_000.dng", "Canon EOS 700D", "RGGB", (512, 768), None, 2048, 15304, 1600),
+        ("seestar/m94/*.dng", "ZWO Seestar S50", "GRBG", (1920, 1080), None, 570, 65535, 80),
+        ("raw_single/Blackmagic.dng", BLACKMAGIC, "RGGB", (2176, 4128), None, 512, 65535, None),
+        ("raw_single/colorchart.dng", "Canon EOS Kiss X4", "RGGB", (1156, 1734), (1182, 1888), 2056, 15000, None),
+    ],
+)  # fmt: skip
+def test_real_files(shared_data: Path, name, camera, cfa, shape, whole, black, white, iso):
+    frame = read_raw(sorted(shared_data.glob(name))[0])
+    info = frame.info
+    assert (info.camera, info.cfa, frame.dn.shape, info.iso) == (camera, cfa, shape, iso)
+    assert (info.black_level, info.white_level) == ((black,) * 4, white)
+    assert (frame.border.dn.shape if frame.border else None) == whole
+    with rawpy.imread(str(frame.path)) as raw:
+        np.testing.assert_array_equal(frame.dn, raw.raw_image_visible)
+        balance = np.array(raw.camera_whitebalance[:3])
+    assert np.array(info.as_shot_neutral) == pytest.approx(balance[1] / balance, rel=1e-6)
+
+
+def test_a_stated_unknown_exposure_is_none(shared_data: Path):
+    """colorchart.dng says 0/1000000 s and f/0: LibRaw makes 1 second and f/1 of it."""
+    info = read_raw_info(shared_data / "raw_single" / "colorchart.dng")
+    assert (info.exposure_s, info.f_number, info.taken_at) == (None, None, None)
+
+
+def test_development_is_the_cameras_white_balance_under_the_srgb_curve(tmp_path: Path):
+    """A grey card through the white balance (0.5, 1, 0.625) comes out grey, at the closed-form sRGB value."""
+    info = frame_info((64, 96), "GBRG", black_level=(512.0,) * 4)
+    level = {"R": 0.1, "G": 0.2, "B": 0.125}
+    linear = np.tile(np.array([level[colour] for colour in "GBRG"], np.float32).reshape(2, 2), (32, 48))
+    write_dng(tmp_path / "a.dng", info, linear)
+    frame = read_raw(tmp_path / "a.dng")
+    rgb = develop(frame.path, frame.dn)
+    assert (rgb.shape, rgb.dtype) == ((64, 96, 3), np.uint16)
+    expected = 1.055 * 0.2 ** (1 / 2.4) - 0.055
+    assert rgb[8:-8, 8:-8] / 65535 == pytest.approx(expected, abs=0.002)
+
+
+def test_development_takes_the_given_photosites_and_turns_them_upright(tmp_path: Path):
+    info = frame_info((64, 96), orientation=6, black_level=(512.0,) * 4)
+    make_dng(tmp_path / "a.dng", info)
+    half = np.full((64, 96), 512, np.uint16)
+    half[:, 48:] = 6000
+    half[10, 70] = 14000  # a single bright photosite must not change the brightness of the rest
+    upright = develop(tmp_path / "a.dng", half)
+    assert upright.shape == (96, 64, 3)
+    assert upright[:40].max() == 0
+    assert upright[56:].min() > 0
+    half[10, 70] = 6000
+    again = develop(tmp_path / "a.dng", half)
+    np.testing.assert_array_equal(again[80:, :40], upright[80:, :40])
+
+
+def test_development_refuses_another_shape(tmp_path: Path):
+    make_dng(tmp_path / "a.dng", frame_info())
+    with pytest.raises(ValueError, match="active area"):
+        develop(tmp_path / "a.dng", np.zeros((10, 10), np.uint16))
+
+
+def test_a_file_without_exif_says_nothing(tmp_path: Path, capfd: pytest.CaptureFixture[str]):
+    (tmp_path / "a.bin").write_bytes(bytes(1000))
+    assert read_exif(tmp_path / "a.bin") == Exif()
+    assert capfd.readouterr().err == ""
+
+
+def test_suffixes_are_lower_case():
+    assert {".dng", ".cr2", ".cr3", ".nef", ".arw", ".raf", ".rw2", ".orf", ".pef", ".srw"} <= RAW_SUFFIXES
+    assert all(suffix == suffix.lower() and suffix.startswith(".") for suffix in RAW_SUFFIXES)
