@@ -26,6 +26,8 @@ SURE = 3.0
 """Standard errors by which a frame must be off before it counts as moved."""
 TRUST = 0.02
 """Share of a tile's energy that the linearised difference may miss; a moved object leaves twice all of it."""
+ROUNDS = 3
+"""Times that the frames which agree are found anew; two are enough unless the first frame was too noisy to tell."""
 STEPS = 6
 """Newton steps; the start is right to half a pixel, and each step leaves about a tenth."""
 
@@ -109,7 +111,7 @@ def align(greys: Sequence[tuple[Float, int]], tolerance: float) -> Alignment:
             moved[k] = place if SURE * error * pitch < tolerance else 0  # the mean of many frames may tell more
     together = _largest_cluster(moved * pitch, tolerance)
     errors = np.zeros(len(pictures))
-    for _ in range(2):
+    for _ in range(ROUNDS):
         if not together:
             break
         total = np.sum([pictures[j] for j in together], axis=0)
@@ -123,13 +125,14 @@ def align(greys: Sequence[tuple[Float, int]], tolerance: float) -> Alignment:
         moved = refined - np.median(refined[together], axis=0)
         distance = np.hypot(*moved.T)
         apart = (distance * pitch > tolerance) & (distance > SURE * errors)
-        before, together = together, [k for k in range(len(pictures)) if not apart[k]]
-        if together == before or len(together) < 2:
+        agreed = [k for k in range(len(pictures)) if not apart[k]]
+        before, together = together, agreed if len(agreed) > 1 else _largest_cluster(moved * pitch, tolerance)
+        if together == before:
             break
     if not together:
         moved = moved - np.median(moved, axis=0)
     shifts = np.where((errors * pitch > tolerance)[:, None], np.nan, moved * pitch)
-    return Alignment(shifts, tuple(together) if len(together) > 1 else ())
+    return Alignment(shifts, tuple(together))
 
 
 def _band_pictures(greys: Sequence[tuple[Float, int]]) -> tuple[list[Float], int]:
@@ -164,19 +167,37 @@ def _fraction(reference: Float, picture: Float, start: Double) -> tuple[Double, 
     moved = start.copy()
     error = float("inf")
     for _ in range(STEPS):
-        carry = np.array([[1, 0, moved[0]], [0, 1, moved[1]]])
-        size = (picture.shape[1], picture.shape[0])
-        warped = cv2.warpAffine(reference, carry, size, flags=cv2.INTER_CUBIC, borderMode=cv2.BORDER_REFLECT)
+        warped = _carried(reference, moved)
         inner = _inside(picture.shape, moved)
         current = picture[inner]
         if min(current.shape) < TILE:
             return moved, float("inf")
-        step, error = _newton_step(np.asarray(warped[inner], np.float32), current)
+        step, error = _newton_step(warped[inner], current)
         step *= min(1.0, 1.0 / float(np.hypot(*step) + 1e-9))  # the linearised difference knows nothing beyond a pixel
         moved -= step
         if float(np.hypot(*step)) < 1e-3:
             break
     return moved, error
+
+
+def _carried(picture: Float, moved: Double) -> Float:
+    """Return a picture moved right and down, by cubic convolution; its rim comes from the opposite side.
+
+    ``cv2.warpAffine`` will not do: its cubic kernel (a = -0.75) moves by 0.29 px instead of 0.25, its linear one is
+    exact only halfway between pixels.
+
+    References
+    ----------
+    Keys, "Cubic convolution interpolation for digital image processing", 1981 (a = -1/2).
+    """
+    whole = np.floor(moved)
+    kernels = []
+    for fraction in moved - whole:
+        far = np.abs(np.arange(-2, 3) + fraction)
+        near = 1.5 * far**3 - 2.5 * far**2 + 1
+        kernels.append(np.where(far < 1, near, np.where(far < 2, -0.5 * far**3 + 2.5 * far**2 - 4 * far + 2, 0)))
+    rolled = np.roll(picture, (int(whole[1]), int(whole[0])), axis=(0, 1))
+    return np.asarray(cv2.sepFilter2D(rolled, cv2.CV_32F, kernels[0], kernels[1]), np.float32)
 
 
 def _inside(shape: tuple[int, ...], moved: Double) -> tuple[slice, slice]:

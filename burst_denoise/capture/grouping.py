@@ -25,6 +25,8 @@ CLEAN_REFERENCE = "clean_mosaic_dn.tif"
 STORED_BURST_SUFFIX = ".burst"
 LONGEST_PAUSE_S = 60.0
 """A longer pause between two frames, exposures apart, is a new series: light and framing have had time to change."""
+LARGEST_BLACK_CHANGE = 5e-4
+"""Share of the white level: cameras and LibRaw measure black for every shot anew (a Seestar's moved by 3 of 65535)."""
 ENOUGH_FRAMES = 3
 """So many frames of one kind are a series of their own; fewer amid a larger series are strays."""
 
@@ -152,34 +154,43 @@ def _runs(infos: dict[Path, FrameInfo]) -> list[list[Path]]:
 
 def _split_run(run: Sequence[Path], infos: dict[Path, FrameInfo]) -> list[tuple[list[Path], list[FrameVerdict]]]:
     """Return the series in a run, each with the strays that are held against it."""
-    kinds: dict[tuple[object, ...], list[Path]] = defaultdict(list)
+    kinds: list[list[Path]] = []
     for path in run:
-        kinds[tuple(_kind(infos[path]).values())].append(path)
-    largest = max(kinds.values(), key=len)
+        kind = next((kind for kind in kinds if not _differences(infos[path], infos[kind[0]])), None)
+        if kind is None:
+            kinds.append([path])
+        else:
+            kind.append(path)
+    largest = max(kinds, key=len)
     enough = min(ENOUGH_FRAMES, len(largest)) if len(largest) > 1 else len(run)
-    series = [paths for paths in kinds.values() if len(paths) >= enough or paths is largest]
-    strays = [path for path in run if not any(path in paths for paths in series)]
-    verdicts = [_stray(path, infos[path], infos[largest[0]]) for path in strays]
+    series = [paths for paths in kinds if len(paths) >= enough or paths is largest]
+    strays = [path for paths in kinds if paths not in series for path in paths]
+    verdicts = [_stray(path, _differences(infos[path], infos[largest[0]])) for path in strays]
     return [(paths, verdicts if paths is largest else []) for paths in series]
 
 
-def _kind(info: FrameInfo) -> dict[str, object]:
-    """Return what the frames of a series have in common, under the words used for it."""
-    return {
-        "camera": info.camera,
-        "kind": info.domain,
-        "size": f"{info.width} x {info.height}",
-        "CFA": info.cfa,
-        "black level": info.black_level,
-        "white level": info.white_level,
-        "ISO": info.iso,
-        "exposure time": info.exposure_s,
+def _differences(info: FrameInfo, usual: FrameInfo) -> list[str]:
+    """Return in words what keeps a frame from being in a series with another."""
+    pairs = {
+        "camera": (info.camera, usual.camera),
+        "kind": (info.domain, usual.domain),
+        "size": (f"{info.width} x {info.height}", f"{usual.width} x {usual.height}"),
+        "CFA": (info.cfa, usual.cfa),
+        "white level": (info.white_level, usual.white_level),
+        "ISO": (info.iso, usual.iso),
+        "exposure time": (info.exposure_s, usual.exposure_s),
     }
+    differing = [
+        f"{word} {value} instead of {expected}" for word, (value, expected) in pairs.items() if value != expected
+    ]
+    if not differing:
+        apart = max(abs(a - b) for a, b in zip(info.black_level, usual.black_level, strict=True))
+        if apart > LARGEST_BLACK_CHANGE * usual.white_level:
+            differing.append(f"black level {info.black_level} instead of {usual.black_level}")
+    return differing
 
 
-def _stray(path: Path, info: FrameInfo, usual: FrameInfo) -> FrameVerdict:
-    pairs = zip(_kind(info).items(), _kind(usual).values(), strict=True)
-    differing = [f"{word} {value} instead of {expected}" for (word, value), expected in pairs if value != expected]
+def _stray(path: Path, differing: Sequence[str]) -> FrameVerdict:
     return FrameVerdict(
         file=path.name, accepted=False, reasons=("incompatible",), gain=None, shift_px=None, detail=", ".join(differing)
     )

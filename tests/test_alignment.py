@@ -1,0 +1,76 @@
+"""Shifts are measured to a hundredth of a photosite, whatever else goes on in the picture."""
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from skimage.data import astronaut
+
+from burst_denoise.capture.alignment import Alignment, align, grey_picture, tile_sums
+from burst_denoise.sensor.synthetic import Fault, SyntheticCamera, scene_from_picture, shoot
+
+
+def shot(faults: dict[int, Fault], iso: float = 1600, n: int = 6, seed: int = 0, cfa: str = "RGGB") -> Alignment:
+    scene = scene_from_picture(astronaut()[:256, :320])
+    frames, _ = shoot(SyntheticCamera(cfa=cfa), scene, iso, n, seed, faults)
+    return align([grey_picture(frame.linear, cfa) for frame in frames], 0.25)
+
+
+@pytest.mark.parametrize("cfa", ["RGGB", "GRBG", "GBRG", "BGGR"])
+def test_a_shift_is_measured_in_photosites(cfa: str) -> None:
+    found = shot({4: Fault(shift=(2.3, -1.1))}, cfa=cfa)
+    np.testing.assert_allclose(found.shifts[4], [2.3, -1.1], atol=0.05)
+    np.testing.assert_allclose(np.delete(found.shifts, 4, axis=0), 0, atol=0.03)
+    assert found.together == (0, 1, 2, 3, 5)
+
+
+@given(right=st.floats(-1, 1), down=st.floats(-1, 1))
+@settings(max_examples=12, deadline=None)
+def test_fractions_are_measured(right: float, down: float) -> None:
+    np.testing.assert_allclose(shot({1: Fault(shift=(right, down))}).shifts[1], [right, down], atol=0.05)
+
+
+def test_the_picture_may_move_far() -> None:
+    np.testing.assert_allclose(shot({0: Fault(shift=(-31.0, 18.0))}).shifts[0], [-31, 18], atol=0.1)
+
+
+def test_an_object_that_moves_by_itself_is_no_shift() -> None:
+    found = shot({5: Fault(motion=30, object_size=80)})
+    assert np.hypot(*found.shifts[5]) < 0.06
+
+
+def test_noise_does_not_pass_for_a_shift() -> None:
+    found = shot({}, iso=25600)
+    assert np.hypot(*found.shifts.T).max() < 0.1
+    assert len(found.together) == 6
+
+
+def test_the_many_are_right_and_the_few_have_moved() -> None:
+    moved = Fault(shift=(1.0, 0.0))
+    assert shot({0: moved, 3: moved}).together == (1, 2, 4, 5)
+
+
+def test_when_no_two_agree_nobody_is_right() -> None:
+    found = shot({k: Fault(shift=(0.6 * k, 0.0)) for k in range(1, 4)}, n=4)
+    assert found.together == ()
+    np.testing.assert_allclose(np.diff(found.shifts[:, 0]), 0.6, atol=0.05)
+
+
+def test_without_texture_nothing_is_measured_and_nobody_has_moved() -> None:
+    frames, _ = shoot(SyntheticCamera(prnu=0, hot_fraction=0), np.full((128, 128, 3), 0.3, np.float32), 1600, 4, 0)
+    found = align([grey_picture(frame.linear, "RGGB") for frame in frames], 0.25)
+    assert np.isnan(found.shifts).all()
+    assert found.together == (0, 1, 2, 3)
+
+
+def test_hot_photosites_are_levelled() -> None:
+    mono = np.zeros((40, 40), np.float32)
+    mono[20, 20] = 1.0
+    grey, pitch = grey_picture(mono, None)
+    assert (grey.max(), pitch) == (0, 1)
+
+
+def test_tile_sums_leave_the_incomplete_tiles_out() -> None:
+    picture = np.arange(35, dtype=np.float32).reshape(5, 7)
+    np.testing.assert_array_equal(tile_sums(picture, 3), [[72, 99]])
+    assert tile_sums(picture, 50) == picture.sum()

@@ -1,0 +1,168 @@
+"""Inputs become sources, and sources become series."""
+
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from burst_denoise.apply.output import write_dng
+from burst_denoise.capture.grouping import Series, find_sources, group_series, read_frames
+from burst_denoise.config import FrameInfo
+from burst_denoise.errors import InputFileError
+
+BASE = FrameInfo(
+    domain="bayer",
+    camera="Canon EOS 700D",
+    cfa="RGGB",
+    height=32,
+    width=32,
+    black_level=(2048.0,) * 4,
+    white_level=15304.0,
+    iso=1600.0,
+    exposure_s=0.02,
+    taken_at=1_767_268_800.0,
+)
+
+
+def shot(folder: Path, name: str, **changes: object) -> Path:
+    """Write a real DNG with other metadata than `BASE` where told."""
+    info = BASE.model_copy(update=changes)
+    folder.mkdir(parents=True, exist_ok=True)
+    write_dng(folder / name, info, np.full((info.height, info.width), 0.1, np.float32))
+    return folder / name
+
+
+def run(folder: Path, first: int, count: int, start: float = 0.0, **changes: object) -> None:
+    assert BASE.taken_at is not None
+    for k in range(first, first + count):
+        shot(folder, f"IMG_{k}.dng", taken_at=BASE.taken_at + start + k, **changes)
+
+
+def picture(folder: Path, name: str) -> Path:
+    folder.mkdir(parents=True, exist_ok=True)
+    cv2.imwrite(str(folder / name), np.full((40, 40), 100, np.uint8))
+    return folder / name
+
+
+def summary(series: list[Series]) -> dict[str, list[str]]:
+    return {one.name: [path.name for path in one.paths] for one in series}
+
+
+def test_folders_are_searched_and_what_is_no_frame_is_passed_over(tmp_path: Path) -> None:
+    wanted = [picture(tmp_path / "a" / "b", "x.PNG"), picture(tmp_path, "y.jpg")]
+    for name in (".hidden.png", "clean_mosaic_dn.tif", "sub.burst/frame.png", ".thumbs/z.png"):
+        picture((tmp_path / name).parent, (tmp_path / name).name)
+    (tmp_path / "notes.txt").write_text("not a frame")
+    assert sorted(find_sources([tmp_path])) == sorted(wanted)
+    assert len(find_sources([tmp_path, wanted[0], tmp_path / "a"])) == 2
+
+
+@pytest.mark.parametrize("case", ["missing", "empty folder", "suffix"])
+def test_an_input_without_frames_is_one_clear_line(tmp_path: Path, case: str) -> None:
+    (tmp_path / "notes.txt").write_text("x")
+    given, words = {
+        "missing": (tmp_path / "nowhere", "no such file"),
+        "empty folder": (tmp_path, "no RAW, picture or video files"),
+        "suffix": (tmp_path / "notes.txt", ".txt is not"),
+    }[case]
+    with pytest.raises(InputFileError, match=words) as caught:
+        find_sources([given])
+    assert str(given) in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_long_pause_starts_a_new_series(tmp_path: Path) -> None:
+    run(tmp_path / "shoot", 1, 3)
+    run(tmp_path / "shoot", 4, 3, start=61.0)
+    found = group_series(find_sources([tmp_path]))
+    assert [len(one.paths) for one in found] == [3, 3]
+    assert [one.name for one in found] == ["shoot-IMG_1", "shoot-IMG_4"]
+
+
+def test_long_exposures_allow_longer_pauses(tmp_path: Path) -> None:
+    run(tmp_path, 1, 3, exposure_s=30.0)
+    run(tmp_path, 4, 3, start=100.0, exposure_s=30.0)
+    assert [len(one.paths) for one in group_series(find_sources([tmp_path]))] == [6]
+
+
+def test_two_isos_in_one_run_are_two_series(tmp_path: Path) -> None:
+    run(tmp_path / "scene", 1, 3)
+    run(tmp_path / "scene", 4, 3, iso=6400.0)
+    found = group_series(find_sources([tmp_path]))
+    assert [(one.info.iso, len(one.paths), one.incompatible) for one in found] == [(1600.0, 3, ()), (6400.0, 3, ())]
+
+
+def test_a_stray_exposure_is_incompatible_and_the_detail_says_why(tmp_path: Path) -> None:
+    run(tmp_path / "scene", 1, 4)
+    run(tmp_path / "scene", 5, 1, exposure_s=0.5)
+    (one,) = group_series(find_sources([tmp_path]))
+    (verdict,) = one.incompatible
+    assert (one.name, len(one.paths)) == ("scene", 4)
+    assert (verdict.file, verdict.accepted, verdict.reasons) == ("IMG_5.dng", False, ("incompatible",))
+    assert verdict.detail == "exposure time 0.5 instead of 0.02"
+
+
+def test_another_camera_and_size_are_both_named(tmp_path: Path) -> None:
+    run(tmp_path, 1, 3)
+    run(tmp_path, 4, 1, camera="Nikon D5", width=48)
+    (one,) = group_series(find_sources([tmp_path]))
+    assert one.incompatible[0].detail == "camera Nikon D5 instead of Canon EOS 700D, size 48 x 32 instead of 32 x 32"
+
+
+def test_a_black_level_that_breathes_is_the_same_series(tmp_path: Path) -> None:
+    run(tmp_path, 1, 2)
+    run(tmp_path, 3, 2, black_level=(2050.0,) * 4)
+    run(tmp_path, 5, 1, black_level=(2148.0,) * 4)
+    (one,) = group_series(find_sources([tmp_path]))
+    assert len(one.paths) == 4
+    assert "black level" in one.incompatible[0].detail
+
+
+def test_two_frames_of_different_exposure_are_one_series_of_one_and_a_stray(tmp_path: Path) -> None:
+    run(tmp_path, 1, 1)
+    run(tmp_path, 2, 1, exposure_s=1.0)
+    (one,) = group_series(find_sources([tmp_path]))
+    assert (len(one.paths), len(one.incompatible)) == (1, 1)
+
+
+def test_pictures_without_a_date_go_by_name_without_the_trailing_number(tmp_path: Path) -> None:
+    for name in ("b_003_snap_001", "b_003_snap_002", "b_006_snap_001", "b_006_snap_002"):
+        picture(tmp_path / "emva", f"{name}.png")
+    assert summary(group_series(find_sources([tmp_path]))) == {
+        "emva-b_003_snap_001": ["b_003_snap_001.png", "b_003_snap_002.png"],
+        "emva-b_006_snap_001": ["b_006_snap_001.png", "b_006_snap_002.png"],
+    }
+
+
+def test_frame_10_comes_after_frame_9(tmp_path: Path) -> None:
+    for k in (10, 9, 1):
+        picture(tmp_path, f"frame{k}.png")
+    (one,) = group_series(find_sources([tmp_path]))
+    assert [path.stem for path in one.paths] == ["frame1", "frame9", "frame10"]
+
+
+def test_folders_of_the_same_name_are_told_apart(tmp_path: Path) -> None:
+    for parent in ("monday", "tuesday"):
+        run(tmp_path / parent / "kitchen", 1, 3)
+    assert sorted(summary(group_series(find_sources([tmp_path])))) == ["monday-kitchen", "tuesday-kitchen"]
+
+
+def test_a_video_is_a_series_of_its_own(tmp_path: Path) -> None:
+    writer = cv2.VideoWriter(str(tmp_path / "clip.avi"), cv2.VideoWriter.fourcc(*"MJPG"), 10, (64, 48))
+    for k in range(6):
+        writer.write(np.full((48, 64, 3), 100 + k, np.uint8))
+    writer.release()
+    picture(tmp_path, "still_1.png")
+    found = {one.name: one for one in group_series(find_sources([tmp_path]))}
+    video = found[f"{tmp_path.name}-clip"]
+    frames, left_out = read_frames(video, 4)
+    assert (len(found), len(frames), left_out) == (2, 4, 0)
+    assert (video.info.width, video.info.height, video.info.domain) == (64, 48, "rgb")
+
+
+def test_frames_beyond_the_limit_are_counted_not_read(tmp_path: Path) -> None:
+    run(tmp_path, 1, 5)
+    (one,) = group_series(find_sources([tmp_path]))
+    frames, left_out = read_frames(one, 3)
+    assert ([frame.path.name for frame in frames], left_out) == (["IMG_1.dng", "IMG_2.dng", "IMG_3.dng"], 2)
