@@ -1,25 +1,19 @@
 """The command line: each command parses, makes one call into a room, and prints."""
 
-import contextlib
-import json
 import math
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import Annotated, Literal
 
 import typer
-from rich.console import Console
-from rich.progress import BarColumn, Progress, TaskID, TextColumn
 
 from burst_denoise import __version__
 from burst_denoise.config import MOST_FRAMES
-from burst_denoise.errors import BurstDenoiseError, ConfigError, JobError
-
-if TYPE_CHECKING:
-    from burst_denoise.capture.series import SeriesVerdict
-    from burst_denoise.learn.train import Progress as TrainProgress
+from burst_denoise.errors import BurstDenoiseError, JobError
+from burst_denoise.screen import fail, note, show, show_json, show_verdict, show_verdict_json, training_bar
 
 __all__ = ["app", "main"]
 
@@ -29,8 +23,13 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
-out = Console(soft_wrap=True)
-err = Console(stderr=True, soft_wrap=True)
+
+
+def _finite(value: float | None) -> float | None:
+    if value is not None and not math.isfinite(value):
+        raise typer.BadParameter(f"{value} is not a number one can work with")
+    return value
+
 
 Inputs = Annotated[
     list[Path],
@@ -43,8 +42,8 @@ Device = Annotated[
     Literal["auto", "cpu", "cuda", "mps"], typer.Option(help="Where to compute; auto takes the fastest.")
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON lines on stdout instead of text.")]
-Minutes = Annotated[float | None, typer.Option(min=0.01, help="Training time.")]
-Seed = Annotated[int, typer.Option(help="Decides everything that is random.")]
+MinutesOption = typer.Option(min=0.01, callback=_finite, help="Training time.")
+Seed = Annotated[int, typer.Option(min=0, help="Decides everything that is random.")]
 AnySensor = Annotated[bool, typer.Option("--any-sensor", help="Use the model on another camera or ISO all the same.")]
 
 
@@ -54,21 +53,19 @@ def main() -> None:
     arguments = [argument for argument in sys.argv[1:] if argument != "--debug"]
     try:
         app(args=arguments)
-    except JobError as error:
-        for item, failure in error.failures.items():
-            err.print(f"{item}: {failure}" if item not in str(failure) else f"{failure}", style="red", markup=False)
-        err.print(f"error: {error}", style="red", markup=False)
-        sys.exit(3)
-    except BurstDenoiseError as error:
+    except (BurstDenoiseError, OSError) as error:
         if debug:
             raise
-        err.print(f"error: {error}", style="red", markup=False)
-        sys.exit(1)
+        failures = error.failures if isinstance(error, JobError) else {}
+        for item, failure in failures.items():
+            fail(str(failure) if item in str(failure) else f"{item}: {failure}")
+        fail(f"error: {error}")
+        sys.exit(3 if failures else 1)
 
 
 def _version(wanted: bool) -> None:
     if wanted:
-        out.print(__version__)
+        show(__version__)
         raise typer.Exit
 
 
@@ -87,7 +84,7 @@ def inspect_command(inputs: Inputs, limit: Limit = MOST_FRAMES, as_json: Json = 
     """Judge every series: which frames are usable, and why the others are not. Writes nothing."""
     from burst_denoise.run.ingest import inspect
 
-    inspect(inputs, limit, _print_verdict_json if as_json else _print_verdict)
+    inspect(inputs, limit, show_verdict_json if as_json else partial(show_verdict, say=show))
 
 
 @app.command("ingest")
@@ -99,19 +96,19 @@ def ingest_command(
     """Judge every series and store the accepted ones as bursts, with their noise profile."""
     from burst_denoise.run.ingest import ingest
 
-    for burst in ingest(inputs, output, limit, _print_verdict):
+    for burst in ingest(inputs, output, limit, show_verdict):
         gains = ", ".join(
             f"{s * (burst.info.white_level - b):.3g}"
             for s, b in zip(burst.profile.shot_noise_scale, burst.info.black_level, strict=True)
         )
-        out.print(f"{burst.folder}: {len(burst)} frames, gain {gains} DN/e-", markup=False)
+        show(f"{burst.folder}: {len(burst)} frames, gain {gains} DN/e-")
 
 
 @app.command("train")
 def train_command(
     inputs: Inputs,
     output: Annotated[Path, typer.Option("--output", "-o", help="Model file to write.")],
-    minutes: Minutes = None,
+    minutes: Annotated[float | None, MinutesOption] = None,
     steps: Annotated[
         int | None, typer.Option(min=1, help="Training steps, instead of minutes: reproducible to the bit.")
     ] = None,
@@ -126,13 +123,7 @@ def train_command(
     """Train a model with every setting at hand; calibrate is the short form."""
     if (minutes is None) == (steps is None):
         raise typer.BadParameter("give --minutes or --steps, one of them")
-    settings: dict[str, object] = {
-        "preset": preset,
-        "optimizer": optimizer,
-        "seed": seed,
-        "minutes": minutes,
-        "steps": steps,
-    }
+    settings = {"preset": preset, "optimizer": optimizer, "seed": seed, "minutes": minutes, "steps": steps}
     _calibrate(inputs, output, settings, limit, device)
 
 
@@ -140,7 +131,7 @@ def train_command(
 def calibrate_command(
     inputs: Inputs,
     output: Annotated[Path, typer.Option("--output", "-o", help="Model file to write.")],
-    minutes: Annotated[float, typer.Option(min=0.01, help="Training time.")] = 8.0,
+    minutes: Annotated[float, MinutesOption] = 8.0,
     seed: Seed = 0,
     limit: Limit = MOST_FRAMES,
     device: Device = "auto",
@@ -149,21 +140,20 @@ def calibrate_command(
     _calibrate(inputs, output, {"minutes": minutes, "seed": seed}, limit, device)
 
 
-def _calibrate(inputs: list[Path], output: Path, settings: dict[str, object], limit: int, device: str) -> None:
+def _calibrate(inputs: list[Path], output: Path, settings: Mapping[str, object], limit: int, device: str) -> None:
     from burst_denoise.config import TrainSettings
     from burst_denoise.learn.device import choose_device
     from burst_denoise.run.calibrate import calibrate
 
     chosen = choose_device(device)
-    with _training_bar() as show:
-        model = calibrate(inputs, output, TrainSettings.model_validate(settings), chosen, limit, _print_verdict, show)
+    with training_bar() as update:
+        model = calibrate(inputs, output, TrainSettings.model_validate(settings), chosen, limit, show_verdict, update)
     record = model.header.training
-    out.print(
+    show(
         f"{output}: {model.header.camera or 'unknown camera'}, ISO "
         f"{', '.join(f'{p.iso:g}' if p.iso else 'unknown' for p in model.header.profiles)}; "
         f"{record.start_psnr_db:.2f} dB noisy, {record.best_psnr_db:.2f} dB denoised on photosites it never saw "
-        f"(leave-one-out-corrected PSNR), best of {record.steps_done} steps at {record.best_step}",
-        markup=False,
+        f"(leave-one-out-corrected PSNR), best of {record.steps_done} steps at {record.best_step}"
     )
 
 
@@ -178,7 +168,9 @@ def denoise_command(
         Literal["dng", "tiff", "png"] | None,
         typer.Option(help="dng keeps the mosaic (default for raw), tiff and png are developed by LibRaw, 16 bits."),
     ] = None,
-    strength: Annotated[float, typer.Option(min=0, max=1, help="1 denoises fully, 0 gives the input back.")] = 1.0,
+    strength: Annotated[
+        float, typer.Option(min=0, max=1, callback=_finite, help="1 denoises fully, 0 gives the input back.")
+    ] = 1.0,
     augment: Annotated[
         bool, typer.Option(help="Average over 8 flips and rotations: a little better, 8 times slower.")
     ] = False,
@@ -195,7 +187,7 @@ def denoise_command(
     settings = DenoiseSettings(strength, augment, tile, format, any_sensor, resume)
 
     def report(name: str, target: Path | None, number: int, count: int) -> None:
-        out.print(f"{number}/{count} {name}: " + (f"written to {target}" if target else "done before"), markup=False)
+        show(f"{number}/{count} {name}: " + (f"written to {target}" if target else "done before"))
 
     denoise_session(inputs, output, load_model(model, choose_device(device)), settings, report)
 
@@ -225,35 +217,29 @@ def benchmark_command(
     from burst_denoise.run.calibrate import benchmark_model, tuned_strengths
     from burst_denoise.run.ingest import open_inputs
 
+    paths = model or []
+    if not paths and not tune_on:
+        raise typer.BadParameter("NLM needs a strength: give bursts to tune it on (--tune-on), or a model (--model)")
     if output is not None:
         refuse_existing(output)
     chosen = choose_device(device)
-    models = [load_model(path, chosen) for path in model or []]
-    names = ["model"] if len(models) == 1 else [f"model {path.stem}" for path in model or []]
+    names = ["model"] if len(paths) == 1 else [f"model {path.stem}" for path in paths]
+    models = [(name, load_model(path, chosen)) for name, path in zip(names, paths, strict=True)]
     with TemporaryDirectory(prefix="burst_denoise_") as folder:
-        bursts = open_inputs(inputs, Path(folder) / "scored", limit, _print_verdict)
+        bursts = open_inputs(inputs, Path(folder) / "scored", limit, show_verdict)
         if tune_on:
-            strengths = tuned_strengths(open_inputs(tune_on, Path(folder) / "tuning", limit, _print_verdict))
-        elif models:
-            strengths = models[0].header.training.nlm_strength
+            strengths = tuned_strengths(open_inputs(tune_on, Path(folder) / "tuning", limit, show_verdict))
         else:
-            raise ConfigError("NLM needs a strength: name bursts to tune it on (--tune-on), or a model (--model)")
+            strengths = models[0][1].header.training.nlm_strength
         rows = []
         for row in benchmark_model(
-            bursts,
-            list(zip(names, models, strict=True)),
-            strengths,
-            augment=augment,
-            frames=frames,
-            seed=seed,
-            any_sensor=any_sensor,
+            bursts, models, strengths, augment=augment, frames=frames, seed=seed, any_sensor=any_sensor
         ):
             rows.append(row)
             if as_json:
-                sys.stdout.write(row.model_dump_json() + "\n")
-                sys.stdout.flush()
+                show_json(row.model_dump_json())
     if not as_json:
-        out.print(table(rows))
+        show(table(rows))
     if output is not None:
         with written_aside(output) as aside:
             aside.write_text("".join(row.model_dump_json() + "\n" for row in rows), encoding="utf-8")
@@ -271,62 +257,7 @@ def demo_command(
     from burst_denoise.learn.device import choose_device
     from burst_denoise.run.demo import demo
 
-    with _training_bar() as show:
-        result = demo(
-            output,
-            1.0 if quick else 4.0,
-            choose_device(device),
-            lambda text: err.print(text, markup=False),
-            _print_verdict,
-            show,
-        )
-    out.print(result.table)
-    out.print(result.next_steps, markup=False)
-
-
-def _print_verdict_json(verdict: "SeriesVerdict") -> None:
-    record = {
-        "series": verdict.series,
-        "camera": verdict.info.camera,
-        "iso": verdict.info.iso,
-        "accepted": verdict.accepted,
-        "mu": None if math.isnan(verdict.mu) else verdict.mu,
-        "sigma": None if math.isnan(verdict.sigma) else verdict.sigma,
-        "frames": [frame.model_dump(mode="json") for frame in verdict.frames],
-    }
-    sys.stdout.write(json.dumps(record) + "\n")
-    sys.stdout.flush()
-
-
-def _print_verdict(verdict: "SeriesVerdict") -> None:
-    good = sum(frame.accepted for frame in verdict.frames)
-    iso = f", ISO {verdict.info.iso:g}" if verdict.info.iso else ""
-    err.print(
-        f"{verdict.series} ({verdict.info.camera or 'unknown camera'}{iso}, "
-        f"{verdict.info.width}x{verdict.info.height}): "
-        f"{good} of {len(verdict.frames)} frames, mu {verdict.mu:.4f}, sigma {verdict.sigma:.5f}: "
-        + ("accepted" if verdict.accepted else f"REJECTED, {verdict.detail}"),
-        markup=False,
-    )
-    for frame in verdict.frames:
-        if not frame.accepted:
-            err.print(f"  {frame.file}: {', '.join(frame.reasons)}: {frame.detail}", markup=False)
-
-
-@contextlib.contextmanager
-def _training_bar() -> Iterator[Callable[["TrainProgress"], None]]:
-    """Give a callback that shows training on stderr; the bar appears with the first step."""
-    columns = (TextColumn("training"), BarColumn(), TextColumn("{task.description}"))
-    with Progress(*columns, console=err, transient=True) as bar:
-        tasks: list[TaskID] = []
-
-        def show(progress: "TrainProgress") -> None:
-            tasks.extend([bar.add_task("", total=1)] if not tasks else [])
-            bar.update(
-                tasks[0],
-                completed=min(progress.done, 1),
-                description=f"step {progress.step}, loss {progress.loss:.3f}, held-out PSNR {progress.psnr_db:.2f} dB "
-                f"(start {progress.start_psnr_db:.2f}), {progress.seconds_left / 60:.1f} min left",
-            )
-
-        yield show
+    with training_bar() as update:
+        result = demo(output, 1.0 if quick else 4.0, choose_device(device), note, show_verdict, update)
+    show(result.table)
+    show(result.next_steps)

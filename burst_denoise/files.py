@@ -11,7 +11,7 @@ from pathlib import Path
 
 from burst_denoise.errors import OutputError
 
-__all__ = ["refuse_existing", "written_aside"]
+__all__ = ["parents_made", "refuse_existing", "written_aside"]
 
 
 def refuse_existing(path: Path) -> None:
@@ -22,6 +22,30 @@ def refuse_existing(path: Path) -> None:
         raise _refused(path, error) from error
     if exists:
         raise OutputError(f"{path}: exists already; delete it or name another output")
+
+
+@contextlib.contextmanager
+def parents_made(path: Path) -> Iterator[None]:
+    """Make the missing parent folders of ``path``; when the work in the ``with`` fails, take them away again.
+
+    Raises
+    ------
+    OutputError
+        If they cannot be made.
+    """
+    missing: list[Path] = []
+    try:
+        try:
+            missing = [parent for parent in path.parents if not parent.exists()]
+            path.parent.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise _refused(path, error) from error
+        yield
+    except BaseException:
+        for parent in missing:
+            with contextlib.suppress(OSError):  # never made, or something else is in it by now
+                parent.rmdir()
+        raise
 
 
 @contextlib.contextmanager
@@ -48,22 +72,20 @@ def written_aside(path: Path, *, overwrite: bool = False) -> Iterator[Path]:
     if not overwrite:
         refuse_existing(path)
     aside = path.parent / f".{path.stem[:100]}.{os.getpid()}.partial{path.suffix}"
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        _remove(aside)
-        yield aside
-        for item in sorted(aside.iterdir()) if aside.is_dir() else [aside]:
-            _flush(item)
-        if not overwrite:
-            refuse_existing(path)  # it may have come while we worked
-        aside.replace(path)
-        _flush(path.parent)
-    except OSError as error:
-        _remove(aside)
-        raise _refused(path, error) from error
-    except BaseException:
-        _remove(aside)
-        raise
+    with parents_made(path):
+        try:
+            _remove(aside)
+            yield aside
+            for item in sorted(aside.iterdir()) if aside.is_dir() else [aside]:
+                _flush(item)
+            if not overwrite:
+                refuse_existing(path)  # it may have come while we worked
+            aside.replace(path)
+            _flush(path.parent)
+        except OSError as error:
+            raise _refused(path, error) from error
+        finally:
+            _remove(aside)  # it is gone when all went well
 
 
 def _refused(path: Path, error: OSError) -> OutputError:

@@ -23,7 +23,7 @@ ORDER = [
     *("apply.denoise", "apply.exif_directory", "apply.output"),
     *("judge.baselines", "judge.benchmark", "judge.report"),
     *("run.ingest", "run.calibrate", "run.session", "run.demo", "run.cluster"),
-    *("cli", "__main__"),
+    *("screen", "cli", "__main__"),
 ]
 """Every file of the package, in the order in which data flows; each may import from those before it."""
 

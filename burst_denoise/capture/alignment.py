@@ -22,8 +22,9 @@ FINE_PX, COARSE_PX = 1.1, 4.0
 TILE = 32
 SIGNIFICANT = 8.0
 """Height of a true peak of the cross-correlation in standard deviations; noise alone reaches 5 in a million pixels."""
-SURE = 3.0
-"""Standard errors by which a frame must be off before it counts as moved."""
+SURE = 5.0
+"""Standard errors by which a frame must be off before it counts as moved: more than usual, because where few tiles have
+texture their scatter tells the error badly (clean bursts of a rocket before a black sky reached 5.3 at 0.25 px)."""
 TRUST = 0.02
 """Share of a tile's energy that the linearised difference may miss; a moved object leaves twice all of it."""
 ROUNDS = 3
@@ -96,7 +97,7 @@ def align(greys: Sequence[tuple[Float, int]], tolerance: float) -> Alignment:
     off on camera JPEGs, and ``cv2.phaseCorrelate`` overwrites its input with the windowed picture.) The fraction
     solves the linearised difference by least squares over tiles, and tiles that do not fit the common shift, because
     something in them moved by itself, lose their weight: enhanced correlation (``cv2.findTransformECC``) read 0.3 px
-    for an object that moved in front of a static scene, this reads 0.01.
+    for an object that moved in front of a static scene, this reads 0.03.
 
     References
     ----------

@@ -1,8 +1,8 @@
 """The stored burst: the accepted frames of one series, memory-mapped, with their exact sum and a manifest.
 
-A folder ``NAME.burst`` holds ``burst.json`` (`BurstManifest`), ``frame_000.npy`` ... (DN as read), ``sum.npy`` (float64,
-sum of the linear, brightness-corrected frames), ``saturated.npy`` (bool) and, where a clean reference was given,
-``clean.npy`` (float32, linear). It is written aside and renamed, so it is whole or not there.
+A folder ``NAME.burst`` holds ``burst.json`` (`BurstManifest`), ``frame_000.npy`` ... (DN as read), ``sum.npy``
+(float64, sum of the linear, brightness-corrected frames), ``saturated.npy`` (bool) and, where a clean reference was
+given, ``clean.npy`` (float32, linear). It is written aside and renamed, so it is whole or not there.
 """
 
 import hashlib
@@ -16,14 +16,16 @@ import numpy.typing as npt
 
 from burst_denoise import __version__
 from burst_denoise.config import BurstManifest, FrameInfo, FrameVerdict, NoiseProfile
-from burst_denoise.errors import BurstStoreError, ConfigError
+from burst_denoise.errors import BurstStoreError, ConfigError, SeriesError
 from burst_denoise.files import written_aside
 from burst_denoise.sensor.frame import Frame, to_linear
 from burst_denoise.sensor.noise import fit_noise_profile
 
-__all__ = ["BURST_SUFFIX", "Burst", "find_bursts", "open_burst", "store_burst"]
+__all__ = ["BURST_SUFFIX", "WORK_SUFFIX", "Burst", "find_bursts", "open_burst", "store_burst"]
 
 BURST_SUFFIX = ".burst"
+WORK_SUFFIX = ".work"
+"""Of folders that hold bursts a calibration is still at work on; they are nobody's input."""
 MANIFEST = "burst.json"
 
 Float = npt.NDArray[np.float32]
@@ -148,12 +150,18 @@ def store_burst(
     ------
     OutputError
         If ``folder`` exists or cannot be written.
+    SeriesError
+        If two frames are the same shot, or the noise cannot be measured because all is overexposed.
     """
     info = frames[0].info
     gains = [v.gain or 1.0 for v in verdicts if v.accepted]
-    profile = fit_noise_profile(
-        [(f.linear / np.float32(g) for f, g in zip(frames, gains, strict=True))], info.cfa, info.iso
-    )
+    _refuse_copies(series, frames)
+    try:
+        profile = fit_noise_profile(
+            [(f.linear / np.float32(g) for f, g in zip(frames, gains, strict=True))], info.cfa, info.iso
+        )
+    except ValueError as error:
+        raise SeriesError(f"{series}: its noise cannot be measured: {error}") from error
     with written_aside(folder) as aside:
         aside.mkdir()
         total = np.zeros(frames[0].dn.shape, np.float64)
@@ -183,10 +191,14 @@ def store_burst(
 
 
 def find_bursts(given: Path) -> list[Path]:
-    """Return the stored bursts that a path names: the folder itself, or all in it; none is no error."""
+    """Return the stored bursts that a path names: the folder itself, or all in it; none is no error.
+
+    Hidden folders and those of a calibration at work (``NAME.work``) are passed over: what they hold may be half done.
+    """
     if (given / MANIFEST).is_file():
         return [given]
-    return sorted(path.parent for path in given.rglob(MANIFEST)) if given.is_dir() else []
+    found = sorted(path.parent for path in given.rglob(MANIFEST)) if given.is_dir() else []
+    return [folder for folder in found if not any(map(_is_passed_over, folder.relative_to(given).parts))]
 
 
 def open_burst(folder: Path) -> Burst:
@@ -213,6 +225,23 @@ def open_burst(folder: Path) -> Burst:
     if any(array.shape != burst.frame(0).dn.shape for array in companions):
         raise BurstStoreError(f"{folder}: sum or mask has another size than the frames; ingest the frames again")
     return burst
+
+
+def _is_passed_over(name: str) -> bool:
+    return name.startswith(".") or name.endswith(WORK_SUFFIX)
+
+
+def _refuse_copies(series: str, frames: Sequence[Frame]) -> None:
+    """Raise when two frames are equal to the bit: noise is never the same twice, so they are copies of one shot."""
+    seen: dict[bytes, Path] = {}
+    for frame in frames:
+        digest = hashlib.sha256(frame.dn.tobytes()).digest()
+        if digest in seen:
+            raise SeriesError(
+                f"{series}: {frame.path.name} and {seen[digest].name} are the same shot, equal to the bit; "
+                "take the copies away"
+            )
+        seen[digest] = frame.path
 
 
 def _frame_name(index: int) -> str:

@@ -12,14 +12,15 @@ from burst_denoise import __version__
 from burst_denoise.apply.denoise import denoise_image
 from burst_denoise.capture.grouping import find_sources
 from burst_denoise.capture.series import SeriesVerdict
-from burst_denoise.capture.store import Burst, find_bursts
+from burst_denoise.capture.store import WORK_SUFFIX, Burst, find_bursts
 from burst_denoise.config import FrameInfo, TrainingRecord, TrainSettings
-from burst_denoise.errors import ConfigError, OutputError, TooFewFramesError
-from burst_denoise.files import refuse_existing, written_aside
+from burst_denoise.errors import BurstDenoiseError, ConfigError, OutputError, SeriesError
+from burst_denoise.files import parents_made, refuse_existing, written_aside
 from burst_denoise.judge.baselines import nlm_baselines, tune
 from burst_denoise.judge.benchmark import BenchmarkRow, Denoiser, benchmark
 from burst_denoise.learn.device import compute_dtype
 from burst_denoise.learn.model_file import Model, model_of, save_model
+from burst_denoise.learn.pairs import GUARD, held_out
 from burst_denoise.learn.train import Progress, train
 from burst_denoise.run.ingest import open_inputs
 from burst_denoise.sensor.noise import Float
@@ -44,7 +45,8 @@ def calibrate(
         Files, folders (searched recursively) or stored bursts of one camera.
     output : Path
         The model file to write; must not exist. Work in progress lies beside it, in ``OUTPUT.work``, until the model is
-        written: killed at any moment, the same call goes on where it was.
+        written: killed at any moment, the same call goes on where it was. After an error that folder is kept only if
+        it holds a checkpoint, which is work worth keeping.
     settings : TrainSettings
     device : torch.device
     limit : int
@@ -64,18 +66,39 @@ def calibrate(
         Whatever is wrong with the inputs.
     """
     refuse_existing(output)
-    work = output.with_name(output.name + ".work")
-    _claim(work, inputs, limit)
-    try:
-        bursts = open_inputs(inputs, work / "bursts", limit, on_series)
-        model = _train(bursts, settings, work / "checkpoint.safetensors", device, on_progress)
-    except (TooFewFramesError, ConfigError):
-        if not (work / "checkpoint.safetensors").exists():
-            shutil.rmtree(work, ignore_errors=True)
-        raise
-    save_model(model, output)
+    job = _job(inputs, limit)
+    work = output.with_name(output.name + WORK_SUFFIX)
+    checkpoint = work / "checkpoint.safetensors"
+    with parents_made(work):
+        _claim(work, job)
+        try:
+            bursts = open_inputs(inputs, work / "bursts", limit, on_series)
+            _refuse_untrainable(bursts, settings)
+            model = _train(bursts, settings, checkpoint, device, on_progress)
+            save_model(model, output)
+        except BurstDenoiseError:
+            if not checkpoint.exists():
+                shutil.rmtree(work, ignore_errors=True)
+            raise
     shutil.rmtree(work, ignore_errors=True)
     return model
+
+
+def _refuse_untrainable(bursts: Sequence[Burst], settings: TrainSettings) -> None:
+    """Raise when no network of these settings can learn from these bursts."""
+    for burst in bursts:
+        info = burst.info
+        if settings.preset == "paper" and info.domain != "rgb":
+            raise ConfigError(
+                f"{burst.name}: the paper preset is for RGB pictures, these frames are {info.domain}; "
+                "use the fast preset"
+            )
+        least = 2 * settings.patch + 2 if info.domain == "bayer" else settings.patch
+        if min(info.height, held_out(burst).start - GUARD) < least:
+            raise SeriesError(
+                f"{burst.name}: {info.width}x{info.height} photosites are too few; training cuts squares of {least} "
+                "from 7/8 of the width; give whole frames"
+            )
 
 
 def _train(
@@ -116,9 +139,14 @@ def benchmark_model(
     seed: int,
     any_sensor: bool = False,
 ) -> Iterator[BenchmarkRow]:
-    """Score models, plain and, if asked, augmented, beside the baselines; give each row as soon as it is measured."""
+    """Score models, plain and, if asked, augmented, beside the baselines; give each row as soon as it is measured.
+
+    Raises `ModelFileError` before any work if a model does not belong to the sensor of every burst.
+    """
     denoisers: list[tuple[str, Denoiser]] = []
     for name, model in models:
+        for burst in bursts:
+            model.profile_for(burst.info, burst.name, any_sensor=any_sensor)
         denoisers.append((name, _denoiser(model, augment=False, any_sensor=any_sensor)))
         if augment:
             denoisers.append((f"{name} + augmentation", _denoiser(model, augment=True, any_sensor=any_sensor)))
@@ -135,16 +163,19 @@ def _denoiser(model: Model, *, augment: bool, any_sensor: bool) -> Denoiser:
     return denoise
 
 
-def _claim(work: Path, inputs: Sequence[Path], limit: int) -> None:
-    """Make the work folder, or make sure that the one there belongs to the same inputs."""
+def _job(inputs: Sequence[Path], limit: int) -> str:
+    """Return what tells one calibration from another, settings apart: its files and the limit."""
     files = [path for given in inputs for path in (find_bursts(given) or find_sources([given]))]
-    job = json.dumps([limit, [(str(path.resolve()), path.stat().st_size) for path in files]])
+    sizes = [(str(path.resolve()), path.stat().st_size) for path in files]
+    return json.dumps([limit, sizes])
+
+
+def _claim(work: Path, job: str) -> None:
+    """Make the work folder, or make sure that the one there is ours and of the same job."""
     note = work / "inputs.json"
-    if note.exists():
-        if note.read_text(encoding="utf-8") != job:
-            raise OutputError(
-                f"{work}: work folder of a calibration from other inputs; delete it, or name another output"
-            )
-        return
-    with written_aside(note, overwrite=True) as aside:
-        aside.write_text(job, encoding="utf-8")
+    if not note.is_file():
+        with written_aside(work) as aside:
+            aside.mkdir()
+            (aside / note.name).write_text(job, encoding="utf-8")
+    elif note.read_text(encoding="utf-8") != job:
+        raise OutputError(f"{work}: work folder of a calibration from other inputs; delete it, or name another output")

@@ -1,16 +1,25 @@
 """The job before all others: whatever the user names, as opened bursts of one sensor."""
 
+import shutil
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
 import tifffile
 
-from burst_denoise.capture.grouping import CLEAN_REFERENCE, Series, find_sources, group_series, read_frames
+from burst_denoise.capture.grouping import (
+    CLEAN_REFERENCE,
+    LARGEST_BLACK_CHANGE,
+    Series,
+    find_sources,
+    group_series,
+    read_frames,
+)
 from burst_denoise.capture.series import SeriesVerdict, check_frames
 from burst_denoise.capture.store import BURST_SUFFIX, Burst, find_bursts, open_burst, store_burst
 from burst_denoise.config import FrameInfo
-from burst_denoise.errors import IncompatibleFramesError, InputFileError, TooFewFramesError
+from burst_denoise.errors import BurstDenoiseError, IncompatibleFramesError, InputFileError, TooFewFramesError
+from burst_denoise.files import refuse_existing
 from burst_denoise.sensor.frame import Frame, to_linear
 
 __all__ = ["ingest", "inspect", "open_inputs"]
@@ -19,12 +28,12 @@ Report = Callable[[SeriesVerdict], None]
 
 
 def inspect(inputs: Sequence[Path], limit: int, report: Report) -> None:
-    """Judge every series in files and folders; writes nothing.
+    """Judge every series in files and folders; writes nothing. Of stored bursts, tell the verdict stored with them.
 
     Parameters
     ----------
     inputs : sequence of Path
-        RAW, picture and video files, and folders that hold them.
+        RAW, picture and video files, folders that hold them, and stored bursts.
     limit : int
         Frames of a series looked at.
     report : callable
@@ -34,8 +43,13 @@ def inspect(inputs: Sequence[Path], limit: int, report: Report) -> None:
     ------
     InputFileError
         If an input is missing, empty, damaged or of no known kind.
+    BurstStoreError
+        If a stored burst is damaged.
     """
-    for series in group_series(find_sources(inputs)):
+    stored, loose = _divided(inputs)
+    for path in stored:
+        report(_stored_verdict(open_burst(path)))
+    for series in group_series(find_sources(loose)) if loose or not stored else ():
         report(_check(series, limit)[0])
 
 
@@ -63,26 +77,42 @@ def ingest(inputs: Sequence[Path], folder: Path, limit: int, report: Report) -> 
         If no series is accepted.
     OutputError
         If a burst cannot be written, or another one has its name.
+    SeriesError
+        If frames are copies of each other, or all overexposed.
+
+    Notes
+    -----
+    After an error nothing is left of what this call wrote; killed, what is whole stays and the same call goes on.
     """
     found = group_series(find_sources(inputs))
     _refuse_mixture([(series.info, series.paths[0]) for series in found])
-    bursts, refused = [], []
-    for series in found:
-        verdict, frames = _check(series, limit)
-        report(verdict)
-        if not verdict.accepted:
-            refused.append(verdict)
-            continue
-        place = folder / (series.name.replace("/", "_") + BURST_SUFFIX)
-        known = open_burst(place) if find_bursts(place) else None
-        if known is not None and known.manifest.frames == verdict.frames and _same_pixels(known, frames, verdict):
-            bursts.append(known)
-            continue
-        accepted = [frame for frame, found in zip(frames, verdict.frames, strict=False) if found.accepted]
-        clean = _clean_reference(series)
-        bursts.append(store_burst(place, series.name, accepted, verdict.frames, verdict.mu, verdict.sigma, clean))
-    if not bursts:
-        _refuse(refused)
+    places = [folder / (series.name.replace("/", "_") + BURST_SUFFIX) for series in found]
+    for place in places:
+        if not find_bursts(place):
+            refuse_existing(place)
+    bursts: list[Burst] = []
+    refused: list[SeriesVerdict] = []
+    written: list[Path] = []
+    try:
+        for series, place in zip(found, places, strict=True):
+            verdict, frames = _check(series, limit)
+            report(verdict)
+            if not verdict.accepted:
+                refused.append(verdict)
+                continue
+            accepted = [frame for frame, one in zip(frames, verdict.frames, strict=False) if one.accepted]
+            if find_bursts(place):
+                bursts.append(_known_burst(place, accepted, verdict))
+                continue
+            clean = _clean_reference(series)
+            bursts.append(store_burst(place, series.name, accepted, verdict.frames, verdict.mu, verdict.sigma, clean))
+            written.append(place)
+        if not bursts:
+            _refuse(refused)
+    except BurstDenoiseError:
+        for place in written:
+            shutil.rmtree(place, ignore_errors=True)
+        raise
     return bursts
 
 
@@ -91,9 +121,8 @@ def open_inputs(inputs: Sequence[Path], folder: Path, limit: int, report: Report
 
     A folder that holds stored bursts is taken for those alone. Raises what `ingest` raises, and `BurstStoreError`.
     """
-    stored = [path for given in inputs for path in find_bursts(given)]
-    loose = [given for given in inputs if not find_bursts(given)]
-    bursts = [open_burst(path) for path in dict.fromkeys(stored)]
+    stored, loose = _divided(inputs)
+    bursts = [open_burst(path) for path in stored]
     if loose:
         bursts += ingest(loose, folder, limit, report)
     if not bursts:
@@ -107,9 +136,34 @@ def _check(series: Series, limit: int) -> tuple[SeriesVerdict, list[Frame]]:
     return check_frames(series.name, frames, series.incompatible, left_out), frames
 
 
-def _same_pixels(burst: Burst, frames: Sequence[Frame], verdict: SeriesVerdict) -> bool:
-    accepted = [frame for frame, found in zip(frames, verdict.frames, strict=False) if found.accepted]
-    return all(np.array_equal(burst.frame(i).dn, frame.dn) for i, frame in enumerate(accepted))
+def _divided(inputs: Sequence[Path]) -> tuple[list[Path], list[Path]]:
+    """Return the stored bursts that inputs name, each once, and the inputs that name none."""
+    stored = {path.resolve(): path for given in inputs for path in find_bursts(given)}
+    return list(stored.values()), [given for given in inputs if not find_bursts(given)]
+
+
+def _stored_verdict(burst: Burst) -> SeriesVerdict:
+    manifest = burst.manifest
+    return SeriesVerdict(
+        series=burst.name,
+        info=burst.info,
+        accepted=True,
+        detail="",
+        mu=manifest.mu,
+        sigma=manifest.sigma,
+        deviations=(),
+        frames=manifest.frames,
+        left_out=0,
+    )
+
+
+def _known_burst(place: Path, accepted: Sequence[Frame], verdict: SeriesVerdict) -> Burst:
+    """Open a burst that an earlier call stored; `OutputError` if it holds other frames."""
+    burst = open_burst(place)
+    same = burst.manifest.frames == verdict.frames
+    if not (same and all(np.array_equal(burst.frame(i).dn, frame.dn) for i, frame in enumerate(accepted))):
+        refuse_existing(place)
+    return burst
 
 
 def _clean_reference(series: Series) -> np.ndarray[tuple[int, ...], np.dtype[np.float32]] | None:
@@ -133,13 +187,19 @@ def _refuse_mixture(found: Sequence[tuple[FrameInfo, Path]]) -> None:
     """Raise when frames come from several cameras or layouts of one: a model belongs to one sensor."""
     first, first_path = found[0]
     for info, path in found[1:]:
-        for what in ("camera", "domain", "cfa", "black_level", "white_level"):
-            one, other = getattr(first, what), getattr(info, what)
-            if one != other:
-                raise IncompatibleFramesError(
-                    f"{path}: {what.replace('_', ' ')} is {other or 'unknown'}, but {first_path} has "
-                    f"{one or 'unknown'}; give the frames of one sensor at a time"
-                )
+        differing = [
+            what for what in ("camera", "domain", "cfa", "white_level") if getattr(first, what) != getattr(info, what)
+        ]
+        if not differing and not np.allclose(
+            first.black_level, info.black_level, rtol=0, atol=LARGEST_BLACK_CHANGE * first.white_level
+        ):
+            differing = ["black_level"]
+        if differing:
+            what = differing[0]
+            raise IncompatibleFramesError(
+                f"{path}: {what.replace('_', ' ')} is {getattr(info, what) or 'unknown'}, but {first_path} has "
+                f"{getattr(first, what) or 'unknown'}; give the frames of one sensor at a time"
+            )
 
 
 def _refuse(refused: Sequence[SeriesVerdict]) -> None:

@@ -10,7 +10,7 @@ from burst_denoise import __version__
 from burst_denoise.apply.denoise import denoise_image
 from burst_denoise.apply.output import write_developed, write_dng, write_picture
 from burst_denoise.capture.grouping import find_sources
-from burst_denoise.capture.picture import VIDEO_SUFFIXES, read_picture
+from burst_denoise.capture.picture import PICTURE_SUFFIXES, VIDEO_SUFFIXES, read_picture
 from burst_denoise.capture.raw import RAW_SUFFIXES, read_raw
 from burst_denoise.capture.store import find_bursts, open_burst
 from burst_denoise.errors import BurstDenoiseError, InputFileError, JobError, OutputError
@@ -23,6 +23,7 @@ __all__ = ["DenoiseSettings", "OutputFormat", "denoise_session"]
 
 OutputFormat = Literal["dng", "tiff", "png"]
 SUFFIXES = {"dng": ".dng", "tiff": ".tif", "png": ".png"}
+FORMATS = {".dng": "dng", ".tif": "tiff", ".tiff": "tiff", ".png": "png"}
 
 
 @dataclass(frozen=True)
@@ -64,7 +65,8 @@ def denoise_session(
     inputs : sequence of Path
         RAW and picture files, folders (searched recursively) or stored bursts.
     output : Path
-        A file, for a single shot, if it has the suffix of a format; otherwise the folder for all results.
+        A file, for a single shot, if it has the suffix of a format; otherwise the folder for all results. If that lies
+        inside a folder of inputs, what is in it is no input.
     model : Model
         On the device to compute on.
     settings : DenoiseSettings
@@ -74,11 +76,11 @@ def denoise_session(
     Raises
     ------
     OutputError
-        If an output exists and ``settings.resume`` is off; found before any work.
+        If an output exists and ``settings.resume`` is off, or cannot be what it is named; found before any work.
     JobError
         If some of several shots failed; the others are done.
     BurstDenoiseError
-        What went wrong with a single shot.
+        What went wrong with a single shot, or with the first if all failed.
     """
     shots = list(_shots(inputs, output, settings))
     targets: dict[Path, str] = {}
@@ -93,39 +95,69 @@ def denoise_session(
             refuse_existing(shot.target)
     failures: dict[str, BurstDenoiseError] = {}
     for number, shot in enumerate(shots, 1):
-        if shot.target.exists():
+        if settings.resume and shot.target.exists():
             report(shot.name, None, number, len(shots))
             continue
         try:
             _denoise_shot(shot, model, settings)
         except BurstDenoiseError as error:
-            if len(shots) == 1:
-                raise
             failures[shot.name] = error
         else:
             report(shot.name, shot.target, number, len(shots))
-    if failures:
-        raise JobError(f"{len(failures)} of {len(shots)} shots failed; the rest is done", failures)
+    if not failures:
+        return
+    first = next(iter(failures.values()))
+    if len(shots) == 1:
+        raise first
+    if len(failures) == len(shots):
+        raise type(first)(f"{first} (and the other {len(shots) - 1} shots failed too)") from first
+    raise JobError(f"{len(failures)} of {len(shots)} shots failed; the rest is done", failures)
 
 
 def _shots(inputs: Sequence[Path], output: Path, settings: DenoiseSettings) -> Iterator[_Shot]:
-    sources = [(given, path) for given in inputs if not find_bursts(given) for path in find_sources([given])]
-    stored = [open_burst(path) for given in inputs for path in find_bursts(given)]
-    single = len(sources) == 1 and not stored and output.suffix.lower() in (*SUFFIXES.values(), ".tiff")
-    for given, path in sources:
+    stored = {path.resolve(): path for given in inputs for path in find_bursts(given)}
+    bursts = [open_burst(path) for path in stored.values()]
+    sources: dict[Path, Path] = {}
+    for given in inputs:
+        if find_bursts(given):
+            continue
+        for path in find_sources([given]):
+            # An earlier run may have put its results inside the folder of the shots; they are not shots.
+            if output.resolve() not in path.parents or output.resolve() in (given.resolve(), *given.resolve().parents):
+                sources.setdefault(path, given.resolve() if given.is_dir() else path.parent)
+    single = _is_one_file(output, len(sources) + sum(map(len, bursts)), settings)
+    for path, root in sources.items():
         raw = path.suffix.lower() in RAW_SUFFIXES
         if path.suffix.lower() in VIDEO_SUFFIXES:
             raise InputFileError(f"{path}: videos calibrate a model but are not denoised; name pictures or raw files")
         suffix = SUFFIXES[settings.format or ("dng" if raw else "tiff")]
-        inside = path.parent.relative_to(given.resolve()) if given.is_dir() else Path()
-        target = output if single else output / inside / (path.stem + suffix)
-        yield _Shot(path.name, target, partial(read_raw if raw else read_picture, path), developable=True)
-    for burst in stored:
+        target = output if single else output / path.parent.relative_to(root) / (path.stem + suffix)
+        yield _Shot(
+            str(path.relative_to(root)), target, partial(read_raw if raw else read_picture, path), developable=True
+        )
+    for burst in bursts:
         suffix = SUFFIXES[settings.format or ("dng" if burst.info.domain == "bayer" else "tiff")]
         for index in range(len(burst)):
-            stem = Path(burst.frame(index).path).stem
-            target = output / burst.folder.stem / (stem + suffix)
+            name, _, number = burst.frame(index).path.name.partition("#")  # clip.mp4#0003 is a frame of a video
+            stem = Path(name).stem + (f"_{number}" if number else "")
+            target = output if single else output / burst.folder.stem / (stem + suffix)
             yield _Shot(f"{burst.name}/{stem}", target, partial(burst.frame, index), developable=False)
+
+
+def _is_one_file(output: Path, shots: int, settings: DenoiseSettings) -> bool:
+    """Return whether ``output`` names a file, by its suffix; refuse a name that promises what will not be written."""
+    suffix = output.suffix.lower()
+    if output.is_file() and suffix not in FORMATS:
+        refuse_existing(output)
+    if output.is_dir() or suffix not in RAW_SUFFIXES | PICTURE_SUFFIXES | VIDEO_SUFFIXES:
+        return False
+    if suffix not in FORMATS:
+        raise OutputError(f"{output}: {suffix} is not written here; name a {', '.join(FORMATS)} file, or a folder")
+    if shots != 1:
+        raise OutputError(f"{output}: is the name of one file, but there are {shots} shots; name a folder")
+    if settings.format not in (None, FORMATS[suffix]):
+        raise OutputError(f"{output}: is no {settings.format} file by its name; rename it, or leave --format out")
+    return True
 
 
 def _denoise_shot(shot: _Shot, model: Model, settings: DenoiseSettings) -> None:

@@ -1,0 +1,55 @@
+"""Flips and rotations of a mosaic keep track of its CFA phase; tiles cover an image once."""
+
+import hypothesis.strategies as st
+import numpy as np
+import pytest
+from hypothesis import given
+
+from burst_denoise.sensor.frame import BAYER_PHASES
+from burst_denoise.sensor.geometry import DIHEDRAL, dihedral, dihedral_cfa, dihedral_inverse, plan_tiles
+
+sizes = st.tuples(st.integers(2, 9), st.integers(2, 9))
+
+
+@given(sizes, st.sampled_from(DIHEDRAL))
+def test_every_transform_has_its_inverse(shape, k):
+    image = np.arange(shape[0] * shape[1], dtype=np.float32).reshape(shape)
+    assert np.array_equal(dihedral_inverse(dihedral(image, k), k), image)
+
+
+def test_the_eight_transforms_are_all_different():
+    image = np.arange(12, dtype=np.float32).reshape(3, 4)
+    assert len({(dihedral(image, k).shape, dihedral(image, k).tobytes()) for k in DIHEDRAL}) == 8
+
+
+@given(sizes, st.sampled_from(BAYER_PHASES), st.sampled_from(DIHEDRAL))
+def test_the_phase_named_after_a_transform_is_the_phase_the_photosites_have(shape, cfa, k):
+    height, width = shape
+    colours = np.array(list(cfa)).reshape(2, 2)[np.arange(height)[:, None] % 2, np.arange(width) % 2]
+    codes = np.vectorize({"R": 0.0, "G": 1.0, "B": 2.0}.get)(colours).astype(np.float32)
+    turned = dihedral(codes, k)
+    found = "".join("RGB"[int(code)] for code in turned[:2, :2].ravel())
+    assert dihedral_cfa(cfa, k, shape) == found
+
+
+def test_pictures_without_a_mosaic_have_no_phase():
+    assert dihedral_cfa(None, 3, (3, 8, 9)) is None
+
+
+@given(st.integers(1, 60), st.integers(1, 60), st.integers(1, 40), st.integers(0, 3), st.sampled_from([1, 4, 8]))
+def test_tiles_write_every_photosite_once_and_read_what_belongs_there(height, width, tile, margins, step):
+    margin = margins * step
+    extended = np.pad(np.arange(height * width).reshape(height, width), margin + step, mode="edge")[step:, step:]
+    written = np.zeros((height, width), int)
+    for piece in plan_tiles(height, width, tile, margin, step):
+        assert piece.read[0].start % step == piece.read[1].start % step == 0
+        read = extended[piece.read]
+        assert read.shape[0] % step == read.shape[1] % step == 0
+        assert np.array_equal(read[piece.keep], np.arange(height * width).reshape(height, width)[piece.write])
+        written[piece.write] += 1
+    assert (written == 1).all()
+
+
+def test_a_margin_off_the_grid_is_refused():
+    with pytest.raises(ValueError, match="margin 6 is not a multiple of step 4"):
+        list(plan_tiles(8, 8, 8, 6, 4))
