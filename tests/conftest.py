@@ -3,7 +3,13 @@
 import os
 from pathlib import Path
 
+import numpy as np
 import pytest
+
+from burst_denoise.capture.store import Burst, store_burst
+from burst_denoise.config import FrameVerdict
+from burst_denoise.sensor.frame import to_linear
+from burst_denoise.sensor.synthetic import SyntheticCamera, shoot
 
 PROJECT = Path(__file__).resolve().parent.parent
 
@@ -15,3 +21,22 @@ def shared_data() -> Path:
     if not folder.is_dir():
         pytest.skip(f"no test data: {folder} is not there; set BURST_DENOISE_DATA to the folder that holds it")
     return folder
+
+
+@pytest.fixture(scope="session")
+def burst(tmp_path_factory: pytest.TempPathFactory) -> Burst:
+    """A stored burst of 6 frames of a small synthetic scene at ISO 3200, with its clean image."""
+    return stored_burst(tmp_path_factory.mktemp("bursts") / "scene.burst")
+
+
+def stored_burst(folder: Path, *, cfa: str = "RGGB", seed: int = 0, frames: int = 6, iso: float = 3200) -> Burst:
+    """Shoot a scene of waves and edges with a synthetic camera and store it."""
+    y, x = np.mgrid[:176, :256]
+    grey = 0.25 + 0.2 * np.sin(x / (7 + seed)) * np.cos(y / 11) + 0.2 * ((x + y) % 60 > 30)
+    scene = (grey[..., None] * np.array([0.6, 1.0, 0.7])).astype(np.float32)
+    camera = SyntheticCamera(cfa=cfa, hot_fraction=0, prnu=0, dark_offset_std_dn=0)
+    shots, clean = shoot(camera, scene, iso, frames, seed)
+    verdicts = [
+        FrameVerdict(file=shot.path.name, accepted=True, reasons=(), gain=1.0, shift_px=0.0) for shot in shots
+    ]
+    return store_burst(folder, folder.stem, shots, verdicts, 0.1, 1e-4, clean=to_linear(clean, shots[0].info))

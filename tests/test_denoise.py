@@ -98,13 +98,18 @@ def test_the_input_is_not_modified(trained):
 
 def test_augmentation_makes_the_result_equal_under_flips_of_the_shot(trained):
     image = picture(97, 97)  # odd: a flip keeps the phase
-    assert np.allclose(run(trained, image, augment=True)[:, ::-1], run(trained, image[:, ::-1], augment=True), atol=1e-6)
+    assert np.allclose(
+        run(trained, image, augment=True)[:, ::-1], run(trained, image[:, ::-1], augment=True), atol=1e-6
+    )
 
 
 @pytest.mark.parametrize(("planes", "shape"), [(1, (90, 70)), (3, (3, 90, 70))])
 def test_pictures_without_a_mosaic_pass_through_too(planes, shape):
     profile = NoiseProfile(
-        iso=None, shot_noise_scale=(1e-4,) * planes, read_noise_variance=(1e-5,) * planes, row_noise_variance=(0.0,) * planes
+        iso=None,
+        shot_noise_scale=(1e-4,) * planes,
+        read_noise_variance=(1e-5,) * planes,
+        row_noise_variance=(0.0,) * planes,
     )
     image = np.random.default_rng(0).random(shape, np.float32)
     assert np.array_equal(run(FastNet(planes, NARROW), image, None, profile, augment=True, tile=48), image)

@@ -1,0 +1,37 @@
+"""Clean content: bundled pictures through a random camera."""
+
+import numpy as np
+import pytest
+
+from burst_denoise.learn.content import PICTURES, content_patch, content_pictures
+
+
+def test_the_pictures_come_with_scikit_image_and_leave_out_the_scene_of_the_demo():
+    pictures = content_pictures()
+    assert len(pictures) == len(PICTURES) + 1
+    assert "coffee" not in PICTURES
+    assert all(
+        p.ndim == 3 and p.shape[2] == 3 and p.dtype == np.float32 and 0 <= p.min() < p.max() <= 1 for p in pictures
+    )
+
+
+@pytest.mark.parametrize(("domain", "planes"), [("bayer", 4), ("mono", 1), ("rgb", 3)])
+def test_a_patch_has_the_planes_of_its_domain_and_stays_below_white(domain, planes):
+    rng = np.random.default_rng(1)
+    for _ in range(20):
+        patch = content_patch(content_pictures(), domain, 24, rng)
+        assert patch.shape == (planes, 24, 24)
+        assert patch.dtype == np.float32
+        assert 0 <= patch.min() <= patch.max() <= 1
+
+
+def test_a_mosaic_patch_lays_the_picture_out_as_rggb():
+    y, x = np.mgrid[:200, :200].astype(np.float32) / 200
+    ramp = np.stack((x, (x + y) / 2, y), 2)
+    patch = content_patch([ramp], "bayer", 32, np.random.default_rng(5))
+    assert np.allclose(patch[1], patch[2], atol=0.1 * patch.max())  # the two greens see nearly the same
+
+
+def test_the_same_seed_gives_the_same_patch():
+    first, second = (content_patch(content_pictures(), "rgb", 16, np.random.default_rng(7)) for _ in range(2))
+    assert np.array_equal(first, second)

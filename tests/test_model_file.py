@@ -1,0 +1,130 @@
+"""The model file: weights and header come back, damage is seen, another sensor is refused."""
+
+import json
+import pickle
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+
+from burst_denoise.config import ModelHeader, TrainingRecord, TrainSettings
+from burst_denoise.errors import ModelFileError, OutputError
+from burst_denoise.learn.model_file import load_model, model_of, save_model
+from burst_denoise.learn.network import FastNet
+
+CPU = torch.device("cpu")
+
+
+@pytest.fixture(scope="module")
+def model(burst):
+    torch.manual_seed(1)
+    network = FastNet(4).to(memory_format=torch.channels_last)
+    torch.nn.init.normal_(network.tail.weight)
+    record = TrainingRecord(
+        settings=TrainSettings(steps=5),
+        steps_done=5,
+        best_step=5,
+        start_psnr_db=40,
+        best_psnr_db=41,
+        bursts=(burst.name,),
+        burst_sha256=burst.manifest.sha256,
+        versions={"torch": torch.__version__},
+        seconds=1.5,
+    )
+    return model_of(network, [burst], record)
+
+
+@pytest.fixture
+def path(model, tmp_path):
+    save_model(model, tmp_path / "model.safetensors")
+    return tmp_path / "model.safetensors"
+
+
+def test_weights_and_header_come_back(model, path):
+    loaded = load_model(path, CPU)
+    assert loaded.header == model.header
+    planes = torch.randn(1, 4, 32, 32)
+    assert torch.equal(loaded.network(planes), model.network(planes))
+
+
+def test_the_header_says_which_sensor_the_model_belongs_to(model, burst):
+    header = model.header
+    assert (header.camera, header.cfa, header.white_level) == ("Synthetic APS-C", "RGGB", 15304)
+    assert [profile.iso for profile in header.profiles] == [3200]
+    assert header.profiles[0].shot_noise_scale == burst.profile.shot_noise_scale
+    assert header.training.burst_sha256 == burst.manifest.sha256
+
+
+def test_the_file_holds_no_pickle(path):
+    with pytest.raises(pickle.UnpicklingError), path.open("rb") as handle:
+        pickle.load(handle)  # noqa: S301
+
+
+def test_an_existing_file_is_not_overwritten(model, path):
+    before = path.read_bytes()
+    with pytest.raises(OutputError, match="exists already"):
+        save_model(model, path)
+    assert path.read_bytes() == before
+
+
+@pytest.mark.parametrize("keep", [0, 4, 100, 5000, -1])
+def test_a_truncated_file_is_refused_by_name(path, keep):
+    path.write_bytes(path.read_bytes()[:keep])
+    with pytest.raises(ModelFileError, match=r"model\.safetensors: is not a readable model file"):
+        load_model(path, CPU)
+
+
+def test_one_flipped_byte_in_the_weights_is_seen(path):
+    content = bytearray(path.read_bytes())
+    content[-1000] ^= 1
+    path.write_bytes(content)
+    with pytest.raises(ModelFileError, match="weights differ from what was written"):
+        load_model(path, CPU)
+
+
+def test_a_missing_file_is_named(tmp_path):
+    with pytest.raises(ModelFileError, match=r"none\.safetensors: is missing"):
+        load_model(tmp_path / "none.safetensors", CPU)
+
+
+def test_tensors_of_somebody_else_are_refused(tmp_path):
+    save_file({"a": torch.zeros(2)}, tmp_path / "other.safetensors")
+    with pytest.raises(ModelFileError, match="holds tensors but no burst_denoise header"):
+        load_model(tmp_path / "other.safetensors", CPU)
+
+
+@pytest.mark.parametrize(("change", "message"), [({"format": 2}, "format"), ({"colour": "red"}, "colour")])
+def test_a_header_of_another_version_is_refused(model, path, change, message):
+    header = json.loads(model.header.model_dump_json()) | change
+    save_file(load_file(path), path, {"burst_denoise": json.dumps(header)})
+    with pytest.raises(ModelFileError, match=message):
+        load_model(path, CPU)
+
+
+def test_a_shot_of_the_same_sensor_gets_the_calibrated_profile(model, burst):
+    assert model.profile_for(burst.info, "a.dng") == model.header.profiles[0]
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"camera": "Other X"}, r"a\.dng: from camera Other X, but the model belongs to Synthetic APS-C"),
+        ({"iso": 6400.0}, r"a\.dng: ISO 6400.0 is outside the calibrated \[3200.0\]"),
+        ({"white_level": 16383.0}, "white 16383, but the model was calibrated at"),
+    ],
+)
+def test_a_shot_of_another_sensor_or_iso_is_refused_unless_overridden(model, burst, change, message):
+    info = burst.info.model_copy(update=change)
+    with pytest.raises(ModelFileError, match=message + ".*--any-sensor"):
+        model.profile_for(info, "a.dng")
+    assert model.profile_for(info, "a.dng", any_sensor=True) == model.header.profiles[0]
+
+
+def test_a_picture_cannot_be_served_by_a_raw_model_at_all(model, burst):
+    info = burst.info.model_copy(update={"domain": "rgb", "cfa": None})
+    with pytest.raises(ModelFileError, match="is rgb, the model was calibrated on bayer"):
+        model.profile_for(info, "a.jpg", any_sensor=True)
+
+
+def test_the_header_is_a_closed_document(model):
+    assert ModelHeader.model_validate_json(model.header.model_dump_json()) == model.header
