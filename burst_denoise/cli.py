@@ -70,7 +70,7 @@ def _version(wanted: bool) -> None:
 
 
 @app.callback()
-def options(
+def _options(
     version: Annotated[
         bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
     ] = False,
@@ -80,7 +80,7 @@ def options(
 
 
 @app.command("inspect")
-def inspect_command(inputs: Inputs, limit: Limit = MOST_FRAMES, as_json: Json = False) -> None:
+def _inspect_command(inputs: Inputs, limit: Limit = MOST_FRAMES, as_json: Json = False) -> None:
     """Judge every series: which frames are usable, and why the others are not. Writes nothing."""
     from burst_denoise.run.ingest import inspect
 
@@ -88,7 +88,7 @@ def inspect_command(inputs: Inputs, limit: Limit = MOST_FRAMES, as_json: Json = 
 
 
 @app.command("ingest")
-def ingest_command(
+def _ingest_command(
     inputs: Inputs,
     output: Annotated[Path, typer.Option("--output", "-o", help="Folder for the stored bursts.")],
     limit: Limit = MOST_FRAMES,
@@ -105,7 +105,7 @@ def ingest_command(
 
 
 @app.command("train")
-def train_command(
+def _train_command(
     inputs: Inputs,
     output: Annotated[Path, typer.Option("--output", "-o", help="Model file to write.")],
     minutes: Annotated[float | None, MinutesOption] = None,
@@ -128,7 +128,7 @@ def train_command(
 
 
 @app.command("calibrate")
-def calibrate_command(
+def _calibrate_command(
     inputs: Inputs,
     output: Annotated[Path, typer.Option("--output", "-o", help="Model file to write.")],
     minutes: Annotated[float, MinutesOption] = 8.0,
@@ -158,7 +158,7 @@ def _calibrate(inputs: list[Path], output: Path, settings: Mapping[str, object],
 
 
 @app.command("denoise")
-def denoise_command(
+def _denoise_command(
     inputs: Inputs,
     model: Annotated[Path, typer.Option("--model", "-m", help="Model file made by calibrate.")],
     output: Annotated[
@@ -193,7 +193,7 @@ def denoise_command(
 
 
 @app.command("benchmark")
-def benchmark_command(
+def _benchmark_command(
     inputs: Inputs,
     model: Annotated[list[Path] | None, typer.Option("--model", "-m", help="Model to score; may be repeated.")] = None,
     tune_on: Annotated[
@@ -246,7 +246,7 @@ def benchmark_command(
 
 
 @app.command("demo")
-def demo_command(
+def _demo_command(
     output: Annotated[Path, typer.Option("--output", "-o", help="Folder for everything the demo makes.")] = Path(
         "demo"
     ),

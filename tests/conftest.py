@@ -36,7 +36,5 @@ def stored_burst(folder: Path, *, cfa: str = "RGGB", seed: int = 0, frames: int 
     scene = (grey[..., None] * np.array([0.6, 1.0, 0.7])).astype(np.float32)
     camera = SyntheticCamera(cfa=cfa, hot_fraction=0, prnu=0, dark_offset_std_dn=0)
     shots, clean = shoot(camera, scene, iso, frames, seed)
-    verdicts = [
-        FrameVerdict(file=shot.path.name, accepted=True, reasons=(), gain=1.0, shift_px=0.0) for shot in shots
-    ]
+    verdicts = [FrameVerdict(file=shot.path.name, accepted=True, reasons=(), gain=1.0, shift_px=0.0) for shot in shots]
     return store_burst(folder, folder.stem, shots, verdicts, 0.1, 1e-4, clean=to_linear(clean, shots[0].info))

@@ -57,7 +57,7 @@ def test_the_header_says_which_sensor_the_model_belongs_to(model, burst):
 
 def test_the_file_holds_no_pickle(path):
     with pytest.raises(pickle.UnpicklingError), path.open("rb") as handle:
-        pickle.load(handle)  # noqa: S301
+        pickle.load(handle)
 
 
 def test_an_existing_file_is_not_overwritten(model, path):

@@ -1,5 +1,6 @@
 """Noise: the fit against known truth, the stabilising transform against its sentences, profiles between ISOs."""
 
+import json
 import math
 from pathlib import Path
 
@@ -8,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from burst_denoise.capture.raw import read_raw
 from burst_denoise.config import FrameInfo, NoiseProfile
 from burst_denoise.sensor.frame import to_linear
 from burst_denoise.sensor.noise import (
@@ -229,3 +231,15 @@ def test_gain_of_a_real_ccd_is_that_of_the_emva_reference(shared_data: Path):
         pairs.append([to_linear(cv2.imread(str(name), cv2.IMREAD_UNCHANGED), info) for name in names])
     found = fit_noise_profile(pairs, None, None)
     assert found.shot_noise_scale[0] * 4095 == pytest.approx(0.2801, rel=0.03)
+
+
+@pytest.mark.parametrize("scene", ["kodim01", "kodim02", "kodim03"])
+@pytest.mark.parametrize("iso", [1600, 6400])
+def test_gain_of_every_plane_of_a_simulated_burst_is_within_5_percent_of_the_truth(shared_data: Path, scene, iso):
+    folder = shared_data / "sim_canon700d" / f"{scene}_iso{iso}"
+    frames = [read_raw(folder / f"frame_{k:03d}.dng") for k in range(10)]
+    info = frames[0].info
+    profile = fit_noise_profile([[frame.linear for frame in frames]], info.cfa, info.iso)
+    gains = np.array(profile.shot_noise_scale) * (info.white_level - info.black_level[0])
+    truth = json.loads((folder / "truth.json").read_text())["gain_dn_per_e"]
+    assert gains == pytest.approx(truth, rel=0.05)

@@ -109,7 +109,7 @@ def align(greys: Sequence[tuple[Float, int]], tolerance: float) -> Alignment:
     for k, picture in enumerate(pictures):
         if k != first:
             place, error = _fraction(pictures[first], picture, _whole_pixels(pictures[first], picture))
-            moved[k] = place if SURE * error * pitch < tolerance else 0  # the mean of many frames may tell more
+            moved[k] = place if 3 * error * pitch < tolerance else 0  # the mean of many frames may tell more
     together = _largest_cluster(moved * pitch, tolerance)
     errors = np.zeros(len(pictures))
     for _ in range(ROUNDS):
@@ -125,7 +125,7 @@ def align(greys: Sequence[tuple[Float, int]], tolerance: float) -> Alignment:
             refined[k] = place + step
         moved = refined - np.median(refined[together], axis=0)
         distance = np.hypot(*moved.T)
-        apart = (distance * pitch > tolerance) & (distance > SURE * errors)
+        apart = (distance > tolerance / pitch + 2 * errors) & (distance > SURE * errors)
         agreed = [k for k in range(len(pictures)) if not apart[k]]
         before, together = together, agreed if len(agreed) > 1 else _largest_cluster(moved * pitch, tolerance)
         if together == before:

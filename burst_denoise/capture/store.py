@@ -214,7 +214,7 @@ def open_burst(folder: Path) -> Burst:
         manifest = BurstManifest.parse(text, str(folder / MANIFEST))
         digests = tuple(_digest(folder / _frame_name(i)) for i in range(len(manifest.sha256)))
         companions = [np.load(folder / name, mmap_mode="r") for name in ("sum.npy", "saturated.npy")]
-    except (OSError, ValueError) as error:
+    except (OSError, EOFError, ValueError) as error:
         raise BurstStoreError(f"{folder}: stored burst is damaged ({error}); ingest its frames again") from error
     except ConfigError as error:
         raise BurstStoreError(f"{error}; ingest the frames again") from error

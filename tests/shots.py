@@ -1,0 +1,67 @@
+"""Small real shoots for the tests: DNG files of a synthetic camera, and a model of it that changes nothing."""
+
+import hashlib
+from collections.abc import Mapping
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from burst_denoise.apply.output import write_dng
+from burst_denoise.capture.store import Burst
+from burst_denoise.config import FrameVerdict, TrainingRecord, TrainSettings
+from burst_denoise.sensor.frame import Frame
+from burst_denoise.sensor.synthetic import Fault, SyntheticCamera, scene_from_picture, shoot
+
+SIZE = (160, 192)
+"""Rows and columns: the least that training patches of 130 photosites fit in, and a little more."""
+
+
+def scene(size: tuple[int, int] = SIZE, seed: int = 0) -> np.ndarray:
+    """Return soft blobs of colour."""
+    coarse = np.random.default_rng(seed).integers(20, 235, (size[0] // 8, size[1] // 8, 3), dtype=np.uint8)
+    return scene_from_picture(cv2.resize(coarse, size[::-1], interpolation=cv2.INTER_CUBIC))
+
+
+def burst_frames(count: int = 4, iso: float = 1600, seed: int = 0, cfa: str = "RGGB", size: tuple[int, int] = SIZE,
+                 faults: Mapping[int, Fault] | None = None) -> list[Frame]:  # fmt: skip
+    """Return the frames of a burst."""
+    return shoot(SyntheticCamera(cfa=cfa), scene(size, seed), iso, count, seed, faults)[0]
+
+
+def write_frames(folder: Path, frames: list[Frame], **changes: object) -> list[Path]:
+    """Write frames as DNG files, with other metadata where told."""
+    for frame in frames:
+        write_dng(folder / frame.path.name, frame.info.model_copy(update=changes), frame.linear)
+    return [folder / frame.path.name for frame in frames]
+
+
+def verdicts(frames: list[Frame], gains: list[float] | None = None) -> list[FrameVerdict]:
+    """Return verdicts that accept all frames."""
+    return [
+        FrameVerdict(file=frame.path.name, accepted=True, reasons=(), gain=gain, shift_px=0.0)
+        for frame, gain in zip(frames, gains or [1.0] * len(frames), strict=True)
+    ]
+
+
+def write_identity_model(path: Path, burst: Burst) -> Path:
+    """Write a model of the burst's sensor with an untrained network, which gives its input back."""
+    from burst_denoise.learn.model_file import model_of, save_model
+    from burst_denoise.learn.network import build_network
+    from burst_denoise.sensor.frame import plane_count
+
+    record = TrainingRecord(
+        settings=TrainSettings(steps=1), steps_done=0, best_step=0, start_psnr_db=40.0, best_psnr_db=40.0,
+        bursts=(burst.name,), burst_sha256=burst.manifest.sha256, versions={}, seconds=0.0,
+        nlm_strength={"nlm-stabilised": 0.85},
+    )  # fmt: skip
+    save_model(model_of(build_network("fast", plane_count(burst.info.domain)), [burst], record), path)
+    return path
+
+
+def everything_in(folder: Path) -> dict[str, str]:
+    """Return every file and folder below a folder, hidden ones too, with a digest of what it holds."""
+    return {
+        str(path.relative_to(folder)): hashlib.sha256(path.read_bytes()).hexdigest() if path.is_file() else "folder"
+        for path in folder.rglob("*")
+    }

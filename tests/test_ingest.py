@@ -1,0 +1,239 @@
+"""From whatever the user names to opened bursts of one sensor, and nothing left behind when it cannot be done."""
+
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+import tifffile
+
+from burst_denoise.capture.series import SeriesVerdict
+from burst_denoise.errors import (
+    BurstDenoiseError,
+    BurstStoreError,
+    IncompatibleFramesError,
+    InputFileError,
+    OutputError,
+    SeriesError,
+    TooFewFramesError,
+)
+from burst_denoise.run.ingest import ingest, inspect, open_inputs
+from burst_denoise.sensor.synthetic import Fault, SyntheticCamera, shoot
+from tests.shots import burst_frames, everything_in, scene, write_frames
+
+SMALL = (96, 128)
+
+
+@pytest.fixture
+def shoot_folder(tmp_path: Path) -> Path:
+    """Two series: one good, one of which a frame was moved."""
+    write_frames(tmp_path / "shoot" / "good", burst_frames(4, size=SMALL))
+    write_frames(tmp_path / "shoot" / "moved", burst_frames(5, seed=1, faults={4: Fault(shift=(3, 1))}))
+    return tmp_path / "shoot"
+
+
+def ignore(_: SeriesVerdict) -> None:
+    """Take no notice of a verdict."""
+
+
+def test_inspect_judges_every_series_and_writes_nothing(shoot_folder: Path) -> None:
+    before = everything_in(shoot_folder.parent)
+    found: list[SeriesVerdict] = []
+    inspect([shoot_folder], 20, found.append)
+    assert [(v.series, v.accepted, [f.reasons for f in v.frames if not f.accepted]) for v in found] == [
+        ("good", True, []),
+        ("moved", True, [("shift",)]),
+    ]
+    assert everything_in(shoot_folder.parent) == before
+
+
+def test_inspect_tells_the_verdict_that_a_stored_burst_was_stored_with(shoot_folder: Path, tmp_path: Path) -> None:
+    fresh: list[SeriesVerdict] = []
+    ingest([shoot_folder], tmp_path / "bursts", 20, fresh.append)
+    stored: list[SeriesVerdict] = []
+    inspect([tmp_path / "bursts"], 20, stored.append)
+    assert [(v.series, v.mu, v.sigma, v.frames) for v in stored] == [(v.series, v.mu, v.sigma, v.frames) for v in fresh]
+
+
+def test_ingest_stores_the_accepted_frames_of_every_series(shoot_folder: Path, tmp_path: Path) -> None:
+    before = everything_in(shoot_folder)
+    bursts = ingest([shoot_folder], tmp_path / "bursts", 20, ignore)
+    assert [(b.folder.name, len(b), len(b.manifest.frames)) for b in bursts] == [
+        ("good.burst", 4, 4),
+        ("moved.burst", 4, 5),
+    ]
+    assert np.array_equal(bursts[0].frame(2).dn, burst_frames(4, size=SMALL)[2].dn)
+    assert everything_in(shoot_folder) == before
+
+
+def test_the_same_ingest_again_opens_what_is_there(shoot_folder: Path, tmp_path: Path) -> None:
+    first = ingest([shoot_folder], tmp_path / "bursts", 20, ignore)
+    before = everything_in(tmp_path)
+    again = ingest([shoot_folder], tmp_path / "bursts", 20, ignore)
+    assert [b.manifest for b in again] == [b.manifest for b in first]
+    assert everything_in(tmp_path) == before
+
+
+def test_another_burst_of_the_same_name_is_not_overwritten(tmp_path: Path) -> None:
+    for day in ("monday", "tuesday"):
+        write_frames(tmp_path / day / "scene", burst_frames(3, seed=len(day), size=SMALL))
+    ingest([tmp_path / "monday"], tmp_path / "bursts", 20, ignore)
+    before = everything_in(tmp_path)
+    with pytest.raises(OutputError, match="exists already"):
+        ingest([tmp_path / "tuesday"], tmp_path / "bursts", 20, ignore)
+    assert everything_in(tmp_path) == before
+
+
+def test_a_place_that_is_taken_is_refused_before_any_frame_is_judged(shoot_folder: Path, tmp_path: Path) -> None:
+    (tmp_path / "bursts" / "moved.burst").mkdir(parents=True)
+    found: list[SeriesVerdict] = []
+    with pytest.raises(OutputError, match=r"moved\.burst: exists already"):
+        ingest([shoot_folder], tmp_path / "bursts", 20, found.append)
+    assert found == []
+
+
+def test_after_an_error_nothing_is_left_of_what_was_stored_before_it(shoot_folder: Path, tmp_path: Path) -> None:
+    (only,) = ingest([shoot_folder / "good"], tmp_path / "bursts", 20, ignore)
+    later = write_frames(tmp_path / "shoot" / "zzz", burst_frames(5, seed=2, size=SMALL))
+    later[2].write_bytes(later[1].read_bytes())  # a copy: found only when the burst is stored
+    before = everything_in(tmp_path)
+    with pytest.raises(SeriesError, match="same shot"):
+        ingest([shoot_folder], tmp_path / "bursts", 20, ignore)
+    assert everything_in(tmp_path) == before
+    assert only.folder.exists()
+
+
+def test_an_error_takes_the_folders_away_that_were_made_for_the_bursts(tmp_path: Path) -> None:
+    write_frames(tmp_path / "shots", burst_frames(2, size=SMALL))
+    with pytest.raises(TooFewFramesError):
+        ingest([tmp_path / "shots"], tmp_path / "new" / "folder", 20, ignore)
+    assert not (tmp_path / "new").exists()
+
+
+def test_a_rejected_series_does_not_stop_the_others(tmp_path: Path) -> None:
+    write_frames(
+        tmp_path / "shoot" / "a_moving",
+        burst_frames(4, size=SMALL, faults={k: Fault(shift=(9 * k, 5)) for k in range(4)}),
+    )
+    write_frames(tmp_path / "shoot" / "good", burst_frames(3, seed=1, size=SMALL))
+    found: list[SeriesVerdict] = []
+    bursts = ingest([tmp_path / "shoot"], tmp_path / "bursts", 20, found.append)
+    assert [b.name for b in bursts] == ["good"]
+    assert [v.accepted for v in found] == [False, True]
+
+
+def test_a_clean_reference_beside_the_frames_is_stored_in_linear_units(tmp_path: Path) -> None:
+    camera = SyntheticCamera()
+    frames, clean = shoot(camera, scene(SMALL), 1600, 3, 0)
+    write_frames(tmp_path / "shots", frames)
+    tifffile.imwrite(tmp_path / "shots" / "clean_mosaic_dn.tif", clean)
+    (burst,) = ingest([tmp_path / "shots"], tmp_path / "bursts", 20, ignore)
+    assert burst.clean is not None
+    assert np.allclose(burst.clean, (clean - 2048) / (15304 - 2048), atol=1e-6)
+
+
+@pytest.mark.parametrize("what", ["garbage", "another size"])
+def test_a_clean_reference_that_is_none_is_named(tmp_path: Path, what: str) -> None:
+    write_frames(tmp_path / "shots", burst_frames(3, size=SMALL))
+    reference = tmp_path / "shots" / "clean_mosaic_dn.tif"
+    if what == "garbage":
+        reference.write_bytes(b"II*\0 no tiff")
+    else:
+        tifffile.imwrite(reference, np.zeros((20, 20), np.float32))
+    with pytest.raises(InputFileError, match="clean reference") as caught:
+        ingest([tmp_path / "shots"], tmp_path / "bursts", 20, ignore)
+    assert str(reference) in str(caught.value)
+    assert not (tmp_path / "bursts").exists()
+
+
+def test_frames_folders_and_stored_bursts_are_inputs_alike(shoot_folder: Path, tmp_path: Path) -> None:
+    (good,) = ingest([shoot_folder / "good"], tmp_path / "bursts", 20, ignore)
+    frames = sorted((shoot_folder / "moved").iterdir())
+    bursts = open_inputs([good.folder, *frames, tmp_path / "bursts"], tmp_path / "work", 20, ignore)
+    assert [b.name for b in bursts] == ["good", "moved"]
+    assert bursts[0].folder == good.folder
+
+
+def test_a_damaged_stored_burst_is_named(shoot_folder: Path, tmp_path: Path) -> None:
+    (good,) = ingest([shoot_folder / "good"], tmp_path / "bursts", 20, ignore)
+    (good.folder / "frame_001.npy").write_bytes(b"")
+    for job in (
+        lambda: open_inputs([good.folder], tmp_path / "w", 20, ignore),
+        lambda: inspect([good.folder], 20, ignore),
+    ):
+        with pytest.raises(BurstStoreError, match=r"good\.burst"):
+            job()
+
+
+def test_frames_of_two_cameras_are_refused_and_both_named(tmp_path: Path) -> None:
+    write_frames(tmp_path / "shoot" / "a", burst_frames(3, size=SMALL))
+    write_frames(tmp_path / "shoot" / "b", burst_frames(3, size=SMALL), camera="Nikon D5")
+    with pytest.raises(
+        IncompatibleFramesError, match=r"b/frame_000\.dng: camera is Nikon D5, but .*a/frame_000\.dng has Synthetic"
+    ):
+        ingest([tmp_path / "shoot"], tmp_path / "bursts", 20, ignore)
+    assert not (tmp_path / "bursts").exists()
+
+
+def test_stored_bursts_of_two_cameras_are_refused(tmp_path: Path) -> None:
+    for name, camera in (("a", "Canon 5D"), ("b", "Nikon D5")):
+        write_frames(tmp_path / name, burst_frames(3, size=SMALL), camera=camera)
+        ingest([tmp_path / name], tmp_path / "bursts", 20, ignore)
+    with pytest.raises(IncompatibleFramesError, match=r"b\.burst: camera is Nikon D5"):
+        open_inputs([tmp_path / "bursts"], tmp_path / "work", 20, ignore)
+
+
+def test_a_black_level_measured_anew_for_every_shot_is_still_one_sensor(tmp_path: Path) -> None:
+    for name, black in (("a", 2048.0), ("b", 2051.0)):
+        write_frames(tmp_path / "shoot" / name, burst_frames(3, seed=ord(name), size=SMALL), black_level=(black,) * 4)
+    assert len(ingest([tmp_path / "shoot"], tmp_path / "bursts", 20, ignore)) == 2
+
+
+def bracketed(folder: Path) -> None:
+    for k, frame in enumerate(burst_frames(4, size=SMALL)):
+        write_frames(folder, [frame], exposure_s=0.01 * 2**k)
+
+
+def mixed_cameras(folder: Path) -> None:
+    frames = burst_frames(4, size=SMALL)
+    write_frames(folder, frames[:2])
+    write_frames(folder, frames[2:], camera="Nikon D5")
+
+
+def two_frames(folder: Path) -> None:
+    write_frames(folder, burst_frames(2, size=SMALL))
+
+
+def moving(folder: Path) -> None:
+    write_frames(folder, burst_frames(4, size=SMALL, faults={k: Fault(shift=(9 * k, 5)) for k in range(4)}))
+
+
+def overexposed(folder: Path) -> None:
+    write_frames(folder, shoot(SyntheticCamera(), np.full((*SMALL, 3), 5, np.float32), 1600, 4, 0)[0])
+
+
+def identical_pictures(folder: Path) -> None:
+    folder.mkdir(parents=True)
+    for k in range(4):
+        cv2.imwrite(str(folder / f"f_{k}.png"), (scene(SMALL) * 255).astype(np.uint8))
+
+
+@pytest.mark.parametrize(
+    ("bad", "error"),
+    [
+        (bracketed, IncompatibleFramesError),
+        (mixed_cameras, IncompatibleFramesError),
+        (two_frames, TooFewFramesError),
+        (moving, TooFewFramesError),
+        (overexposed, TooFewFramesError),
+        (identical_pictures, SeriesError),
+    ],
+)
+def test_frames_that_make_no_burst_say_why_in_one_line(tmp_path: Path, bad, error: type[BurstDenoiseError]) -> None:
+    bad(tmp_path / "shots")
+    before = everything_in(tmp_path)
+    with pytest.raises(error) as caught:
+        ingest([tmp_path / "shots"], tmp_path / "bursts", 20, ignore)
+    assert "\n" not in str(caught.value)
+    assert "shots" in str(caught.value)
+    assert everything_in(tmp_path) == before

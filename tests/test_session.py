@@ -1,0 +1,259 @@
+"""A session of shots: each denoised, each failure named, the rest done; outputs where they are expected."""
+
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+import rawpy
+import torch
+
+from burst_denoise.capture.picture import read_picture
+from burst_denoise.capture.raw import read_raw
+from burst_denoise.capture.store import Burst, store_burst
+from burst_denoise.errors import InputFileError, JobError, ModelFileError, OutputError
+from burst_denoise.learn.model_file import Model, load_model
+from burst_denoise.run.session import DenoiseSettings, denoise_session
+from tests.shots import burst_frames, everything_in, verdicts, write_frames, write_identity_model
+
+SMALL = (48, 64)
+
+
+@pytest.fixture(scope="module")
+def burst(tmp_path_factory: pytest.TempPathFactory) -> Burst:
+    frames = burst_frames(3, size=SMALL)
+    return store_burst(tmp_path_factory.mktemp("bursts") / "scene.burst", "scene", frames, verdicts(frames), 0.1, 0.001)
+
+
+@pytest.fixture(scope="module")
+def model(burst: Burst) -> Model:
+    path = write_identity_model(burst.folder.parent / "model.safetensors", burst)
+    return load_model(path, torch.device("cpu"))
+
+
+def settings(strength: float = 1.0, **changes: object) -> DenoiseSettings:
+    chosen: dict[str, object] = {"augment": False, "tile": 1024, "format": None, "any_sensor": False, "resume": False}
+    return DenoiseSettings(strength, **(chosen | changes))  # type: ignore[arg-type]
+
+
+def denoise(inputs: list[Path], output: Path, model: Model, **changes: object) -> list[str]:
+    """Denoise, and return what was reported: "number/count name -> target"."""
+    told: list[str] = []
+
+    def report(name: str, target: Path | None, number: int, count: int) -> None:
+        told.append(f"{number}/{count} {name} -> {target.relative_to(output.parent) if target else 'passed over'}")
+
+    denoise_session(inputs, output, model, settings(**changes), report)  # type: ignore[arg-type]
+    return told
+
+
+def test_a_folder_of_shots_keeps_its_shape(tmp_path: Path, model: Model) -> None:
+    frames = burst_frames(3, size=SMALL)
+    write_frames(tmp_path / "shots", frames[:1])
+    write_frames(tmp_path / "shots" / "sub", frames[:2])
+    before = everything_in(tmp_path / "shots")
+    assert denoise([tmp_path / "shots"], tmp_path / "out", model) == [
+        "1/3 frame_000.dng -> out/frame_000.dng",
+        "2/3 sub/frame_000.dng -> out/sub/frame_000.dng",
+        "3/3 sub/frame_001.dng -> out/sub/frame_001.dng",
+    ]
+    assert everything_in(tmp_path / "shots") == before
+    assert read_raw(tmp_path / "out" / "sub" / "frame_001.dng").info.camera == frames[0].info.camera
+
+
+def test_a_single_shot_may_name_its_file(tmp_path: Path, model: Model) -> None:
+    (shot, *_) = write_frames(tmp_path / "shots", burst_frames(1, size=SMALL))
+    assert denoise([shot], tmp_path / "new" / "my shot.dng", model) == ["1/1 frame_000.dng -> my shot.dng"]
+    denoise([shot], tmp_path / "developed.tiff", model)
+    denoise([shot], tmp_path / "developed.png", model)
+    one, other = (cv2.imread(str(tmp_path / f"developed.{suffix}"), cv2.IMREAD_UNCHANGED) for suffix in ("tiff", "png"))
+    assert one.dtype == np.uint16
+    assert one.shape == (*SMALL, 3)
+    assert np.array_equal(one, other)
+
+
+@pytest.mark.parametrize("cfa", ["RGGB", "GRBG", "GBRG", "BGGR"])
+def test_strength_0_gives_the_mosaic_back_to_the_bit(tmp_path: Path, model: Model, cfa: str) -> None:
+    (frame,) = burst_frames(1, size=SMALL, cfa=cfa)
+    (shot,) = write_frames(tmp_path, [frame])
+    denoise([shot], tmp_path / "out.dng", model, strength=0.0)
+    assert np.array_equal(read_raw(tmp_path / "out.dng").dn, frame.dn)
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "raw_single/colorchart.dng",  # its array has masked borders
+        "raw_single/Blackmagic.dng",
+        "seestar/ngc7023",
+    ],
+)
+def test_strength_0_gives_real_mosaics_back_with_all_that_makes_their_colours(
+    tmp_path: Path, model: Model, shared_data: Path, name: str
+) -> None:
+    given = shared_data / name
+    source = sorted(given.glob("*.dng"))[0] if given.is_dir() else given
+    denoise([source], tmp_path / "out.dng", model, strength=0.0, any_sensor=True)
+    one, other = read_raw(source), read_raw(tmp_path / "out.dng")
+    assert np.array_equal(other.dn, one.dn)
+    for what in ("camera", "cfa", "height", "width", "white_level", "orientation"):
+        assert getattr(other.info, what) == getattr(one.info, what), what
+    assert other.info.black_level == pytest.approx(one.info.black_level, abs=1e-3)
+    assert other.info.as_shot_neutral == pytest.approx(one.info.as_shot_neutral, rel=1e-5)
+    with rawpy.imread(str(source)) as before, rawpy.imread(str(tmp_path / "out.dng")) as after:
+        assert np.array_equal(after.raw_image, before.raw_image)
+
+
+@pytest.mark.parametrize(("suffix", "written"), [(".png", ".tif"), (".tif", ".tif"), (".jpg", ".tif")])
+def test_pictures_become_pictures_of_16_bits(tmp_path: Path, suffix: str, written: str) -> None:
+    rng = np.random.default_rng(0)
+    (tmp_path / "in").mkdir()
+    for k in range(3):
+        values = rng.integers(90, 110, (*SMALL, 3), dtype=np.uint8)
+        cv2.imwrite(str(tmp_path / "in" / f"a_{k}{suffix}"), values)
+    frames = [read_picture(tmp_path / "in" / f"a_{k}{suffix}") for k in range(3)]
+    found = store_burst(tmp_path / "a.burst", "a", frames, verdicts(frames), 0.1, 0.001)
+    model = load_model(write_identity_model(tmp_path / "m.safetensors", found), torch.device("cpu"))
+    denoise([frames[0].path], tmp_path / "out", model, strength=0.0)
+    result = read_picture(tmp_path / "out" / f"a_0{written}")
+    assert np.array_equal(result.dn, frames[0].dn.astype(np.uint16) * 257)
+    with pytest.raises(OutputError, match="cannot become a DNG"):
+        denoise([frames[0].path], tmp_path / "out.dng", model)
+
+
+def test_the_frames_of_a_stored_burst_are_shots(tmp_path: Path, model: Model, burst: Burst) -> None:
+    before = everything_in(burst.folder)
+    told = denoise([burst.folder], tmp_path / "out", model, strength=0.0)
+    assert told[0] == "1/3 scene/frame_000 -> out/scene/frame_000.dng"
+    assert np.array_equal(read_raw(tmp_path / "out" / "scene" / "frame_002.dng").dn, burst.frame(2).dn)
+    assert everything_in(burst.folder) == before
+    with pytest.raises(OutputError, match="has no raw file to develop"):
+        denoise([burst.folder], tmp_path / "other", model, format="png")
+
+
+def test_a_stored_video_gives_a_picture_for_every_frame(tmp_path: Path) -> None:
+    writer = cv2.VideoWriter(str(tmp_path / "clip.avi"), cv2.VideoWriter.fourcc(*"MJPG"), 10, (64, 48))
+    rng = np.random.default_rng(0)
+    for _ in range(3):
+        writer.write(rng.integers(90, 110, (48, 64, 3), dtype=np.uint8))
+    writer.release()
+    from burst_denoise.capture.picture import read_video
+
+    frames = read_video(tmp_path / "clip.avi", 3)
+    found = store_burst(tmp_path / "clip.burst", "clip", frames, verdicts(frames), 0.1, 0.001)
+    model = load_model(write_identity_model(tmp_path / "m.safetensors", found), torch.device("cpu"))
+    denoise([found.folder], tmp_path / "out", model)
+    names = [f"clip/clip_{k:04d}.tif" for k in range(3)]
+    assert sorted(everything_in(tmp_path / "out")) == ["clip", *names]
+    with pytest.raises(InputFileError, match="videos calibrate a model but are not denoised"):
+        denoise([tmp_path / "clip.avi"], tmp_path / "other", model)
+
+
+def test_a_truncated_shot_among_three_is_named_and_the_rest_is_done(tmp_path: Path, model: Model) -> None:
+    shots = write_frames(tmp_path / "shots", burst_frames(3, size=SMALL))
+    shots[1].write_bytes(shots[1].read_bytes()[:2000])
+    with pytest.raises(JobError, match="1 of 3 shots failed; the rest is done") as caught:
+        denoise([tmp_path / "shots"], tmp_path / "out", model)
+    assert list(caught.value.failures) == ["frame_001.dng"]
+    assert str(shots[1]) in str(caught.value.failures["frame_001.dng"])
+    assert sorted(everything_in(tmp_path / "out")) == ["frame_000.dng", "frame_002.dng"]
+
+
+def test_resume_passes_over_what_is_done_and_does_the_rest(tmp_path: Path, model: Model) -> None:
+    shots = write_frames(tmp_path / "shots", burst_frames(3, size=SMALL))
+    whole = shots[1].read_bytes()
+    shots[1].write_bytes(whole[:2000])
+    with pytest.raises(JobError):
+        denoise([tmp_path / "shots"], tmp_path / "out", model)
+    done = everything_in(tmp_path / "out")
+    shots[1].write_bytes(whole)
+    assert denoise([tmp_path / "shots"], tmp_path / "out", model, resume=True) == [
+        "1/3 frame_000.dng -> passed over",
+        "2/3 frame_001.dng -> out/frame_001.dng",
+        "3/3 frame_002.dng -> passed over",
+    ]
+    assert everything_in(tmp_path / "out").items() >= done.items()
+
+
+def test_when_all_shots_fail_the_job_has_failed_with_the_first(tmp_path: Path, model: Model) -> None:
+    write_frames(tmp_path / "shots", burst_frames(3, size=SMALL), camera="Nikon D5")
+    with pytest.raises(ModelFileError, match=r"frame_000\.dng: from camera Nikon D5.*other 2 shots failed too"):
+        denoise([tmp_path / "shots"], tmp_path / "out", model)
+    assert not (tmp_path / "out").exists()
+
+
+def test_an_existing_output_is_refused_before_any_work(tmp_path: Path, model: Model) -> None:
+    shots = write_frames(tmp_path / "shots", burst_frames(3, size=SMALL))
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "frame_002.dng").write_bytes(b"mine")
+    with pytest.raises(OutputError, match=r"frame_002\.dng: exists already"):
+        denoise(shots, tmp_path / "out", model)
+    assert sorted(everything_in(tmp_path / "out")) == ["frame_002.dng"]
+
+
+def test_results_inside_the_folder_of_the_shots_are_no_shots_of_the_next_run(tmp_path: Path, model: Model) -> None:
+    write_frames(tmp_path / "shots", burst_frames(2, size=SMALL))
+    out = tmp_path / "shots" / "out"
+    assert len(denoise([tmp_path / "shots"], out, model)) == 2
+    assert len(denoise([tmp_path / "shots"], out, model, resume=True)) == 2
+
+
+def test_results_beside_the_shots_do_not_replace_them(tmp_path: Path, model: Model) -> None:
+    write_frames(tmp_path / "shots", burst_frames(2, size=SMALL))
+    before = everything_in(tmp_path)
+    with pytest.raises(OutputError, match="exists already"):
+        denoise([tmp_path / "shots"], tmp_path / "shots", model)
+    assert everything_in(tmp_path) == before
+
+
+def test_a_shot_named_twice_is_denoised_once(tmp_path: Path, model: Model) -> None:
+    shots = write_frames(tmp_path / "shots", burst_frames(2, size=SMALL))
+    assert len(denoise([*shots, shots[0], tmp_path / "shots"], tmp_path / "out", model)) == 2
+
+
+def test_two_shots_that_would_share_an_output_are_refused(tmp_path: Path, model: Model) -> None:
+    for day in ("monday", "tuesday"):
+        write_frames(tmp_path / day, burst_frames(1, size=SMALL))
+    with pytest.raises(OutputError, match=r"both frame_000\.dng and frame_000\.dng would go there"):
+        denoise([tmp_path / "monday", tmp_path / "tuesday"], tmp_path / "out", model)
+
+
+@pytest.mark.parametrize(
+    ("name", "count", "changes", "words"),
+    [
+        ("out.jpg", 1, {}, r"\.jpg is not written here"),
+        ("out.cr2", 1, {}, r"\.cr2 is not written here"),
+        ("out.dng", 2, {}, "there are 2 shots; name a folder"),
+        ("out.tif", 1, {"format": "png"}, "is no png file by its name"),
+        ("taken", 1, {}, "exists already"),
+    ],
+)
+def test_an_output_that_cannot_be_what_it_is_named_is_refused(
+    tmp_path: Path, model: Model, name: str, count: int, changes: dict[str, object], words: str
+) -> None:
+    shots = write_frames(tmp_path / "shots", burst_frames(count, size=SMALL))
+    (tmp_path / "taken").write_text("mine")
+    before = everything_in(tmp_path)
+    with pytest.raises(OutputError, match=words):
+        denoise(shots, tmp_path / name, model, **changes)
+    assert everything_in(tmp_path) == before
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"camera": "Nikon D5"}, "from camera Nikon D5, but the model belongs to Synthetic APS-C"),
+        ({"iso": 12800.0}, "12800"),
+        ({"white_level": 16383.0}, "white 16383"),
+    ],
+)
+def test_a_shot_the_model_was_not_calibrated_for_is_refused_unless_asked(
+    tmp_path: Path, model: Model, changes: dict[str, object], words: str
+) -> None:
+    (shot,) = write_frames(tmp_path / "shots", burst_frames(1, size=SMALL), **changes)
+    with pytest.raises(ModelFileError, match=words) as caught:
+        denoise([shot], tmp_path / "out.dng", model)
+    assert "--any-sensor" in str(caught.value)
+    assert not (tmp_path / "out.dng").exists()
+    denoise([shot], tmp_path / "out.dng", model, any_sensor=True)
+    assert (tmp_path / "out.dng").exists()

@@ -1,0 +1,220 @@
+"""The stored burst: exact sums, targets that do not know their frame, and damage that is noticed."""
+
+import hashlib
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from burst_denoise.capture.store import Burst, find_bursts, open_burst, store_burst
+from burst_denoise.errors import BurstStoreError, OutputError, SeriesError
+from burst_denoise.sensor.frame import Frame
+from tests.shots import burst_frames, everything_in, verdicts
+
+SMALL = (48, 64)
+
+
+def stored(
+    folder: Path, frames: list[Frame], gains: list[float] | None = None, clean: np.ndarray | None = None
+) -> Burst:
+    return store_burst(folder, "scene", frames, verdicts(frames, gains), 0.05, 0.001, clean)
+
+
+@pytest.fixture(scope="module")
+def burst(tmp_path_factory: pytest.TempPathFactory) -> Burst:
+    return stored(tmp_path_factory.mktemp("store") / "scene.burst", burst_frames(5, size=SMALL))
+
+
+def test_frames_come_back_as_they_were_shot(burst: Burst) -> None:
+    frames = burst_frames(5, size=SMALL)
+    assert (len(burst), burst.name, burst.info) == (5, "scene", frames[0].info)
+    for index, frame in enumerate(frames):
+        found = burst.frame(index)
+        assert found.path == frame.path
+        assert found.dn.dtype == np.uint16
+        assert np.array_equal(found.dn, frame.dn)
+        assert np.array_equal(burst.linear(index), frame.linear)
+
+
+def test_the_mean_is_that_of_an_exact_sum(burst: Burst) -> None:
+    exact = np.mean([burst.linear(i).astype(np.float64) for i in range(5)], axis=0)
+    assert np.abs(burst.mean() - exact).max() < 1e-7
+
+
+def test_a_target_is_the_mean_of_the_other_frames(burst: Burst) -> None:
+    for left_out in range(5):
+        others = [burst.linear(i).astype(np.float64) for i in range(5) if i != left_out]
+        assert np.abs(burst.leave_one_out_mean(left_out) - np.mean(others, axis=0)).max() < 2e-7
+
+
+def test_a_target_does_not_know_the_frame_that_was_left_out(tmp_path: Path) -> None:
+    frames = burst_frames(4, size=SMALL)
+    changed = [*frames[:2], Frame(frames[2].dn[::-1, ::-1].copy(), frames[2].info, frames[2].path), frames[3]]
+    one, other = stored(tmp_path / "1.burst", frames), stored(tmp_path / "2.burst", changed)
+    # Not equal to the bit only because the sum is rounded to float64.
+    assert np.abs(one.leave_one_out_mean(2) - other.leave_one_out_mean(2)).max() < 2e-7
+    assert np.abs(one.leave_one_out_mean(1) - other.leave_one_out_mean(1)).max() > 1e-3
+
+
+@settings(max_examples=30)
+@given(st.data())
+def test_a_window_is_cut_from_the_whole(burst: Burst, data: st.DataObject) -> None:
+    (top, bottom), (left, right) = (
+        sorted(data.draw(st.lists(st.integers(0, size // 2).map(lambda k: 2 * k), min_size=2, max_size=2, unique=True)))
+        for size in SMALL
+    )
+    window = (slice(top, bottom), slice(left, right))
+    assert np.array_equal(burst.linear(1, window), burst.linear(1)[window])
+    assert np.array_equal(burst.leave_one_out_mean(1, window), burst.leave_one_out_mean(1)[window])
+
+
+def test_brightness_is_corrected_in_linear_light_but_stored_as_shot(tmp_path: Path) -> None:
+    frames = burst_frames(3, size=SMALL)
+    found = stored(tmp_path / "a.burst", frames, gains=[1.0, 1.02, 0.98])
+    assert found.gains == (1.0, 1.02, 0.98)
+    assert np.array_equal(found.frame(1).dn, frames[1].dn)
+    assert np.allclose(found.linear(1), frames[1].linear / 1.02, rtol=1e-6)
+    assert np.allclose(
+        found.mean(), (frames[0].linear + frames[1].linear / 1.02 + frames[2].linear / 0.98) / 3, atol=1e-6
+    )
+
+
+def test_only_accepted_frames_are_stored_but_all_verdicts_are_kept(tmp_path: Path) -> None:
+    frames = burst_frames(4, size=SMALL)
+    judged = verdicts(frames)
+    judged[1] = judged[1].model_copy(update={"accepted": False, "reasons": ("motion",), "gain": None})
+    found = store_burst(tmp_path / "a.burst", "a", [frames[0], *frames[2:]], judged, 0.05, 0.001)
+    assert [found.frame(i).path.name for i in range(len(found))] == ["frame_000.dng", "frame_002.dng", "frame_003.dng"]
+    assert [v.file for v in found.manifest.frames] == [frame.path.name for frame in frames]
+
+
+def test_a_photosite_saturated_in_one_frame_counts_in_none(tmp_path: Path) -> None:
+    frames = burst_frames(3, size=SMALL)
+    frames[1].dn[4, 6] = 15304
+    mask = np.zeros(SMALL, bool)
+    for frame in frames:
+        mask |= frame.dn >= 15304
+    found = stored(tmp_path / "a.burst", frames)
+    assert found.saturated[4, 6]
+    assert np.array_equal(found.saturated, mask)
+
+
+def test_a_clean_reference_is_kept_where_there_is_one(tmp_path: Path, burst: Burst) -> None:
+    clean = np.linspace(0, 1, SMALL[0] * SMALL[1], dtype=np.float32).reshape(SMALL)
+    found = stored(tmp_path / "a.burst", burst_frames(3, size=SMALL), clean=clean)
+    assert found.clean is not None
+    assert np.array_equal(found.clean, clean)
+    assert burst.clean is None
+
+
+def test_the_noise_profile_is_that_of_the_camera(tmp_path: Path) -> None:
+    found = stored(tmp_path / "a.burst", burst_frames(8))
+    assert found.profile.iso == 1600
+    assert np.mean(found.profile.shot_noise_scale) * (15304 - 2048) == pytest.approx(0.45 * 16, rel=0.05)
+
+
+def test_a_burst_reopened_is_the_same(burst: Burst) -> None:
+    again = open_burst(burst.folder)
+    assert again.manifest == burst.manifest
+    assert np.array_equal(again.mean(), burst.mean())
+
+
+def test_a_stored_burst_is_not_overwritten(tmp_path: Path) -> None:
+    frames = burst_frames(3, size=SMALL)
+    stored(tmp_path / "a.burst", frames)
+    before = everything_in(tmp_path)
+    with pytest.raises(OutputError, match="exists already"):
+        stored(tmp_path / "a.burst", frames)
+    assert everything_in(tmp_path) == before
+
+
+def test_copies_of_one_shot_are_no_burst(tmp_path: Path) -> None:
+    frames = burst_frames(3, size=SMALL)
+    frames.append(Frame(frames[1].dn.copy(), frames[1].info, Path("copy.dng")))
+    with pytest.raises(SeriesError, match=r"copy\.dng and frame_001\.dng are the same shot"):
+        stored(tmp_path / "a.burst", frames)
+    assert everything_in(tmp_path) == {}
+
+
+def test_overexposed_frames_have_no_noise_to_measure(tmp_path: Path) -> None:
+    frames = burst_frames(3, size=SMALL)
+    white = [
+        Frame(np.full_like(f.dn, 15304) - (k == np.indices(SMALL)[0]), f.info, f.path) for k, f in enumerate(frames)
+    ]
+    with pytest.raises(SeriesError, match=r"scene: its noise cannot be measured.*expose less"):
+        stored(tmp_path / "a.burst", white)
+    assert everything_in(tmp_path) == {}
+
+
+def drop(path: Path) -> None:
+    path.unlink()
+
+
+def cut(path: Path) -> None:
+    path.write_bytes(path.read_bytes()[:-20])
+
+
+def flip(path: Path) -> None:
+    data = bytearray(path.read_bytes())
+    data[-1] ^= 1
+    path.write_bytes(data)
+
+
+def empty(path: Path) -> None:
+    path.write_bytes(b"")
+
+
+def pickle(path: Path) -> None:
+    np.save(path, np.array([{"a": 1}], dtype=object), allow_pickle=True)
+
+
+@pytest.mark.parametrize(
+    ("name", "harm"),
+    [
+        *(("burst.json", harm) for harm in (cut, empty)),
+        *(("frame_002.npy", harm) for harm in (drop, cut, flip, empty, pickle)),
+        *((name, harm) for name in ("sum.npy", "saturated.npy") for harm in (drop, cut, empty, pickle)),
+    ],
+)  # fmt: skip
+def test_damage_is_noticed_and_said_in_one_line(tmp_path: Path, name: str, harm) -> None:
+    folder = stored(tmp_path / "a.burst", burst_frames(3, size=SMALL)).folder
+    harm(folder / name)
+    with pytest.raises(BurstStoreError, match="ingest") as caught:
+        open_burst(folder)
+    assert str(folder) in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_another_format_version_is_refused(tmp_path: Path) -> None:
+    folder = stored(tmp_path / "a.burst", burst_frames(3, size=SMALL)).folder
+    text = json.loads((folder / "burst.json").read_text())
+    (folder / "burst.json").write_text(json.dumps(text | {"format": 2}))
+    with pytest.raises(BurstStoreError, match=r"format.*ingest the frames again"):
+        open_burst(folder)
+
+
+def test_a_sum_of_another_size_is_refused(tmp_path: Path) -> None:
+    folder = stored(tmp_path / "a.burst", burst_frames(3, size=SMALL)).folder
+    np.save(folder / "sum.npy", np.zeros((2, 2)))
+    with pytest.raises(BurstStoreError, match="another size"):
+        open_burst(folder)
+
+
+def test_bursts_are_found_in_folders_but_not_what_is_half_done(tmp_path: Path) -> None:
+    frames = burst_frames(3, size=SMALL)
+    wanted = [stored(tmp_path / place, frames).folder for place in ("a.burst", "sub/b.burst")]
+    for passed_over in ("model.safetensors.work/bursts/c.burst", ".d.123.partial.burst"):
+        stored(tmp_path / passed_over, frames)
+    assert find_bursts(tmp_path) == wanted
+    assert find_bursts(wanted[0]) == [wanted[0]]
+    assert find_bursts(tmp_path / "model.safetensors.work" / "bursts") != []
+    assert find_bursts(tmp_path / "nowhere") == []
+
+
+def test_digests_are_those_of_the_files(burst: Burst) -> None:
+    for index, digest in enumerate(burst.manifest.sha256):
+        data = (burst.folder / f"frame_{index:03d}.npy").read_bytes()
+        assert hashlib.sha256(data).hexdigest() == digest
