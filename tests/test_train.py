@@ -14,6 +14,7 @@ from burst_denoise.apply.denoise import denoise_image
 from burst_denoise.config import TrainSettings
 from burst_denoise.errors import ConfigError
 from burst_denoise.learn import train as training
+from burst_denoise.learn.pairs import held_out
 from burst_denoise.learn.train import make_optimizer, train
 from burst_denoise.sensor.metrics import psnr
 
@@ -38,7 +39,7 @@ def test_a_short_training_brings_a_frame_nearer_to_the_known_clean_image(burst, 
 
 
 def test_the_start_is_the_noisy_input_and_counts_as_a_candidate(burst, tmp_path, monkeypatch):
-    monkeypatch.setattr(training._Examiner, "score", lambda self, network: -float(weights(network) != identity))
+    monkeypatch.setattr(training.Examiner, "score", lambda self, network: -float(weights(network) != identity))
     identity = weights(training.build_network("fast", 4))
     torch.manual_seed(0)
     identity = weights(training.build_network("fast", 4))
@@ -49,7 +50,7 @@ def test_the_start_is_the_noisy_input_and_counts_as_a_candidate(burst, tmp_path,
 
 def test_validation_agrees_with_the_known_clean_image(burst, tmp_path):
     trained = run(burst, tmp_path / "state.safetensors", steps=1)
-    columns = training.held_out(burst)
+    columns = held_out(burst)
     known = np.mean([psnr(burst.linear(i)[:, columns], burst.clean[:, columns], peak=1.0) for i in (0, 3)])
     # 5,632 photosites: the corrected error of a noisy frame is good to 2.5 %, 0.11 dB.
     assert trained.start_psnr_db == pytest.approx(known, abs=0.3)

@@ -22,9 +22,9 @@ FINE_PX, COARSE_PX = 1.1, 4.0
 TILE = 32
 SIGNIFICANT = 8.0
 """Height of a true peak of the cross-correlation in standard deviations; noise alone reaches 5 in a million pixels."""
-SURE = 5.0
-"""Standard errors by which a frame must be off before it counts as moved: more than usual, because where few tiles have
-texture their scatter tells the error badly (clean bursts of a rocket before a black sky reached 5.3 at 0.25 px)."""
+SURE, MARGIN = 4.0, 2.0
+"""A frame has moved when it is off by so many standard errors, and by so many beyond the tolerance: where few tiles have
+texture (a rocket before a black sky at ISO 12800) their scatter tells the error badly."""
 TRUST = 0.02
 """Share of a tile's energy that the linearised difference may miss; a moved object leaves twice all of it."""
 ROUNDS = 3
@@ -120,12 +120,12 @@ def align(greys: Sequence[tuple[Float, int]], tolerance: float) -> Alignment:
         for k, picture in enumerate(pictures):
             others = [j for j in together if j != k]
             mean = (total - picture) / len(others) if k in together else total / len(others)
-            place = np.mean(moved[others], axis=0)
-            step, errors[k] = _fraction(mean, picture, moved[k] - place)
-            refined[k] = place + step
+            step, errors[k] = _fraction(mean, picture, moved[k] - np.mean(moved[others], axis=0))
+            # A frame that stands x from the mean of all stands x n / (n - 1) from the mean of the others.
+            refined[k] = step * len(others) / len(together)
         moved = refined - np.median(refined[together], axis=0)
         distance = np.hypot(*moved.T)
-        apart = (distance > tolerance / pitch + 2 * errors) & (distance > SURE * errors)
+        apart = (distance > tolerance / pitch + MARGIN * errors) & (distance > SURE * errors)
         agreed = [k for k in range(len(pictures)) if not apart[k]]
         before, together = together, agreed if len(agreed) > 1 else _largest_cluster(moved * pitch, tolerance)
         if together == before:

@@ -14,7 +14,7 @@ from torch.nn import functional
 
 from burst_denoise.config import NetworkPreset
 
-__all__ = ["FastNet", "FrequencySplitResNet", "PaperNet", "build_network", "butterworth_kernel"]
+__all__ = ["FastNet", "FrequencySplit", "FrequencySplitResNet", "PaperNet", "build_network", "butterworth_kernel"]
 
 CUT_OFF = 0.141
 """Cycles per pixel at which the low-pass gain is 1/2 (the value of the source paper)."""

@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
@@ -24,10 +23,9 @@ from burst_denoise.errors import ConfigError
 from burst_denoise.files import written_aside
 from burst_denoise.learn.device import compute_dtype
 from burst_denoise.learn.network import FrequencySplitResNet, build_network
-from burst_denoise.learn.pairs import held_out, sample_patches
-from burst_denoise.sensor.frame import pack, plane_count, unpack
-from burst_denoise.sensor.metrics import FrameMoments, corrected_mse, frame_moments, psnr_of_mse
-from burst_denoise.sensor.noise import stabilise, unstabilise
+from burst_denoise.learn.pairs import sample_patches
+from burst_denoise.learn.validation import Examiner
+from burst_denoise.sensor.frame import plane_count
 
 __all__ = ["Progress", "Trained", "make_optimizer", "train"]
 
@@ -40,11 +38,6 @@ AVERAGE_DECAY = 0.999
 GRADIENT_NORM = 0.05
 """Gradients are cut to this norm: the rare patch with a strong edge would otherwise throw the weights about."""
 
-EXAMINED_BURSTS = 12
-"""At most this many bursts are examined at a validation."""
-EXAMINED_ROWS = 1024
-CONTEXT = 64
-"""Columns left of the held-out ones that the network may look at."""
 COUNTERS = ("step", "best_step", "start_psnr_db", "psnr_db", "best_psnr_db", "seconds")
 
 
@@ -146,7 +139,7 @@ def train(
     fingerprint = _fingerprint(bursts, settings)
     state = _begin(settings, plane_count(bursts[0].info.domain), device)
     _load(state, state_file, fingerprint, device)
-    examiner = _Examiner(bursts, device)
+    examiner = Examiner(bursts, device)
     dtype = compute_dtype(device)
     if math.isnan(state.start_psnr_db):
         state.start_psnr_db = state.psnr_db = state.best_psnr_db = examiner.score(state.average)
@@ -212,69 +205,11 @@ def _follow(state: _State) -> None:
         average.lerp_(weight, 1 - decay)
 
 
-def _validate(state: _State, examiner: "_Examiner") -> None:
+def _validate(state: _State, examiner: Examiner) -> None:
     state.psnr_db = examiner.score(state.average)
     if state.psnr_db > state.best_psnr_db:
         state.best_psnr_db, state.best_step = state.psnr_db, state.step
         state.best.load_state_dict(state.average.state_dict())
-
-
-@dataclass(frozen=True)
-class _Question:
-    """One frame's held-out columns, and the moments of the other frames there."""
-
-    burst: Burst
-    noisy: Tensor
-    """(1, C, h, w) stabilised, with `margin` columns of context on its left."""
-    shape: tuple[int, ...]
-    margin: int
-    others: FrameMoments
-    valid: npt.NDArray[np.bool_]
-
-
-class _Examiner:
-    """The held-out columns of the bursts, scored by leave-one-out-corrected PSNR."""
-
-    def __init__(self, bursts: Sequence[Burst], device: torch.device) -> None:
-        every = math.ceil(len(bursts) / EXAMINED_BURSTS)
-        self.questions = [
-            _question(burst, index, device) for burst in bursts[::every] for index in (0, len(burst) // 2)
-        ]
-        self.dtype = compute_dtype(device)
-
-    @torch.inference_mode()
-    def score(self, network: FrequencySplitResNet) -> float:
-        """Return the corrected PSNR, dB below the white level, averaged over the examined frames."""
-        return float(np.mean([self._psnr(question, network) for question in self.questions]))
-
-    def _psnr(self, question: _Question, network: FrequencySplitResNet) -> float:
-        with torch.autocast(question.noisy.device.type, self.dtype, enabled=self.dtype != torch.float32):
-            stabilised = network(question.noisy)[0].float().cpu().numpy()
-        info, profile = question.burst.info, question.burst.profile
-        image = unpack(unstabilise(stabilised, profile), info.cfa, question.shape)
-        mse = corrected_mse(image[..., question.margin :], question.others, question.valid)
-        return psnr_of_mse(mse, peak=1.0)
-
-
-def _question(burst: Burst, index: int, device: torch.device) -> _Question:
-    columns = held_out(burst)
-    height, margin = burst.info.height, min(CONTEXT, columns.start)
-    # A middle piece of a large sensor is enough; sides in multiples of 8 photosites, so planes halve twice.
-    rows = min(height // 8 * 8, EXAMINED_ROWS)
-    top = (height - rows) // 4 * 2
-    left = columns.start - margin
-    wide = (columns.stop - left) // 8 * 8
-    window = (slice(top, top + rows), slice(left, left + wide))
-    scored = (window[0], slice(columns.start, left + wide))
-    noisy = stabilise(pack(burst.linear(index, window), burst.info.cfa), burst.profile)
-    return _Question(
-        burst=burst,
-        noisy=torch.from_numpy(noisy)[None].to(device, memory_format=torch.channels_last),
-        shape=(*burst.saturated.shape[:-2], rows, wide),
-        margin=margin,
-        others=frame_moments(burst.linear(i, scored) for i in range(len(burst)) if i != index),
-        valid=~burst.saturated[..., scored[0], scored[1]],
-    )
 
 
 def _fingerprint(bursts: Sequence[Burst], settings: TrainSettings) -> str:

@@ -15,6 +15,7 @@ from scipy.ndimage import gaussian_filter, shift
 
 from burst_denoise.config import FrameInfo
 from burst_denoise.sensor.frame import BAYER_PHASES, Frame
+from burst_denoise.sensor.tone import srgb_to_linear
 
 __all__ = ["Fault", "SyntheticCamera", "scene_from_picture", "shoot"]
 
@@ -148,9 +149,7 @@ def scene_from_picture(
     ----------
     IEC 61966-2-1 (the sRGB curve).
     """
-    value = rgb.astype(np.float32) / 255
-    linear = np.where(value <= 0.04045, value / 12.92, ((value + 0.055) / 1.055) ** 2.4)
-    seen = linear * np.asarray(as_shot_neutral, np.float32) * exposure
+    seen = srgb_to_linear(rgb) * np.asarray(as_shot_neutral, np.float32) * exposure
     scene: Float = gaussian_filter(seen, (blur_px, blur_px, 0), mode="reflect").astype(np.float32)
     return scene
 

@@ -1,0 +1,216 @@
+"""The owner's whole job: what goes into a model file, what lies beside it meanwhile, and what stays after an error."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from burst_denoise.capture.store import Burst
+from burst_denoise.config import TrainSettings
+from burst_denoise.errors import (
+    BurstDenoiseError,
+    ConfigError,
+    InputFileError,
+    ModelFileError,
+    OutputError,
+    SeriesError,
+    TooFewFramesError,
+)
+from burst_denoise.learn.model_file import Model, load_model
+from burst_denoise.learn.train import Progress
+from burst_denoise.run.calibrate import benchmark_model, calibrate
+from burst_denoise.run.ingest import ingest
+from tests.shots import burst_frames, everything_in, write_frames, write_identity_model
+
+CPU = torch.device("cpu")
+TWO_STEPS = TrainSettings(steps=2, batch=2)
+
+
+def ignore(_: object) -> None:
+    """Take no notice."""
+
+
+def run(
+    inputs: list[Path],
+    output: Path,
+    settings: TrainSettings = TWO_STEPS,
+    on_progress: Callable[[Progress], None] = ignore,
+    limit: int = 20,
+) -> Model:
+    return calibrate(inputs, output, settings, CPU, limit, ignore, on_progress)
+
+
+def killed_at(step: int) -> Callable[[Progress], None]:
+    """Return a progress callback that stops the work as Ctrl-C does."""
+
+    def stop(progress: Progress) -> None:
+        if progress.step == step:
+            raise KeyboardInterrupt
+
+    return stop
+
+
+def weights(model: Model) -> dict[str, np.ndarray]:
+    return {key: value.numpy() for key, value in model.network.state_dict().items()}
+
+
+def same_weights(one: Model, other: Model) -> bool:
+    a, b = weights(one), weights(other)
+    return a.keys() == b.keys() and all(np.array_equal(a[key], b[key]) for key in a)
+
+
+@pytest.fixture
+def shots(tmp_path: Path) -> Path:
+    write_frames(tmp_path / "shots" / "low", burst_frames(4))
+    write_frames(tmp_path / "shots" / "high", burst_frames(4, seed=1, iso=6400))
+    return tmp_path / "shots"
+
+
+def test_a_model_belongs_to_the_sensor_of_its_frames_and_says_how_it_came_about(shots: Path, tmp_path: Path) -> None:
+    before = everything_in(shots)
+    told: list[Progress] = []
+    made = run([shots], tmp_path / "new" / "model.safetensors", on_progress=told.append)
+    found = load_model(tmp_path / "new" / "model.safetensors", CPU)
+    assert same_weights(made, found)
+    header, record = found.header, found.header.training
+    assert (header.camera, header.domain, header.cfa, header.white_level) == ("Synthetic APS-C", "bayer", "RGGB", 15304)
+    assert [profile.iso for profile in header.profiles] == [1600, 6400]
+    assert (record.steps_done, record.settings, record.bursts) == (2, TWO_STEPS, ("high", "low"))
+    assert len(record.burst_sha256) == 8
+    assert set(record.nlm_strength) == {"nlm-stabilised", "nlm-colour-8bit"}
+    assert {"torch", "numpy", "rawpy", "burst_denoise"} <= set(record.versions)
+    assert record.best_psnr_db >= record.start_psnr_db
+    assert [progress.step for progress in told] == [1, 2]
+    assert sorted(everything_in(tmp_path / "new")) == ["model.safetensors"]
+    assert everything_in(shots) == before
+
+
+def test_frames_and_the_bursts_stored_from_them_make_the_same_model(shots: Path, tmp_path: Path) -> None:
+    ingest([shots / "low"], tmp_path / "bursts", 20, ignore)
+    before = everything_in(tmp_path / "bursts")
+    assert same_weights(run([shots / "low"], tmp_path / "a"), run([tmp_path / "bursts"], tmp_path / "b"))
+    assert everything_in(tmp_path / "bursts") == before
+
+
+def test_an_interrupted_calibration_goes_on_and_ends_in_the_same_bits(
+    shots: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("burst_denoise.learn.train.SAVE_EVERY_S", 0.0)
+    settings = TrainSettings(steps=4, batch=2)
+    reference = run([shots / "low"], tmp_path / "reference", settings)
+    # The model lies in the folder of its own inputs, where the work folder must not be taken for one of them.
+    output, steps = shots / "low" / "model.safetensors", []
+    for step in (1, 3):
+        with pytest.raises(KeyboardInterrupt):
+            run([shots / "low"], output, settings, killed_at(step))
+        assert not output.exists()
+    again = run([shots / "low"], output, settings, lambda progress: steps.append(progress.step))
+    assert steps == [4]
+    assert same_weights(again, reference)
+    assert not output.with_name("model.safetensors.work").exists()
+
+
+def test_the_work_of_another_calibration_is_left_alone(shots: Path, tmp_path: Path) -> None:
+    output = tmp_path / "model"
+    with pytest.raises(KeyboardInterrupt):
+        run([shots], output, on_progress=killed_at(1))
+    before = everything_in(tmp_path)
+    with pytest.raises(OutputError, match=r"model\.work: work folder of a calibration from other inputs"):
+        run([shots / "low"], output)
+    with pytest.raises(OutputError, match="other inputs"):
+        run([shots], output, limit=3)
+    assert everything_in(tmp_path) == before
+
+
+def test_other_settings_do_not_go_on_from_a_checkpoint(
+    shots: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("burst_denoise.learn.train.SAVE_EVERY_S", 0.0)
+    with pytest.raises(KeyboardInterrupt):
+        run([shots], tmp_path / "model", on_progress=killed_at(1))
+    with pytest.raises(ConfigError, match="checkpoint of another training"):
+        run([shots], tmp_path / "model", TrainSettings(steps=2, batch=2, seed=1))
+    assert (tmp_path / "model.work" / "checkpoint.safetensors").exists()
+
+
+def test_a_folder_of_the_users_with_the_name_of_the_work_folder_is_left_alone(shots: Path, tmp_path: Path) -> None:
+    (tmp_path / "model.work").mkdir()
+    (tmp_path / "model.work" / "thesis.txt").write_text("two years")
+    before = everything_in(tmp_path)
+    with pytest.raises(OutputError, match=r"model\.work: exists already"):
+        run([shots], tmp_path / "model")
+    assert everything_in(tmp_path) == before
+
+
+def two_frames(folder: Path) -> None:
+    write_frames(folder, burst_frames(2))
+
+
+def missing(folder: Path) -> None:
+    """Make nothing."""
+
+
+def no_frames(folder: Path) -> None:
+    folder.mkdir()
+
+
+def truncated(folder: Path) -> None:
+    shots = write_frames(folder, burst_frames(4))
+    shots[3].write_bytes(shots[3].read_bytes()[:3000])
+
+
+def small(folder: Path) -> None:
+    write_frames(folder, burst_frames(4, size=(96, 128)))
+
+
+def narrow(folder: Path) -> None:
+    write_frames(folder, burst_frames(4, size=(192, 160)))
+
+
+@pytest.mark.parametrize(
+    ("bad", "error", "words"),
+    [
+        (missing, InputFileError, "no such file or folder"),
+        (no_frames, InputFileError, "no RAW, picture or video files"),
+        (truncated, InputFileError, r"frame_003\.dng"),
+        (two_frames, TooFewFramesError, "2 of 2 frames accepted, 3 needed"),
+        (small, SeriesError, "128x96 photosites are too few; training cuts squares of 130"),
+        (narrow, SeriesError, "160x192 photosites are too few"),
+    ],
+)
+def test_bad_input_leaves_nothing_behind(
+    tmp_path: Path, bad: Callable[[Path], None], error: type[BurstDenoiseError], words: str
+) -> None:
+    bad(tmp_path / "shots")
+    before = everything_in(tmp_path)
+    with pytest.raises(error, match=words) as caught:
+        run([tmp_path / "shots"], tmp_path / "new" / "model")
+    assert "\n" not in str(caught.value)
+    assert everything_in(tmp_path) == before
+
+
+def test_the_paper_preset_is_refused_on_a_mosaic(shots: Path, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="the paper preset is for RGB pictures, these frames are bayer"):
+        run([shots], tmp_path / "model", TrainSettings(steps=1, preset="paper"))
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["shots"]
+
+
+def test_an_existing_output_is_refused_before_any_frame_is_read(tmp_path: Path) -> None:
+    (tmp_path / "model").write_text("mine")
+    with pytest.raises(OutputError, match="exists already"):
+        run([tmp_path / "nowhere"], tmp_path / "model")
+    assert (tmp_path / "model").read_text() == "mine"
+
+
+def test_a_model_of_another_camera_is_refused_before_anything_is_scored(tmp_path: Path) -> None:
+    bursts: list[Burst] = []
+    for name in ("Canon 5D", "Nikon D5"):
+        write_frames(tmp_path / name, burst_frames(3, size=(48, 64)), camera=name)
+        bursts += ingest([tmp_path / name], tmp_path / "bursts", 20, ignore)
+    model = load_model(write_identity_model(tmp_path / "model", bursts[0]), CPU)
+    with pytest.raises(ModelFileError, match="Nikon D5: from camera Nikon D5, but the model belongs to Canon 5D"):
+        benchmark_model(bursts[1:], [("model", model)], {}, augment=False, frames=1, seed=0)
+    rows = benchmark_model(bursts[1:], [("model", model)], {}, augment=True, frames=1, seed=0, any_sensor=True)
+    assert [row.method for row in rows] == ["single frame", "model", "model + augmentation"]

@@ -1,0 +1,662 @@
+"""The command line as a user meets it: exit codes, one clear line for each mistake, JSON for machines, plain pipes."""
+
+import contextlib
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+from safetensors import safe_open
+
+from burst_denoise import __version__
+from burst_denoise.capture.raw import read_raw
+from burst_denoise.cli import main
+from burst_denoise.run.ingest import ingest
+from burst_denoise.sensor.synthetic import Fault
+from tests.shots import burst_frames, everything_in, write_frames, write_identity_model
+
+COMMANDS = ("inspect", "ingest", "train", "calibrate", "denoise", "benchmark", "demo")
+PROGRAM = (sys.executable, "-c", "from burst_denoise.cli import main; main()")
+SMALL = (96, 128)
+
+
+@dataclass(frozen=True)
+class Done:
+    """How a command ended."""
+
+    code: int
+    out: str
+    err: str
+
+    @property
+    def error(self) -> str:
+        """The one line of an error; fails if there is not exactly one and nothing else but verdicts before it."""
+        lines = self.err.splitlines()
+        errors = [line for line in lines if line.startswith("error: ")]
+        assert "Traceback" not in self.err
+        assert lines[-1:] == errors, self.err
+        return errors[0]
+
+
+Run = Callable[..., Done]
+
+
+@pytest.fixture
+def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Run:
+    """Return a function that runs the command line in this process."""
+
+    def command(*arguments: object) -> Done:
+        monkeypatch.setattr(sys, "argv", ["burst-denoise", *map(str, arguments)])
+        capsys.readouterr()
+        with pytest.raises(SystemExit) as ended:
+            main()
+        captured = capsys.readouterr()
+        code = ended.value.code
+        assert isinstance(code, int)
+        return Done(code, captured.out, captured.err)
+
+    return command
+
+
+def in_a_process(*arguments: object, **environment: str) -> Done:
+    """Run the command line in a process of its own, in a pipe."""
+    done = subprocess.run(
+        [*PROGRAM, *map(str, arguments)], capture_output=True, text=True, check=False, env=os.environ | environment
+    )
+    return Done(done.returncode, done.stdout, done.stderr)
+
+
+@dataclass(frozen=True)
+class Shoot:
+    """What most tests need; all of it is only read."""
+
+    good: Path
+    """Six frames, of which the fifth is shifted and the sixth too bright."""
+    other_camera: Path
+    bursts: Path
+    model: Path
+
+
+@pytest.fixture(scope="session")
+def shoot(tmp_path_factory: pytest.TempPathFactory) -> Shoot:
+    folder = tmp_path_factory.mktemp("shoot")
+    faults = {4: Fault(shift=(3, 2)), 5: Fault(light=1.1)}
+    write_frames(folder / "good", burst_frames(6, faults=faults))
+    write_frames(folder / "other", burst_frames(3, size=SMALL), camera="Nikon D5")
+    (burst,) = ingest([folder / "good"], folder / "bursts", 20, lambda _: None)
+    model = write_identity_model(folder / "model.safetensors", burst)
+    return Shoot(folder / "good", folder / "other", folder / "bursts", model)
+
+
+# Help, version, usage
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_every_command_has_help(run: Run, command: str) -> None:
+    done = run(command, "--help")
+    assert done.code == 0
+    assert "Usage" in done.out
+    assert len(run("--help").out.split(command)) >= 2
+
+
+def test_help_and_version_load_no_torch() -> None:
+    for arguments in (["--help"], ["--version"], *([command, "--help"] for command in COMMANDS)):
+        code = (
+            "import sys, contextlib; from burst_denoise.cli import main\n"
+            f"sys.argv[1:] = {arguments}\n"
+            "with contextlib.suppress(SystemExit): main()\n"
+            "print('torch' in sys.modules, file=sys.stderr)"
+        )
+        done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+        assert done.stderr.strip() == "False"
+        if arguments[0] in ("--help", "benchmark"):
+            continue
+
+
+def test_the_version_is_told(run: Run) -> None:
+    assert run("--version").out.strip() == __version__
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["fly"],
+        ["inspect"],
+        ["ingest", "x"],
+        ["calibrate", "x"],
+        ["inspect", "x", "--limit", "2"],
+        ["train", "x", "-o", "m"],
+        ["train", "x", "-o", "m", "--steps", "1", "--minutes", "1"],
+        ["train", "x", "-o", "m", "--steps", "0"],
+        ["train", "x", "-o", "m", "--steps", "1", "--preset", "huge"],
+        ["train", "x", "-o", "m", "--steps", "1", "--seed", "-1"],
+        ["calibrate", "x", "-o", "m", "--minutes", "inf"],
+        ["calibrate", "x", "-o", "m", "--minutes", "nan"],
+        ["denoise", "x", "-o", "m"],
+        ["denoise", "x", "-m", "m", "-o", "n", "--strength", "1.5"],
+        ["denoise", "x", "-m", "m", "-o", "n", "--strength", "nan"],
+        ["denoise", "x", "-m", "m", "-o", "n", "--format", "jpg"],
+        ["benchmark", "x"],
+    ],
+    ids=" ".join,
+)
+def test_usage_errors_end_in_2_and_write_nothing(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, arguments: list[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    done = run(*arguments)
+    assert done.code == 2
+    assert "Traceback" not in done.err
+    assert done.out == ""
+    assert everything_in(tmp_path) == {}
+
+
+# What is printed
+
+
+def test_inspect_tells_people_which_frames_are_usable(run: Run, shoot: Shoot) -> None:
+    done = run("inspect", shoot.good)
+    first, *rest = done.out.splitlines()
+    assert done.code == 0
+    assert first.startswith("good (Synthetic APS-C, ISO 1600, 192x160): 4 of 6 frames, mu 0.0")
+    assert first.endswith(": accepted")
+    assert [line.split(": ")[:2] for line in rest] == [["  frame_004.dng", "shift"], ["  frame_005.dng", "light"]]
+    assert done.err == ""
+
+
+def test_inspect_tells_machines_the_same_in_one_line_per_series(run: Run, shoot: Shoot) -> None:
+    done = run("inspect", shoot.good, shoot.other_camera, "--json")
+    assert done.err == ""
+    good, other = (json.loads(line) for line in done.out.splitlines())
+    assert list(good) == ["series", "camera", "iso", "accepted", "mu", "sigma", "frames"]
+    assert (good["series"], good["camera"], good["iso"], good["accepted"]) == ("good", "Synthetic APS-C", 1600, True)
+    assert all(list(frame) == ["file", "accepted", "reasons", "gain", "shift_px"] for frame in good["frames"])
+    assert [frame["reasons"] for frame in good["frames"]] == [[], [], [], [], ["shift"], ["light"]]
+    assert [frame["accepted"] for frame in good["frames"]] == [True] * 4 + [False] * 2
+    assert other["camera"] == "Nikon D5"
+
+
+def test_json_holds_null_where_there_is_no_number(run: Run, tmp_path: Path) -> None:
+    write_frames(tmp_path / "moving", burst_frames(3, faults={k: Fault(shift=(9 * k, 5 * k)) for k in range(3)}))
+    (tmp_path / "grey").mkdir()
+    for k in range(3):
+        cv2.imwrite(str(tmp_path / "grey" / f"a_{k}.png"), np.zeros((40, 40), np.uint8))
+    done = run("inspect", tmp_path, "--json")
+    assert done.code == 0
+
+    def refuse(constant: str) -> None:
+        pytest.fail(f"{constant} is no JSON")
+
+    grey, moving = (json.loads(line, parse_constant=refuse) for line in done.out.splitlines())
+    assert (grey["camera"], grey["iso"]) == (None, None)
+    assert moving["accepted"] is False
+
+
+def test_what_is_piped_is_plain_and_not_wrapped(run: Run, shoot: Shoot, tmp_path: Path) -> None:
+    name = "a very long name of a series " * 5 + "[red] :smile: end"
+    write_frames(tmp_path / name, burst_frames(3, size=SMALL))
+    done = run("inspect", tmp_path / name)
+    assert len(done.out.splitlines()) == 1
+    assert done.out.startswith(name)
+    assert "\x1b" not in done.out
+    table = run("benchmark", shoot.bursts, "-m", shoot.model, "--frames", 1)
+    assert table.code == 0
+    assert "\x1b" not in table.out
+    for words in ("single frame", "mean of 2", "nlm-stabilised", "corrected PSNR dB", "peak memory MB"):
+        assert words in table.out
+
+
+def test_benchmark_prints_json_lines_and_writes_the_same(run: Run, shoot: Shoot, tmp_path: Path) -> None:
+    before = everything_in(shoot.good.parent)
+    done = run(
+        "benchmark", shoot.good, "-m", shoot.model, "--frames", 1, "--json", "-o", tmp_path / "new" / "rows.jsonl"
+    )
+    assert done.code == 0
+    assert "frame_004.dng: shift" in done.err
+    rows = [json.loads(line) for line in done.out.splitlines()]
+    assert [row["method"] for row in rows] == ["single frame", "mean of 2", "nlm-stabilised", "model"]
+    keys = {"method", "burst", "corrected_psnr_db", "true_psnr_db", "seconds_per_megapixel", "peak_memory_mb"}
+    assert all(keys <= set(row) and {"versions", "seed"} <= set(row) for row in rows)
+    assert all(row["true_psnr_db"] is None and row["burst"] == "good" for row in rows)
+    assert (tmp_path / "new" / "rows.jsonl").read_text() == done.out
+    assert everything_in(shoot.good.parent) == before
+
+
+def test_benchmark_tunes_nlm_on_other_bursts_where_asked(run: Run, shoot: Shoot) -> None:
+    done = run("benchmark", shoot.bursts, "--tune-on", shoot.other_camera, "--frames", 1, "--json")
+    rows = [json.loads(line) for line in done.out.splitlines()]
+    assert done.code == 0
+    assert [row["method"] for row in rows] == ["single frame", "mean of 2", "nlm-stabilised", "nlm-colour-8bit"]
+    assert all(row["strength"] > 0 for row in rows[2:])
+
+
+# Jobs
+
+
+def test_the_whole_way_from_frames_to_a_denoised_shot(run: Run, shoot: Shoot, tmp_path: Path) -> None:
+    inputs = everything_in(shoot.good)
+    done = run("ingest", shoot.good, "-o", tmp_path / "bursts")
+    assert (done.code, done.out.splitlines()[0].split(":")[0]) == (0, str(tmp_path / "bursts" / "good.burst"))
+    assert run("ingest", shoot.good, "-o", tmp_path / "bursts").code == 0
+    done = run("train", tmp_path / "bursts", "-o", tmp_path / "m.safetensors", "--steps", 2)
+    assert done.code == 0
+    assert done.out.startswith(f"{tmp_path / 'm.safetensors'}: Synthetic APS-C, ISO 1600; ")
+    assert done.err == ""
+    done = run("denoise", shoot.good, "-m", tmp_path / "m.safetensors", "-o", tmp_path / "out")
+    assert (done.code, len(done.out.splitlines())) == (0, 6)
+    assert read_raw(tmp_path / "out" / "frame_003.dng").dn.shape == (160, 192)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["bursts", "m.safetensors", "out"]
+    assert everything_in(shoot.good) == inputs
+
+
+def test_strength_0_gives_the_shot_back_at_any_tile(run: Run, shoot: Shoot, tmp_path: Path) -> None:
+    shot = shoot.good / "frame_000.dng"
+    for tile in (32, 33, 100):
+        target = tmp_path / f"{tile}.dng"
+        assert run("denoise", shot, "-m", shoot.model, "-o", target, "--strength", 0, "--tile", tile).code == 0
+        assert np.array_equal(read_raw(target).dn, read_raw(shot).dn)
+    assert run("denoise", shot, "-m", shoot.model, "-o", tmp_path / "1.dng", "--tile", 33).code == 0
+
+
+def test_a_batch_that_partly_failed_ends_in_3_and_resumes(run: Run, shoot: Shoot, tmp_path: Path) -> None:
+    shots = write_frames(tmp_path / "shots", burst_frames(3))
+    whole = shots[1].read_bytes()
+    shots[1].write_bytes(whole[:3000])
+    job = ("denoise", tmp_path / "shots", "-m", shoot.model, "-o", tmp_path / "out")
+    done = run(*job)
+    assert done.code == 3
+    assert [line.split(":")[0] for line in done.err.splitlines()] == [str(shots[1]), "error"]
+    assert done.error == "error: 1 of 3 shots failed; the rest is done"
+    assert sorted(everything_in(tmp_path / "out")) == ["frame_000.dng", "frame_002.dng"]
+    assert "exists already" in run(*job).error
+    shots[1].write_bytes(whole)
+    done = run(*job, "--resume")
+    assert (done.code, done.out.count("done before"), done.out.count("written to")) == (0, 2, 1)
+    assert run(*job, "--resume").out.count("done before") == 3
+
+
+def test_a_mistake_shows_where_it_came_from_only_with_debug(tmp_path: Path) -> None:
+    plain, debug = (in_a_process("inspect", tmp_path / "nowhere", *flag) for flag in ([], ["--debug"]))
+    assert plain.error.startswith(f"error: {tmp_path / 'nowhere'}: no such file")
+    assert (plain.code, plain.out, len(plain.err.splitlines())) == (1, "", 1)
+    assert "Traceback" in debug.err
+
+
+def test_an_output_that_nobody_reads_any_more_is_no_traceback(shoot: Shoot) -> None:
+    command = " ".join(f"'{part}'" for part in (*PROGRAM, "inspect", *[str(shoot.good)] * 2, "--json"))
+    done = subprocess.run(["sh", "-c", f"{command} | true"], capture_output=True, text=True, check=False)
+    assert "Traceback" not in done.stderr
+
+
+# Bad input: one line, exit 1, nothing written
+
+
+def missing(folder: Path) -> list[Path]:
+    return [folder / "nowhere.dng"]
+
+
+def empty(folder: Path) -> list[Path]:
+    (folder / "empty.dng").touch()
+    return [folder / "empty.dng"]
+
+
+def truncated(folder: Path) -> list[Path]:
+    shot = write_frames(folder, burst_frames(3))[1]
+    shot.write_bytes(shot.read_bytes()[: shot.stat().st_size // 2])
+    return [shot]
+
+
+def no_raw(folder: Path) -> list[Path]:
+    (folder / "text.dng").write_text("this is no raw file, whatever its name says; " * 40)
+    return [folder / "text.dng"]
+
+
+def no_picture(folder: Path) -> list[Path]:
+    (folder / "text.png").write_text("this is no picture; " * 40)
+    return [folder / "text.png"]
+
+
+def unknown_kind(folder: Path) -> list[Path]:
+    (folder / "notes.txt").write_text("x")
+    return [folder / "notes.txt"]
+
+
+def no_frames(folder: Path) -> list[Path]:
+    (folder / "notes.txt").write_text("x")
+    return [folder]
+
+
+def mixed_cameras(folder: Path) -> list[Path]:
+    frames = burst_frames(4)
+    return write_frames(folder, frames[:2]) + write_frames(folder, frames[2:], camera="Nikon D5")
+
+
+def mixed_exposures(folder: Path) -> list[Path]:
+    for k, frame in enumerate(burst_frames(4)):
+        write_frames(folder, [frame], exposure_s=0.01 * 2**k)
+    return [folder]
+
+
+def two_frames(folder: Path) -> list[Path]:
+    return write_frames(folder, burst_frames(2))
+
+
+def a_copy(folder: Path) -> list[Path]:
+    shots = write_frames(folder, burst_frames(5))
+    shots[4].write_bytes(shots[3].read_bytes())
+    return shots
+
+
+UNREADABLE = [missing, empty, truncated, no_raw, no_picture, unknown_kind, no_frames]
+NO_BURST = [mixed_cameras, mixed_exposures, two_frames, a_copy]
+
+
+def refused(run: Run, arguments: list[object], folder: Path) -> str:
+    """Run a command that must be refused; return its error, having seen that nothing was written."""
+    before = everything_in(folder)
+    done = run(*arguments)
+    assert done.code == 1
+    assert done.out == ""
+    assert everything_in(folder) == before
+    return done.error
+
+
+@pytest.mark.parametrize("bad", UNREADABLE)
+def test_what_cannot_be_read_is_named_by_every_command(
+    run: Run, shoot: Shoot, tmp_path: Path, bad: Callable[[Path], list[Path]]
+) -> None:
+    (tmp_path / "in").mkdir()
+    inputs = bad(tmp_path / "in")
+    for arguments in (
+        ["inspect", *inputs, "--json"],
+        ["ingest", *inputs, "-o", tmp_path / "out"],
+        ["train", *inputs, "-o", tmp_path / "out" / "m", "--steps", 1],
+        ["calibrate", *inputs, "-o", tmp_path / "m"],
+        ["denoise", *inputs, "-m", shoot.model, "-o", tmp_path / "out"],
+        ["benchmark", *inputs, "-m", shoot.model, "-o", tmp_path / "out" / "rows.jsonl"],
+    ):
+        assert str(inputs[0]) in refused(run, arguments, tmp_path)
+
+
+@pytest.mark.parametrize("bad", NO_BURST)
+def test_frames_that_make_no_burst_are_refused_by_every_command_that_needs_one(
+    run: Run, shoot: Shoot, tmp_path: Path, bad: Callable[[Path], list[Path]]
+) -> None:
+    inputs = bad(tmp_path / "in")
+    for arguments in (
+        ["ingest", *inputs, "-o", tmp_path / "out"],
+        ["calibrate", *inputs, "-o", tmp_path / "m"],
+        ["benchmark", *inputs, "-m", shoot.model, "-o", tmp_path / "rows.jsonl"],
+    ):
+        assert "in" in refused(run, arguments, tmp_path)
+
+
+def test_a_film_scanner_without_a_mosaic_is_refused(run: Run, shoot: Shoot, tmp_path: Path, shared_data: Path) -> None:
+    scan = shared_data / "raw_single" / "Nikon_uncompressed.nef"
+    for arguments in (["inspect", scan], ["denoise", scan, "-m", shoot.model, "-o", tmp_path / "out", "--any-sensor"]):
+        error = refused(run, arguments, tmp_path)
+        assert str(scan) in error
+        assert "only Bayer mosaics" in error
+
+
+def test_a_model_of_another_camera_is_refused(run: Run, shoot: Shoot, tmp_path: Path) -> None:
+    shots = sorted(shoot.other_camera.iterdir())
+    for arguments in (
+        ["denoise", shots[0], "-m", shoot.model, "-o", tmp_path / "a.dng"],
+        ["denoise", shoot.other_camera, "-m", shoot.model, "-o", tmp_path / "out"],
+        ["benchmark", shoot.other_camera, "-m", shoot.model, "-o", tmp_path / "rows.jsonl", "--json"],
+    ):
+        error = refused(run, arguments, tmp_path)
+        assert "from camera Nikon D5, but the model belongs to Synthetic APS-C" in error
+        assert "--any-sensor" in error
+
+
+def test_training_on_two_cameras_is_refused(run: Run, shoot: Shoot, tmp_path: Path) -> None:
+    error = refused(run, ["calibrate", shoot.good, shoot.other_camera, "-o", tmp_path / "m"], tmp_path)
+    assert "Nikon D5" in error
+    assert "Synthetic APS-C" in error
+
+
+def cut(data: bytes) -> bytes:
+    return data[: len(data) // 2]
+
+
+def flipped_weight(data: bytes) -> bytes:
+    return data[:-1000] + bytes([data[-1000] ^ 1]) + data[-999:]
+
+
+def garbage(_: bytes) -> bytes:
+    return b"\x93garbage" * 1000
+
+
+def pickled(_: bytes) -> bytes:
+    return b"\x80\x04\x95\x1a\x00\x00\x00\x00\x00\x00\x00\x8c\x05posix\x94\x8c\x06system\x94\x93\x94."
+
+
+def nothing(_: bytes) -> bytes:
+    return b""
+
+
+@pytest.mark.parametrize("harm", [cut, flipped_weight, garbage, pickled, nothing])
+def test_a_damaged_model_is_refused(run: Run, shoot: Shoot, tmp_path: Path, harm: Callable[[bytes], bytes]) -> None:
+    model = tmp_path / "model.safetensors"
+    model.write_bytes(harm(shoot.model.read_bytes()))
+    for arguments in (
+        ["denoise", shoot.good, "-m", model, "-o", tmp_path / "out"],
+        ["benchmark", shoot.bursts, "-m", model, "-o", tmp_path / "rows.jsonl"],
+    ):
+        assert str(model) in refused(run, arguments, tmp_path)
+
+
+@pytest.mark.parametrize("what", ["missing", "folder"])
+def test_a_model_that_is_no_file_is_refused(run: Run, shoot: Shoot, tmp_path: Path, what: str) -> None:
+    model = tmp_path / "model"
+    if what == "folder":
+        model.mkdir()
+    assert str(model) in refused(run, ["denoise", shoot.good, "-m", model, "-o", tmp_path / "out"], tmp_path)
+
+
+def test_an_existing_output_is_never_touched(run: Run, shoot: Shoot, tmp_path: Path) -> None:
+    taken = tmp_path / "taken.dng"
+    taken.write_text("mine")
+    shot = shoot.good / "frame_000.dng"
+    for arguments in (
+        ["ingest", shoot.good, "-o", taken],
+        ["train", shoot.good, "-o", taken, "--steps", 1],
+        ["calibrate", shoot.good, "-o", taken],
+        ["denoise", shot, "-m", shoot.model, "-o", taken],
+        ["benchmark", shoot.bursts, "-m", shoot.model, "-o", taken],
+        ["demo", "-o", taken],
+    ):
+        error = refused(run, arguments, tmp_path)
+        assert str(taken) in error
+    assert "cannot be written" in refused(run, ["denoise", shot, "-m", shoot.model, "-o", taken / "a.dng"], tmp_path)
+
+
+# A full disk
+
+
+@pytest.fixture
+def disk(tmp_path: Path) -> Iterator[Callable[[str], Path]]:
+    """Return a function that gives a disk of so many bytes; called again, it grows."""
+    place = tmp_path / "disk"
+    place.mkdir()
+    mounted = False
+
+    def mount(size: str) -> Path:
+        nonlocal mounted
+        options = f"remount,size={size}" if mounted else f"size={size}"
+        done = subprocess.run(
+            ["mount", "-t", "tmpfs", "-o", options, "tmpfs", str(place)], capture_output=True, check=False
+        )
+        if done.returncode:
+            pytest.skip("a small disk cannot be mounted here; that needs root")
+        mounted = True
+        return place
+
+    yield mount
+    if mounted:
+        subprocess.run(["umount", "--lazy", str(place)], check=True)  # frames may still be mapped to memory
+
+
+@pytest.mark.skipif(sys.platform != "linux" or os.geteuid() != 0, reason="mounting a small disk needs root on Linux")
+class TestFullDisk:
+    """One line, exit 1, and nothing left that takes the disk's last bytes."""
+
+    @pytest.mark.parametrize("suffix", ["dng", "tif", "png"])
+    def test_denoise(self, run: Run, shoot: Shoot, disk: Callable[[str], Path], suffix: str) -> None:
+        place = disk("20k")
+        shot = shoot.good / "frame_000.dng"
+        error = refused(run, ["denoise", shot, "-m", shoot.model, "-o", place / "new" / f"a.{suffix}"], place)
+        assert "cannot be written" in error
+        assert "free the disk" in error
+
+    def test_ingest(self, run: Run, shoot: Shoot, disk: Callable[[str], Path]) -> None:
+        place = disk("200k")
+        assert "free the disk" in refused(run, ["ingest", shoot.good, "-o", place / "bursts"], place)
+
+    @pytest.mark.parametrize("size", ["200k", "2m"], ids=["storing frames", "saving a checkpoint"])
+    def test_calibrate(self, run: Run, shoot: Shoot, disk: Callable[[str], Path], size: str) -> None:
+        place = disk(size)
+        error = refused(run, ["train", shoot.good, "-o", place / "new" / "model", "--steps", 1], place)
+        assert "cannot be written" in error
+        assert "free the disk" in error
+
+    def test_a_trained_model_survives_a_full_disk(
+        self, run: Run, shoot: Shoot, disk: Callable[[str], Path], tmp_path: Path
+    ) -> None:
+        job = ["train", shoot.good, "-o", tmp_path / "disk" / "model", "--steps", 1]
+        place = disk("18m")
+        done = run(*job)
+        assert done.code == 1
+        assert "model: cannot be written" in done.error
+        assert sorted(path.name for path in place.iterdir()) == ["model.work"]
+        disk("64m")
+        assert run(*job).code == 0
+        assert sorted(path.name for path in place.iterdir()) == ["model"]
+
+    def test_benchmark(self, run: Run, shoot: Shoot, disk: Callable[[str], Path]) -> None:
+        place = disk("4k")
+        (place / "full").write_bytes(bytes(4096))
+        job = ["benchmark", shoot.bursts, "-m", shoot.model, "--frames", 1, "-o", place / "rows.jsonl"]
+        done = run(*job)
+        assert done.code == 1
+        assert "free the disk" in done.error
+        assert sorted(path.name for path in place.iterdir()) == ["full"]
+
+
+# Killed
+
+
+def weights(path: Path) -> dict[str, np.ndarray]:
+    with safe_open(path, "np") as handle:
+        return {key: handle.get_tensor(key) for key in handle.keys()}  # noqa: SIM118 (no mapping)
+
+
+EAGER = "import burst_denoise.learn.train as t; t.SAVE_EVERY_S = 0.0; from burst_denoise.cli import main; main()"
+
+
+def train(frames: Path, output: Path) -> list[str]:
+    """Return the command of a training of some seconds that saves its state at every step."""
+    return [sys.executable, "-c", EAGER, "train", str(frames), "-o", str(output), "--steps", "12"]
+
+
+@pytest.mark.slow
+def test_killed_at_any_moment_the_same_command_finishes_in_the_same_bits(shoot: Shoot, tmp_path: Path) -> None:
+    subprocess.run(train(shoot.good, tmp_path / "reference"), check=True, capture_output=True)
+    output, work = tmp_path / "model", tmp_path / "model.work"
+    moments: list[Callable[[], bool]] = [
+        lambda: work.exists(),  # before the frames are stored
+        lambda: (work / "bursts" / "good.burst").exists(),
+        lambda: (work / "checkpoint.safetensors").exists(),
+        lambda: (work / "checkpoint.safetensors").exists(),  # and so on, a little later each time
+        lambda: (work / "checkpoint.safetensors").exists(),
+    ]
+    for number, moment in enumerate(moments):
+        process = subprocess.Popen(train(shoot.good, output), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        while not moment() and process.poll() is None:
+            time.sleep(0.002)
+        if number > 2:
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                process.wait(2.0 + number)
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+    if not output.exists():
+        done = subprocess.run(train(shoot.good, output), capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stderr
+    one, other = weights(output), weights(tmp_path / "reference")
+    assert one.keys() == other.keys()
+    assert all(np.array_equal(one[key], other[key]) for key in one)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["model", "reference"]
+
+
+def test_a_killed_training_goes_on(run: Run, shoot: Shoot, tmp_path: Path) -> None:
+    job = train(shoot.good, tmp_path / "model")
+    process = subprocess.Popen(job, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    checkpoint = tmp_path / "model.work" / "checkpoint.safetensors"
+    while not checkpoint.exists() and process.poll() is None:
+        time.sleep(0.005)
+    process.send_signal(signal.SIGKILL)
+    assert process.wait() == -signal.SIGKILL
+    assert checkpoint.exists()
+    assert not (tmp_path / "model").exists()
+    done = run(*job[3:])
+    assert (done.code, done.err.count("error")) == (0, 0)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["model"]
+
+
+def test_a_killed_denoise_resumes(run: Run, shoot: Shoot, tmp_path: Path) -> None:
+    write_frames(tmp_path / "shots", burst_frames(6))
+    job = ["denoise", str(tmp_path / "shots"), "-m", str(shoot.model), "-o", str(tmp_path / "out"), "--resume"]
+    process = subprocess.Popen([*PROGRAM, *job], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    while not (tmp_path / "out" / "frame_000.dng").exists() and process.poll() is None:
+        time.sleep(0.001)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    done = run(*job)
+    assert done.code == 0
+    assert "1/6 frame_000.dng: done before" in done.out
+    assert all(read_raw(tmp_path / "out" / f"frame_{k:03d}.dng").dn.shape == (160, 192) for k in range(6))
+
+
+# Real and simulated bursts
+
+
+def verdicts_on(run: Run, folder: Path) -> list[dict[str, object]]:
+    done = run("inspect", folder, "--json")
+    assert done.code == 0
+    assert done.err == ""
+    return [json.loads(line) for line in done.out.splitlines()]
+
+
+@pytest.mark.slow
+def test_simulated_canon_bursts_lose_exactly_the_three_faulty_frames(run: Run, shared_data: Path) -> None:
+    found = verdicts_on(run, shared_data / "sim_canon700d")
+    assert [v["series"] for v in found] == [f"kodim0{k}_iso{iso}" for k in (1, 2, 3) for iso in (1600, 6400)]
+    for verdict in found:
+        assert verdict["accepted"] is True
+        frames = {frame["file"]: frame["reasons"] for frame in verdict["frames"]}  # type: ignore[attr-defined]
+        good = {f"frame_{k:03d}.dng": [] for k in range(10)}
+        faulty = {"frame_010.dng": ["shift"], "frame_011.dng": ["light"], "frame_012.dng": ["motion"]}
+        assert frames == good | faulty
+
+
+@pytest.mark.slow
+def test_real_bursts_are_judged_as_they_are(run: Run, shared_data: Path) -> None:
+    (s95,) = verdicts_on(run, shared_data / "s95_iso3200")
+    frames = {frame["file"]: frame for frame in s95["frames"]}  # type: ignore[attr-defined]
+    for k in range(6879, 6888):
+        assert frames[f"IMG_{k}.JPG"]["reasons"] == ([] if k < 6885 else ["shift"])
+    assert s95["accepted"] is True
+    (m94,) = verdicts_on(run, shared_data / "seestar" / "m94")
+    assert m94["accepted"] is False
+    (ngc7023,) = verdicts_on(run, shared_data / "seestar" / "ngc7023")
+    assert all(frame["shift_px"] is not None for frame in ngc7023["frames"])  # type: ignore[attr-defined]
