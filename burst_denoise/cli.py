@@ -61,6 +61,11 @@ def main() -> None:
             fail(str(failure) if item in str(failure) else f"{item}: {failure}")
         fail(f"error: {error}")
         sys.exit(3 if failures else 1)
+    except UnicodeEncodeError as error:  # LibRaw, safetensors and JSON take names in UTF-8 only
+        if debug:
+            raise
+        fail(f"error: {error.object!a}: this name is not UTF-8; rename the file or folder")
+        sys.exit(1)
 
 
 def _version(wanted: bool) -> None:

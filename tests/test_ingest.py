@@ -94,7 +94,7 @@ def test_a_place_that_is_taken_is_refused_before_any_frame_is_judged(shoot_folde
 
 def test_after_an_error_nothing_is_left_of_what_was_stored_before_it(shoot_folder: Path, tmp_path: Path) -> None:
     (only,) = ingest([shoot_folder / "good"], tmp_path / "bursts", 20, ignore)
-    later = write_frames(tmp_path / "shoot" / "zzz", burst_frames(5, seed=2, size=SMALL))
+    later = write_frames(tmp_path / "shoot" / "zzz", burst_frames(8, seed=2, size=SMALL))
     later[2].write_bytes(later[1].read_bytes())  # a copy: found only when the burst is stored
     before = everything_in(tmp_path)
     with pytest.raises(SeriesError, match="same shot"):
@@ -103,9 +103,13 @@ def test_after_an_error_nothing_is_left_of_what_was_stored_before_it(shoot_folde
     assert only.folder.exists()
 
 
-def test_an_error_takes_the_folders_away_that_were_made_for_the_bursts(tmp_path: Path) -> None:
-    write_frames(tmp_path / "shots", burst_frames(2, size=SMALL))
-    with pytest.raises(TooFewFramesError):
+@pytest.mark.parametrize("before", [0, 1])
+def test_an_error_takes_the_folders_away_that_were_made_for_the_bursts(tmp_path: Path, before: int) -> None:
+    for k in range(before):
+        write_frames(tmp_path / "shots" / f"a{k}", burst_frames(3, size=SMALL))
+    shots = write_frames(tmp_path / "shots" / "b", burst_frames(8, seed=1, size=SMALL))
+    shots[4].write_bytes(shots[3].read_bytes())
+    with pytest.raises(SeriesError, match="same shot"):
         ingest([tmp_path / "shots"], tmp_path / "new" / "folder", 20, ignore)
     assert not (tmp_path / "new").exists()
 

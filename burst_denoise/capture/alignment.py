@@ -23,8 +23,8 @@ TILE = 32
 SIGNIFICANT = 8.0
 """Height of a true peak of the cross-correlation in standard deviations; noise alone reaches 5 in a million pixels."""
 SURE, MARGIN = 4.0, 2.0
-"""A frame has moved when it is off by so many standard errors, and by so many beyond the tolerance: where few tiles have
-texture (a rocket before a black sky at ISO 12800) their scatter tells the error badly."""
+"""A frame has moved when it is off by so many standard errors, and by so many beyond the tolerance: where few tiles
+have texture (a rocket before a black sky at ISO 12800) their scatter tells the error badly."""
 TRUST = 0.02
 """Share of a tile's energy that the linearised difference may miss; a moved object leaves twice all of it."""
 ROUNDS = 3

@@ -223,7 +223,8 @@ def _check_motion(found: Findings) -> None:
         if max(moving) < MOTION_BLOCKS:
             return
         for k, blocks in zip(good, moving, strict=True):
-            if blocks >= MOTION_BLOCKS:
+            # The worst go first: what moved in them spoils the mean and the noise model for the others in this round.
+            if blocks >= max(MOTION_BLOCKS, max(moving) / 4):
                 found.reject(
                     k, "motion", f"something moved: {blocks} blocks of {MOTION_BLOCK} px differ from the series"
                 )

@@ -19,7 +19,7 @@ from burst_denoise.capture.series import SeriesVerdict, check_frames
 from burst_denoise.capture.store import BURST_SUFFIX, Burst, find_bursts, open_burst, store_burst
 from burst_denoise.config import FrameInfo
 from burst_denoise.errors import BurstDenoiseError, IncompatibleFramesError, InputFileError, TooFewFramesError
-from burst_denoise.files import refuse_existing
+from burst_denoise.files import parents_made, refuse_existing
 from burst_denoise.sensor.frame import Frame, to_linear
 
 __all__ = ["ingest", "inspect", "open_inputs"]
@@ -93,26 +93,24 @@ def ingest(inputs: Sequence[Path], folder: Path, limit: int, report: Report) -> 
     bursts: list[Burst] = []
     refused: list[SeriesVerdict] = []
     written: list[Path] = []
-    try:
-        for series, place in zip(found, places, strict=True):
-            verdict, frames = _check(series, limit)
-            report(verdict)
-            if not verdict.accepted:
-                refused.append(verdict)
-                continue
-            accepted = [frame for frame, one in zip(frames, verdict.frames, strict=False) if one.accepted]
-            if find_bursts(place):
-                bursts.append(_known_burst(place, accepted, verdict))
-                continue
-            clean = _clean_reference(series)
-            bursts.append(store_burst(place, series.name, accepted, verdict.frames, verdict.mu, verdict.sigma, clean))
-            written.append(place)
-        if not bursts:
-            _refuse(refused)
-    except BurstDenoiseError:
-        for place in written:
-            shutil.rmtree(place, ignore_errors=True)
-        raise
+    with parents_made(places[0]):
+        try:
+            for series, place in zip(found, places, strict=True):
+                verdict, frames = _check(series, limit)
+                report(verdict)
+                if not verdict.accepted:
+                    refused.append(verdict)
+                elif find_bursts(place):
+                    bursts.append(_known_burst(place, _accepted(frames, verdict), verdict))
+                else:
+                    bursts.append(_store(place, series, frames, verdict))
+                    written.append(place)
+            if not bursts:
+                _refuse(refused)
+        except BurstDenoiseError:
+            for place in written:
+                shutil.rmtree(place, ignore_errors=True)
+            raise
     return bursts
 
 
@@ -155,6 +153,16 @@ def _stored_verdict(burst: Burst) -> SeriesVerdict:
         frames=manifest.frames,
         left_out=0,
     )
+
+
+def _accepted(frames: Sequence[Frame], verdict: SeriesVerdict) -> list[Frame]:
+    # Verdicts on strays that were never read come after those on the frames.
+    return [frame for frame, found in zip(frames, verdict.frames, strict=False) if found.accepted]
+
+
+def _store(place: Path, series: Series, frames: Sequence[Frame], verdict: SeriesVerdict) -> Burst:
+    accepted, clean = _accepted(frames, verdict), _clean_reference(series)
+    return store_burst(place, series.name, accepted, verdict.frames, verdict.mu, verdict.sigma, clean)
 
 
 def _known_burst(place: Path, accepted: Sequence[Frame], verdict: SeriesVerdict) -> Burst:
