@@ -147,7 +147,8 @@ class TrainSettings(Document):
     steps: int | None = Field(default=None, gt=0)
     minutes: float | None = Field(default=None, gt=0)
     seed: int = 0
-    learning_rate: float = Field(default=2e-3, gt=0)
+    learning_rate: float = Field(default=4e-3, gt=0)
+    """Measured with 1,500 steps: 1e-3 44.90 / 40.48 dB, 2e-3 45.06 / 40.72, 4e-3 45.25 / 41.00 (kodim03)."""
     batch: int = Field(default=8, gt=0)
     patch: int = Field(default=64, gt=0)
     """Side of a training patch, in plane pixels."""

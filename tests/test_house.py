@@ -18,7 +18,7 @@ ORDER = [
     *("errors", "files", "config"),
     *("sensor.frame", "sensor.geometry", "sensor.noise", "sensor.metrics", "sensor.tone", "sensor.synthetic"),
     *("capture.metadata", "capture.raw", "capture.picture", "capture.grouping"),
-    *("capture.alignment", "capture.checks", "capture.series", "capture.store"),
+    *("capture.alignment", "capture.motion", "capture.checks", "capture.series", "capture.store"),
     *(
         "learn.device",
         "learn.content",

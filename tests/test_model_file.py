@@ -1,5 +1,6 @@
 """The model file: weights and header come back, damage is seen, another sensor is refused."""
 
+import hashlib
 import json
 import pickle
 
@@ -82,6 +83,19 @@ def test_one_flipped_byte_in_the_weights_is_seen(path):
         load_model(path, CPU)
 
 
+def test_a_changed_digit_in_the_header_is_seen(path):
+    content = path.read_bytes()
+    assert content.count(b"Synthetic APS-C") == 1
+    path.write_bytes(content.replace(b"Synthetic APS-C", b"Synthetic APS-D"))
+    with pytest.raises(ModelFileError, match="header differs from what was written"):
+        load_model(path, CPU)
+
+
+def test_black_levels_that_cameras_measure_anew_do_not_matter(model, burst):
+    info = burst.info.model_copy(update={"black_level": (2049.0, 2048.0, 2047.0, 2048.0)})
+    assert model.profile_for(info, "a.dng") == model.header.profiles[0]
+
+
 def test_a_missing_file_is_named(tmp_path):
     with pytest.raises(ModelFileError, match=r"none\.safetensors: is missing"):
         load_model(tmp_path / "none.safetensors", CPU)
@@ -96,7 +110,9 @@ def test_tensors_of_somebody_else_are_refused(tmp_path):
 @pytest.mark.parametrize(("change", "message"), [({"format": 2}, "format"), ({"colour": "red"}, "colour")])
 def test_a_header_of_another_version_is_refused(model, path, change, message):
     header = json.loads(model.header.model_dump_json()) | change
-    save_file(load_file(path), path, {"burst_denoise": json.dumps(header)})
+    text = json.dumps(header)
+    digest = hashlib.sha256(text.encode()).hexdigest()
+    save_file(load_file(path), path, {"burst_denoise": text, "header_sha256": digest})
     with pytest.raises(ModelFileError, match=message):
         load_model(path, CPU)
 

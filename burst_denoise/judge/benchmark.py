@@ -129,8 +129,10 @@ def benchmark(
 
 def table(rows: Iterable[BenchmarkRow]) -> Table:
     """Return rows as a table for the terminal."""
-    result = Table("burst", "method")
-    for title in ("corrected PSNR dB", "true PSNR dB", "SSIM", "s/megapixel", "peak memory MB"):
+    result = Table()
+    for title in ("burst", "method"):
+        result.add_column(title, overflow="fold")
+    for title in ("corrected PSNR dB", "true PSNR dB", "SSIM", "s/MP", "peak MB"):
         result.add_column(title, justify="right")
     previous = None
     for row in rows:

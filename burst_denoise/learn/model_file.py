@@ -9,9 +9,10 @@ from pathlib import Path
 
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+from safetensors.torch import save
 
 from burst_denoise import __version__
+from burst_denoise.capture.grouping import LARGEST_BLACK_CHANGE
 from burst_denoise.capture.store import Burst
 from burst_denoise.config import FrameInfo, ModelHeader, NoiseProfile, TrainingRecord
 from burst_denoise.errors import ConfigError, ModelFileError
@@ -21,6 +22,8 @@ from burst_denoise.sensor.frame import plane_count
 from burst_denoise.sensor.noise import profile_at, profiles_by_iso
 
 __all__ = ["Model", "load_model", "model_of", "save_model"]
+
+HEADER, HEADER_DIGEST = "burst_denoise", "header_sha256"
 
 
 @dataclass(frozen=True)
@@ -58,7 +61,10 @@ class Model:
                     f"{name}: from camera {info.camera or 'unknown'}, but the model belongs to "
                     f"{header.camera or 'unknown'}; calibrate one for this camera, or override with --any-sensor"
                 )
-            if (info.black_level, info.white_level) != (header.black_level, header.white_level):
+            # Cameras and LibRaw measure black anew for every shot: small differences are no other mode.
+            near = LARGEST_BLACK_CHANGE * header.white_level
+            moved = max(abs(a - b) for a, b in zip(info.black_level, header.black_level, strict=True))
+            if info.white_level != header.white_level or moved > near:
                 raise ModelFileError(
                     f"{name}: black {info.black_level} and white {info.white_level:g}, but the model was calibrated "
                     f"at {header.black_level} and {header.white_level:g}; calibrate in this mode, or override with "
@@ -96,8 +102,10 @@ def model_of(network: FrequencySplitResNet, bursts: list[Burst], record: Trainin
 
 def save_model(model: Model, path: Path) -> None:
     """Write a model file; `OutputError` if it exists or cannot be written."""
+    header = model.header.model_dump_json()
+    content = save(_weights(model.network), {HEADER: header, HEADER_DIGEST: _digest_text(header)})
     with written_aside(path) as aside:
-        save_file(_weights(model.network), aside, {"burst_denoise": model.header.model_dump_json()})
+        aside.write_bytes(content)
 
 
 def load_model(path: Path, device: torch.device) -> Model:
@@ -115,12 +123,14 @@ def load_model(path: Path, device: torch.device) -> Model:
     except (SafetensorError, OSError) as error:
         what = "is missing" if not path.exists() else f"is not a readable model file ({error})"
         raise ModelFileError(f"{path}: {what}; name a file made by calibrate or train") from error
-    if "burst_denoise" not in metadata:
+    if HEADER not in metadata:
         raise ModelFileError(
             f"{path}: holds tensors but no burst_denoise header; name a file made by calibrate or train"
         )
+    if metadata.get(HEADER_DIGEST) != _digest_text(metadata[HEADER]):
+        raise ModelFileError(f"{path}: header differs from what was written; the file is damaged, calibrate again")
     try:
-        header = ModelHeader.parse(metadata["burst_denoise"], str(path))
+        header = ModelHeader.parse(metadata[HEADER], str(path))
     except ConfigError as error:
         raise ModelFileError(f"{error}; the model is damaged or of another version, calibrate again") from error
     if _digest(weights) != header.weights_sha256:
@@ -138,6 +148,10 @@ def load_model(path: Path, device: torch.device) -> Model:
 def _weights(network: FrequencySplitResNet) -> dict[str, torch.Tensor]:
     # safetensors refuses the channels_last layout.
     return {key: value.detach().cpu().contiguous() for key, value in network.state_dict().items()}
+
+
+def _digest_text(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()
 
 
 def _digest(weights: dict[str, torch.Tensor]) -> str:

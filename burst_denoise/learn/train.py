@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+from safetensors.torch import save
 from torch import Tensor
 
 from burst_denoise.capture.store import Burst
@@ -230,8 +230,9 @@ def _save(state: _State, path: Path, fingerprint: str) -> None:
             else:
                 numbers[f"{index}/{key}"] = value
     record = {name: getattr(state, name) for name in COUNTERS} | {"fingerprint": fingerprint, "numbers": numbers}
+    content = save({k: v.contiguous() for k, v in tensors.items()}, {"state": json.dumps(record)})
     with written_aside(path, overwrite=True) as aside:
-        save_file({k: v.contiguous() for k, v in tensors.items()}, aside, {"state": json.dumps(record)})
+        aside.write_bytes(content)
 
 
 def _load(state: _State, path: Path, fingerprint: str, device: torch.device) -> None:

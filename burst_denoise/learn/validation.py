@@ -22,6 +22,8 @@ __all__ = ["Examiner"]
 EXAMINED_BURSTS = 12
 """At most this many bursts are examined at a validation."""
 EXAMINED_ROWS = 1024
+SMALLEST_ERROR = 1e-10
+"""Mean squared error, linear units: a corrected error can come out negative by chance; a score must stay a number."""
 CONTEXT = 64
 """Columns left of the held-out ones that the network may look at."""
 
@@ -60,7 +62,7 @@ class Examiner:
         info, profile = question.burst.info, question.burst.profile
         image = unpack(unstabilise(stabilised, profile), info.cfa, question.shape)
         mse = corrected_mse(image[..., question.margin :], question.others, question.valid)
-        return psnr_of_mse(mse, peak=1.0)
+        return psnr_of_mse(max(mse, SMALLEST_ERROR), peak=1.0)
 
 
 def _question(burst: Burst, index: int, device: torch.device) -> _Question:

@@ -7,7 +7,6 @@ from importlib.metadata import version
 from pathlib import Path
 
 import torch
-from safetensors import SafetensorError
 
 from burst_denoise import __version__
 from burst_denoise.apply.denoise import denoise_image
@@ -77,11 +76,9 @@ def calibrate(
             _refuse_untrainable(bursts, settings)
             model = _train(bursts, settings, checkpoint, device, on_progress)
             save_model(model, output)
-        except (BurstDenoiseError, SafetensorError) as error:
+        except BurstDenoiseError:
             if not checkpoint.exists():
                 shutil.rmtree(work, ignore_errors=True)
-            if isinstance(error, SafetensorError):  # so safetensors tells of a full disk
-                raise OutputError(f"{output}: cannot be written ({error}); free the disk or choose another") from error
             raise
     shutil.rmtree(work, ignore_errors=True)
     return model
