@@ -40,7 +40,15 @@ def manifest() -> BurstManifest:
     profile = NoiseProfile(iso=None, shot_noise_scale=(1e-3,), read_noise_variance=(0.0,), row_noise_variance=(0.0,))
     verdict = FrameVerdict(file="a.png", accepted=True, reasons=(), gain=1.0, shift_px=None)
     return BurstManifest(
-        series="a", info=info, mu=0.1, sigma=0.0, frames=(verdict,), sha256=("0",), profile=profile, version="0"
+        series="a",
+        info=info,
+        mu=0.1,
+        sigma=0.0,
+        frames=(verdict,),
+        black_levels=((0.0,),),
+        sha256=("0",),
+        profile=profile,
+        version="0",
     )
 
 

@@ -10,8 +10,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from burst_denoise.capture.store import Burst, find_bursts, open_burst, store_burst
+from burst_denoise.config import FrameVerdict
 from burst_denoise.errors import BurstStoreError, OutputError, SeriesError
 from burst_denoise.sensor.frame import Frame
+from burst_denoise.sensor.synthetic import SyntheticCamera, shoot
 from tests.shots import burst_frames, everything_in, verdicts
 
 SMALL = (48, 64)
@@ -218,3 +220,17 @@ def test_digests_are_those_of_the_files(burst: Burst) -> None:
     for index, digest in enumerate(burst.manifest.sha256):
         data = (burst.folder / f"frame_{index:03d}.npy").read_bytes()
         assert hashlib.sha256(data).hexdigest() == digest
+
+
+def test_every_frame_keeps_the_black_level_its_camera_measured(tmp_path):
+    scene = np.full((64, 64, 3), 0.2, np.float32)
+    frames = []
+    for number, black in enumerate((2048.0, 2051.0, 2047.0)):
+        camera = SyntheticCamera(black_level=(black,) * 4, hot_fraction=0)
+        frames.append(shoot(camera, scene, 800, 3, seed=0)[0][number])
+    verdicts = [FrameVerdict(file=f"{k}.dng", accepted=True, reasons=(), gain=1.0, shift_px=0.0) for k in range(3)]
+    burst = store_burst(tmp_path / "drift.burst", "drift", frames, verdicts, 0.1, 1e-4)
+    for index, frame in enumerate(frames):
+        assert burst.frame(index).info.black_level == frame.info.black_level
+        assert np.array_equal(burst.linear(index), frame.linear)
+    assert burst.linear(0).mean() == pytest.approx(burst.linear(1).mean(), rel=2e-3)

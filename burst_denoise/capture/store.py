@@ -45,7 +45,7 @@ class Burst:
 
     @property
     def info(self) -> FrameInfo:
-        """What the first frame's file said; camera, CFA, levels, ISO and exposure hold for all."""
+        """What the first frame's file said; camera, CFA, white level, ISO and exposure hold for all."""
         return self.manifest.info
 
     @property
@@ -55,6 +55,10 @@ class Burst:
 
     def __len__(self) -> int:
         return len(self.manifest.sha256)
+
+    @cached_property
+    def _infos(self) -> list[FrameInfo]:
+        return [self.info.model_copy(update={"black_level": black}) for black in self.manifest.black_levels]
 
     @cached_property
     def _frames(self) -> list[npt.NDArray[np.generic]]:
@@ -85,7 +89,7 @@ class Burst:
     def frame(self, index: int) -> Frame:
         """Return a frame as it was shot, brightness not corrected."""
         name = [v.file for v in self.manifest.frames if v.accepted][index]
-        return Frame(np.asarray(self._frames[index]), self.info, Path(name))
+        return Frame(np.asarray(self._frames[index]), self._infos[index], Path(name))
 
     def linear(self, index: int, window: tuple[slice, slice] = (slice(None), slice(None))) -> Float:
         """Return a frame, or a window of it, in linear units with its brightness corrected.
@@ -98,7 +102,7 @@ class Burst:
         """
         rows, columns = window
         dn = self._frames[index][..., rows, columns]
-        return to_linear(dn, self.info) / np.float32(self.gains[index])
+        return to_linear(dn, self._infos[index]) / np.float32(self.gains[index])
 
     def leave_one_out_mean(self, index: int, window: tuple[slice, slice] = (slice(None), slice(None))) -> Float:
         """Return the mean of all frames except one, in linear units.
@@ -182,6 +186,7 @@ def store_burst(
             mu=mu,
             sigma=sigma,
             frames=tuple(verdicts),
+            black_levels=tuple(frame.info.black_level for frame in frames),
             sha256=tuple(digests),
             profile=profile,
             version=__version__,
@@ -222,6 +227,8 @@ def open_burst(folder: Path) -> Burst:
         if found != expected:
             raise BurstStoreError(f"{folder / _frame_name(index)}: damaged; ingest the frames of this burst again")
     burst = Burst(folder, manifest)
+    if not len(manifest.sha256) == len(manifest.black_levels) == len(burst.gains) > 0:
+        raise BurstStoreError(f"{folder / MANIFEST}: frames, black levels and digests differ in number; ingest again")
     if any(array.shape != burst.frame(0).dn.shape for array in companions):
         raise BurstStoreError(f"{folder}: sum or mask has another size than the frames; ingest the frames again")
     return burst
