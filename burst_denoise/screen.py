@@ -4,6 +4,7 @@ import contextlib
 import json
 import math
 import sys
+import time
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
 
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
 
 __all__ = ["fail", "note", "show", "show_json", "show_verdict", "show_verdict_json", "training_bar"]
 
+LOG_INTERVAL_S = 30.0
 PIPED_WIDTH = 160
 """Columns where nobody's terminal sets them, so that a table in a file is not cut to 80."""
 
@@ -71,20 +73,25 @@ def show_verdict(verdict: "SeriesVerdict", say: Callable[[str], None] = note) ->
 
 @contextlib.contextmanager
 def training_bar() -> Iterator[Callable[["TrainProgress"], None]]:
-    """Give a callback that shows training on stderr, if that is a terminal; the bar appears with the first step."""
+    """Give a callback that shows training on stderr: a bar on a terminal, a line now and then in a log."""
     console = _console(stderr=True)
     columns = (TextColumn("training"), BarColumn(), TextColumn("{task.description}"))
     with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
         tasks: list[TaskID] = []
+        said = time.monotonic()
 
         def update(progress: "TrainProgress") -> None:
-            tasks.extend([] if tasks else [bar.add_task("", total=1)])
-            bar.update(
-                tasks[0],
-                completed=min(progress.done, 1),
-                description=f"step {progress.step}, loss {progress.loss:.3f}, held-out PSNR {progress.psnr_db:.2f} dB "
-                f"(start {progress.start_psnr_db:.2f}), {progress.seconds_left / 60:.1f} min left",
+            nonlocal said
+            text = (
+                f"step {progress.step}, loss {progress.loss:.3f}, held-out PSNR {progress.psnr_db:.2f} dB "
+                f"(start {progress.start_psnr_db:.2f}), {progress.seconds_left / 60:.1f} min left"
             )
+            if console.is_terminal:
+                tasks.extend([] if tasks else [bar.add_task("", total=1)])
+                bar.update(tasks[0], completed=min(progress.done, 1), description=text)
+            elif time.monotonic() - said > LOG_INTERVAL_S:
+                said = time.monotonic()
+                note(f"training: {text}")
 
         yield update
 

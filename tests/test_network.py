@@ -96,6 +96,13 @@ def test_fast_preset_starts_as_the_identity(planes):
     assert torch.equal(build_network("fast", planes)(picture), picture)
 
 
+@pytest.mark.parametrize("size", [(32, 32), (33, 35), (30, 41)])
+def test_fast_preset_takes_any_size(size):
+    net = FastNet(4, (8, 8, 8))
+    torch.nn.init.normal_(net.tail.weight)
+    assert net(torch.randn(1, 4, *size)).shape == (1, 4, *size)
+
+
 def test_fast_preset_costs_what_its_docstring_says():
     net, multiplies = FastNet(4), 0
 

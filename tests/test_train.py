@@ -6,7 +6,6 @@ import subprocess
 import sys
 import time
 
-import numpy as np
 import pytest
 import torch
 
@@ -14,7 +13,6 @@ from burst_denoise.apply.denoise import denoise_image
 from burst_denoise.config import TrainSettings
 from burst_denoise.errors import ConfigError
 from burst_denoise.learn import train as training
-from burst_denoise.learn.pairs import held_out
 from burst_denoise.learn.train import make_optimizer, train
 from burst_denoise.sensor.metrics import psnr
 
@@ -46,14 +44,6 @@ def test_the_start_is_the_noisy_input_and_counts_as_a_candidate(burst, tmp_path,
     trained = run(burst, tmp_path / "state.safetensors")
     assert trained.best_step == 0
     assert weights(trained.network) == identity
-
-
-def test_validation_agrees_with_the_known_clean_image(burst, tmp_path):
-    trained = run(burst, tmp_path / "state.safetensors", steps=1)
-    columns = held_out(burst)
-    known = np.mean([psnr(burst.linear(i)[:, columns], burst.clean[:, columns], peak=1.0) for i in (0, 3)])
-    # 5,632 photosites: the corrected error of a noisy frame is good to 2.5 %, 0.11 dB.
-    assert trained.start_psnr_db == pytest.approx(known, abs=0.3)
 
 
 def test_progress_tells_step_share_loss_and_scores(burst, tmp_path):

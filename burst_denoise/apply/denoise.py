@@ -3,7 +3,6 @@
 import numpy as np
 import numpy.typing as npt
 import torch
-from torch.nn import functional
 
 from burst_denoise.config import NoiseProfile
 from burst_denoise.errors import DeviceError
@@ -109,10 +108,9 @@ def _run(network: FrequencySplitResNet, planes: Float, dtype: torch.dtype) -> Fl
     channels, height, width = planes.shape
     try:
         x = torch.from_numpy(np.ascontiguousarray(planes))[None].to(device)
-        x = functional.pad(x, (0, -width % network.step, 0, -height % network.step), mode="reflect")
         with torch.autocast(device.type, dtype, enabled=dtype != torch.float32):
             y = network(x.contiguous(memory_format=torch.channels_last))
-        output: Float = y[0, :, :height, :width].float().cpu().numpy()
+        output: Float = y[0].float().cpu().numpy()
     except torch.OutOfMemoryError as error:
         raise DeviceError(
             f"{device}: too little memory for a tile of {channels}x{height}x{width}; take a smaller --tile"

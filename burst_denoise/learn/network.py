@@ -133,16 +133,18 @@ class FastNet(FrequencySplitResNet):
         self.margin = math.ceil(reach / self.step) * self.step
 
     def forward(self, planes: Tensor) -> Tensor:
-        """Return the denoised (B, C, H, W) float32 stabilised planes; H and W must be multiples of `step`."""
+        """Return the denoised (B, C, H, W) float32 stabilised planes."""
         low, high = self.split(planes)
         # The low band reaches 200, the network wants numbers about 1; noise in the low band is about 0.2.
         x = torch.cat((low / 16, high), 1)
+        height, width = planes.shape[2:]
+        x = functional.pad(x, (0, -width % self.step, 0, -height % self.step), mode="reflect")
         fine = self.fine_in(self.head(x))
         middle = self.middle_in(self.down_middle(fine))
         coarse = self.coarse(self.down_coarse(middle))
         middle = self.middle_out(middle + self.up_middle(coarse))
         fine = self.fine_out(fine + self.up_fine(middle))
-        denoised: Tensor = planes - self.tail(fine).float()
+        denoised: Tensor = planes - self.tail(fine).float()[:, :, :height, :width]
         return denoised
 
 
