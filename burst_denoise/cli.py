@@ -85,11 +85,30 @@ def _options(
 
 
 @app.command("inspect")
-def _inspect_command(inputs: Inputs, limit: Limit = MOST_FRAMES, as_json: Json = False) -> None:
-    """Judge every series: which frames are usable, and why the others are not. Writes nothing."""
+def _inspect_command(
+    inputs: Inputs,
+    limit: Limit = MOST_FRAMES,
+    plot: Annotated[Path | None, typer.Option(help="PNG file to draw the density curves of the series to.")] = None,
+    as_json: Json = False,
+) -> None:
+    """Judge every series: which frames are usable, and why the others are not. Writes nothing else."""
+    from burst_denoise.capture.series import SeriesVerdict
+    from burst_denoise.files import refuse_existing
+    from burst_denoise.judge.report import draw_quality
     from burst_denoise.run.ingest import inspect
 
-    inspect(inputs, limit, show_verdict_json if as_json else partial(show_verdict, say=show))
+    if plot is not None:
+        refuse_existing(plot)
+    show_one = show_verdict_json if as_json else partial(show_verdict, say=show)
+    verdicts: list[SeriesVerdict] = []
+
+    def report(verdict: SeriesVerdict) -> None:
+        show_one(verdict)
+        verdicts.append(verdict)
+
+    inspect(inputs, limit, report)
+    if plot is not None:
+        draw_quality(plot, verdicts)
 
 
 @app.command("ingest")

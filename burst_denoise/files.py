@@ -11,7 +11,7 @@ from pathlib import Path
 
 from burst_denoise.errors import OutputError
 
-__all__ = ["parents_made", "refuse_existing", "written_aside"]
+__all__ = ["absolute", "parents_made", "refuse_existing", "written_aside"]
 
 
 def refuse_existing(path: Path) -> None:
@@ -22,6 +22,11 @@ def refuse_existing(path: Path) -> None:
         raise _refused(path, error) from error
     if exists:
         raise OutputError(f"{path}: exists already; delete it or name another output")
+
+
+def absolute(path: Path) -> Path:
+    """Return a path from the root, without "..", as the user knows it: links are not followed."""
+    return Path(os.path.abspath(path))  # noqa: PTH100 (Path.absolute keeps "..", Path.resolve follows links)
 
 
 @contextlib.contextmanager

@@ -208,7 +208,7 @@ def test_what_is_piped_is_plain_and_not_wrapped(run: Run, shoot: Shoot, tmp_path
     table = run("benchmark", shoot.bursts, "-m", shoot.model, "--frames", 1)
     assert table.code == 0
     assert "\x1b" not in table.out
-    for words in ("single frame", "mean of 2", "nlm-stabilised", "corrected PSNR dB", "peak memory MB"):
+    for words in ("single frame", "mean of 2", "nlm-stabilised", "corrected PSNR dB", "peak MB"):
         assert words in table.out
 
 
@@ -666,3 +666,12 @@ def test_real_bursts_are_judged_as_they_are(run: Run, shared_data: Path) -> None
     assert m94["accepted"] is False
     (ngc7023,) = verdicts_on(run, shared_data / "seestar" / "ngc7023")
     assert all(frame["shift_px"] is not None for frame in ngc7023["frames"])  # type: ignore[attr-defined]
+
+
+def test_inspect_draws_the_density_curves_where_asked_and_nowhere_else(run: Run, shoot: Shoot, tmp_path: Path) -> None:
+    assert run("inspect", shoot.good, "--plot", tmp_path / "quality.png").code == 0
+    assert (tmp_path / "quality.png").read_bytes().startswith(b"\x89PNG")
+    assert [path.name for path in tmp_path.iterdir()] == ["quality.png"]
+    again = run("inspect", shoot.good, "--plot", tmp_path / "quality.png")
+    assert again.code == 1
+    assert "exists already" in again.err

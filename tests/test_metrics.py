@@ -215,3 +215,17 @@ def test_defects_of_a_picture_are_found_per_colour():
         iso=None, shot_noise_scale=(0.0,) * 3, read_noise_variance=(1e-6,) * 3, row_noise_variance=()
     )
     assert np.argwhere(isolated_defects(frame_moments(frames), profile, None)).tolist() == [[1, 9, 9]]
+
+
+@pytest.mark.parametrize("place", [(0, 0), (1, 30), (2, 2), (60, 91), (63, 95), (44, 93)])
+def test_a_hot_photosite_is_found_at_the_border_too(place):
+    rng = np.random.default_rng(0)
+    frames = [(0.1 + 0.005 * rng.standard_normal((64, 96))).astype(np.float32) for _ in range(6)]
+    for frame in frames:
+        frame[place] += 0.6
+    profile = NoiseProfile(
+        iso=100, shot_noise_scale=(0.0,) * 4, read_noise_variance=(2.5e-5,) * 4, row_noise_variance=(0.0,) * 4
+    )
+    found = isolated_defects(frame_moments(frames), profile, "RGGB")
+    assert found[place]
+    assert found.sum() == 1

@@ -16,6 +16,7 @@ from burst_denoise.capture.picture import (
 from burst_denoise.capture.raw import RAW_SUFFIXES, read_raw, read_raw_info
 from burst_denoise.config import FrameInfo, FrameVerdict
 from burst_denoise.errors import InputFileError
+from burst_denoise.files import absolute
 from burst_denoise.sensor.frame import Frame
 
 __all__ = ["Series", "find_sources", "group_series", "read_frames"]
@@ -71,7 +72,7 @@ def find_sources(inputs: Sequence[Path]) -> list[Path]:
             )
         else:
             found = [given] if given.name != CLEAN_REFERENCE else []
-        sources.update(dict.fromkeys(path.resolve() for path in found))
+        sources.update(dict.fromkeys(absolute(path) for path in found))
     if not sources:
         raise InputFileError("no frames given; name RAW, picture or video files, or folders that hold them")
     return list(sources)

@@ -14,7 +14,7 @@ from burst_denoise.capture.picture import PICTURE_SUFFIXES, VIDEO_SUFFIXES, read
 from burst_denoise.capture.raw import RAW_SUFFIXES, read_raw
 from burst_denoise.capture.store import find_bursts, open_burst
 from burst_denoise.errors import BurstDenoiseError, InputFileError, JobError, OutputError
-from burst_denoise.files import refuse_existing
+from burst_denoise.files import absolute, refuse_existing
 from burst_denoise.learn.device import compute_dtype
 from burst_denoise.learn.model_file import Model
 from burst_denoise.sensor.frame import Frame
@@ -123,8 +123,9 @@ def _shots(inputs: Sequence[Path], output: Path, settings: DenoiseSettings) -> I
             continue
         for path in find_sources([given]):
             # An earlier run may have put its results inside the folder of the shots; they are not shots.
-            if output.resolve() not in path.parents or output.resolve() in (given.resolve(), *given.resolve().parents):
-                sources.setdefault(path, given.resolve() if given.is_dir() else path.parent)
+            root = absolute(given) if given.is_dir() else path.parent
+            if absolute(output) not in path.parents or absolute(output) in (root, *root.parents):
+                sources.setdefault(path, root)
     single = _is_one_file(output, len(sources) + sum(map(len, bursts)), settings)
     for path, root in sources.items():
         raw = path.suffix.lower() in RAW_SUFFIXES

@@ -241,14 +241,15 @@ def isolated_defects(frames: FrameMoments, profile: NoiseProfile, cfa: str | Non
     outside = np.empty_like(planes)
     departure = np.empty_like(planes)
     for index, plane in enumerate(planes):
-        highest = cv2.dilate(plane, ring, borderType=cv2.BORDER_REFLECT_101)
-        lowest = cv2.erode(plane, ring, borderType=cv2.BORDER_REFLECT_101)
+        # Nothing is put beyond the border: a reflected defect would be its own neighbour there.
+        highest = cv2.dilate(plane, ring)
+        lowest = cv2.erode(plane, ring)
         outside[index] = np.maximum(plane - highest, lowest - plane) - (highest - lowest) / 2
         departure[index] = np.abs(plane - cv2.medianBlur(np.ascontiguousarray(plane), 5))
     shape = frames.mean.shape
     alone = unpack(departure, cfa, shape)
     layers = alone.reshape(-1, *shape[-2:])
-    neighbours = np.stack([cv2.dilate(layer, beside, borderType=cv2.BORDER_REFLECT_101) for layer in layers])
+    neighbours = np.stack([cv2.dilate(layer, beside) for layer in layers])
     lonely: Mask = alone > 3 * neighbours.reshape(shape)
     return lonely & (unpack(outside - 5 * noise_std, cfa, shape) > 0)
 
