@@ -166,7 +166,7 @@ def _compare(path: Path, shot: Path, denoised: Path, burst: Burst, model: Model,
         )
         for name, mosaic in pictures.items()
     ]
-    draw_comparison(path, panels, f"ISO {info.iso:g}, one shot, developed by LibRaw; PSNR to the known clean mosaic")
+    draw_comparison(path, panels, f"ISO {info.iso:g}, developed by LibRaw; PSNR of whole shots against the known clean mosaic")
 
 
 def _next_steps(folder: Path) -> str:
