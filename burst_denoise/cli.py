@@ -91,13 +91,15 @@ def _inspect_command(
     plot: Annotated[Path | None, typer.Option(help="PNG file to draw the density curves of the series to.")] = None,
     as_json: Json = False,
 ) -> None:
-    """Judge every series: which frames are usable, and why the others are not. Writes nothing else."""
+    """Judge every series: which frames are usable, and why the others are not. Writes nothing but --plot."""
     from burst_denoise.capture.series import SeriesVerdict
     from burst_denoise.files import refuse_existing
     from burst_denoise.judge.report import draw_quality
     from burst_denoise.run.ingest import inspect
 
     if plot is not None:
+        if plot.suffix.lower() != ".png":
+            raise typer.BadParameter(f"{plot} is not the name of a PNG file", param_hint="--plot")
         refuse_existing(plot)
     show_one = show_verdict_json if as_json else partial(show_verdict, say=show)
     verdicts: list[SeriesVerdict] = []
@@ -170,9 +172,16 @@ def _calibrate(inputs: list[Path], output: Path, settings: Mapping[str, object],
     from burst_denoise.run.calibrate import calibrate
 
     chosen = choose_device(device)
-    with training_bar() as update:
-        model = calibrate(inputs, output, TrainSettings.model_validate(settings), chosen, limit, show_verdict, update)
+    try:
+        with training_bar() as update:
+            wanted = TrainSettings.model_validate(settings)
+            model = calibrate(inputs, output, wanted, chosen, limit, show_verdict, update)
+    except KeyboardInterrupt:
+        fail("stopped; the same command goes on where it was")
+        raise typer.Exit(130) from None
     record = model.header.training
+    if record.best_psnr_db < record.start_psnr_db + 0.1:
+        note("warning: training has gained nothing yet; give it more time")
     show(
         f"{output}: {model.header.camera or 'unknown camera'}, ISO "
         f"{', '.join(f'{p.iso:g}' if p.iso else 'unknown' for p in model.header.profiles)}; "
@@ -238,7 +247,7 @@ def _benchmark_command(
     from burst_denoise.judge.benchmark import table
     from burst_denoise.learn.device import choose_device
     from burst_denoise.learn.model_file import load_model
-    from burst_denoise.run.calibrate import benchmark_model, tuned_strengths
+    from burst_denoise.run.calibrate import benchmark_model, seen_in_training, tuned_strengths
     from burst_denoise.run.ingest import open_inputs
 
     paths = model or []
@@ -247,7 +256,12 @@ def _benchmark_command(
     if output is not None:
         refuse_existing(output)
     chosen = choose_device(device)
-    names = ["model"] if len(paths) == 1 else [f"model {path.stem}" for path in paths]
+    stems = [path.stem for path in paths]
+    names = (
+        ["model"]
+        if len(paths) == 1
+        else [f"model {path.stem if stems.count(path.stem) == 1 else path}" for path in paths]
+    )
     models = [(name, load_model(path, chosen)) for name, path in zip(names, paths, strict=True)]
     with TemporaryDirectory(prefix="burst_denoise_") as folder:
         bursts = open_inputs(inputs, Path(folder) / "scored", limit, show_verdict)
@@ -255,6 +269,10 @@ def _benchmark_command(
             strengths = tuned_strengths(open_inputs(tune_on, Path(folder) / "tuning", limit, show_verdict))
         else:
             strengths = models[0][1].header.training.nlm_strength
+        for name, loaded in models:
+            for burst in bursts:
+                if seen_in_training(loaded, burst):
+                    note(f"warning: {name} was trained on {burst.name}; its score there proves nothing")
         rows = []
         for row in benchmark_model(
             bursts, models, strengths, augment=augment, frames=frames, seed=seed, any_sensor=any_sensor

@@ -21,6 +21,7 @@ __all__ = [
     "FrameVerdict",
     "ModelHeader",
     "NetworkPreset",
+    "NoiseMeasurement",
     "NoiseProfile",
     "Reason",
     "TrainSettings",
@@ -120,6 +121,15 @@ class NoiseProfile(Document):
     """The part of O that all photosites of a row share, linear units squared."""
 
 
+class NoiseMeasurement(Document):
+    """What one static stack of frames says about noise: enough to fit it again together with other stacks."""
+
+    bins: tuple[tuple[tuple[float, float, float], ...], ...]
+    """Per plane, per bin: mean linear value, temporal variance there, number of photosites."""
+    row_noise_variance: tuple[float, ...]
+    """Per plane, linear units squared."""
+
+
 class BurstManifest(Document):
     """The ``burst.json`` of a stored burst: the accepted frames of one scene and how they came about."""
 
@@ -136,7 +146,9 @@ class BurstManifest(Document):
     """Black levels of each stored frame, DN per plane: some cameras measure them anew for every shot."""
     sha256: tuple[str, ...]
     """One per stored frame array, in order."""
+    noise: NoiseMeasurement
     profile: NoiseProfile
+    """Fitted to this burst alone."""
     version: str
     """Version of burst_denoise that wrote it."""
 
@@ -163,7 +175,7 @@ class TrainingRecord(Document):
     steps_done: int
     best_step: int
     start_psnr_db: float
-    """Corrected PSNR of the start (the untrained network gives its input back), on the held-out photosites."""
+    """Corrected PSNR of the noisy frames themselves, on the held-out photosites."""
     best_psnr_db: float
     bursts: tuple[str, ...]
     burst_sha256: tuple[str, ...]

@@ -63,7 +63,7 @@ def show_verdict(verdict: "SeriesVerdict", say: Callable[[str], None] = note) ->
     info = verdict.info
     about = f"{info.camera or 'unknown camera'}{f', ISO {info.iso:g}' if info.iso else ''}, {info.width}x{info.height}"
     text = f"{verdict.series} ({about}): {good} of {len(verdict.frames)} frames"
-    if math.isfinite(verdict.sigma):
+    if good > 2:
         text += f", mu {verdict.mu:.4f}, sigma {verdict.sigma:.5f}"
     say(f"{text}: " + ("accepted" if verdict.accepted else f"REJECTED, {verdict.detail}"))
     for frame in verdict.frames:

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from burst_denoise.config import BurstManifest, FrameInfo, FrameVerdict, NoiseProfile, TrainSettings
+from burst_denoise.config import BurstManifest, FrameInfo, FrameVerdict, NoiseMeasurement, NoiseProfile, TrainSettings
 from burst_denoise.errors import ConfigError
 
 numbers = st.floats(allow_nan=False, allow_infinity=False)
@@ -47,6 +47,7 @@ def manifest() -> BurstManifest:
         frames=(verdict,),
         black_levels=((0.0,),),
         sha256=("0",),
+        noise=NoiseMeasurement(bins=(((0.1, 1e-4, 100.0),),), row_noise_variance=(0.0,)),
         profile=profile,
         version="0",
     )

@@ -8,8 +8,10 @@ import pytest
 
 from burst_denoise.apply.output import write_dng
 from burst_denoise.capture.grouping import Series, find_sources, group_series, read_frames
+from burst_denoise.capture.metadata import DENOISED_MARK
 from burst_denoise.config import FrameInfo
 from burst_denoise.errors import InputFileError
+from burst_denoise.sensor.synthetic import SyntheticCamera, shoot
 
 BASE = FrameInfo(
     domain="bayer",
@@ -166,3 +168,15 @@ def test_frames_beyond_the_limit_are_counted_not_read(tmp_path: Path) -> None:
     (one,) = group_series(find_sources([tmp_path]))
     frames, left_out = read_frames(one, 3)
     assert ([frame.path.name for frame in frames], left_out) == (["IMG_1.dng", "IMG_2.dng", "IMG_3.dng"], 2)
+
+
+def test_pictures_beside_their_raw_files_and_our_own_results_are_passed_over(tmp_path: Path) -> None:
+    frames = shoot(SyntheticCamera(), np.full((32, 48, 3), 0.3, np.float32), 800, 2, 0)[0]
+    for frame in frames:
+        write_dng(tmp_path / frame.path.name, frame.info, frame.linear)
+        cv2.imwrite(str(tmp_path / frame.path.with_suffix(".jpg").name), np.zeros((32, 48, 3), np.uint8))
+    result = tmp_path / "done" / "frame_000.dng"
+    write_dng(result, frames[0].info, frames[0].linear, notes=f"{DENOISED_MARK}: version 1")
+    assert [path.name for path in find_sources([tmp_path])] == ["frame_000.dng", "frame_001.dng"]
+    with pytest.raises(InputFileError, match="was denoised by this program and is no shot"):
+        find_sources([result])

@@ -17,7 +17,6 @@ from burst_denoise.sensor.noise import (
     fit_noise_profile,
     noise_variance,
     profile_at,
-    profiles_by_iso,
     stabilise,
     unstabilise,
     unstabilise_mean,
@@ -181,11 +180,15 @@ def test_unstabilise_mean_takes_off_what_averaging_below_the_root_has_cost(level
     assert uncorrected == pytest.approx(-SHOT / 4, rel=0.5)
 
 
-def test_profiles_of_one_iso_are_averaged_and_sorted():
-    merged = profiles_by_iso([profile(4e-4, 4e-6, 800), profile(1e-4, 1e-6, 200), profile(6e-4, 8e-6, 800)])
-    assert [p.iso for p in merged] == [200, 800]
-    assert merged[1].shot_noise_scale == pytest.approx((5e-4,))
-    assert merged[1].read_noise_variance == pytest.approx((6e-6,))
+def test_stacks_of_one_level_each_are_fitted_together():
+    rng = np.random.default_rng(0)
+    stacks = [
+        [(level + rng.normal(0, math.sqrt(SHOT * level + READ), (60, 60))).astype(np.float32) for _ in range(8)]
+        for level in (0.0, 0.4)
+    ]
+    found = fit_noise_profile(stacks, None, 800)
+    assert found.shot_noise_scale[0] == pytest.approx(SHOT, rel=0.03)
+    assert found.read_noise_variance[0] == pytest.approx(READ, rel=0.1)
 
 
 def test_profile_between_two_isos_lies_on_the_straight_line_of_logarithms():
@@ -243,3 +246,20 @@ def test_gain_of_every_plane_of_a_simulated_burst_is_within_5_percent_of_the_tru
     gains = np.array(profile.shot_noise_scale) * (info.white_level - info.black_level[0])
     truth = json.loads((folder / "truth.json").read_text())["gain_dn_per_e"]
     assert gains == pytest.approx(truth, rel=0.05)
+
+
+def test_a_black_level_left_in_the_data_is_stabilised_all_the_same():
+    rng = np.random.default_rng(0)
+    pedestal, gain, read_std, peak = 2000.0, 1.0, 3.0, 65535.0
+    electrons = np.repeat([0.0, 50.0, 500.0, 5000.0], 40_000).reshape(4, 200, 200)
+    truth = NoiseProfile(
+        iso=None,
+        shot_noise_scale=(gain / peak,),
+        read_noise_variance=((read_std**2 - gain * pedestal) / peak**2,),
+        row_noise_variance=(0.0,),
+    )
+    for level in electrons:
+        dn = gain * rng.poisson(level) + pedestal + read_std * rng.standard_normal(level.shape)
+        planes = (dn / peak).astype(np.float32)[None]
+        assert stabilise(planes, truth).std() == pytest.approx(1, abs=0.12)
+        assert unstabilise(stabilise(planes, truth), truth) == pytest.approx(planes, rel=1e-4)

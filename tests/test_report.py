@@ -24,7 +24,7 @@ def test_density_curves_are_drawn_for_accepted_and_rejected_series(verdict, tmp_
     empty = replace(verdict, series="empty", accepted=False, deviations=(), mu=float("nan"), sigma=float("nan"))
     draw_quality(tmp_path / "quality.png", [verdict, empty])
     picture = cv2.imread(str(tmp_path / "quality.png"))
-    assert picture.shape[1] == 1320
+    assert picture.shape[1] == 1440
     assert (picture.std(axis=(0, 1)) > 10).all()
 
 

@@ -201,7 +201,7 @@ def test_results_inside_the_folder_of_the_shots_are_no_shots_of_the_next_run(tmp
 def test_results_beside_the_shots_do_not_replace_them(tmp_path: Path, model: Model) -> None:
     write_frames(tmp_path / "shots", burst_frames(2, size=SMALL))
     before = everything_in(tmp_path)
-    with pytest.raises(OutputError, match="exists already"):
+    with pytest.raises(OutputError, match="is a shot to denoise itself; name another folder"):
         denoise([tmp_path / "shots"], tmp_path / "shots", model)
     assert everything_in(tmp_path) == before
 

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from burst_denoise.capture.store import Burst, find_bursts, open_burst, store_burst
+from burst_denoise.capture.store import Burst, find_bursts, open_burst, pooled_by_iso, store_burst
 from burst_denoise.config import FrameVerdict
 from burst_denoise.errors import BurstStoreError, OutputError, SeriesError
 from burst_denoise.sensor.frame import Frame
@@ -234,3 +234,22 @@ def test_every_frame_keeps_the_black_level_its_camera_measured(tmp_path):
         assert burst.frame(index).info.black_level == frame.info.black_level
         assert np.array_equal(burst.linear(index), frame.linear)
     assert burst.linear(0).mean() == pytest.approx(burst.linear(1).mean(), rel=2e-3)
+
+
+def test_bursts_of_one_iso_get_one_noise_profile_from_all_their_light_levels(tmp_path):
+    bursts = []
+    for name, level in (("dark", 0.002), ("bright", 0.5)):
+        scene = np.full((64, 64, 3), level, np.float32)
+        frames, _ = shoot(SyntheticCamera(hot_fraction=0, as_shot_neutral=(1, 1, 1)), scene, 1600, 8, seed=1)
+        found = [FrameVerdict(file=f.path.name, accepted=True, reasons=(), gain=1.0, shift_px=0.0) for f in frames]
+        bursts.append(store_burst(tmp_path / f"{name}.burst", name, frames, found, 0.1, 1e-4))
+    dark, bright = pooled_by_iso(bursts)
+    assert dark.profile == bright.profile
+    gains = np.array(dark.profile.shot_noise_scale) * (15304 - 2048)
+    assert gains == pytest.approx(SyntheticCamera().gain(1600), rel=0.05)
+    assert bursts[0].profile != dark.profile
+
+
+def test_a_window_off_the_mosaic_grid_is_refused(burst):
+    with pytest.raises(ValueError, match="does not start on an even row and column"):
+        burst.linear(0, (slice(0, 10), slice(3, 13)))

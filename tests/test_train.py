@@ -5,15 +5,19 @@ import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
 from burst_denoise.apply.denoise import denoise_image
-from burst_denoise.config import TrainSettings
+from burst_denoise.capture.store import store_burst
+from burst_denoise.config import FrameInfo, FrameVerdict, TrainSettings
 from burst_denoise.errors import ConfigError
 from burst_denoise.learn import train as training
 from burst_denoise.learn.train import make_optimizer, train
+from burst_denoise.sensor.frame import Frame
 from burst_denoise.sensor.metrics import psnr
 
 CPU = torch.device("cpu")
@@ -53,6 +57,23 @@ def test_progress_tells_step_share_loss_and_scores(burst, tmp_path):
     assert [p.step for p in seen] == [1, 2, 3, 4]
     assert [p.done for p in seen] == [0, 0.25, 0.5, 0.75]
     assert all(p.loss > 0 and p.psnr_db >= p.start_psnr_db - 1 and p.seconds_left >= 0 for p in seen)
+
+
+def test_the_paper_preset_trains_saves_and_denoises_rgb_pictures(tmp_path):
+    rng = np.random.default_rng(0)
+    picture = np.clip(0.5 + 0.3 * np.sin(np.mgrid[:3, :90, :110].sum(0) / 9), 0, 1)
+    info = FrameInfo(domain="rgb", camera=None, cfa=None, height=90, width=110, black_level=(0,) * 3, white_level=255)
+    frames = [
+        Frame(np.rint(255 * picture + 4 * rng.standard_normal(picture.shape)).clip(0, 255).astype(np.uint8), info, path)
+        for path in map(Path, "abcd")
+    ]
+    accepted = [FrameVerdict(file=f.path.name, accepted=True, reasons=(), gain=1.0, shift_px=0.0) for f in frames]
+    burst = store_burst(tmp_path / "rgb.burst", "rgb", frames, accepted, 0.1, 1e-4)
+    trained = run(burst, tmp_path / "state.safetensors", steps=1, batch=1, patch=60, preset="paper")
+    assert trained.start_psnr_db > 30 > trained.best_psnr_db  # the noisy frame, and an untrained network
+    denoised = denoise_image(frames[0].linear, None, trained.network, burst.profile, dtype=torch.bfloat16, tile=64)
+    whole = denoise_image(frames[0].linear, None, trained.network, burst.profile, dtype=torch.float32, tile=256)
+    assert denoised == pytest.approx(whole, abs=1e-5)
 
 
 def test_a_budget_in_minutes_is_kept(burst, tmp_path):
@@ -104,7 +125,8 @@ SCRIPT = """
 import sys, torch
 from pathlib import Path
 from burst_denoise.capture.store import open_burst
-from burst_denoise.config import TrainSettings
+from burst_denoise.capture.store import store_burst
+from burst_denoise.config import FrameInfo, FrameVerdict, TrainSettings
 from burst_denoise.learn import train as training
 training.SAVE_EVERY_S = 0.0
 torch.set_num_threads(1)

@@ -4,9 +4,12 @@ import numpy as np
 import pytest
 import torch
 
+from burst_denoise.capture.store import store_burst
+from burst_denoise.errors import SeriesError
 from burst_denoise.learn.network import build_network
 from burst_denoise.learn.pairs import held_out
 from burst_denoise.learn.validation import EXAMINED_BURSTS, Examiner
+from burst_denoise.sensor.frame import Frame
 from burst_denoise.sensor.metrics import psnr
 
 from .conftest import stored_burst
@@ -39,3 +42,24 @@ def test_a_network_that_adds_an_error_loses_what_that_error_costs(burst):
 def test_many_bursts_are_sampled(burst):
     questions = Examiner([burst] * (3 * EXAMINED_BURSTS), CPU).questions
     assert len(questions) == 2 * EXAMINED_BURSTS
+
+
+def test_a_mosaic_of_odd_width_is_examined_in_its_own_phase(burst, tmp_path):
+    frames = [burst.frame(i) for i in range(len(burst))]
+    info = burst.info.model_copy(update={"width": 255})
+    odd = [Frame(frame.dn[:, :255], info, frame.path) for frame in frames]
+    stored = store_burst(tmp_path / "odd.burst", "odd", odd, burst.manifest.frames, 0.1, 1e-4)
+    assert held_out(stored).start % 2 == 0
+    for question in Examiner([stored], CPU).questions:
+        reds, greens = question.noisy[0, 0].mean(), question.noisy[0, 1].mean()
+        assert reds < 0.9 * greens  # the scene is 0.6 : 1 : 0.7 everywhere
+
+
+def test_an_overexposed_right_eighth_is_refused_before_training(burst, tmp_path):
+    white = np.zeros((176, 256), bool)
+    white[:, 220:] = True
+    overexposed = stored_burst(tmp_path / "lamp.burst")
+    object.__setattr__(overexposed, "saturated", white)
+    with pytest.raises(SeriesError, match="lamp: the right eighth of every series is overexposed"):
+        Examiner([overexposed], CPU)
+    assert len(Examiner([burst, overexposed], CPU).questions) == 2

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from burst_denoise.capture.metadata import is_denoised
 from burst_denoise.capture.picture import (
     PICTURE_SUFFIXES,
     VIDEO_SUFFIXES,
@@ -49,7 +50,8 @@ class Series:
 def find_sources(inputs: Sequence[Path]) -> list[Path]:
     """Return the RAW, picture and video files that inputs name; folders are searched with all folders in them.
 
-    Hidden files, stored bursts and clean references (``clean_mosaic_dn.tif``) are passed over.
+    In folders, hidden files, stored bursts, clean references (``clean_mosaic_dn.tif``), our own results and the
+    pictures that a camera wrote beside its RAW files are passed over.
 
     Raises
     ------
@@ -60,6 +62,8 @@ def find_sources(inputs: Sequence[Path]) -> list[Path]:
     for given in inputs:
         if given.is_dir():
             found = [path for path in sorted(given.rglob("*")) if path.is_file() and _is_frame(path, given)]
+            raws = {path.with_suffix("") for path in found if path.suffix.lower() in RAW_SUFFIXES}
+            found = [path for path in found if path.suffix.lower() in RAW_SUFFIXES or path.with_suffix("") not in raws]
             if not found:
                 raise InputFileError(
                     f"{given}: no RAW, picture or video files in this folder; name one that holds frames"
@@ -70,6 +74,8 @@ def find_sources(inputs: Sequence[Path]) -> list[Path]:
             raise InputFileError(
                 f"{given}: {given.suffix or 'no suffix'} is not a RAW, picture or video file known here"
             )
+        elif is_denoised(given):
+            raise InputFileError(f"{given}: was denoised by this program and is no shot; name the original")
         else:
             found = [given] if given.name != CLEAN_REFERENCE else []
         sources.update(dict.fromkeys(absolute(path) for path in found))
@@ -83,6 +89,7 @@ def _is_frame(path: Path, root: Path) -> bool:
     return (
         path.suffix.lower() in RAW_SUFFIXES | PICTURE_SUFFIXES | VIDEO_SUFFIXES
         and path.name != CLEAN_REFERENCE
+        and not is_denoised(path)
         and not any(part.startswith(".") or part.endswith(STORED_BURST_SUFFIX) for part in inside.parts)
     )
 

@@ -16,11 +16,23 @@ import tifffile
 from burst_denoise.config import DngTag
 from burst_denoise.errors import InputFileError
 
-__all__ = ["UNKNOWN_CAMERA", "DngMetadata", "Exif", "read_dng_metadata", "read_exif", "refuse_incomplete"]
+__all__ = [
+    "DENOISED_MARK",
+    "UNKNOWN_CAMERA",
+    "DngMetadata",
+    "Exif",
+    "is_denoised",
+    "read_dng_metadata",
+    "read_exif",
+    "refuse_incomplete",
+]
 
 DAMAGE = (ValueError, LookupError, TypeError, AttributeError, ArithmeticError, struct.error)
 """What the parsers raise on damaged directories."""
 
+IMAGE_DESCRIPTION = 270
+DENOISED_MARK = "burst_denoise denoised this"
+"""How the image description of our own results begins."""
 UNKNOWN_CAMERA = "unknown"
 """The UniqueCameraModel, which a DNG must have, of a shot that does not name its camera."""
 
@@ -128,6 +140,15 @@ def read_dng_metadata(path: Path) -> DngMetadata | None:
         tags = (_carried(tag) for _, tag in sorted(found.items()))
         top, left, *_ = pages[-1].tags.valueof(ACTIVE_AREA, default=(0, 0, 0, 0))
         return DngMetadata(tuple(tag for tag in tags if tag is not None), int(top), int(left))
+
+
+def is_denoised(path: Path) -> bool:
+    """Return whether a file is a denoised picture that this program wrote: no shot, and nothing to calibrate on."""
+    if path.suffix.lower() not in {".dng", ".tif", ".tiff"}:
+        return False
+    with _directories(path) as pages:
+        description = str(pages[0].tags.valueof(IMAGE_DESCRIPTION, default="")) if pages else ""
+    return description.startswith(DENOISED_MARK)
 
 
 def refuse_incomplete(path: Path) -> None:

@@ -7,7 +7,7 @@ given, ``clean.npy`` (float32, linear). It is written aside and renamed, so it i
 
 import hashlib
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 
@@ -15,13 +15,13 @@ import numpy as np
 import numpy.typing as npt
 
 from burst_denoise import __version__
-from burst_denoise.config import BurstManifest, FrameInfo, FrameVerdict, NoiseProfile
+from burst_denoise.config import BurstManifest, FrameInfo, FrameVerdict, NoiseMeasurement, NoiseProfile
 from burst_denoise.errors import BurstStoreError, ConfigError, SeriesError
 from burst_denoise.files import written_aside
 from burst_denoise.sensor.frame import Frame, to_linear
-from burst_denoise.sensor.noise import fit_noise_profile
+from burst_denoise.sensor.noise import fit_measurements, measure_noise
 
-__all__ = ["BURST_SUFFIX", "WORK_SUFFIX", "Burst", "find_bursts", "open_burst", "store_burst"]
+__all__ = ["BURST_SUFFIX", "WORK_SUFFIX", "Burst", "find_bursts", "open_burst", "pooled_by_iso", "store_burst"]
 
 BURST_SUFFIX = ".burst"
 WORK_SUFFIX = ".work"
@@ -37,6 +37,8 @@ class Burst:
 
     folder: Path
     manifest: BurstManifest
+    pooled: NoiseProfile | None = None
+    """Noise profile of all bursts at this ISO, from `pooled_by_iso`."""
 
     @property
     def name(self) -> str:
@@ -50,8 +52,8 @@ class Burst:
 
     @property
     def profile(self) -> NoiseProfile:
-        """Noise profile fitted to this burst."""
-        return self.manifest.profile
+        """Noise profile to work with: the pooled one, or else the one fitted to this burst alone."""
+        return self.pooled or self.manifest.profile
 
     def __len__(self) -> int:
         return len(self.manifest.sha256)
@@ -101,6 +103,8 @@ class Burst:
             On a mosaic they must start on even rows and columns.
         """
         rows, columns = window
+        if self.info.cfa is not None and ((rows.start or 0) % 2 or (columns.start or 0) % 2):
+            raise ValueError(f"window {rows.start}, {columns.start} does not start on an even row and column")
         dn = self._frames[index][..., rows, columns]
         return to_linear(dn, self._infos[index]) / np.float32(self.gains[index])
 
@@ -161,9 +165,8 @@ def store_burst(
     gains = [v.gain or 1.0 for v in verdicts if v.accepted]
     _refuse_copies(series, frames)
     try:
-        profile = fit_noise_profile(
-            [(f.linear / np.float32(g) for f, g in zip(frames, gains, strict=True))], info.cfa, info.iso
-        )
+        noise = measure_noise((f.linear / np.float32(g) for f, g in zip(frames, gains, strict=True)), info.cfa)
+        profile = fit_measurements([noise], info.iso)
     except ValueError as error:
         raise SeriesError(f"{series}: its noise cannot be measured: {error}") from error
     with written_aside(folder) as aside:
@@ -188,6 +191,7 @@ def store_burst(
             frames=tuple(verdicts),
             black_levels=tuple(frame.info.black_level for frame in frames),
             sha256=tuple(digests),
+            noise=noise,
             profile=profile,
             version=__version__,
         )
@@ -232,6 +236,15 @@ def open_burst(folder: Path) -> Burst:
     if any(array.shape != burst.frame(0).dn.shape for array in companions):
         raise BurstStoreError(f"{folder}: sum or mask has another size than the frames; ingest the frames again")
     return burst
+
+
+def pooled_by_iso(bursts: Sequence[Burst]) -> list[Burst]:
+    """Return bursts of one sensor with a noise profile fitted to all bursts of their ISO together."""
+    measured: dict[float | None, list[NoiseMeasurement]] = {}
+    for burst in bursts:
+        measured.setdefault(burst.info.iso, []).append(burst.manifest.noise)
+    profiles = {iso: fit_measurements(together, iso) for iso, together in measured.items()}
+    return [replace(burst, pooled=profiles[burst.info.iso]) for burst in bursts]
 
 
 def _is_passed_over(name: str) -> bool:

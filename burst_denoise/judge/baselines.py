@@ -32,6 +32,8 @@ STRENGTH_STEPS = (1.5, 1.12)
 """Ratios of neighbouring strengths tried, coarse then fine; half a fine step from the best costs 0.01 dB."""
 WEAKEST, STRONGEST = 0.1, 20.0
 
+MOST_SATURATED = 0.9
+"""Share of saturated photosites up to which a part of a burst is good to tune on."""
 TUNING_BURSTS = 6
 TUNING_FRAMES = 2
 TUNING_SIDE = 384
@@ -146,7 +148,9 @@ def tune(baseline: Baseline, bursts: Sequence[Burst]) -> float:
     if not bursts:
         raise ValueError("no burst to tune on")
     chosen = np.linspace(0, len(bursts) - 1, min(len(bursts), TUNING_BURSTS)).astype(int)
-    samples = [_tuning_sample(bursts[index]) for index in chosen]
+    samples = [sample for sample in (_tuning_sample(bursts[index]) for index in chosen) if sample is not None]
+    if not samples:
+        return START_STRENGTH  # all overexposed
 
     def score(strength: float) -> float:
         return float(np.mean([sample(baseline, strength) for sample in samples]))
@@ -158,12 +162,15 @@ def tune(baseline: Baseline, bursts: Sequence[Burst]) -> float:
     return best
 
 
-def _tuning_sample(burst: Burst) -> Callable[[Baseline, float], float]:
-    """Return the function (baseline, strength) -> corrected PSNR in dB on a part of the burst."""
-    height, width = burst.info.height, burst.info.width
-    # An even distance from the corner keeps the CFA phase.
-    top, left = (max(0, size - TUNING_SIDE) // 4 * 2 for size in (height, width))
-    window = (slice(top, top + TUNING_SIDE), slice(left, left + TUNING_SIDE))
+def _tuning_sample(burst: Burst) -> Callable[[Baseline, float], float] | None:
+    """Return the function (baseline, strength) -> corrected PSNR in dB on a part of the burst that is not white."""
+    # An even distance from the corner keeps the CFA phase. The centre, or the least overexposed corner.
+    last = [max(0, size - TUNING_SIDE) // 2 * 2 for size in (burst.info.height, burst.info.width)]
+    corners = [(last[0] // 4 * 2, last[1] // 4 * 2), (0, 0), (0, last[1]), (last[0], 0), (last[0], last[1])]
+    windows = [(slice(top, top + TUNING_SIDE), slice(left, left + TUNING_SIDE)) for top, left in corners]
+    window = min(windows, key=lambda w: float(burst.saturated[..., w[0], w[1]].mean()))
+    if burst.saturated[..., window[0], window[1]].mean() > MOST_SATURATED:
+        return None
     info, cfa = burst.info, burst.info.cfa
     moments = frame_moments(burst.linear(index, window) for index in range(len(burst)))
     counts = ~burst.saturated[..., window[0], window[1]]

@@ -30,38 +30,38 @@ def draw_quality(path: Path, verdicts: Sequence[SeriesVerdict]) -> None:
     from matplotlib.figure import Figure
     from scipy.stats import gaussian_kde
 
-    figure = Figure(figsize=(11, 0.55 * len(verdicts) + 3.2), layout="constrained")
-    left, right = figure.subplots(1, 2, width_ratios=(1.15, 1))
-    limits: list[float] = []
-    for number, verdict in enumerate(v for v in verdicts if len(v.deviations) > 1):
-        deviations = np.asarray(verdict.deviations) - verdict.mu
-        width = max(verdict.sigma, 1e-7)
+    drawn = [verdict for verdict in verdicts if len(verdict.deviations) > 1]
+    figure = Figure(figsize=(12, 0.35 * len(verdicts) + 4), layout="constrained")
+    left, right = figure.subplots(1, 2, width_ratios=(1.4, 1))
+    for number, verdict in enumerate(drawn):
+        deviations = 1e4 * (np.asarray(verdict.deviations) - verdict.mu)
+        width = 1e4 * max(verdict.sigma, 1e-7)
         grid = np.linspace(-4 * width, 4 * width, 200)
         density = gaussian_kde(deviations)(grid) if np.ptp(deviations) > 0 else np.exp(-((grid / width) ** 2) / 2)
-        colour = COLOURS[number % len(COLOURS)]
-        style = ("-", "--", ":")[number // len(COLOURS) % 3]
+        look = {
+            "color": COLOURS[number % len(COLOURS)],
+            "linestyle": ("-", "--", ":")[number // len(COLOURS) % 3],
+        }
         label = f"{verdict.series}: mu {verdict.mu:.3f}, sigma {verdict.sigma:.1e}"
-        left.plot(1e4 * grid, density / density.max(), style, color=colour, label=label)
-        left.plot(1e4 * deviations, np.full(len(deviations), -0.03 - 0.02 * (number % 4)), "|", color=colour)
-        limits.append(4e4 * width)
-    if limits:
-        left.set_xlim(-float(np.median(limits)) * 1.5, float(np.median(limits)) * 1.5)
+        left.plot(grid, density / density.max(), label=label, **look)
+        left.plot(deviations, np.full(len(deviations), -0.06 * (number + 1)), "|", color=look["color"], markersize=9)
+    left.set_yticks([])
     left.set_title(
         f"How alike the accepted frames are (a series with sigma above {LARGEST_SIGMA} is rejected)", fontsize=9
     )
-    left.set_xlabel("deviation e of a frame minus the series' mean mu, in 1/10,000 of the mean brightness")
-    left.set_ylabel("density, highest = 1")
-    left.legend(fontsize=7, loc="upper right")
+    left.set_xlabel("deviation e of a frame minus the series' mean mu, in 1/10,000 of the mean brightness", fontsize=8)
+    left.set_ylabel("density of the deviations; below, one tick a frame", fontsize=8)
     right.axis("off")
     right.set_title("Verdicts", fontsize=9, loc="left")
     lines = []
     for verdict in verdicts:
         good = sum(frame.accepted for frame in verdict.frames)
-        lines.append(
-            f"{verdict.series}: {good} of {len(verdict.frames)} frames" + ("" if verdict.accepted else ", REJECTED")
-        )
-        lines += [f"    {frame.file}: {', '.join(frame.reasons)}" for frame in verdict.frames if not frame.accepted]
+        outcome = "" if verdict.accepted else ", SERIES REJECTED"
+        lines.append(f"{verdict.series}: {good} of {len(verdict.frames)} frames accepted{outcome}")
+        lines += [f"    {f.file}: {', '.join(f.reasons)}" for f in verdict.frames if not f.accepted]
     right.text(0, 1, "\n".join(lines), va="top", fontsize=7, family="monospace", transform=right.transAxes)
+    if drawn:
+        right.legend(*left.get_legend_handles_labels(), fontsize=7, loc="lower left", frameon=False)
     _write(figure, path, dpi=120)
 
 

@@ -19,7 +19,7 @@ from burst_denoise.errors import ConfigError, ModelFileError
 from burst_denoise.files import written_aside
 from burst_denoise.learn.network import FrequencySplitResNet, build_network
 from burst_denoise.sensor.frame import plane_count
-from burst_denoise.sensor.noise import profile_at, profiles_by_iso
+from burst_denoise.sensor.noise import profile_at
 
 __all__ = ["Model", "load_model", "model_of", "save_model"]
 
@@ -81,7 +81,7 @@ class Model:
 
 
 def model_of(network: FrequencySplitResNet, bursts: list[Burst], record: TrainingRecord) -> Model:
-    """Return the model that training ``network`` on ``bursts`` of one sensor has made."""
+    """Return the model that training ``network`` on ``bursts`` of one sensor, pooled by ISO, has made."""
     info = bursts[0].info
     return Model(
         network,
@@ -92,7 +92,7 @@ def model_of(network: FrequencySplitResNet, bursts: list[Burst], record: Trainin
             cfa=info.cfa,
             black_level=info.black_level,
             white_level=info.white_level,
-            profiles=tuple(profiles_by_iso([burst.profile for burst in bursts])),
+            profiles=tuple(sorted({b.info.iso: b.profile for b in bursts}.values(), key=lambda p: p.iso or 0)),
             training=record,
             weights_sha256=_digest(_weights(network)),
             version=__version__,
@@ -141,8 +141,7 @@ def load_model(path: Path, device: torch.device) -> Model:
         network.load_state_dict(weights)
     except RuntimeError as error:
         raise ModelFileError(f"{path}: weights do not fit the {header.preset} network; calibrate again") from error
-    network = network.to(device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-    return Model(network.eval(), header)
+    return Model(network.to(device).eval(), header)
 
 
 def _weights(network: FrequencySplitResNet) -> dict[str, torch.Tensor]:

@@ -204,10 +204,11 @@ class PaperNet(FrequencySplitResNet):
         self.colour = nn.Conv2d(5, 3, 1, bias=False)
 
     def forward(self, planes: Tensor) -> Tensor:
-        """Return the denoised (B, 3, H, W) picture."""
-        low, high = self.split((planes * self.grey).sum(1, keepdim=True))
-        reach = (54,) * 4
-        return self.valid(*(functional.pad(x, reach, mode="reflect") for x in (planes, low, high)))
+        """Return the denoised (B, 3, H, W) picture, computed in float32: there is no residual that could be exact."""
+        with torch.autocast(planes.device.type, enabled=False):
+            low, high = self.split((planes * self.grey).sum(1, keepdim=True))
+            reach = (54,) * 4
+            return self.valid(*(functional.pad(x, reach, mode="reflect") for x in (planes, low, high)))
 
     def valid(self, image: Tensor, low: Tensor, high: Tensor) -> Tensor:
         """Return the picture 108 pixels smaller than the three inputs, as the paper defines it."""
@@ -228,7 +229,8 @@ def build_network(preset: NetworkPreset, planes: int) -> FrequencySplitResNet:
         If the ``paper`` preset is asked for anything but three planes.
     """
     if preset == "fast":
-        return FastNet(planes)
+        # A third faster on processors; the Conv3d of the paper has no such layout.
+        return FastNet(planes).to(memory_format=torch.channels_last)  # type: ignore[call-overload, no-any-return]
     if planes != 3:
         raise ValueError(f"the paper preset is for RGB pictures, not for {planes} planes; use the fast preset")
     return PaperNet()

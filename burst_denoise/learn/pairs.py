@@ -45,10 +45,11 @@ class Patches:
 def held_out(burst: Burst) -> slice:
     """Return the columns of a burst that training never sees: the same share at the same place in every burst.
 
-    The same place, because two bursts may show the same scene at two ISOs.
+    The same place, because two bursts may show the same scene at two ISOs. They start at an even column, as every
+    window of a mosaic must.
     """
     width = burst.info.width
-    return slice(width - 2 * int(width * HELD_OUT_SHARE / 2), width)
+    return slice(int(width * (1 - HELD_OUT_SHARE)) // 2 * 2, width)
 
 
 def sample_patches(bursts: Sequence[Burst], count: int, patch: int, rng: np.random.Generator) -> Patches:

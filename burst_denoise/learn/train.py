@@ -142,7 +142,8 @@ def train(
     examiner = Examiner(bursts, device)
     dtype = compute_dtype(device)
     if math.isnan(state.start_psnr_db):
-        state.start_psnr_db = state.psnr_db = state.best_psnr_db = examiner.score(state.average)
+        state.start_psnr_db = examiner.score(torch.nn.Identity())
+        state.psnr_db = state.best_psnr_db = examiner.score(state.average)
     began, saved = time.monotonic() - state.seconds, time.monotonic()
 
     with ThreadPoolExecutor(1) as background:
@@ -192,7 +193,7 @@ def _share_done(settings: TrainSettings, step: int, seconds: float) -> float:
 
 def _begin(settings: TrainSettings, planes: int, device: torch.device) -> _State:
     torch.manual_seed(settings.seed)
-    network = build_network(settings.preset, planes).to(device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    network = build_network(settings.preset, planes).to(device)
     optimizer = make_optimizer(settings.optimizer, list(network.parameters()), settings.learning_rate)
     return _State(network, copy.deepcopy(network), copy.deepcopy(network), optimizer)
 

@@ -10,8 +10,8 @@ import torch
 from torch import Tensor
 
 from burst_denoise.capture.store import Burst
+from burst_denoise.errors import SeriesError
 from burst_denoise.learn.device import compute_dtype
-from burst_denoise.learn.network import FrequencySplitResNet
 from burst_denoise.learn.pairs import held_out
 from burst_denoise.sensor.frame import pack, unpack
 from burst_denoise.sensor.metrics import FrameMoments, corrected_mse, frame_moments, psnr_of_mse
@@ -24,6 +24,8 @@ EXAMINED_BURSTS = 12
 EXAMINED_ROWS = 1024
 SMALLEST_ERROR = 1e-10
 """Mean squared error, linear units: a corrected error can come out negative by chance; a score must stay a number."""
+LEAST_VALID = 0.1
+"""Share of photosites below the white level that held-out columns must have to be examined."""
 CONTEXT = 64
 """Columns left of the held-out ones that the network may look at."""
 
@@ -46,17 +48,21 @@ class Examiner:
 
     def __init__(self, bursts: Sequence[Burst], device: torch.device) -> None:
         every = math.ceil(len(bursts) / EXAMINED_BURSTS)
-        self.questions = [
-            _question(burst, index, device) for burst in bursts[::every] for index in (0, len(burst) // 2)
-        ]
+        asked = [_question(burst, index, device) for burst in bursts[::every] for index in (0, len(burst) // 2)]
+        self.questions = [question for question in asked if question.valid.mean() > LEAST_VALID]
+        if not self.questions:
+            raise SeriesError(
+                f"{bursts[0].name}: the right eighth of every series is overexposed, and training is judged there; "
+                "expose less"
+            )
         self.dtype = compute_dtype(device)
 
     @torch.inference_mode()
-    def score(self, network: FrequencySplitResNet) -> float:
+    def score(self, network: torch.nn.Module) -> float:
         """Return the corrected PSNR, dB below the white level, averaged over the examined frames."""
         return float(np.mean([self._psnr(question, network) for question in self.questions]))
 
-    def _psnr(self, question: _Question, network: FrequencySplitResNet) -> float:
+    def _psnr(self, question: _Question, network: torch.nn.Module) -> float:
         with torch.autocast(question.noisy.device.type, self.dtype, enabled=self.dtype != torch.float32):
             stabilised = network(question.noisy)[0].float().cpu().numpy()
         info, profile = question.burst.info, question.burst.profile

@@ -12,7 +12,7 @@ from burst_denoise import __version__
 from burst_denoise.apply.denoise import denoise_image
 from burst_denoise.capture.grouping import find_sources
 from burst_denoise.capture.series import SeriesVerdict
-from burst_denoise.capture.store import WORK_SUFFIX, Burst, find_bursts
+from burst_denoise.capture.store import WORK_SUFFIX, Burst, find_bursts, pooled_by_iso
 from burst_denoise.config import FrameInfo, TrainingRecord, TrainSettings
 from burst_denoise.errors import BurstDenoiseError, ConfigError, OutputError, SeriesError
 from burst_denoise.files import parents_made, refuse_existing, written_aside
@@ -25,7 +25,7 @@ from burst_denoise.learn.train import Progress, train
 from burst_denoise.run.ingest import open_inputs
 from burst_denoise.sensor.noise import Float
 
-__all__ = ["benchmark_model", "calibrate", "tuned_strengths"]
+__all__ = ["benchmark_model", "calibrate", "seen_in_training", "tuned_strengths"]
 
 
 def calibrate(
@@ -72,7 +72,7 @@ def calibrate(
     with parents_made(work):
         _claim(work, job)
         try:
-            bursts = open_inputs(inputs, work / "bursts", limit, on_series)
+            bursts = pooled_by_iso(open_inputs(inputs, work / "bursts", limit, on_series))
             _refuse_untrainable(bursts, settings)
             model = _train(bursts, settings, checkpoint, device, on_progress)
             save_model(model, output)
@@ -122,6 +122,11 @@ def _train(
         nlm_strength=tuned_strengths(bursts),
     )
     return model_of(trained.network, bursts, record)
+
+
+def seen_in_training(model: Model, burst: Burst) -> bool:
+    """Return whether a model was trained on frames of this burst: then its score there proves nothing."""
+    return not set(model.header.training.burst_sha256).isdisjoint(burst.manifest.sha256)
 
 
 def tuned_strengths(bursts: Sequence[Burst]) -> dict[str, float]:

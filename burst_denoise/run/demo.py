@@ -27,6 +27,7 @@ from burst_denoise.run.calibrate import benchmark_model, calibrate
 from burst_denoise.run.ingest import ingest
 from burst_denoise.run.session import DenoiseSettings, denoise_session
 from burst_denoise.sensor.frame import pack, unpack
+from burst_denoise.sensor.metrics import mean_squared_error, psnr_of_mse
 from burst_denoise.sensor.synthetic import Fault, SyntheticCamera, scene_from_picture, shoot
 
 __all__ = ["DemoResult", "demo"]
@@ -112,8 +113,7 @@ def demo(
     )
     with written_aside(folder / "benchmark.jsonl") as aside:
         aside.write_text("".join(row.model_dump_json() + "\n" for row in rows), encoding="utf-8")
-    psnr = {row.method: row.true_psnr_db or 0.0 for row in rows if row.iso == ISOS[1]}
-    _compare(folder / "before_after.png", shot, folder / "denoised.dng", tests[-1], model, psnr)
+    _compare(folder / "before_after.png", shot, folder / "denoised.dng", tests[-1], model)
     return DemoResult(table(rows), _next_steps(folder))
 
 
@@ -146,27 +146,29 @@ def _denoise(shot: Path, target: Path, model: Model) -> None:
     denoise_session([shot], target, model, settings, lambda *_: None)
 
 
-def _compare(path: Path, shot: Path, denoised: Path, burst: Burst, model: Model, psnr: Mapping[str, float]) -> None:
+def _compare(path: Path, shot: Path, denoised: Path, burst: Burst, model: Model) -> None:
     """Draw the same crop noisy, by tuned NLM, by the model and from the mean of the burst, all developed by LibRaw."""
-    info = burst.info
-    nlm = "nlm-stabilised"
+    info, clean = burst.info, burst.clean
+    assert clean is not None
     noisy = read_raw(shot).linear
-    filtered = nlm_stabilised(pack(noisy, info.cfa), info, burst.profile, model.header.training.nlm_strength[nlm])
+    strength = model.header.training.nlm_strength["nlm-stabilised"]
+    filtered = nlm_stabilised(pack(noisy, info.cfa), info, burst.profile, strength)
     pictures = {
-        "single frame": rounded_dn(noisy, info),
-        nlm: rounded_dn(unpack(filtered, info.cfa, noisy.shape), info),
-        "model": read_raw(denoised).dn.astype(np.uint16),
-        f"mean of all {len(burst)} frames": rounded_dn(burst.mean(), info),
+        "one noisy frame": noisy,
+        "OpenCV NLM, tuned": unpack(filtered, info.cfa, noisy.shape),
+        "burst_denoise": read_raw(denoised).linear,
+        f"mean of all {len(burst)} frames": burst.mean(),
     }
-    captions = {"single frame": "one noisy frame", nlm: "OpenCV NLM, tuned", "model": "burst_denoise"}
     panels = [
         (
-            captions.get(name, name) + (f": {psnr[name]:.2f} dB" if name in psnr else ""),
-            develop(shot, mosaic)[CROP],
+            f"{name}: {psnr_of_mse(mean_squared_error(picture, clean), peak=1):.2f} dB",
+            develop(shot, rounded_dn(picture, info))[CROP],
         )
-        for name, mosaic in pictures.items()
+        for name, picture in pictures.items()
     ]
-    draw_comparison(path, panels, f"ISO {info.iso:g}, developed by LibRaw; PSNR of whole shots against the known clean mosaic")
+    draw_comparison(
+        path, panels, f"ISO {info.iso:g}, developed by LibRaw; PSNR of the whole shot against the known clean mosaic"
+    )
 
 
 def _next_steps(folder: Path) -> str:
@@ -177,7 +179,7 @@ Look at  {folder}/before_after.png   one frame, NLM, burst_denoise and the mean 
          {folder}/benchmark.jsonl    the table above, for machines
 
 With your own camera: put it on a tripod, set RAW, a high ISO, manual exposure and focus, and take 10 to 14 frames
-each of a few still, varied scenes with a remote release. Then
+each of a few still, varied scenes with a remote release. Then (after `. .venv/bin/activate`, if make installed it)
 
   burst-denoise inspect FOLDER                                   are the frames usable, and if not, why?
   burst-denoise calibrate FOLDER -o my_camera.safetensors        eight minutes

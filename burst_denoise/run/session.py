@@ -10,6 +10,7 @@ from burst_denoise import __version__
 from burst_denoise.apply.denoise import denoise_image
 from burst_denoise.apply.output import write_developed, write_dng, write_picture
 from burst_denoise.capture.grouping import find_sources
+from burst_denoise.capture.metadata import DENOISED_MARK
 from burst_denoise.capture.picture import PICTURE_SUFFIXES, VIDEO_SUFFIXES, read_picture
 from burst_denoise.capture.raw import RAW_SUFFIXES, read_raw
 from burst_denoise.capture.store import find_bursts, open_burst
@@ -47,8 +48,8 @@ class _Shot:
     name: str
     target: Path
     read: Callable[[], Frame]
-    developable: bool
-    """Whether its raw file is at hand for LibRaw to develop."""
+    source: Path | None
+    """Its file, which LibRaw may develop; None for a frame of a stored burst."""
 
 
 def denoise_session(
@@ -83,6 +84,7 @@ def denoise_session(
         What went wrong with a single shot, or with the first if all failed.
     """
     shots = list(_shots(inputs, output, settings))
+    sources = {shot.source for shot in shots}
     targets: dict[Path, str] = {}
     for shot in shots:
         if shot.target in targets:
@@ -91,6 +93,8 @@ def denoise_session(
                 "denoise their folders one at a time"
             )
         targets[shot.target] = shot.name
+        if absolute(shot.target) in sources:
+            raise OutputError(f"{shot.target}: is a shot to denoise itself; name another folder for the results")
         if not settings.resume:
             refuse_existing(shot.target)
     failures: dict[str, BurstDenoiseError] = {}
@@ -133,16 +137,14 @@ def _shots(inputs: Sequence[Path], output: Path, settings: DenoiseSettings) -> I
             raise InputFileError(f"{path}: videos calibrate a model but are not denoised; name pictures or raw files")
         suffix = SUFFIXES[settings.format or ("dng" if raw else "tiff")]
         target = output if single else output / path.parent.relative_to(root) / (path.stem + suffix)
-        yield _Shot(
-            str(path.relative_to(root)), target, partial(read_raw if raw else read_picture, path), developable=True
-        )
+        yield _Shot(str(path.relative_to(root)), target, partial(read_raw if raw else read_picture, path), source=path)
     for burst in bursts:
         suffix = SUFFIXES[settings.format or ("dng" if burst.info.domain == "bayer" else "tiff")]
         for index in range(len(burst)):
             name, _, number = burst.frame(index).path.name.partition("#")  # clip.mp4#0003 is a frame of a video
             stem = Path(name).stem + (f"_{number}" if number else "")
             target = output if single else output / burst.folder.stem / (stem + suffix)
-            yield _Shot(f"{burst.name}/{stem}", target, partial(burst.frame, index), developable=False)
+            yield _Shot(f"{burst.name}/{stem}", target, partial(burst.frame, index), source=None)
 
 
 def _is_one_file(output: Path, shots: int, settings: DenoiseSettings) -> bool:
@@ -176,8 +178,8 @@ def _denoise_shot(shot: _Shot, model: Model, settings: DenoiseSettings) -> None:
         tile=settings.tile,
     )
     notes = (
-        f"burst_denoise {__version__}; model {model.header.weights_sha256[:12]}; strength {settings.strength:g}"
-        f"{'; augmented' if settings.augment else ''}"
+        f"{DENOISED_MARK}: version {__version__}; model {model.header.weights_sha256[:12]}; "
+        f"strength {settings.strength:g}{'; augmented' if settings.augment else ''}"
     )
     if shot.target.suffix.lower() == ".dng":
         if frame.info.domain != "bayer":
@@ -185,7 +187,7 @@ def _denoise_shot(shot: _Shot, model: Model, settings: DenoiseSettings) -> None:
         write_dng(shot.target, frame.info, image, border=frame.border, notes=notes)
     elif frame.info.domain != "bayer":
         write_picture(shot.target, frame.info, image, notes=notes)
-    elif shot.developable:
-        write_developed(shot.target, frame.path, frame.info, image, notes=notes)
+    elif shot.source is not None:
+        write_developed(shot.target, shot.source, frame.info, image, notes=notes)
     else:
         raise OutputError(f"{shot.name}: a stored burst has no raw file to develop; write DNG, or name the raw files")

@@ -11,14 +11,15 @@ import numpy as np
 import numpy.typing as npt
 from scipy.ndimage import uniform_filter
 
-from burst_denoise.config import NoiseProfile
+from burst_denoise.config import NoiseMeasurement, NoiseProfile
 from burst_denoise.sensor.frame import pack
 
 __all__ = [
+    "fit_measurements",
     "fit_noise_profile",
+    "measure_noise",
     "noise_variance",
     "profile_at",
-    "profiles_by_iso",
     "stabilise",
     "unstabilise",
     "unstabilise_mean",
@@ -62,23 +63,39 @@ def fit_noise_profile(stacks: Iterable[Iterable[Float]], cfa: str | None, iso: f
     because clipped noise has less variance; photosites whose variance is wildly beyond their bin (flickering defects)
     are dropped. The line is fitted by weights 1 / var(variance), iterated, since var(s^2) is proportional to s^4.
     """
-    bins: list[list[npt.NDArray[np.float64]]] = []
-    row_sums: list[npt.NDArray[np.float64]] = []
-    for stack in stacks:
-        mean, variance, row_variance = _temporal_moments(stack, cfa)
-        row_sums.append(row_variance)
-        for plane in range(len(mean)):
-            if len(bins) <= plane:
-                bins.append([])
-            bins[plane].append(_binned(mean[plane], variance[plane]))
-    if not bins:
+    return fit_measurements([measure_noise(stack, cfa) for stack in stacks], iso)
+
+
+def measure_noise(stack: Iterable[Float], cfa: str | None) -> NoiseMeasurement:
+    """Return what one stack of frames says about noise; parameters and notes as for `fit_noise_profile`."""
+    mean, variance, row_variance = _temporal_moments(stack, cfa)
+    binned = (_binned(level, spread) for level, spread in zip(mean, variance, strict=True))
+    return NoiseMeasurement(
+        bins=tuple(tuple((float(x), float(v), float(n)) for x, v, n in rows.T) for rows in binned),
+        row_noise_variance=tuple(float(v) for v in row_variance),
+    )
+
+
+def fit_measurements(measurements: Sequence[NoiseMeasurement], iso: float | None) -> NoiseProfile:
+    """Fit one noise profile to several stacks of one sensor at one ISO.
+
+    Together: a dark or evenly lit stack alone leaves the slope open, and a mean of lines would count it in full.
+
+    Raises
+    ------
+    ValueError
+        If there is no measurement, or no photosite is away from the white level.
+    """
+    if not measurements:
         raise ValueError("no stack given")
-    lines = [_weighted_line(np.concatenate(rows, axis=1)) for rows in bins]
+    planes = zip(*(measurement.bins for measurement in measurements), strict=True)
+    lines = [_weighted_line(np.array([row for rows in plane for row in rows]).reshape(-1, 3).T) for plane in planes]
+    rows = np.mean([measurement.row_noise_variance for measurement in measurements], axis=0)
     return NoiseProfile(
         iso=iso,
         shot_noise_scale=tuple(slope for slope, _ in lines),
         read_noise_variance=tuple(intercept for _, intercept in lines),
-        row_noise_variance=tuple(float(v) for v in np.mean(row_sums, axis=0)),
+        row_noise_variance=tuple(float(v) for v in rows),
     )
 
 
@@ -180,16 +197,18 @@ def stabilise(planes: Float, profile: NoiseProfile) -> Float:
     -----
     The generalised Anscombe transform (2/S) sqrt(S x + c), c = O + 3/8 S^2, shifted so that black is 0 and written as
     2x / (sqrt(S x + c) + sqrt(c)), which also holds for S = 0. Below black it goes on as the straight line x / sqrt(c)
-    instead of ending where the root does: noise below black must not be clipped.
+    instead of ending where the root does: noise below black must not be clipped. A negative O is the mark of a black
+    level that was not subtracted; then the value at which the variance would be 0 takes the place of black.
 
     References
     ----------
     Makitalo and Foi, "Optimal inversion of the generalized Anscombe transformation for Poisson-Gaussian noise",
     IEEE Transactions on Image Processing 22(1), 2013.
     """
-    scale, root = _anscombe_terms(profile)
-    denominator: Float = np.sqrt(scale * np.maximum(planes, 0) + root * root) + root
-    return 2 * planes / denominator
+    scale, root, dark = _anscombe_terms(profile)
+    light: Float = planes - dark
+    denominator: Float = np.sqrt(scale * np.maximum(light, 0) + root * root) + root
+    return 2 * light / denominator
 
 
 def unstabilise(stabilised: Float, profile: NoiseProfile) -> Float:
@@ -198,8 +217,8 @@ def unstabilise(stabilised: Float, profile: NoiseProfile) -> Float:
     Right for an estimate of ``stabilise(clean)``, which is what a network trained on stabilised means gives. An average
     of stabilised noisy values wants `unstabilise_mean`.
     """
-    scale, root = _anscombe_terms(profile)
-    planes: Float = stabilised * root + scale / 4 * np.maximum(stabilised, 0) ** 2
+    scale, root, dark = _anscombe_terms(profile)
+    planes: Float = stabilised * root + scale / 4 * np.maximum(stabilised, 0) ** 2 + dark
     return planes
 
 
@@ -208,7 +227,7 @@ def unstabilised_change(before: Float, after: Float, profile: NoiseProfile) -> F
 
     The difference of the two inverses would carry the rounding of both.
     """
-    scale, root = _anscombe_terms(profile)
+    scale, root, _ = _anscombe_terms(profile)
     bent = np.maximum(after, 0) ** 2 - np.maximum(before, 0) ** 2
     change: Float = (after - before) * root + scale / 4 * bent
     return change
@@ -222,7 +241,7 @@ def unstabilise_mean(stabilised: Float, profile: NoiseProfile) -> Float:
     Second order: the mean of f(x + noise) lies f''(x) variance / 2 below f(x). With f''= -S/2 / (S x + c)^(3/2) and
     variance S x + O this is S/4 / sqrt(S x + c) in stabilised units, where the root sqrt(S x + c) = root + S z / 2.
     """
-    scale, root = _anscombe_terms(profile)
+    scale, root, _ = _anscombe_terms(profile)
     positive: Float = np.maximum(stabilised, 0)
     bias = scale / 4 / (root + scale * positive / 2)
     # The straight part below black has no bias; the bend at black is smoothed over one standard deviation.
@@ -230,32 +249,17 @@ def unstabilise_mean(stabilised: Float, profile: NoiseProfile) -> Float:
     return unstabilise((stabilised + bias * share).astype(np.float32), profile)
 
 
-def _anscombe_terms(profile: NoiseProfile) -> tuple[Float, Float]:
-    """Return S and sqrt(O + 3/8 S^2) as (C, 1, 1) arrays."""
+def _anscombe_terms(profile: NoiseProfile) -> tuple[Float, Float, Float]:
+    """Return S, sqrt(O + 3/8 S^2) and the value that stands for black, as (C, 1, 1) arrays."""
     scale = np.asarray(profile.shot_noise_scale, np.float64)
-    offset = np.maximum(np.asarray(profile.read_noise_variance, np.float64), SMALLEST_VARIANCE)
-    root = np.sqrt(offset + 0.375 * scale**2)
-    return scale.astype(np.float32)[:, None, None], root.astype(np.float32)[:, None, None]
+    offset = np.asarray(profile.read_noise_variance, np.float64)
+    dark = np.where((offset < 0) & (scale > 0), -offset / np.maximum(scale, SMALLEST_VARIANCE), 0.0)
+    root = np.sqrt(np.maximum(offset, SMALLEST_VARIANCE) + 0.375 * scale**2)
+    return _column(scale), _column(root), _column(dark)
 
 
-def profiles_by_iso(profiles: Iterable[NoiseProfile]) -> list[NoiseProfile]:
-    """Return one profile per ISO, ascending: the mean of the profiles that several bursts gave for it."""
-    by_iso: dict[float | None, list[NoiseProfile]] = {}
-    for profile in profiles:
-        by_iso.setdefault(profile.iso, []).append(profile)
-
-    def mean(terms: Iterable[tuple[float, ...]]) -> tuple[float, ...]:
-        return tuple(float(value) for value in np.mean(list(terms), axis=0))
-
-    return [
-        NoiseProfile(
-            iso=iso,
-            shot_noise_scale=mean(p.shot_noise_scale for p in same),
-            read_noise_variance=mean(p.read_noise_variance for p in same),
-            row_noise_variance=mean(p.row_noise_variance for p in same),
-        )
-        for iso, same in sorted(by_iso.items(), key=lambda item: item[0] or 0)
-    ]
+def _column(values: npt.NDArray[np.float64]) -> Float:
+    return values.astype(np.float32)[:, None, None]
 
 
 def profile_at(profiles: Sequence[NoiseProfile], iso: float | None) -> NoiseProfile:
