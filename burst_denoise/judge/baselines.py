@@ -32,7 +32,7 @@ STRENGTH_STEPS = (1.5, 1.12)
 """Ratios of neighbouring strengths tried, coarse then fine; half a fine step from the best costs 0.01 dB."""
 WEAKEST, STRONGEST = 0.1, 20.0
 
-MOST_SATURATED = 0.9
+MOST_SATURATED = 0.5
 """Share of saturated photosites up to which a part of a burst is good to tune on."""
 TUNING_BURSTS = 6
 TUNING_FRAMES = 2
@@ -164,12 +164,13 @@ def tune(baseline: Baseline, bursts: Sequence[Burst]) -> float:
 
 def _tuning_sample(burst: Burst) -> Callable[[Baseline, float], float] | None:
     """Return the function (baseline, strength) -> corrected PSNR in dB on a part of the burst that is not white."""
-    # An even distance from the corner keeps the CFA phase. The centre, or the least overexposed corner.
+    # An even distance from the corner keeps the CFA phase. The centre, or the corner that is best exposed.
     last = [max(0, size - TUNING_SIDE) // 2 * 2 for size in (burst.info.height, burst.info.width)]
     corners = [(last[0] // 4 * 2, last[1] // 4 * 2), (0, 0), (0, last[1]), (last[0], 0), (last[0], last[1])]
     windows = [(slice(top, top + TUNING_SIDE), slice(left, left + TUNING_SIDE)) for top, left in corners]
-    window = min(windows, key=lambda w: float(burst.saturated[..., w[0], w[1]].mean()))
-    if burst.saturated[..., window[0], window[1]].mean() > MOST_SATURATED:
+    shares = [float(burst.saturated[..., rows, columns].mean()) for rows, columns in windows]
+    window = windows[0] if shares[0] < MOST_SATURATED else windows[int(np.argmin(shares))]
+    if min(shares) > MOST_SATURATED:
         return None
     info, cfa = burst.info, burst.info.cfa
     moments = frame_moments(burst.linear(index, window) for index in range(len(burst)))
