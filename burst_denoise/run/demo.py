@@ -27,7 +27,7 @@ from burst_denoise.run.calibrate import benchmark_model, calibrate
 from burst_denoise.run.ingest import ingest
 from burst_denoise.run.session import DenoiseSettings, denoise_session
 from burst_denoise.sensor.frame import pack, unpack
-from burst_denoise.sensor.metrics import mean_squared_error, psnr_of_mse
+from burst_denoise.sensor.metrics import frame_moments, isolated_defects, mean_squared_error, psnr_of_mse
 from burst_denoise.sensor.synthetic import Fault, SyntheticCamera, scene_from_picture, shoot
 
 __all__ = ["DemoResult", "demo"]
@@ -150,6 +150,8 @@ def _compare(path: Path, shot: Path, denoised: Path, burst: Burst, model: Model)
     """Draw the same crop noisy, by tuned NLM, by the model and from the mean of the burst, all developed by LibRaw."""
     info, clean = burst.info, burst.clean
     assert clean is not None
+    moments = frame_moments(burst.linear(index) for index in range(len(burst)))
+    counts = ~burst.saturated & ~isolated_defects(moments, burst.profile, info.cfa)  # as in the benchmark
     noisy = read_raw(shot).linear
     strength = model.header.training.nlm_strength["nlm-stabilised"]
     filtered = nlm_stabilised(pack(noisy, info.cfa), info, burst.profile, strength)
@@ -161,13 +163,15 @@ def _compare(path: Path, shot: Path, denoised: Path, burst: Burst, model: Model)
     }
     panels = [
         (
-            f"{name}: {psnr_of_mse(mean_squared_error(picture, clean), peak=1):.2f} dB",
+            f"{name}: {psnr_of_mse(mean_squared_error(picture, clean, counts), peak=1):.2f} dB",
             develop(shot, rounded_dn(picture, info))[CROP],
         )
         for name, picture in pictures.items()
     ]
     draw_comparison(
-        path, panels, f"ISO {info.iso:g}, developed by LibRaw; PSNR of the whole shot against the known clean mosaic"
+        path,
+        panels,
+        f"ISO {info.iso:g}, developed by LibRaw; PSNR of the whole shot, but for hot photosites, to the clean mosaic",
     )
 
 
