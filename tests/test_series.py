@@ -9,13 +9,18 @@ import pytest
 from skimage.data import astronaut
 
 from burst_denoise.apply.output import write_dng
-from burst_denoise.capture.grouping import find_sources, group_series, read_frames
-from burst_denoise.capture.series import SeriesVerdict, check_frames, check_series
+from burst_denoise.capture.grouping import Series, find_sources, group_series, read_frames
+from burst_denoise.capture.series import SeriesVerdict, check_frames
 from burst_denoise.config import FrameVerdict
 from burst_denoise.sensor.frame import Frame
 from burst_denoise.sensor.synthetic import Fault, SyntheticCamera, scene_from_picture, shoot
 
 SCENE = scene_from_picture(astronaut()[:192, :256])
+
+
+def check_series(series: Series, limit: int = 20) -> SeriesVerdict:
+    frames, left_out = read_frames(series, limit)
+    return check_frames(series.name, frames, series.incompatible, left_out)
 
 
 def reasons(verdict: SeriesVerdict) -> dict[str, tuple[str, ...]]:

@@ -11,11 +11,10 @@ from dataclasses import dataclass
 import numpy as np
 
 from burst_denoise.capture.checks import Findings, check_all
-from burst_denoise.capture.grouping import Series, read_frames
 from burst_denoise.config import FrameInfo, FrameVerdict
 from burst_denoise.sensor.frame import Frame
 
-__all__ = ["SeriesVerdict", "check_frames", "check_series"]
+__all__ = ["SeriesVerdict", "check_frames"]
 
 LARGEST_SIGMA = 0.007
 """Standard deviation of the deviations up to which the source paper accepts a series."""
@@ -43,24 +42,6 @@ class SeriesVerdict:
     """One per frame, frames that do not fit the series last."""
     left_out: int
     """Frames beyond the limit, which nobody looked at."""
-
-
-def check_series(series: Series, *, limit: int = 20) -> SeriesVerdict:
-    """Read the frames of a series and judge them; see `check_frames`.
-
-    Parameters
-    ----------
-    series : Series
-    limit : int
-        Read so many frames at most: sensors warm up in long bursts.
-
-    Raises
-    ------
-    InputFileError
-        If a file is damaged.
-    """
-    frames, left_out = read_frames(series, limit)
-    return check_frames(series.name, frames, series.incompatible, left_out)
 
 
 def check_frames(
