@@ -243,8 +243,9 @@ def _benchmark_command(
     any_sensor: AnySensor = False,
 ) -> None:
     """Score models beside OpenCV NLM, the single frame and the mean of frames on bursts they never saw."""
-    from burst_denoise.files import refuse_existing, written_aside
+    from burst_denoise.files import refuse_existing
     from burst_denoise.judge.benchmark import table
+    from burst_denoise.judge.report import write_rows
     from burst_denoise.learn.device import choose_device
     from burst_denoise.learn.model_file import load_model
     from burst_denoise.run.calibrate import benchmark_model, seen_in_training, tuned_strengths
@@ -283,8 +284,7 @@ def _benchmark_command(
     if not as_json:
         show(table(rows))
     if output is not None:
-        with written_aside(output) as aside:
-            aside.write_text("".join(row.model_dump_json() + "\n" for row in rows), encoding="utf-8")
+        write_rows(output, rows)
 
 
 @app.command("demo")

@@ -1,4 +1,4 @@
-"""Figures for people: how steady the series were, and a shot before and after. They show, they never measure."""
+"""Results to files: figures of how steady the series were and of a shot before and after, rows as JSON lines."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -8,8 +8,9 @@ import numpy.typing as npt
 
 from burst_denoise.capture.series import LARGEST_SIGMA, SeriesVerdict
 from burst_denoise.files import written_aside
+from burst_denoise.judge.benchmark import BenchmarkRow
 
-__all__ = ["draw_comparison", "draw_quality"]
+__all__ = ["draw_comparison", "draw_quality", "write_rows"]
 
 COLOURS = ("#1b6ca8", "#c8553d", "#3a7d44", "#7b4b94", "#b58900", "#4a4a4a")
 
@@ -94,6 +95,12 @@ def draw_comparison(path: Path, panels: Sequence[tuple[str, npt.NDArray[np.uint1
         axes.set_axis_off()
         axes.set_title(caption, fontsize=10, loc="left", pad=4)
     _write(figure, path, dpi)
+
+
+def write_rows(path: Path, rows: Sequence[BenchmarkRow]) -> None:
+    """Write rows as JSON lines; `OutputError` if the file exists or cannot be written."""
+    with written_aside(path) as aside:
+        aside.write_text("".join(row.model_dump_json() + "\n" for row in rows), encoding="utf-8")
 
 
 def _write(figure: object, path: Path, dpi: int) -> None:

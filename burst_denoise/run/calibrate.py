@@ -131,7 +131,8 @@ def seen_in_training(model: Model, burst: Burst) -> bool:
 
 def tuned_strengths(bursts: Sequence[Burst]) -> dict[str, float]:
     """Return the strength of every OpenCV NLM baseline that scores best on these bursts."""
-    return {name: tune(baseline, pooled_by_iso(bursts)) for name, baseline in nlm_baselines(bursts[0].info).items()}
+    pooled = pooled_by_iso(bursts)
+    return {name: tune(baseline, pooled) for name, baseline in nlm_baselines(bursts[0].info).items()}
 
 
 def benchmark_model(

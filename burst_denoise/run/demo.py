@@ -20,7 +20,7 @@ from burst_denoise.config import MOST_FRAMES, TrainSettings
 from burst_denoise.files import refuse_existing, written_aside
 from burst_denoise.judge.baselines import nlm_stabilised
 from burst_denoise.judge.benchmark import table
-from burst_denoise.judge.report import draw_comparison, draw_quality
+from burst_denoise.judge.report import draw_comparison, draw_quality, write_rows
 from burst_denoise.learn.model_file import Model
 from burst_denoise.learn.train import Progress
 from burst_denoise.run.calibrate import benchmark_model, calibrate
@@ -111,8 +111,7 @@ def demo(
     rows = list(
         benchmark_model(tests, [("model", model)], model.header.training.nlm_strength, augment=False, frames=3, seed=0)
     )
-    with written_aside(folder / "benchmark.jsonl") as aside:
-        aside.write_text("".join(row.model_dump_json() + "\n" for row in rows), encoding="utf-8")
+    write_rows(folder / "benchmark.jsonl", rows)
     _compare(folder / "before_after.png", shot, folder / "denoised.dng", tests[-1], model)
     return DemoResult(table(rows), _next_steps(folder))
 

@@ -22,7 +22,7 @@ from burst_denoise.errors import BurstDenoiseError, IncompatibleFramesError, Inp
 from burst_denoise.files import parents_made, refuse_existing
 from burst_denoise.sensor.frame import Frame, to_linear
 
-__all__ = ["ingest", "inspect", "open_inputs"]
+__all__ = ["ingest", "inspect", "open_inputs", "split_inputs"]
 
 Report = Callable[[SeriesVerdict], None]
 
@@ -46,7 +46,7 @@ def inspect(inputs: Sequence[Path], limit: int, report: Report) -> None:
     BurstStoreError
         If a stored burst is damaged.
     """
-    stored, loose = _divided(inputs)
+    stored, loose = split_inputs(inputs)
     for path in stored:
         report(_stored_verdict(open_burst(path)))
     for series in group_series(find_sources(loose)) if loose or not stored else ():
@@ -119,7 +119,7 @@ def open_inputs(inputs: Sequence[Path], folder: Path, limit: int, report: Report
 
     A folder that holds stored bursts is taken for those alone. Raises what `ingest` raises, and `BurstStoreError`.
     """
-    stored, loose = _divided(inputs)
+    stored, loose = split_inputs(inputs)
     bursts = [open_burst(path) for path in stored]
     if loose:
         bursts += ingest(loose, folder, limit, report)
@@ -134,10 +134,11 @@ def _check(series: Series, limit: int) -> tuple[SeriesVerdict, list[Frame]]:
     return check_frames(series.name, frames, series.incompatible, left_out), frames
 
 
-def _divided(inputs: Sequence[Path]) -> tuple[list[Path], list[Path]]:
+def split_inputs(inputs: Sequence[Path]) -> tuple[list[Path], list[Path]]:
     """Return the stored bursts that inputs name, each once, and the inputs that name none."""
-    stored = {path.resolve(): path for given in inputs for path in find_bursts(given)}
-    return list(stored.values()), [given for given in inputs if not find_bursts(given)]
+    named = [(given, find_bursts(given)) for given in inputs]
+    stored = {path.resolve(): path for _, found in named for path in found}
+    return list(stored.values()), [given for given, found in named if not found]
 
 
 def _stored_verdict(burst: Burst) -> SeriesVerdict:

@@ -13,11 +13,12 @@ from burst_denoise.capture.grouping import find_sources
 from burst_denoise.capture.metadata import DENOISED_MARK
 from burst_denoise.capture.picture import PICTURE_SUFFIXES, VIDEO_SUFFIXES, read_picture
 from burst_denoise.capture.raw import RAW_SUFFIXES, read_raw
-from burst_denoise.capture.store import find_bursts, open_burst
+from burst_denoise.capture.store import open_burst
 from burst_denoise.errors import BurstDenoiseError, InputFileError, JobError, OutputError
 from burst_denoise.files import absolute, refuse_existing
 from burst_denoise.learn.device import compute_dtype
 from burst_denoise.learn.model_file import Model
+from burst_denoise.run.ingest import split_inputs
 from burst_denoise.sensor.frame import Frame
 
 __all__ = ["DenoiseSettings", "OutputFormat", "denoise_session"]
@@ -119,12 +120,10 @@ def denoise_session(
 
 
 def _shots(inputs: Sequence[Path], output: Path, settings: DenoiseSettings) -> Iterator[_Shot]:
-    stored = {path.resolve(): path for given in inputs for path in find_bursts(given)}
-    bursts = [open_burst(path) for path in stored.values()]
+    stored, loose = split_inputs(inputs)
+    bursts = [open_burst(path) for path in stored]
     sources: dict[Path, Path] = {}
-    for given in inputs:
-        if find_bursts(given):
-            continue
+    for given in loose:
         for path in find_sources([given]):
             # An earlier run may have put its results inside the folder of the shots; they are not shots.
             root = absolute(given) if given.is_dir() else path.parent
