@@ -244,8 +244,8 @@ def _benchmark_command(
 ) -> None:
     """Score models beside OpenCV NLM, the single frame and the mean of frames on bursts they never saw."""
     from burst_denoise.files import refuse_existing
-    from burst_denoise.judge.benchmark import table
     from burst_denoise.judge.report import write_rows
+    from burst_denoise.judge.rows import table
     from burst_denoise.learn.device import choose_device
     from burst_denoise.learn.model_file import load_model
     from burst_denoise.run.calibrate import benchmark_model, seen_in_training, tuned_strengths

@@ -14,9 +14,11 @@ from burst_denoise.errors import ConfigError
 __all__ = [
     "MOST_FRAMES",
     "BurstManifest",
+    "ChannelProfile",
     "DngTag",
     "Document",
     "Domain",
+    "Estimate",
     "FrameInfo",
     "FrameVerdict",
     "ModelHeader",
@@ -128,6 +130,54 @@ class NoiseMeasurement(Document):
     """Per plane, per bin: mean linear value, temporal variance there, number of photosites."""
     row_noise_variance: tuple[float, ...]
     """Per plane, linear units squared."""
+
+
+class Estimate(Document):
+    """A measured value between the ends of its 95 % interval."""
+
+    value: float
+    low: float
+    high: float
+
+
+class ChannelProfile(Document):
+    """What `profile` found out about one channel of a sensor at one ISO; null is what the given frames cannot tell."""
+
+    camera: str | None
+    iso: float | None
+    channel: str
+    """R, G1 (green in the rows of red), G2, B of a mosaic; R, G, B of a picture; mono."""
+    gain_dn_per_e: float
+    gain_dn_per_e_interval: tuple[float, float]
+    """Every interval here holds the true value in 95 of 100 measurements."""
+    read_noise_std_dn: float
+    """Standard deviation of one photosite in the dark, row, column and quantisation noise included."""
+    read_noise_std_dn_interval: tuple[float, float]
+    row_noise_std_dn: float
+    """What all photosites of a row share, redrawn in every frame."""
+    row_noise_std_dn_interval: tuple[float, float]
+    column_noise_std_dn: float
+    column_noise_std_dn_interval: tuple[float, float]
+    prnu_percent: float | None
+    """Photo-response non-uniformity: standard deviation of the photosites' sensitivities."""
+    prnu_percent_interval: tuple[float, float] | None
+    dsnu_e: float | None
+    """Dark signal non-uniformity: standard deviation of the photosites' dark offsets, electrons."""
+    dsnu_e_interval: tuple[float, float] | None
+    noise_correlation: float
+    """Correlation of the noise of neighbouring photosites of this channel; 0 for raw data."""
+    defects: int
+    """Hot, dead and flickering photosites found."""
+    shot_noise_scale: float
+    """S of the DNG NoiseProfile: variance = S x + O in linear units."""
+    read_noise_variance: float
+    """O of the DNG NoiseProfile."""
+    black_level_dn: float
+    white_level_dn: float
+    frames: int
+    usable: bool
+    reasons: tuple[str, ...]
+    """Why it is not usable, or what to beware of, in words."""
 
 
 class BurstManifest(Document):

@@ -12,7 +12,8 @@ from rich.console import Console
 from burst_denoise.capture.store import Burst, store_burst
 from burst_denoise.config import FrameInfo, FrameVerdict
 from burst_denoise.errors import TooFewFramesError
-from burst_denoise.judge.benchmark import BenchmarkRow, benchmark, table
+from burst_denoise.judge.benchmark import benchmark
+from burst_denoise.judge.rows import BenchmarkRow, table
 from burst_denoise.sensor.frame import Frame, to_linear
 from burst_denoise.sensor.synthetic import SyntheticCamera, shoot
 

@@ -16,8 +16,9 @@ from burst_denoise import errors
 PACKAGE = Path(burst_denoise.__file__).parent
 ORDER = [
     *("errors", "files", "config"),
-    *("sensor.frame", "sensor.geometry", "sensor.noise", "sensor.metrics", "sensor.tone", "sensor.synthetic"),
-    *("capture.metadata", "capture.raw", "capture.picture", "capture.grouping"),
+    *("sensor.frame", "sensor.geometry", "sensor.noise", "sensor.photon_transfer", "sensor.tone"),
+    *("sensor.metrics", "sensor.unbiased", "sensor.residual", "sensor.fixed_pattern", "sensor.synthetic"),
+    *("capture.metadata", "capture.raw", "capture.picture", "capture.grouping", "capture.emva"),
     *("capture.alignment", "capture.motion", "capture.checks", "capture.series", "capture.store"),
     *(
         "learn.device",
@@ -29,8 +30,9 @@ ORDER = [
         "learn.train",
     ),
     *("apply.denoise", "apply.exif_directory", "apply.output"),
-    *("judge.baselines", "judge.benchmark", "judge.report"),
-    *("run.ingest", "run.calibrate", "run.session", "run.demo", "run.cluster"),
+    *("judge.baselines", "judge.classical", "judge.rows", "judge.benchmark"),
+    *("judge.verdict", "judge.noise_export", "judge.figures", "judge.report"),
+    *("run.ingest", "run.calibrate", "run.session", "run.profile", "run.report", "run.demo", "run.cluster"),
     *("screen", "cli", "__main__"),
 ]
 """Every file of the package, in the order in which data flows; each may import from those before it."""

@@ -8,7 +8,8 @@ import numpy.typing as npt
 from burst_denoise.capture.alignment import tile_sums
 from burst_denoise.config import FrameInfo
 from burst_denoise.sensor.frame import pack
-from burst_denoise.sensor.noise import fit_noise_profile, noise_variance
+from burst_denoise.sensor.noise import noise_variance
+from burst_denoise.sensor.photon_transfer import fit_noise_profile
 
 __all__ = ["MOTION_BLOCK", "moving_blocks"]
 

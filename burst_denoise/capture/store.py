@@ -19,7 +19,7 @@ from burst_denoise.config import BurstManifest, FrameInfo, FrameVerdict, NoiseMe
 from burst_denoise.errors import BurstStoreError, ConfigError, SeriesError
 from burst_denoise.files import written_aside
 from burst_denoise.sensor.frame import Frame, to_linear
-from burst_denoise.sensor.noise import fit_measurements, measure_noise
+from burst_denoise.sensor.photon_transfer import fit_measurements, measure_noise
 
 __all__ = ["BURST_SUFFIX", "WORK_SUFFIX", "Burst", "find_bursts", "open_burst", "pooled_by_iso", "store_burst"]
 

@@ -15,27 +15,27 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 import psutil
-from rich.table import Table
 
 from burst_denoise import __version__
 from burst_denoise.capture.store import Burst
-from burst_denoise.config import Document, FrameInfo, NoiseProfile
+from burst_denoise.config import FrameInfo, NoiseProfile
 from burst_denoise.errors import TooFewFramesError
 from burst_denoise.judge.baselines import Baseline, nlm_baselines
+from burst_denoise.judge.rows import BenchmarkRow
+from burst_denoise.sensor.fixed_pattern import isolated_defects
 from burst_denoise.sensor.frame import pack, plane_count, unpack
 from burst_denoise.sensor.metrics import (
     SSIM_WINDOW,
     FrameMoments,
     corrected_mse,
     frame_moments,
-    isolated_defects,
     mean_squared_error,
     psnr_of_mse,
     ssim,
 )
 from burst_denoise.sensor.noise import stabilise
 
-__all__ = ["BenchmarkRow", "Denoiser", "benchmark", "table"]
+__all__ = ["Denoiser", "benchmark"]
 
 Float = npt.NDArray[np.float32]
 Mask = npt.NDArray[np.bool_]
@@ -45,36 +45,6 @@ Denoiser = Callable[[Float, FrameInfo], Float]
 WHITE = 1.0
 """Peak of every PSNR here: the white level, linear."""
 MEMORY_INTERVAL_S = 0.005
-
-
-class BenchmarkRow(Document):
-    """The scores of one method on one burst."""
-
-    method: str
-    burst: str
-    iso: float | None
-    corrected_psnr_db: float | None
-    """Leave-one-out-corrected PSNR in linear light, peak at the white level; null where the error is too small for this
-    burst to measure. It takes the fixed pattern of the sensor for scene."""
-    true_psnr_db: float | None
-    """PSNR against the clean reference, brought to the brightness of the burst; null without one."""
-    fixed_pattern_psnr_db: float | None
-    """PSNR that the burst's fixed pattern alone would leave against the clean reference, the same for all methods: by
-    this error the two scores above may differ. Null without a clean reference."""
-    ssim: float | None
-    """Structural similarity of the stabilised planes with the clean reference, or else with the mean of the other
-    frames; null for pictures too small for its window."""
-    seconds_per_megapixel: float
-    """Median over the scored frames; megapixels of the image, photosites for a mosaic."""
-    peak_memory_mb: float
-    """Highest resident memory of the whole process while the method ran, million bytes."""
-    strength: float | None
-    """Strength of a non-local means baseline, in noise standard deviations."""
-    seed: int
-    """Chose the frames."""
-    frames: tuple[int, ...]
-    """Numbers of the scored frames in the burst, from 0."""
-    versions: dict[str, str]
 
 
 def benchmark(
@@ -125,34 +95,6 @@ def benchmark(
         course = _Course.of(burst, frames, seed)
         for method in _methods(burst, models, nlm_strength, mean_of):
             yield _run(method, course, seed, versions)
-
-
-def table(rows: Iterable[BenchmarkRow]) -> Table:
-    """Return rows as a table for the terminal."""
-    result = Table()
-    for title in ("burst", "method"):
-        result.add_column(title, overflow="fold")
-    for title in ("corrected PSNR dB", "true PSNR dB", "SSIM", "s/MP", "peak MB"):
-        result.add_column(title, justify="right")
-    previous = None
-    for row in rows:
-        if previous not in (None, row.burst):
-            result.add_section()
-        result.add_row(
-            row.burst if row.burst != previous else "",
-            row.method,
-            _number(row.corrected_psnr_db, 2),
-            _number(row.true_psnr_db, 2),
-            _number(row.ssim, 4),
-            _number(row.seconds_per_megapixel, 3),
-            _number(row.peak_memory_mb, 0),
-        )
-        previous = row.burst
-    return result
-
-
-def _number(value: float | None, digits: int) -> str:
-    return "-" if value is None else f"{value:.{digits}f}"
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ import numpy.typing as npt
 
 from burst_denoise.capture.series import LARGEST_SIGMA, SeriesVerdict
 from burst_denoise.files import written_aside
-from burst_denoise.judge.benchmark import BenchmarkRow
+from burst_denoise.judge.rows import BenchmarkRow
 
 __all__ = ["draw_comparison", "draw_quality", "write_rows"]
 

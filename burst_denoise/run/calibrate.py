@@ -17,7 +17,8 @@ from burst_denoise.config import FrameInfo, TrainingRecord, TrainSettings
 from burst_denoise.errors import BurstDenoiseError, ConfigError, OutputError, SeriesError
 from burst_denoise.files import parents_made, refuse_existing, written_aside
 from burst_denoise.judge.baselines import nlm_baselines, tune
-from burst_denoise.judge.benchmark import BenchmarkRow, Denoiser, benchmark
+from burst_denoise.judge.benchmark import Denoiser, benchmark
+from burst_denoise.judge.rows import BenchmarkRow
 from burst_denoise.learn.device import compute_dtype
 from burst_denoise.learn.model_file import Model, model_of, save_model
 from burst_denoise.learn.pairs import GUARD, held_out

@@ -19,15 +19,16 @@ from burst_denoise.capture.store import Burst
 from burst_denoise.config import MOST_FRAMES, TrainSettings
 from burst_denoise.files import refuse_existing, written_aside
 from burst_denoise.judge.baselines import nlm_stabilised
-from burst_denoise.judge.benchmark import table
 from burst_denoise.judge.report import draw_comparison, draw_quality, write_rows
+from burst_denoise.judge.rows import table
 from burst_denoise.learn.model_file import Model
 from burst_denoise.learn.train import Progress
 from burst_denoise.run.calibrate import benchmark_model, calibrate
 from burst_denoise.run.ingest import ingest
 from burst_denoise.run.session import DenoiseSettings, denoise_session
+from burst_denoise.sensor.fixed_pattern import isolated_defects
 from burst_denoise.sensor.frame import pack, unpack
-from burst_denoise.sensor.metrics import frame_moments, isolated_defects, mean_squared_error, psnr_of_mse
+from burst_denoise.sensor.metrics import frame_moments, mean_squared_error, psnr_of_mse
 from burst_denoise.sensor.synthetic import Fault, SyntheticCamera, scene_from_picture, shoot
 
 __all__ = ["DemoResult", "demo"]
