@@ -33,7 +33,7 @@ ORDER = [
     *("judge.baselines", "judge.classical", "judge.rows", "judge.benchmark"),
     *("judge.verdict", "judge.noise_export", "judge.figures", "judge.report"),
     *("run.ingest", "run.calibrate", "run.session", "run.profile", "run.report", "run.demo", "run.cluster"),
-    *("screen", "cli", "__main__"),
+    *("screen", "commands.options", "commands.bursts", "commands.models", "commands.proof", "cli", "__main__"),
 ]
 """Every file of the package, in the order in which data flows; each may import from those before it."""
 

@@ -1,0 +1,1 @@
+"""One function per command: it parses, makes one call into a room, and prints."""

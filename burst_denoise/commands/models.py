@@ -1,0 +1,105 @@
+"""Commands about models: make one, and denoise with it."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+
+from burst_denoise.commands.options import AnySensor, Device, Inputs, Limit, MinutesOption, Seed, finite
+from burst_denoise.config import MOST_FRAMES
+from burst_denoise.screen import fail, note, show, show_verdict, training_bar
+
+__all__ = ["calibrate_command", "denoise_command", "train_command"]
+
+
+def train_command(
+    inputs: Inputs,
+    output: Annotated[Path, typer.Option("--output", "-o", help="Model file to write.")],
+    minutes: Annotated[float | None, MinutesOption] = None,
+    steps: Annotated[
+        int | None, typer.Option(min=1, help="Training steps, instead of minutes: reproducible to the bit.")
+    ] = None,
+    preset: Annotated[
+        Literal["fast", "paper"], typer.Option(help="Network; paper is the original one, RGB only, slow.")
+    ] = "fast",
+    optimizer: Annotated[Literal["radam", "torch-radam", "adamw"], typer.Option(help="Optimiser.")] = "radam",
+    seed: Seed = 0,
+    limit: Limit = MOST_FRAMES,
+    device: Device = "auto",
+) -> None:
+    """Train a model with every setting at hand; calibrate is the short form."""
+    if (minutes is None) == (steps is None):
+        raise typer.BadParameter("give --minutes or --steps, one of them")
+    settings = {"preset": preset, "optimizer": optimizer, "seed": seed, "minutes": minutes, "steps": steps}
+    _calibrate(inputs, output, settings, limit, device)
+
+
+def calibrate_command(
+    inputs: Inputs,
+    output: Annotated[Path, typer.Option("--output", "-o", help="Model file to write.")],
+    minutes: Annotated[float, MinutesOption] = 8.0,
+    seed: Seed = 0,
+    limit: Limit = MOST_FRAMES,
+    device: Device = "auto",
+) -> None:
+    """Make a model of your sensor from tripod bursts: checks, noise profile, training, in one call."""
+    _calibrate(inputs, output, {"minutes": minutes, "seed": seed}, limit, device)
+
+
+def _calibrate(inputs: list[Path], output: Path, settings: Mapping[str, object], limit: int, device: str) -> None:
+    from burst_denoise.config import TrainSettings
+    from burst_denoise.learn.device import choose_device
+    from burst_denoise.run.calibrate import calibrate
+
+    chosen = choose_device(device)
+    try:
+        with training_bar() as update:
+            wanted = TrainSettings.model_validate(settings)
+            model = calibrate(inputs, output, wanted, chosen, limit, show_verdict, update)
+    except KeyboardInterrupt:
+        fail("stopped; the same command goes on where it was")
+        raise typer.Exit(130) from None
+    record = model.header.training
+    if record.best_psnr_db < record.start_psnr_db + 0.1:
+        note("warning: training has gained nothing yet; give it more time")
+    show(
+        f"{output}: {model.header.camera or 'unknown camera'}, ISO "
+        f"{', '.join(f'{p.iso:g}' if p.iso else 'unknown' for p in model.header.profiles)}; "
+        f"{record.start_psnr_db:.2f} dB noisy, {record.best_psnr_db:.2f} dB denoised on photosites it never saw "
+        f"(leave-one-out-corrected PSNR), best of {record.steps_done} steps at {record.best_step}"
+    )
+
+
+def denoise_command(
+    inputs: Inputs,
+    model: Annotated[Path, typer.Option("--model", "-m", help="Model file made by calibrate.")],
+    output: Annotated[
+        Path, typer.Option("--output", "-o", help="Folder for the results, or a file for a single shot.")
+    ],
+    format: Annotated[
+        Literal["dng", "tiff", "png"] | None,
+        typer.Option(help="dng keeps the mosaic (default for raw), tiff and png are developed by LibRaw, 16 bits."),
+    ] = None,
+    strength: Annotated[
+        float, typer.Option(min=0, max=1, callback=finite, help="1 denoises fully, 0 gives the input back.")
+    ] = 1.0,
+    augment: Annotated[
+        bool, typer.Option(help="Average over 8 flips and rotations: a little better, 8 times slower.")
+    ] = False,
+    tile: Annotated[int, typer.Option(min=32, help="Side of a tile in photosites; less takes less memory.")] = 1024,
+    any_sensor: AnySensor = False,
+    resume: Annotated[bool, typer.Option("--resume", help="Pass over shots whose output exists.")] = False,
+    device: Device = "auto",
+) -> None:
+    """Denoise shots with a calibrated model: RAW in, DNG (or TIFF, PNG) out."""
+    from burst_denoise.learn.device import choose_device
+    from burst_denoise.learn.model_file import load_model
+    from burst_denoise.run.session import DenoiseSettings, denoise_session
+
+    settings = DenoiseSettings(strength, augment, tile, format, any_sensor, resume)
+
+    def report(name: str, target: Path | None, number: int, count: int) -> None:
+        show(f"{number}/{count} {name}: " + (f"written to {target}" if target else "done before"))
+
+    denoise_session(inputs, output, load_model(model, choose_device(device)), settings, report)
