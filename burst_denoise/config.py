@@ -231,8 +231,10 @@ class TrainingRecord(Document):
     burst_sha256: tuple[str, ...]
     versions: dict[str, str]
     seconds: float
+    curve: tuple[tuple[int, float], ...] = ()
+    """Every validation: step, corrected PSNR on the held-out photosites, dB."""
     nlm_strength: dict[str, float] = {}
-    """Strength of each OpenCV NLM baseline tuned on the same bursts, so that a benchmark is fair to it."""
+    """Strength of each baseline tuned on the same bursts, so that a benchmark is fair to it."""
 
 
 class ModelHeader(Document):

@@ -119,6 +119,8 @@ def test_an_interrupted_training_ends_in_the_same_bits(burst, tmp_path, monkeypa
     parts = run(burst, tmp_path / "parts.safetensors", steps=7, optimizer=optimizer)
     assert weights(parts.network) == weights(whole.network)
     assert (parts.best_step, parts.best_psnr_db) == (whole.best_step, whole.best_psnr_db)
+    assert [step for step, _ in whole.curve] == [2, 4, 6, 7]
+    assert parts.curve == whole.curve
 
 
 SCRIPT = """

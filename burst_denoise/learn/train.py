@@ -7,7 +7,7 @@ import math
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -38,7 +38,7 @@ AVERAGE_DECAY = 0.999
 GRADIENT_NORM = 0.05
 """Gradients are cut to this norm: the rare patch with a strong edge would otherwise throw the weights about."""
 
-COUNTERS = ("step", "best_step", "start_psnr_db", "psnr_db", "best_psnr_db", "seconds")
+COUNTERS = ("step", "best_step", "start_psnr_db", "psnr_db", "best_psnr_db", "seconds", "curve")
 
 
 @dataclass(frozen=True)
@@ -66,6 +66,8 @@ class Trained:
     start_psnr_db: float
     best_psnr_db: float
     seconds: float
+    curve: tuple[tuple[int, float], ...]
+    """Every validation: step, corrected PSNR on the held-out photosites, dB."""
 
 
 def make_optimizer(name: str, parameters: list[torch.nn.Parameter], learning_rate: float) -> torch.optim.Optimizer:
@@ -94,6 +96,7 @@ class _State:
     psnr_db: float = math.nan
     best_psnr_db: float = math.nan
     seconds: float = 0.0
+    curve: list[tuple[int, float]] = field(default_factory=list)
 
 
 def train(
@@ -181,7 +184,15 @@ def train(
         upcoming.cancel()
     _validate(state, examiner)
     _save(state, state_file, fingerprint)
-    return Trained(state.best, state.step, state.best_step, state.start_psnr_db, state.best_psnr_db, state.seconds)
+    return Trained(
+        network=state.best,
+        steps_done=state.step,
+        best_step=state.best_step,
+        start_psnr_db=state.start_psnr_db,
+        best_psnr_db=state.best_psnr_db,
+        seconds=state.seconds,
+        curve=tuple((step, psnr_db) for step, psnr_db in state.curve),
+    )
 
 
 def _share_done(settings: TrainSettings, step: int, seconds: float) -> float:
@@ -208,6 +219,7 @@ def _follow(state: _State) -> None:
 
 def _validate(state: _State, examiner: Examiner) -> None:
     state.psnr_db = examiner.score(state.average)
+    state.curve.append((state.step, state.psnr_db))
     if state.psnr_db > state.best_psnr_db:
         state.best_psnr_db, state.best_step = state.psnr_db, state.step
         state.best.load_state_dict(state.average.state_dict())
@@ -265,4 +277,4 @@ def _load(state: _State, path: Path, fingerprint: str, device: torch.device) -> 
     groups = state.optimizer.state_dict()["param_groups"]
     state.optimizer.load_state_dict({"state": entries, "param_groups": groups})
     for name in COUNTERS:
-        setattr(state, name, record[name])
+        setattr(state, name, record.get(name, getattr(state, name)))

@@ -1,0 +1,108 @@
+"""A measured noise profile in the forms that other programs read: DNG ``NoiseProfile``, darktable preset, JSON."""
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+from burst_denoise.apply.output import write_dng
+from burst_denoise.config import ChannelProfile, DngTag
+from burst_denoise.errors import OutputError
+from burst_denoise.files import written_aside
+from burst_denoise.sensor.frame import Frame
+
+__all__ = ["dng_noise_profile", "write_darktable_preset", "write_dng_with_profile", "write_profile"]
+
+NOISE_PROFILE, DOUBLE = 51041, 12
+
+
+def write_profile(path: Path, channels: Sequence[ChannelProfile]) -> None:
+    """Write channels as JSON: a list of the objects that ``profile --json`` prints.
+
+    Raises
+    ------
+    OutputError
+        If the file exists or cannot be written.
+    """
+    with written_aside(path) as aside:
+        records = [channel.model_dump(mode="json") for channel in channels]
+        aside.write_text(json.dumps(records, indent=1) + "\n", encoding="utf-8")
+
+
+def dng_noise_profile(channels: Sequence[ChannelProfile]) -> tuple[float, ...]:
+    """Return the values of the DNG tag ``NoiseProfile`` (51041): S and O of red, green and blue.
+
+    Parameters
+    ----------
+    channels : sequence of ChannelProfile
+        R, G1, G2 and B of one ISO; the tag knows one green, so both are averaged.
+
+    References
+    ----------
+    Adobe, "Digital Negative (DNG) Specification", version 1.7.1: noise standard deviation = sqrt(S x + O), x the linear
+    signal between black (0) and white (1).
+    """
+    return tuple(value for pair in _red_green_blue(channels) for value in pair)
+
+
+def write_dng_with_profile(path: Path, frame: Frame, channels: Sequence[ChannelProfile]) -> None:
+    """Write a raw frame, unchanged, as a DNG that carries the measured ``NoiseProfile``.
+
+    Raises
+    ------
+    OutputError
+        If the frame is no Bayer mosaic, or the file exists or cannot be written.
+    """
+    if frame.info.cfa is None:
+        raise OutputError(f"{path}: only raw frames with a Bayer mosaic become a DNG; these are {frame.info.domain}")
+    values = dng_noise_profile(channels)
+    tag = DngTag(code=NOISE_PROFILE, dtype=DOUBLE, count=len(values), value=values)
+    info = frame.info.model_copy(update={"dng_tags": (*frame.info.dng_tags, tag)})
+    write_dng(path, info, frame.linear, border=frame.border, notes="noise profile measured by burst_denoise")
+
+
+def write_darktable_preset(path: Path, channels: Sequence[ChannelProfile]) -> None:
+    """Write channels as a noise profile file of darktable, to be used with its option ``--noiseprofiles``.
+
+    Parameters
+    ----------
+    path : Path
+        JSON file; must not exist.
+    channels : sequence of ChannelProfile
+        Of one camera whose name and ISOs are known; R, G1, G2 and B per ISO.
+
+    Raises
+    ------
+    OutputError
+        If camera or ISO is unknown, the channels are not those of a mosaic, or the file cannot be written.
+
+    Notes
+    -----
+    darktable's ``a`` and ``b`` are S and O: its variance is a x + b on raw values scaled to 1 at white.
+    """
+    camera = channels[0].camera
+    isos = sorted({channel.iso for channel in channels if channel.iso is not None})
+    if camera is None or not isos or {channel.channel for channel in channels} != {"R", "G1", "G2", "B"}:
+        raise OutputError(f"{path}: darktable needs raw frames that name their camera and ISO; these do not")
+    maker, _, model = camera.partition(" ")
+    profiles = []
+    for iso in isos:
+        pairs = _red_green_blue([channel for channel in channels if channel.iso == iso])
+        profiles.append(
+            {
+                "name": f"{camera} iso {iso:g}",
+                "iso": round(iso),
+                "a": [scale for scale, _ in pairs],
+                "b": [offset for _, offset in pairs],
+            }
+        )
+    models = [{"model": model or maker, "comment": "measured by burst_denoise", "profiles": profiles}]
+    document = {"version": 0, "noiseprofiles": [{"maker": maker, "models": models}]}
+    with written_aside(path) as aside:
+        aside.write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
+
+
+def _red_green_blue(channels: Sequence[ChannelProfile]) -> list[tuple[float, float]]:
+    """Return (S, O) of red, green and blue."""
+    found = {channel.channel: (channel.shot_noise_scale, channel.read_noise_variance) for channel in channels}
+    (s1, o1), (s2, o2) = found["G1"], found["G2"]
+    return [found["R"], ((s1 + s2) / 2, (o1 + o2) / 2), found["B"]]
