@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from burst_denoise import __version__
-from burst_denoise.commands.bursts import ingest_command, inspect_command
+from burst_denoise.commands.bursts import ingest_command, inspect_command, profile_command
 from burst_denoise.commands.models import calibrate_command, denoise_command, train_command
 from burst_denoise.commands.proof import benchmark_command, demo_command
 from burst_denoise.errors import BurstDenoiseError, JobError
@@ -61,6 +61,7 @@ def _options(
 
 for _name, _command in (
     ("inspect", inspect_command),
+    ("profile", profile_command),
     ("ingest", ingest_command),
     ("calibrate", calibrate_command),
     ("train", train_command),

@@ -16,10 +16,18 @@ from burst_denoise import errors
 PACKAGE = Path(burst_denoise.__file__).parent
 ORDER = [
     *("errors", "files", "config"),
-    *("sensor.frame", "sensor.geometry", "sensor.noise", "sensor.photon_transfer", "sensor.tone"),
-    *("sensor.metrics", "sensor.unbiased", "sensor.residual", "sensor.fixed_pattern", "sensor.synthetic"),
+    *(
+        "sensor.frame",
+        "sensor.geometry",
+        "sensor.noise",
+        "sensor.photon_transfer",
+        "sensor.transfer_interval",
+        "sensor.tone",
+    ),
+    *("sensor.metrics", "sensor.unbiased", "sensor.residual", "sensor.fixed_pattern", "sensor.framings"),
+    *("sensor.defects", "sensor.synthetic"),
     *("capture.metadata", "capture.raw", "capture.picture", "capture.grouping", "capture.emva"),
-    *("capture.alignment", "capture.motion", "capture.checks", "capture.series", "capture.store"),
+    *("capture.alignment", "capture.motion", "capture.checks", "capture.series", "capture.burst", "capture.store", "capture.darks"),
     *(
         "learn.device",
         "learn.content",
@@ -31,7 +39,7 @@ ORDER = [
     ),
     *("apply.denoise", "apply.exif_directory", "apply.output"),
     *("judge.baselines", "judge.classical", "judge.rows", "judge.benchmark"),
-    *("judge.verdict", "judge.noise_export", "judge.figures", "judge.report"),
+    *("judge.channels", "judge.noise_export", "judge.figures", "judge.report"),
     *("run.ingest", "run.calibrate", "run.session", "run.profile", "run.report", "run.demo", "run.cluster"),
     *("screen", "commands.options", "commands.bursts", "commands.models", "commands.proof", "cli", "__main__"),
 ]

@@ -15,7 +15,7 @@ from burst_denoise.judge.noise_export import (
     write_profile,
 )
 from tests.shots import burst_frames
-from tests.test_verdict import GOOD
+from tests.test_channels import GOOD
 
 
 def channels(iso: float | None = 1600, camera: str | None = "Canon EOS 700D") -> list[ChannelProfile]:

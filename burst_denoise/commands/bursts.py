@@ -6,11 +6,11 @@ from typing import Annotated
 
 import typer
 
-from burst_denoise.commands.options import Inputs, Json, Limit
+from burst_denoise.commands.options import Darks, Inputs, Json, Limit, finite
 from burst_denoise.config import MOST_FRAMES
-from burst_denoise.screen import show, show_verdict, show_verdict_json
+from burst_denoise.screen import show, show_json, show_verdict, show_verdict_json
 
-__all__ = ["ingest_command", "inspect_command"]
+__all__ = ["ingest_command", "inspect_command", "profile_command"]
 
 
 def inspect_command(
@@ -55,3 +55,56 @@ def ingest_command(
             for s, b in zip(burst.profile.shot_noise_scale, burst.info.black_level, strict=True)
         )
         show(f"{burst.folder}: {len(burst)} frames, gain {gains} DN/e-")
+
+
+def _all_finite(values: list[float] | None) -> list[float] | None:
+    for value in values or []:
+        finite(value)
+    return values
+
+
+def profile_command(
+    inputs: Inputs,
+    darks: Darks = None,
+    flats: Annotated[
+        list[Path] | None, typer.Option(help="Frames of an evenly lit surface, for the photo-response non-uniformity.")
+    ] = None,
+    at_iso: Annotated[
+        list[float] | None,
+        typer.Option(min=1, callback=_all_finite, help="Also interpolate to this ISO; may be repeated."),
+    ] = None,
+    output: Annotated[Path | None, typer.Option("--output", "-o", help="JSON file to write.")] = None,
+    dng: Annotated[
+        Path | None, typer.Option(help="DNG file to write: the first frame, with the DNG NoiseProfile tag.")
+    ] = None,
+    darktable: Annotated[
+        Path | None, typer.Option(help="Noise profile file for darktable to write (darktable --noiseprofiles FILE).")
+    ] = None,
+    limit: Limit = MOST_FRAMES,
+    as_json: Json = False,
+) -> None:
+    """Calibrate the sensor: gain, read and row noise, fixed pattern, defects, with intervals and a verdict in words."""
+    from burst_denoise.files import refuse_existing
+    from burst_denoise.judge.channels import in_words, profile_between, sensor_table
+    from burst_denoise.judge.noise_export import write_darktable_preset, write_dng_with_profile, write_profile
+    from burst_denoise.run.profile import profile
+
+    for path in (output, dng, darktable):
+        if path is not None:
+            refuse_existing(path)
+    found = profile(inputs, darks or [], flats or [], limit, show_verdict)
+    between = [channel for iso in at_iso or [] for channel in profile_between(found.channels, iso)]
+    channels = sorted([*found.channels, *between], key=lambda channel: channel.iso or 0)
+    if as_json:
+        for channel in channels:
+            show_json(channel.model_dump_json())
+    else:
+        show(sensor_table(channels))
+        show(in_words(channels))
+    if output is not None:
+        write_profile(output, channels)
+    if dng is not None:
+        own = [channel for channel in found.channels if channel.iso == found.frame.info.iso]
+        write_dng_with_profile(dng, found.frame, own)
+    if darktable is not None:
+        write_darktable_preset(darktable, channels, found.frame.info.as_shot_neutral)

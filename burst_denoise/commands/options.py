@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 import typer
 
-__all__ = ["AnySensor", "Device", "Inputs", "Json", "Limit", "MinutesOption", "Seed", "finite"]
+__all__ = ["AnySensor", "Darks", "Device", "Inputs", "Json", "Limit", "MinutesOption", "Seed", "finite"]
 
 
 def finite(value: float | None) -> float | None:
@@ -29,4 +29,8 @@ Device = Annotated[
 Json = Annotated[bool, typer.Option("--json", help="Print JSON lines on stdout instead of text.")]
 MinutesOption = typer.Option(min=0.01, callback=finite, help="Training time.")
 Seed = Annotated[int, typer.Option(min=0, help="Decides everything that is random.")]
+Darks = Annotated[
+    list[Path] | None,
+    typer.Option(help="Lens-cap frames of the same camera, ISO and exposure (16 or more), or a folder of them."),
+]
 AnySensor = Annotated[bool, typer.Option("--any-sensor", help="Use the model on another camera or ISO all the same.")]

@@ -1,9 +1,12 @@
 """Verdicts on sensor calibrations: what makes one unusable, and in which words it is said."""
 
+import io
+
 import pytest
 
 from burst_denoise.config import ChannelProfile
-from burst_denoise.judge.verdict import weaknesses
+from burst_denoise.errors import SeriesError
+from burst_denoise.judge.channels import in_words, profile_between, sensor_table, weaknesses
 
 GOOD = ChannelProfile(
     camera="Canon EOS 700D", iso=1600, channel="R", gain_dn_per_e=7.0, gain_dn_per_e_interval=(6.9, 7.1),
@@ -54,3 +57,44 @@ def test_a_mild_fault_is_told_but_leaves_it_usable(change, words):
     assert usable
     assert words in " ".join(reasons)
     assert len(reasons) == 1
+
+
+def text(renderable) -> str:
+    from rich.console import Console
+
+    console = Console(width=200, record=True, file=io.StringIO())
+    console.print(renderable)
+    return console.export_text()
+
+
+def test_the_table_shows_each_value_with_half_its_interval_to_two_digits():
+    shown = text(sensor_table([GOOD, GOOD.model_copy(update={"iso": 6400, "gain_dn_per_e_interval": (6.0, 8.0)})]))
+    assert "7.00 ± 0.10" in shown
+    assert "7.0 ± 1.0" in shown
+    assert "20.0 ± 1.0" in shown
+
+
+def test_the_words_say_each_reason_once_and_for_which_channels():
+    weak = {"usable": False, "reasons": ("too dark",)}
+    channels = [GOOD, GOOD.model_copy(update={"channel": "B"} | weak)]
+    assert in_words(channels) == "Canon EOS 700D, ISO 1600: NOT usable\n  B: too dark"
+    assert in_words([channel.model_copy(update=weak) for channel in channels]).count("too dark") == 1
+    assert in_words([GOOD]) == "Canon EOS 700D, ISO 1600: usable"
+
+
+def test_between_two_isos_the_gain_lies_between_and_the_interval_is_wider_than_at_either():
+    high = GOOD.model_copy(update={"iso": 6400, "gain_dn_per_e": 28.0, "gain_dn_per_e_interval": (27.6, 28.4),
+                                   "read_noise_std_dn": 70.0, "read_noise_std_dn_interval": (68.0, 72.0)})  # fmt: skip
+    (found,) = profile_between([GOOD, high], 3200)
+    assert found.iso == 3200
+    assert found.gain_dn_per_e == pytest.approx(14.0, rel=0.01)
+    assert found.gain_dn_per_e_interval[0] < 14.0 < found.gain_dn_per_e_interval[1]
+    assert 20 < found.read_noise_std_dn_interval[0] < found.read_noise_std_dn < found.read_noise_std_dn_interval[1] < 70
+    assert found.shot_noise_scale == pytest.approx(found.gain_dn_per_e / 13256)
+    assert found.reasons == ("interpolated between ISO 1600 and 6400",)
+
+
+@pytest.mark.parametrize("iso", [800, 12800])
+def test_beyond_the_calibrated_span_nothing_is_guessed(iso):
+    with pytest.raises(SeriesError, match=rf"ISO {iso} is outside the calibrated span \(1600, 6400\)"):
+        profile_between([GOOD, GOOD.model_copy(update={"iso": 6400})], iso)

@@ -1,0 +1,278 @@
+"""The job `profile`: what bursts, lens-cap frames and flats say about their sensor."""
+
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import numpy as np
+import numpy.typing as npt
+
+from burst_denoise.capture.emva import EmvaLevel, read_emva
+from burst_denoise.capture.grouping import find_sources, group_series, read_frames
+from burst_denoise.capture.series import SeriesVerdict
+from burst_denoise.capture.store import Burst
+from burst_denoise.config import ChannelProfile, Domain, Estimate, FrameInfo
+from burst_denoise.errors import IncompatibleFramesError, SeriesError
+from burst_denoise.judge.channels import weaknesses
+from burst_denoise.run.ingest import open_inputs
+from burst_denoise.sensor.defects import find_defects
+from burst_denoise.sensor.fixed_pattern import MasterDark, NonUniformity, flat_response, master_dark
+from burst_denoise.sensor.frame import Frame, pack, to_linear
+from burst_denoise.sensor.framings import pattern_of_framings
+from burst_denoise.sensor.photon_transfer import TransferSamples, transfer_samples
+from burst_denoise.sensor.transfer_interval import ChannelNoise, fit_channels
+
+__all__ = ["SensorProfile", "profile", "profile_bursts"]
+
+Float = npt.NDArray[np.float32]
+Mask = npt.NDArray[np.bool_]
+
+CHANNELS: Mapping[Domain, tuple[str, ...]] = {
+    "bayer": ("R", "G1", "G2", "B"),
+    "rgb": ("R", "G", "B"),
+    "mono": ("mono",),
+}
+LONG_STACK = 10
+"""Frames from which a level of an EMVA measurement is one for fixed pattern."""
+
+
+@dataclass(frozen=True)
+class SensorProfile:
+    """What was found out about a sensor, and what plots of it need."""
+
+    channels: tuple[ChannelProfile, ...]
+    """Per ISO, ascending, and channel."""
+    noise: Mapping[float | None, tuple[ChannelNoise, ...]]
+    """Per ISO and channel: the measured points and the fit."""
+    defects: Mask
+    """Hot, dead and flickering photosites; the shape of a frame."""
+    dark: MasterDark | None
+    """Of the first lens-cap series."""
+    frame: Frame
+    """One frame as it was shot."""
+
+
+@dataclass(frozen=True)
+class _Pattern:
+    """Fixed pattern per plane, as far as the frames tell it."""
+
+    prnu: Sequence[Estimate] | None
+    dsnu: Mapping[float | None, Sequence[Estimate]]
+    """Per ISO, linear units."""
+
+
+def profile(
+    inputs: Sequence[Path],
+    darks: Sequence[Path],
+    flats: Sequence[Path],
+    limit: int,
+    report: Callable[[SeriesVerdict], None],
+) -> SensorProfile:
+    """Calibrate a sensor from whatever the user names.
+
+    Parameters
+    ----------
+    inputs : sequence of Path
+        Frames, folders, stored bursts; or one folder with an EMVA 1288 measurement, which holds darks and flats.
+    darks, flats
+        As for `profile_bursts`.
+    limit : int
+        Frames of a series used at most.
+    report : callable
+        Called with the verdict on each series.
+
+    Raises
+    ------
+    BurstDenoiseError
+        Whatever is wrong with the inputs; in words, why they cannot be used.
+    """
+    if len(inputs) == 1 and (found := _profile_emva(inputs[0])) is not None:
+        return found
+    with TemporaryDirectory(prefix="burst_denoise_") as folder:
+        return profile_bursts(open_inputs(inputs, Path(folder), limit, report), darks, flats)
+
+
+def profile_bursts(bursts: Sequence[Burst], darks: Sequence[Path] = (), flats: Sequence[Path] = ()) -> SensorProfile:
+    """Calibrate a sensor from tripod bursts, and from lens-cap frames and flats where there are any.
+
+    Parameters
+    ----------
+    bursts : sequence of Burst
+        Of one sensor, at one or several ISOs.
+    darks : sequence of Path
+        Lens-cap frames, files or folders: they settle the noise at black, DSNU and the defects.
+    flats : sequence of Path
+        Frames of an evenly lit surface: they settle PRNU. Without them it comes from bursts of several framings, if
+        there are such.
+
+    Raises
+    ------
+    IncompatibleFramesError
+        If darks or flats are of another sensor.
+    SeriesError
+        If the noise cannot be measured.
+    """
+    info = bursts[0].info
+    samples: dict[float | None, list[TransferSamples]] = defaultdict(list)
+    frames: dict[float | None, int] = defaultdict(int)
+    for burst in bursts:
+        samples[burst.info.iso].append(_samples((burst.linear(k) for k in range(len(burst))), burst.info))
+        frames[burst.info.iso] += len(burst)
+    master_darks: dict[float | None, MasterDark] = {}
+    for dark_info, stack in _stacks(darks, info, "lens-cap frame"):
+        master_darks.setdefault(dark_info.iso, master_dark(stack, info.cfa))
+        same = [b for b in bursts if (b.info.iso, b.info.exposure_s) == (dark_info.iso, dark_info.exposure_s)]
+        if same:  # else dark current of another exposure would count as read noise
+            samples[dark_info.iso].append(_samples(stack, dark_info))
+    flat_prnu = [
+        flat_response(stack, master_darks.get(flat_info.iso), info.cfa).fine
+        for flat_info, stack in _stacks(flats, info, "flat")
+    ]
+    framings = [burst.framing() for burst in bursts]
+    shared = pattern_of_framings(framings, info.cfa)
+    pattern = _Pattern(
+        prnu=flat_prnu[0] if flat_prnu else (shared.prnu if shared else None),
+        dsnu=(shared.dsnu if shared else {}) | {iso: dark.dsnu.whole for iso, dark in master_darks.items()},
+    )
+    defects = find_defects(info.cfa, list(master_darks.values()), framings)
+    noise = _fitted(samples)
+    channels = [
+        channel
+        for iso in sorted(noise, key=lambda iso: iso or 0)
+        for channel in _channels(info, iso, noise[iso], pattern, defects, frames[iso])
+    ]
+    shot = bursts[0].frame(0)
+    frame = replace(shot, dn=shot.dn.copy())  # the stored burst may be a temporary one
+    return SensorProfile(tuple(channels), noise, defects, next(iter(master_darks.values()), None), frame)
+
+
+def _profile_emva(folder: Path) -> SensorProfile | None:
+    """Calibrate a sensor from an EMVA 1288 measurement; None where a folder holds no descriptor of one.
+
+    The black level is the mean of the longest dark stack, PRNU and DSNU those of whole frames, as the standard has it.
+
+    Raises
+    ------
+    SeriesError
+        If there is no dark or no bright stack of at least 10 frames.
+    InputFileError
+        If descriptor or pictures are damaged.
+    """
+    levels = read_emva(folder)
+    if levels is None:
+        return None
+    dark_level, bright_level = _longest(levels, folder, dark=True), _longest(levels, folder, dark=False)
+    black = float(np.mean([frame.dn.mean(dtype=np.float64) for frame in dark_level.frames]))
+    info = dark_level.frames[0].info.model_copy(update={"black_level": (black,)})
+
+    def linear(level: EmvaLevel) -> list[Float]:
+        return [to_linear(frame.dn, info) for frame in level.frames]
+
+    dark = master_dark(linear(dark_level), None)
+    response: NonUniformity = flat_response(linear(bright_level), dark, None)
+    noise = _fitted({info.iso: [_samples(linear(level), info) for level in levels]})
+    defects = find_defects(None, [dark])
+    pattern = _Pattern(response.whole, {info.iso: dark.dsnu.whole})
+    frames = sum(len(level.frames) for level in levels)
+    channels = tuple(_channels(info, info.iso, noise[info.iso], pattern, defects, frames))
+    return SensorProfile(channels, noise, defects, dark, replace(dark_level.frames[0], info=info))
+
+
+def _samples(stack: Iterator[Float] | Sequence[Float], info: FrameInfo) -> TransferSamples:
+    darkest = float(to_linear(np.zeros((2, 2) if info.domain != "rgb" else (3, 2, 2)), info).max())
+    return transfer_samples(stack, info.cfa, darkest=darkest)
+
+
+def _fitted(samples: Mapping[float | None, Sequence[TransferSamples]]) -> dict[float | None, tuple[ChannelNoise, ...]]:
+    try:
+        return {iso: fit_channels(stacks) for iso, stacks in samples.items()}
+    except ValueError as error:
+        raise SeriesError(f"the noise cannot be measured: {error}") from error
+
+
+def _stacks(inputs: Sequence[Path], sensor: FrameInfo, what: str) -> Iterator[tuple[FrameInfo, list[Float]]]:
+    """Give the frames of darks or flats, linear, equal in mean brightness, one stack per ISO and exposure."""
+    for series in group_series(find_sources(inputs)) if inputs else ():
+        frames, _ = read_frames(series, limit=64)
+        for frame in frames:
+            _refuse_other_sensor(frame, sensor, what)
+        if len(frames) > 1:
+            yield series.info, [frame.linear for frame in frames]
+
+
+def _refuse_other_sensor(frame: Frame, sensor: FrameInfo, what: str) -> None:
+    for name in ("camera", "domain", "cfa", "height", "width", "white_level"):
+        found, expected = getattr(frame.info, name), getattr(sensor, name)
+        if found != expected:
+            raise IncompatibleFramesError(
+                f"{frame.path}: {what} with {name.replace('_', ' ')} {found}, the bursts have {expected}; "
+                "give frames of one sensor"
+            )
+
+
+def _longest(levels: Sequence[EmvaLevel], folder: Path, *, dark: bool) -> EmvaLevel:
+    longest = max((level for level in levels if level.dark == dark), key=lambda level: len(level.frames), default=None)
+    if longest is None or len(longest.frames) < LONG_STACK:
+        raise SeriesError(
+            f"{folder}: no {'dark' if dark else 'bright'} level of {LONG_STACK} pictures or more; "
+            "the standard wants 50 for the fixed pattern"
+        )
+    return longest
+
+
+def _channels(
+    info: FrameInfo,
+    iso: float | None,
+    noise: Sequence[ChannelNoise],
+    pattern: _Pattern,
+    defects: Mask,
+    frames: int,
+) -> Iterator[ChannelProfile]:
+    counts = pack(defects.astype(np.float32), info.cfa).sum(axis=(1, 2))
+    offsets = pattern.dsnu.get(iso)
+    for index, (name, found) in enumerate(zip(CHANNELS[info.domain], noise, strict=True)):
+        black = info.black_level[index]
+        span = info.white_level - black
+        gain = found.shot_noise_scale.value * span
+        prnu = _scaled(pattern.prnu[index] if pattern.prnu else None, 100)
+        dsnu = _scaled(offsets[index] if offsets and gain > 0 else None, span / gain if gain > 0 else 0)
+        channel = ChannelProfile(
+            camera=info.camera,
+            iso=iso,
+            channel=name,
+            gain_dn_per_e=gain,
+            gain_dn_per_e_interval=_interval(found.shot_noise_scale, span),
+            read_noise_std_dn=found.read_noise_std.value * span,
+            read_noise_std_dn_interval=_interval(found.read_noise_std, span),
+            row_noise_std_dn=found.row_noise_std.value * span,
+            row_noise_std_dn_interval=_interval(found.row_noise_std, span),
+            column_noise_std_dn=found.column_noise_std.value * span,
+            column_noise_std_dn_interval=_interval(found.column_noise_std, span),
+            prnu_percent=prnu.value if prnu else None,
+            prnu_percent_interval=_interval(prnu, 1) if prnu else None,
+            dsnu_e=dsnu.value if dsnu else None,
+            dsnu_e_interval=_interval(dsnu, 1) if dsnu else None,
+            noise_correlation=found.correlation,
+            defects=round(float(counts[index])),
+            shot_noise_scale=found.shot_noise_scale.value,
+            read_noise_variance=found.read_noise_variance.value,
+            black_level_dn=black,
+            white_level_dn=info.white_level,
+            frames=frames,
+            usable=True,
+            reasons=(),
+        )
+        usable, reasons = weaknesses(channel, developed=info.domain == "rgb", misfit=found.misfit, drift=found.drift)
+        yield channel.model_copy(update={"usable": usable, "reasons": tuple(reasons)})
+
+
+def _scaled(estimate: Estimate | None, factor: float) -> Estimate | None:
+    if estimate is None:
+        return None
+    return Estimate(value=estimate.value * factor, low=estimate.low * factor, high=estimate.high * factor)
+
+
+def _interval(estimate: Estimate, factor: float) -> tuple[float, float]:
+    return estimate.low * factor, estimate.high * factor
