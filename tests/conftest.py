@@ -1,12 +1,16 @@
 """Fixtures shared by all tests."""
 
 import os
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from burst_denoise.capture.store import Burst, store_burst
+from burst_denoise.cli import main
 from burst_denoise.config import FrameVerdict
 from burst_denoise.sensor.frame import to_linear
 from burst_denoise.sensor.synthetic import SyntheticCamera, shoot
@@ -38,3 +42,41 @@ def stored_burst(folder: Path, *, cfa: str = "RGGB", seed: int = 0, frames: int 
     shots, clean = shoot(camera, scene, iso, frames, seed)
     verdicts = [FrameVerdict(file=shot.path.name, accepted=True, reasons=(), gain=1.0, shift_px=0.0) for shot in shots]
     return store_burst(folder, folder.stem, shots, verdicts, 0.1, 1e-4, clean=to_linear(clean, shots[0].info))
+
+
+@dataclass(frozen=True)
+class Done:
+    """How a command ended."""
+
+    code: int
+    out: str
+    err: str
+
+    @property
+    def error(self) -> str:
+        """The one line of an error; fails if there is not exactly one and nothing else but verdicts before it."""
+        lines = self.err.splitlines()
+        errors = [line for line in lines if line.startswith("error: ")]
+        assert "Traceback" not in self.err
+        assert lines[-1:] == errors, self.err
+        return errors[0]
+
+
+Run = Callable[..., Done]
+
+
+@pytest.fixture
+def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Run:
+    """Return a function that runs the command line in this process."""
+
+    def command(*arguments: object) -> Done:
+        monkeypatch.setattr(sys, "argv", ["burst-denoise", *map(str, arguments)])
+        capsys.readouterr()
+        with pytest.raises(SystemExit) as ended:
+            main()
+        captured = capsys.readouterr()
+        code = ended.value.code
+        assert isinstance(code, int)
+        return Done(code, captured.out, captured.err)
+
+    return command

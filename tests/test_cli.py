@@ -18,52 +18,14 @@ from safetensors import safe_open
 
 from burst_denoise import __version__
 from burst_denoise.capture.raw import read_raw
-from burst_denoise.cli import main
 from burst_denoise.run.ingest import ingest
 from burst_denoise.sensor.synthetic import Fault
+from tests.conftest import Done, Run
 from tests.shots import burst_frames, everything_in, write_frames, write_identity_model
 
-COMMANDS = ("inspect", "ingest", "train", "calibrate", "denoise", "benchmark", "demo")
+COMMANDS = ("inspect", "profile", "ingest", "train", "calibrate", "denoise", "benchmark", "report", "demo")
 PROGRAM = (sys.executable, "-c", "from burst_denoise.cli import main; main()")
 SMALL = (96, 128)
-
-
-@dataclass(frozen=True)
-class Done:
-    """How a command ended."""
-
-    code: int
-    out: str
-    err: str
-
-    @property
-    def error(self) -> str:
-        """The one line of an error; fails if there is not exactly one and nothing else but verdicts before it."""
-        lines = self.err.splitlines()
-        errors = [line for line in lines if line.startswith("error: ")]
-        assert "Traceback" not in self.err
-        assert lines[-1:] == errors, self.err
-        return errors[0]
-
-
-Run = Callable[..., Done]
-
-
-@pytest.fixture
-def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Run:
-    """Return a function that runs the command line in this process."""
-
-    def command(*arguments: object) -> Done:
-        monkeypatch.setattr(sys, "argv", ["burst-denoise", *map(str, arguments)])
-        capsys.readouterr()
-        with pytest.raises(SystemExit) as ended:
-            main()
-        captured = capsys.readouterr()
-        code = ended.value.code
-        assert isinstance(code, int)
-        return Done(code, captured.out, captured.err)
-
-    return command
 
 
 def in_a_process(*arguments: object, **environment: str) -> Done:

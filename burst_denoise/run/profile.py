@@ -1,7 +1,7 @@
 """The job `profile`: what bursts, lens-cap frames and flats say about their sensor."""
 
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -9,18 +9,20 @@ from tempfile import TemporaryDirectory
 import numpy as np
 import numpy.typing as npt
 
+from burst_denoise.capture.darks import dark_for, read_darks, refuse_other_sensor
 from burst_denoise.capture.emva import EmvaLevel, read_emva
 from burst_denoise.capture.grouping import find_sources, group_series, read_frames
 from burst_denoise.capture.series import SeriesVerdict
-from burst_denoise.capture.store import Burst
+from burst_denoise.capture.store import Burst, sharing_defects
 from burst_denoise.config import ChannelProfile, Domain, Estimate, FrameInfo
-from burst_denoise.errors import IncompatibleFramesError, SeriesError
+from burst_denoise.errors import SeriesError
 from burst_denoise.judge.channels import weaknesses
 from burst_denoise.run.ingest import open_inputs
-from burst_denoise.sensor.defects import find_defects
+from burst_denoise.sensor.defects import Repair, find_defects
 from burst_denoise.sensor.fixed_pattern import MasterDark, NonUniformity, flat_response, master_dark
 from burst_denoise.sensor.frame import Frame, pack, to_linear
 from burst_denoise.sensor.framings import pattern_of_framings
+from burst_denoise.sensor.metrics import frame_moments
 from burst_denoise.sensor.photon_transfer import TransferSamples, transfer_samples
 from burst_denoise.sensor.transfer_interval import ChannelNoise, fit_channels
 
@@ -34,6 +36,8 @@ CHANNELS: Mapping[Domain, tuple[str, ...]] = {
     "rgb": ("R", "G", "B"),
     "mono": ("mono",),
 }
+MOST_EVEN_FRAMES = 64
+"""Darks or flats of one ISO and exposure that are looked at."""
 LONG_STACK = 10
 """Frames from which a level of an EMVA measurement is one for fixed pattern."""
 
@@ -50,6 +54,8 @@ class SensorProfile:
     """Hot, dead and flickering photosites; the shape of a frame."""
     dark: MasterDark | None
     """Of the first lens-cap series."""
+    response: Float | None
+    """Mean flat, dark offsets subtracted, over its mean: the sensitivities, shading of the lens included."""
     frame: Frame
     """One frame as it was shot."""
 
@@ -91,7 +97,7 @@ def profile(
     if len(inputs) == 1 and (found := _profile_emva(inputs[0])) is not None:
         return found
     with TemporaryDirectory(prefix="burst_denoise_") as folder:
-        return profile_bursts(open_inputs(inputs, Path(folder), limit, report), darks, flats)
+        return profile_bursts(open_inputs(inputs, Path(folder), limit, report, darks), darks, flats)
 
 
 def profile_bursts(bursts: Sequence[Burst], darks: Sequence[Path] = (), flats: Sequence[Path] = ()) -> SensorProfile:
@@ -115,28 +121,32 @@ def profile_bursts(bursts: Sequence[Burst], darks: Sequence[Path] = (), flats: S
         If the noise cannot be measured.
     """
     info = bursts[0].info
+    bursts = sharing_defects(bursts)
+    sets = read_darks(darks)
+    for dark in sets:
+        refuse_other_sensor(dark.path, dark.info, bursts[0].frame(0).path, info)
+    masters = {dark.info.iso: dark.master for dark in sets}
+    defects = np.logical_or.reduce([np.zeros(bursts[0].saturated.shape, np.bool_), *_maps(bursts, masters.values())])
     samples: dict[float | None, list[TransferSamples]] = defaultdict(list)
     frames: dict[float | None, int] = defaultdict(int)
     for burst in bursts:
         samples[burst.info.iso].append(_samples((burst.linear(k) for k in range(len(burst))), burst.info))
         frames[burst.info.iso] += len(burst)
-    master_darks: dict[float | None, MasterDark] = {}
-    for dark_info, stack in _stacks(darks, info, "lens-cap frame"):
-        master_darks.setdefault(dark_info.iso, master_dark(stack, info.cfa))
-        same = [b for b in bursts if (b.info.iso, b.info.exposure_s) == (dark_info.iso, dark_info.exposure_s)]
-        if same:  # else dark current of another exposure would count as read noise
-            samples[dark_info.iso].append(_samples(stack, dark_info))
-    flat_prnu = [
-        flat_response(stack, master_darks.get(flat_info.iso), info.cfa).fine
-        for flat_info, stack in _stacks(flats, info, "flat")
-    ]
-    framings = [burst.framing() for burst in bursts]
-    shared = pattern_of_framings(framings, info.cfa)
+    repair = Repair(defects, info.cfa)  # the offset of a hot photosite is not light, and would pass for it
+    for _, dark_info, stack in _stacks(darks):
+        if any(dark_for(sets, burst.info) is masters[dark_info.iso] for burst in bursts):
+            samples[dark_info.iso].append(_samples((repair.apply(image) for image in stack), dark_info))
+    shared = pattern_of_framings([burst.framing() for burst in bursts], info.cfa)
     pattern = _Pattern(
-        prnu=flat_prnu[0] if flat_prnu else (shared.prnu if shared else None),
-        dsnu=(shared.dsnu if shared else {}) | {iso: dark.dsnu.whole for iso, dark in master_darks.items()},
+        prnu=shared.prnu if shared else None,
+        dsnu=(shared.dsnu if shared else {}) | {iso: master.dsnu.whole for iso, master in masters.items()},
     )
-    defects = find_defects(info.cfa, list(master_darks.values()), framings)
+    response = None
+    for path, flat_info, stack in _stacks(flats):
+        refuse_other_sensor(path, flat_info, bursts[0].frame(0).path, info)
+        master = masters.get(flat_info.iso)
+        pattern = replace(pattern, prnu=flat_response(stack, master, info.cfa).fine)
+        response = _response(stack, master)
     noise = _fitted(samples)
     channels = [
         channel
@@ -145,7 +155,7 @@ def profile_bursts(bursts: Sequence[Burst], darks: Sequence[Path] = (), flats: S
     ]
     shot = bursts[0].frame(0)
     frame = replace(shot, dn=shot.dn.copy())  # the stored burst may be a temporary one
-    return SensorProfile(tuple(channels), noise, defects, next(iter(master_darks.values()), None), frame)
+    return SensorProfile(tuple(channels), noise, defects, next(iter(masters.values()), None), response, frame)
 
 
 def _profile_emva(folder: Path) -> SensorProfile | None:
@@ -177,7 +187,8 @@ def _profile_emva(folder: Path) -> SensorProfile | None:
     pattern = _Pattern(response.whole, {info.iso: dark.dsnu.whole})
     frames = sum(len(level.frames) for level in levels)
     channels = tuple(_channels(info, info.iso, noise[info.iso], pattern, defects, frames))
-    return SensorProfile(channels, noise, defects, dark, replace(dark_level.frames[0], info=info))
+    seen = _response(linear(bright_level), dark)
+    return SensorProfile(channels, noise, defects, dark, seen, replace(dark_level.frames[0], info=info))
 
 
 def _samples(stack: Iterator[Float] | Sequence[Float], info: FrameInfo) -> TransferSamples:
@@ -192,24 +203,26 @@ def _fitted(samples: Mapping[float | None, Sequence[TransferSamples]]) -> dict[f
         raise SeriesError(f"the noise cannot be measured: {error}") from error
 
 
-def _stacks(inputs: Sequence[Path], sensor: FrameInfo, what: str) -> Iterator[tuple[FrameInfo, list[Float]]]:
-    """Give the frames of darks or flats, linear, equal in mean brightness, one stack per ISO and exposure."""
+def _maps(bursts: Sequence[Burst], masters: Iterable[MasterDark]) -> Iterator[Mask]:
+    """Give the defects that bursts and lens-cap frames reveal, those of the size of the first burst."""
+    size = bursts[0].saturated.shape
+    yield from (burst.defects for burst in bursts if burst.defects is not None and burst.defects.shape == size)
+    if found := [master for master in masters if master.offset.shape == size]:
+        yield find_defects(bursts[0].info.cfa, found)
+
+
+def _stacks(inputs: Sequence[Path]) -> Iterator[tuple[Path, FrameInfo, list[Float]]]:
+    """Give the frames of darks or flats, linear, one stack per ISO and exposure, with the path of the first."""
     for series in group_series(find_sources(inputs)) if inputs else ():
-        frames, _ = read_frames(series, limit=64)
-        for frame in frames:
-            _refuse_other_sensor(frame, sensor, what)
+        frames, _ = read_frames(series, MOST_EVEN_FRAMES)
         if len(frames) > 1:
-            yield series.info, [frame.linear for frame in frames]
+            yield series.paths[0], series.info, [frame.linear for frame in frames]
 
 
-def _refuse_other_sensor(frame: Frame, sensor: FrameInfo, what: str) -> None:
-    for name in ("camera", "domain", "cfa", "height", "width", "white_level"):
-        found, expected = getattr(frame.info, name), getattr(sensor, name)
-        if found != expected:
-            raise IncompatibleFramesError(
-                f"{frame.path}: {what} with {name.replace('_', ' ')} {found}, the bursts have {expected}; "
-                "give frames of one sensor"
-            )
+def _response(flats: Iterable[Float], dark: MasterDark | None) -> Float:
+    mean = frame_moments(flats).mean - (0 if dark is None else dark.offset)
+    response: Float = (mean / mean.mean()).astype(np.float32)
+    return response
 
 
 def _longest(levels: Sequence[EmvaLevel], folder: Path, *, dark: bool) -> EmvaLevel:

@@ -1,0 +1,144 @@
+"""The sensor calibrated as a user does it: golden values of a real camera, known truth of a synthetic one."""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from burst_denoise.config import ChannelProfile
+from burst_denoise.sensor.synthetic import SyntheticCamera, scene_from_picture, shoot
+from tests.conftest import Run
+from tests.shots import burst_frames, write_frames
+
+CAMERA = SyntheticCamera(prnu=0.01, dark_offset_std_dn=0.4, row_noise_std_dn=0.4, hot_fraction=1 / 2000)
+ISO = 800
+SIZE = (400, 480)
+KEYS = {
+    *("camera", "iso", "channel", "gain_dn_per_e", "read_noise_std_dn", "row_noise_std_dn"),
+    *("prnu_percent", "dsnu_e", "usable", "reasons"),
+}
+
+
+def rows(text: str) -> list[ChannelProfile]:
+    return [ChannelProfile.model_validate_json(line) for line in text.splitlines()]
+
+
+def picture(seed: int) -> np.ndarray:
+    coarse = np.random.default_rng(seed).integers(5, 250, (SIZE[0] // 10, SIZE[1] // 10, 3), dtype=np.uint8)
+    return scene_from_picture(cv2.resize(coarse, SIZE[::-1], interpolation=cv2.INTER_CUBIC))
+
+
+@dataclass(frozen=True)
+class Shoot:
+    bursts: Path
+    darks: Path
+    flats: Path
+
+
+@pytest.fixture(scope="module")
+def shots(tmp_path_factory: pytest.TempPathFactory) -> Shoot:
+    folder = tmp_path_factory.mktemp("sensor")
+    grey = np.full((*SIZE, 3), 0.5, np.float32)
+    for name, scene, count in (
+        ("bursts/one", picture(1), 8),
+        ("bursts/two", picture(2), 8),
+        ("darks", 0 * grey, 16),
+        ("flats", grey, 16),
+    ):
+        write_frames(folder / name, shoot(CAMERA, scene, ISO, count, seed=len(name))[0])
+    return Shoot(folder / "bursts", folder / "darks", folder / "flats")
+
+
+def test_a_real_ccd_has_the_figures_of_the_emva_reference(run: Run, shared_data: Path):
+    # 0.2801 DN/e-, 3.073 DN, 0.433 %, 0.553 e-: package emva1288 1.0.2, the EMVA 1288 reference implementation, on the
+    # full set, of which these are 76 of 300 pictures.
+    done = run("profile", shared_data / "emva_ccd12", "--json")
+    assert done.code == 0
+    assert set(json.loads(done.out)) >= KEYS
+    (ccd,) = rows(done.out)
+    assert ccd.gain_dn_per_e == pytest.approx(0.2801, rel=0.01)
+    assert ccd.read_noise_std_dn == pytest.approx(3.073, rel=0.03)
+    assert ccd.prnu_percent == pytest.approx(0.433, rel=0.10)
+    assert ccd.dsnu_e == pytest.approx(0.553, rel=0.15)
+    assert ccd.usable
+    low, high = ccd.gain_dn_per_e_interval
+    assert low < ccd.gain_dn_per_e < high < 1.01 * low
+
+
+def test_bursts_darks_and_flats_give_the_synthetic_camera_back(run: Run, shots: Shoot):
+    done = run("profile", shots.bursts, "--darks", shots.darks, "--flats", shots.flats, "--json")
+    assert done.code == 0, done.err
+    found = rows(done.out)
+    assert [channel.channel for channel in found] == ["R", "G1", "G2", "B"]
+    row_std = CAMERA.row_noise_std_dn * ISO / 100
+    read_std = np.sqrt(CAMERA.read_noise_variance_dn(ISO) + row_std**2 + 1 / 12)
+    for channel in found:
+        assert (channel.camera, channel.iso, channel.frames) == (CAMERA.name, ISO, 16)
+        assert channel.gain_dn_per_e == pytest.approx(CAMERA.gain(ISO), rel=0.03)
+        assert channel.read_noise_std_dn == pytest.approx(read_std, rel=0.05)
+        assert channel.row_noise_std_dn == pytest.approx(row_std, rel=0.10)
+        assert channel.prnu_percent == pytest.approx(100 * CAMERA.prnu, rel=0.10)
+        assert channel.dsnu_e == pytest.approx(CAMERA.dark_offset_std_dn / CAMERA.gain_dn_per_e, rel=0.15)
+        assert channel.usable, channel.reasons
+    defects = sum(channel.defects for channel in found)
+    assert defects == pytest.approx(SIZE[0] * SIZE[1] / 2000, rel=0.25)
+
+
+def test_two_framings_give_the_fixed_pattern_without_darks_or_flats(run: Run, shots: Shoot):
+    found = rows(run("profile", shots.bursts, "--json").out)
+    prnu = [channel.prnu_percent for channel in found]
+    assert np.mean(prnu) == pytest.approx(100 * CAMERA.prnu, rel=0.10)
+    alone = rows(run("profile", shots.bursts / "one", "--json").out)
+    assert {channel.prnu_percent for channel in alone} == {None}
+
+
+def test_the_verdict_is_said_in_words(run: Run, shots: Shoot):
+    done = run("profile", shots.bursts / "one", "--limit", "4")
+    assert done.code == 0
+    assert f"{CAMERA.name}, ISO 800: " in done.out
+    assert "only 4 frames; 8 or more make the intervals narrower" in done.out
+
+
+def test_developed_pictures_are_not_usable(run: Run, tmp_path: Path):
+    rng = np.random.default_rng(0)
+    clean = cv2.resize(rng.integers(30, 220, (20, 24, 3), dtype=np.uint8), (192, 160), interpolation=cv2.INTER_CUBIC)
+    for number in range(6):
+        noisy = clean + rng.normal(0, 4, clean.shape)
+        cv2.imwrite(str(tmp_path / f"shot_{number}.png"), np.clip(np.rint(noisy), 0, 255).astype(np.uint8))
+    found = rows(run("profile", tmp_path, "--json").out)
+    assert [channel.channel for channel in found] == ["R", "G", "B"]
+    assert not any(channel.usable for channel in found)
+    assert "developed pictures" in found[0].reasons[0]
+
+
+def test_exports_are_written_and_never_overwritten(run: Run, shots: Shoot, tmp_path: Path):
+    targets = {"--output": tmp_path / "s.json", "--dng": tmp_path / "s.dng", "--darktable": tmp_path / "dt.json"}
+    options = [part for pair in targets.items() for part in pair]
+    assert run("profile", shots.bursts, *options).code == 0
+    assert len(json.loads((tmp_path / "s.json").read_text())) == 4
+    assert json.loads((tmp_path / "dt.json").read_text())["noiseprofiles"][0]["maker"] == "Synthetic"
+    before = {path: path.read_bytes() for path in targets.values()}
+    for option, path in targets.items():
+        assert "exists" in run("profile", shots.bursts, option, path).error
+    assert {path: path.read_bytes() for path in targets.values()} == before
+
+
+def test_an_iso_in_between_is_interpolated_and_one_beyond_refused(run: Run, tmp_path: Path):
+    for iso in (800, 3200):
+        write_frames(tmp_path / f"iso{iso}", burst_frames(5, iso=iso, size=(256, 256)))
+    found = rows(run("profile", tmp_path, "--at-iso", 1600, "--json").out)
+    assert [channel.iso for channel in found] == [800] * 4 + [1600] * 4 + [3200] * 4
+    low, between, high = (found[index].gain_dn_per_e for index in (0, 4, 8))
+    assert low < between < high
+    assert "ISO 6400 is outside the calibrated span (800, 3200)" in run("profile", tmp_path, "--at-iso", 6400).error
+
+
+@pytest.mark.parametrize("option", ["--darks", "--flats"])
+def test_darks_and_flats_of_another_sensor_are_refused_by_name(run: Run, shots: Shoot, tmp_path: Path, option: str):
+    write_frames(tmp_path, shoot(CAMERA, np.zeros((*SIZE, 3), np.float32), ISO, 4, 0)[0], camera="Nikon D5")
+    error = run("profile", shots.bursts, option, tmp_path).error
+    assert "frame_000.dng" in error
+    assert "Nikon D5" in error
