@@ -8,7 +8,7 @@ import typer
 from burst_denoise import __version__
 from burst_denoise.commands.bursts import ingest_command, inspect_command, profile_command
 from burst_denoise.commands.models import calibrate_command, denoise_command, train_command
-from burst_denoise.commands.proof import benchmark_command, demo_command
+from burst_denoise.commands.proof import benchmark_command, demo_command, report_command
 from burst_denoise.errors import BurstDenoiseError, JobError
 from burst_denoise.screen import fail, show
 
@@ -67,6 +67,7 @@ for _name, _command in (
     ("train", train_command),
     ("denoise", denoise_command),
     ("benchmark", benchmark_command),
+    ("report", report_command),
     ("demo", demo_command),
 ):
     app.command(_name)(_command)

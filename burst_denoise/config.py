@@ -199,6 +199,10 @@ class BurstManifest(Document):
     noise: NoiseMeasurement
     profile: NoiseProfile
     """Fitted to this burst alone."""
+    defects_sha256: str | None = None
+    """Of the stored map of defective photosites; None where none was looked for."""
+    dark_sha256: str | None = None
+    """Of the stored offset image that is subtracted from every frame; None where there were no lens-cap frames."""
     version: str
     """Version of burst_denoise that wrote it."""
 
@@ -251,4 +255,8 @@ class ModelHeader(Document):
     """One per calibrated ISO, ascending."""
     training: TrainingRecord
     weights_sha256: str
+    defects_sha256: str | None = None
+    """Of the places of the sensor's defective photosites that the file holds; None where it holds none."""
+    defects_shape: tuple[int, ...] | None = None
+    """Shape of the frames that those places refer to: (H, W), or (3, H, W) for pictures."""
     version: str

@@ -29,6 +29,11 @@ def burst_frames(count: int = 4, iso: float = 1600, seed: int = 0, cfa: str = "R
     return shoot(SyntheticCamera(cfa=cfa), scene(size, seed), iso, count, seed, faults)[0]
 
 
+def dark_frames(count: int = 6, iso: float = 1600, size: tuple[int, int] = SIZE, hot: float = 1e-4) -> list[Frame]:
+    """Return lens-cap frames of the camera of `burst_frames`, of which a share ``hot`` of the photosites are hot."""
+    return shoot(SyntheticCamera(hot_fraction=hot), np.zeros((*size, 3), np.float32), iso, count, 1000)[0]
+
+
 def write_frames(folder: Path, frames: list[Frame], **changes: object) -> list[Path]:
     """Write frames as DNG files, with other metadata where told."""
     for frame in frames:

@@ -7,7 +7,7 @@ import pytest
 
 from burst_denoise.capture.store import Burst, store_burst
 from burst_denoise.config import FrameInfo, FrameVerdict, NoiseProfile
-from burst_denoise.judge.baselines import nlm_baselines, nlm_colour_8bit, nlm_stabilised, tune
+from burst_denoise.judge.baselines import nlm_16bit, nlm_baselines, nlm_colour_8bit, nlm_stabilised, tune
 from burst_denoise.sensor.frame import Frame, pack, to_linear, unpack
 from burst_denoise.sensor.metrics import mean_squared_error, psnr_of_mse
 from burst_denoise.sensor.synthetic import SyntheticCamera, shoot
@@ -49,13 +49,13 @@ def true_psnr(burst: Burst, baseline, strength: float) -> float:
     return psnr_of_mse(mean_squared_error(unpack(planes, cfa, frame.shape), burst.clean), peak=1)
 
 
-@pytest.mark.parametrize(("baseline", "gain_db"), [(nlm_stabilised, 4.0), (nlm_colour_8bit, 1.5)])
+@pytest.mark.parametrize(("baseline", "gain_db"), [(nlm_stabilised, 4.0), (nlm_16bit, 3.0), (nlm_colour_8bit, 1.5)])
 def test_non_local_means_beats_the_noisy_frame(burst: Burst, baseline, gain_db: float):
     noisy = psnr_of_mse(mean_squared_error(burst.linear(0), burst.clean), peak=1)
     assert true_psnr(burst, baseline, tune(baseline, [burst])) > noisy + gain_db
 
 
-@pytest.mark.parametrize("baseline", [nlm_stabilised, nlm_colour_8bit])
+@pytest.mark.parametrize("baseline", [nlm_stabilised, nlm_16bit, nlm_colour_8bit])
 def test_tuned_strength_is_the_one_that_known_truth_would_choose(burst: Burst, baseline):
     tuned = true_psnr(burst, baseline, tune(baseline, [burst]))
     best = max(true_psnr(burst, baseline, strength) for strength in np.geomspace(0.2, 3, 20))
@@ -70,7 +70,7 @@ def test_tuning_reads_no_clean_reference(tmp_path: Path, burst: Burst, shot):
         tune(nlm_stabilised, [])
 
 
-@pytest.mark.parametrize("baseline", [nlm_stabilised, nlm_colour_8bit])
+@pytest.mark.parametrize("baseline", [nlm_stabilised, nlm_16bit, nlm_colour_8bit])
 def test_one_strength_serves_every_iso(tmp_path: Path, baseline):
     strengths = []
     for iso in (1600, 6400):
@@ -79,7 +79,7 @@ def test_one_strength_serves_every_iso(tmp_path: Path, baseline):
     assert max(strengths) / min(strengths) < 1.8
 
 
-@pytest.mark.parametrize("baseline", [nlm_stabilised, nlm_colour_8bit])
+@pytest.mark.parametrize("baseline", [nlm_stabilised, nlm_16bit, nlm_colour_8bit])
 def test_planes_given_stay_as_they_were(burst: Burst, baseline):
     planes = pack(burst.linear(0), burst.info.cfa)
     before = planes.copy()
@@ -87,13 +87,14 @@ def test_planes_given_stay_as_they_were(burst: Burst, baseline):
     assert np.array_equal(planes, before)
 
 
-def test_stabilised_non_local_means_clips_nothing():
+def test_non_local_means_of_16_bits_clips_nothing():
     profile = NoiseProfile(iso=None, shot_noise_scale=(1e-5,), read_noise_variance=(1e-6,), row_noise_variance=(0.0,))
     planes = np.full((1, 64, 64), -0.01, np.float32)
     planes[:, :, 32:] = 1.3
     info = mono_info()
     # The step lies far outside the noise, so both sides come back as they were, below black and above white.
     assert nlm_stabilised(planes, info, profile, 0.8) == pytest.approx(planes, abs=1e-4)
+    assert nlm_16bit(planes, info, profile, 0.8) == pytest.approx(planes, abs=1e-4)
 
 
 def test_stabilised_non_local_means_does_not_darken():
@@ -145,8 +146,8 @@ def test_colours_of_a_picture_stay_in_their_order():
 
 
 def test_frames_without_colours_have_no_coloured_baseline():
-    assert list(nlm_baselines(mono_info())) == ["nlm-stabilised"]
-    assert list(nlm_baselines(rgb_info())) == ["nlm-stabilised", "nlm-colour-8bit"]
+    assert list(nlm_baselines(mono_info())) == ["nlm-16bit", "nlm-stabilised"]
+    assert list(nlm_baselines(rgb_info())) == ["nlm-colour-8bit", "nlm-16bit", "nlm-stabilised"]
     profile = NoiseProfile(iso=None, shot_noise_scale=(0.0,), read_noise_variance=(1e-6,), row_noise_variance=(0.0,))
     with pytest.raises(ValueError, match="these frames are mono"):
         nlm_colour_8bit(np.zeros((1, 32, 32), np.float32), mono_info(), profile, 0.5)

@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 import torch
 
-from burst_denoise.capture.store import Burst
+from burst_denoise.apply.denoise import denoise_image
+from burst_denoise.capture.store import Burst, pooled_by_iso, sharing_defects
 from burst_denoise.config import TrainSettings
 from burst_denoise.errors import (
     BurstDenoiseError,
@@ -21,8 +22,15 @@ from burst_denoise.errors import (
 from burst_denoise.learn.model_file import Model, load_model
 from burst_denoise.learn.train import Progress
 from burst_denoise.run.calibrate import benchmark_model, calibrate
+from burst_denoise.run.demo import CALIBRATION_SCENES, TEST_SCENE, _fitted
 from burst_denoise.run.ingest import ingest
-from tests.shots import burst_frames, everything_in, write_frames, write_identity_model
+from burst_denoise.sensor.defects import Repair
+from burst_denoise.sensor.fixed_pattern import flat_response, master_dark
+from burst_denoise.sensor.frame import pack, to_linear, unpack
+from burst_denoise.sensor.framings import pattern_of_framings
+from burst_denoise.sensor.noise import noise_variance
+from burst_denoise.sensor.synthetic import SyntheticCamera, scene_from_picture, shoot
+from tests.shots import burst_frames, everything_in, scene, write_frames, write_identity_model
 
 CPU = torch.device("cpu")
 TWO_STEPS = TrainSettings(steps=2, batch=2)
@@ -214,3 +222,89 @@ def test_a_model_of_another_camera_is_refused_before_anything_is_scored(tmp_path
         benchmark_model(bursts[1:], [("model", model)], {}, augment=False, frames=1, seed=0)
     rows = benchmark_model(bursts[1:], [("model", model)], {}, augment=True, frames=1, seed=0, any_sensor=True)
     assert [row.method for row in rows] == ["single frame", "model", "model + augmentation"]
+
+
+ISO = 1600
+
+
+class HotCamera:
+    """A camera with hot photosites and uneven response, three shoots of it, and what its model leaves of them."""
+
+    def __init__(self, folder: Path, scenes: list[np.ndarray], new: np.ndarray, hot_fraction: float) -> None:
+        self.camera = SyntheticCamera(prnu=0.01, hot_fraction=hot_fraction)
+        size, self.folder = new.shape[:2], folder
+        for seed, content in enumerate(scenes):
+            write_frames(folder / "shots" / str(seed), shoot(self.camera, content, ISO, 10, seed)[0])
+        darks = shoot(self.camera, np.zeros((*size, 3), np.float32), ISO, 16, 99)[0]
+        write_frames(folder / "darks", darks)
+        # The faintest hot photosite lies at a third of the white level.
+        self.hot = np.mean([frame.linear for frame in darks], axis=0) > 0.1
+        (self.frame,), clean = shoot(self.camera, new, ISO, 1, 55)
+        self.clean = to_linear(clean, self.frame.info)
+
+    def calibrated(self, steps: int, *, darks: bool) -> Model:
+        output = self.folder / f"{steps}-{darks}.safetensors"
+        given = [self.folder / "darks"] if darks else []
+        settings = TrainSettings(steps=steps)
+        return calibrate([self.folder / "shots"], output, settings, CPU, 20, ignore, ignore, given)
+
+    def hot_left(self, model: Model, *, repaired: bool) -> int:
+        """Return how many truly hot photosites depart from the clean mosaic by over 5 noise deviations once denoised."""
+        profile, image = model.profile_for(self.frame.info, "new"), self.frame.linear
+        assert model.defect_map is not None
+        repair = Repair(model.defect_map, "RGGB") if repaired else None
+        found = denoise_image(image, "RGGB", model.network, profile, dtype=torch.float32, repair=repair)
+        variance = unpack(noise_variance(pack(self.clean, "RGGB"), profile), "RGGB", image.shape)
+        return int(((np.abs(found - self.clean) > 5 * np.sqrt(variance)) & self.hot).sum())
+
+
+@pytest.fixture(scope="module")
+def small_hot_camera(tmp_path_factory: pytest.TempPathFactory) -> HotCamera:
+    scenes = [scene(seed=seed) for seed in range(3)]
+    return HotCamera(tmp_path_factory.mktemp("hot"), scenes[:2], scenes[2], 1 / 500)
+
+
+@pytest.mark.parametrize("darks", [True, False])
+def test_hot_photosites_found_at_calibration_are_gone_from_new_shots(small_hot_camera: HotCamera, darks: bool) -> None:
+    camera = small_hot_camera
+    model = camera.calibrated(10, darks=darks)
+    assert camera.hot.sum() > 40
+    assert model.defect_map is not None
+    assert (model.defect_map & ~camera.hot).sum() <= 3
+    assert camera.hot_left(model, repaired=False) > 0.9 * camera.hot.sum()
+    assert camera.hot_left(model, repaired=True) <= 1
+
+
+def test_calibrating_with_darks_is_reproducible_to_the_bit_and_differs_from_without(
+    small_hot_camera: HotCamera, tmp_path: Path
+) -> None:
+    shots, darks = small_hot_camera.folder / "shots", [small_hot_camera.folder / "darks"]
+    with_darks, again, without = (
+        calibrate([shots], tmp_path / str(k), TWO_STEPS, CPU, 20, ignore, ignore, given)
+        for k, given in enumerate((darks, darks, []))
+    )
+    assert same_weights(with_darks, again)
+    assert with_darks.header.defects_sha256 == again.header.defects_sha256
+    assert not same_weights(with_darks, without)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("darks", [True, False])
+def test_a_camera_of_one_hot_photosite_in_2000_leaves_less_than_one_in_100000(tmp_path: Path, darks: bool) -> None:
+    from skimage import data
+
+    content = [scene_from_picture(_fitted(getattr(data, name)())) for name in (*CALIBRATION_SCENES, TEST_SCENE)]
+    camera = HotCamera(tmp_path, content[:-1], content[-1], 1 / 2000)
+    model = camera.calibrated(300, darks=darks)
+    assert camera.hot_left(model, repaired=False) > 0.9 * camera.hot.sum() > 100
+    assert camera.hot_left(model, repaired=True) < camera.clean.size / 100_000
+    given = [tmp_path / "darks"] if darks else []
+    bursts = ingest([tmp_path / "shots"], tmp_path / "bursts", 20, ignore, given)
+    pattern = pattern_of_framings([burst.framing() for burst in sharing_defects(pooled_by_iso(bursts))], "RGGB")
+    assert pattern is not None
+    assert np.sqrt(np.mean([plane.value**2 for plane in pattern.prnu])) == pytest.approx(0.01, rel=0.10)
+    grey = np.full((*camera.clean.shape, 3), 0.5, np.float32)
+    flats, lens_cap = (shoot(camera.camera, level * grey, ISO, 16, 200)[0] for level in (1, 0))
+    dark = master_dark([frame.linear for frame in lens_cap], "RGGB")
+    for plane in flat_response([frame.linear for frame in flats], dark, "RGGB").fine:
+        assert plane.value == pytest.approx(0.01, rel=0.05)

@@ -8,6 +8,7 @@ from burst_denoise.apply.denoise import denoise_image
 from burst_denoise.config import NoiseProfile
 from burst_denoise.errors import DeviceError
 from burst_denoise.learn.network import FastNet
+from burst_denoise.sensor.defects import Repair
 from burst_denoise.sensor.frame import BAYER_PHASES
 
 NARROW = (8, 8, 8)
@@ -127,3 +128,22 @@ def test_too_little_memory_names_the_remedy():
 
     with pytest.raises(DeviceError, match="take a smaller --tile"):
         run(Greedy(4, NARROW), picture(64, 64))
+
+
+def test_the_dark_is_subtracted_and_defects_are_repaired_before_the_network_sees_them(trained):
+    rng = np.random.default_rng(0)
+    image, dark = picture(120, 131), (0.01 * rng.standard_normal((120, 131))).astype(np.float32)
+    defects = rng.random(image.shape) < 0.01
+    hot = np.where(defects, np.float32(2), image + dark)
+    repair = Repair(defects, "RGGB")
+    found = run(trained, hot, dark=dark, repair=repair)
+    assert found == pytest.approx(run(trained, repair.apply(hot - dark)), abs=1e-6)
+    assert found == pytest.approx(run(trained, repair.apply(image)), abs=1e-4)
+    assert np.array_equal(run(trained, hot, dark=dark, repair=repair, strength=0.0), hot)
+
+
+def test_a_saturated_photosite_stays_saturated_when_a_dark_is_subtracted(trained):
+    image = picture(64, 64)
+    image[20:30, 20:30] = 1
+    found = run(trained, image, dark=np.full_like(image, 0.05))
+    assert (found[20:30, 20:30] == 1).all()

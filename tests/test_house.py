@@ -20,6 +20,7 @@ ORDER = [
         "sensor.frame",
         "sensor.geometry",
         "sensor.noise",
+        "sensor.line_noise",
         "sensor.photon_transfer",
         "sensor.transfer_interval",
         "sensor.tone",
@@ -27,7 +28,15 @@ ORDER = [
     *("sensor.metrics", "sensor.unbiased", "sensor.residual", "sensor.fixed_pattern", "sensor.framings"),
     *("sensor.defects", "sensor.synthetic"),
     *("capture.metadata", "capture.raw", "capture.picture", "capture.grouping", "capture.emva"),
-    *("capture.alignment", "capture.motion", "capture.checks", "capture.series", "capture.burst", "capture.store", "capture.darks"),
+    *(
+        "capture.alignment",
+        "capture.motion",
+        "capture.checks",
+        "capture.series",
+        "capture.burst",
+        "capture.store",
+        "capture.darks",
+    ),
     *(
         "learn.device",
         "learn.content",
@@ -39,8 +48,8 @@ ORDER = [
     ),
     *("apply.denoise", "apply.exif_directory", "apply.output"),
     *("judge.baselines", "judge.classical", "judge.rows", "judge.benchmark"),
-    *("judge.channels", "judge.noise_export", "judge.figures", "judge.report"),
-    *("run.ingest", "run.calibrate", "run.session", "run.profile", "run.report", "run.demo", "run.cluster"),
+    *("judge.channels", "judge.noise_export", "judge.charts", "judge.figures", "judge.page", "judge.report"),
+    *("run.ingest", "run.calibrate", "run.session", "run.profile", "run.score", "run.report", "run.demo", "run.cluster"),
     *("screen", "commands.options", "commands.bursts", "commands.models", "commands.proof", "cli", "__main__"),
 ]
 """Every file of the package, in the order in which data flows; each may import from those before it."""

@@ -7,7 +7,9 @@ import numpy as np
 import pytest
 import tifffile
 
+from burst_denoise.capture.darks import read_darks
 from burst_denoise.capture.series import SeriesVerdict
+from burst_denoise.capture.store import sharing_defects
 from burst_denoise.errors import (
     BurstDenoiseError,
     BurstStoreError,
@@ -19,7 +21,7 @@ from burst_denoise.errors import (
 )
 from burst_denoise.run.ingest import ingest, inspect, open_inputs
 from burst_denoise.sensor.synthetic import Fault, SyntheticCamera, shoot
-from tests.shots import burst_frames, everything_in, scene, write_frames
+from tests.shots import burst_frames, dark_frames, everything_in, scene, write_frames
 
 SMALL = (96, 128)
 
@@ -241,3 +243,79 @@ def test_frames_that_make_no_burst_say_why_in_one_line(tmp_path: Path, bad, erro
     assert "\n" not in str(caught.value)
     assert "shots" in str(caught.value)
     assert everything_in(tmp_path) == before
+
+
+def hot_shoot(folder: Path, iso: float = 1600) -> np.ndarray:
+    """Write two bursts and lens-cap frames of a camera with hot photosites; return where these are."""
+    camera = SyntheticCamera(hot_fraction=1 / 500)
+    for name in ("a", "b"):
+        write_frames(folder / "shots" / name, shoot(camera, scene(SMALL, seed=ord(name)), 1600, 4, ord(name))[0])
+    frames = dark_frames(8, iso=iso, size=SMALL, hot=1 / 500)
+    write_frames(folder / "darks", frames)
+    return np.mean([frame.linear for frame in frames], axis=0) > 0.02
+
+
+def test_darks_are_subtracted_and_their_defects_repaired(tmp_path: Path) -> None:
+    hot = hot_shoot(tmp_path)
+    told: list[str] = []
+    bursts = ingest([tmp_path / "shots"], tmp_path / "bursts", 20, ignore, [tmp_path / "darks"], told.append)
+    assert told == []
+    (dark,) = read_darks([tmp_path / "darks"])
+    assert hot.sum() > 10
+    for burst in bursts:
+        assert burst.dark is not None
+        assert np.array_equal(burst.dark, dark.master.offset)
+        assert (burst.defects & hot).sum() == hot.sum()
+        assert burst.defects.sum() < hot.sum() + 5
+    before = everything_in(tmp_path)
+    again = ingest([tmp_path / "shots"], tmp_path / "bursts", 20, ignore, [tmp_path / "darks"])
+    assert [b.fingerprint for b in again] == [b.fingerprint for b in bursts]
+    assert everything_in(tmp_path) == before
+    with pytest.raises(OutputError, match="exists already"):
+        ingest([tmp_path / "shots"], tmp_path / "bursts", 20, ignore)
+
+
+def test_darks_of_another_iso_give_their_defects_only_and_that_is_told(tmp_path: Path) -> None:
+    hot = hot_shoot(tmp_path, iso=6400)
+    told: list[str] = []
+    (a, b) = ingest([tmp_path / "shots"], tmp_path / "bursts", 20, ignore, [tmp_path / "darks"], told.append)
+    assert a.dark is b.dark is None
+    assert a.defects[hot].all()
+    assert len(told) == 2
+    assert told[0].startswith("a: shot with ISO 1600 at 0.0333333 s, the lens-cap frames with ISO 6400 at 0.0333333 s")
+
+
+def test_darks_inside_the_folder_of_the_shots_are_no_burst(tmp_path: Path) -> None:
+    hot_shoot(tmp_path)
+    bursts = ingest([tmp_path], tmp_path / "bursts", 20, ignore, [tmp_path / "darks"])
+    assert [burst.name for burst in bursts] == ["a", "b"]
+    with pytest.raises(InputFileError, match="all frames given are lens-cap frames"):
+        ingest([tmp_path / "darks"], tmp_path / "none", 20, ignore, [tmp_path / "darks"])
+
+
+def test_darks_of_another_camera_are_refused_before_any_frame_is_judged(tmp_path: Path) -> None:
+    hot_shoot(tmp_path)
+    write_frames(tmp_path / "other", dark_frames(4, size=SMALL), camera="Nikon D5")
+    found: list[SeriesVerdict] = []
+    with pytest.raises(
+        IncompatibleFramesError, match=r"other/frame_000.*: camera is Nikon D5, but .* has Synthetic APS-C"
+    ):
+        ingest([tmp_path / "shots"], tmp_path / "bursts", 20, found.append, [tmp_path / "other"])
+    assert found == []
+    assert not (tmp_path / "bursts").exists()
+
+
+def test_without_darks_the_hot_photosites_of_the_bursts_are_found_all_the_same(tmp_path: Path) -> None:
+    hot = hot_shoot(tmp_path)
+    bursts = sharing_defects(ingest([tmp_path / "shots"], tmp_path / "bursts", 20, ignore))
+    assert (bursts[0].defects & hot).sum() > 0.9 * hot.sum()
+    assert (bursts[0].defects & ~hot).sum() < 5
+
+
+def test_darks_do_not_serve_stored_bursts_and_that_is_told(tmp_path: Path) -> None:
+    hot_shoot(tmp_path)
+    ingest([tmp_path / "shots"], tmp_path / "bursts", 20, ignore)
+    told: list[str] = []
+    open_inputs([tmp_path / "bursts"], tmp_path / "work", 20, ignore, [tmp_path / "darks"], told.append)
+    assert len(told) == 1
+    assert "stored bursts keep the darks" in told[0]

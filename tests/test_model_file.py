@@ -3,9 +3,12 @@
 import hashlib
 import json
 import pickle
+from dataclasses import replace
 
+import numpy as np
 import pytest
 import torch
+from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
 from burst_denoise.config import ModelHeader, TrainingRecord, TrainSettings
@@ -144,3 +147,62 @@ def test_a_picture_cannot_be_served_by_a_raw_model_at_all(model, burst):
 
 def test_the_header_is_a_closed_document(model):
     assert ModelHeader.model_validate_json(model.header.model_dump_json()) == model.header
+
+
+@pytest.fixture(scope="module")
+def mapped(model, burst):
+    """The same model of a burst whose defects are known."""
+    known = np.zeros((176, 256), bool)
+    known[[3, 170], [200, 0]] = True
+    return model_of(model.network, [replace(burst, shared_defects=known)], model.header.training), known
+
+
+def test_the_map_of_defects_travels_with_the_model(mapped, tmp_path):
+    model, known = mapped
+    save_model(model, tmp_path / "m.safetensors")
+    loaded = load_model(tmp_path / "m.safetensors", CPU)
+    assert loaded.defects.tolist() == [[3, 200], [170, 0]]
+    assert np.array_equal(loaded.defect_map, known)
+    assert loaded.header.defects_shape == (176, 256)
+    assert loaded.header == model.header
+
+
+def test_a_model_without_a_map_works_as_before(model, path):
+    header = json.loads(model.header.model_dump_json())
+    old = {key: value for key, value in header.items() if not key.startswith("defects")}
+    text = json.dumps(old)
+    save_file(
+        load_file(path), path, {"burst_denoise": text, "header_sha256": hashlib.sha256(text.encode()).hexdigest()}
+    )
+    loaded = load_model(path, CPU)
+    assert loaded.header == model.header
+    assert loaded.defects is loaded.defect_map is None
+
+
+def test_a_burst_without_defects_gives_an_empty_map(model, burst, tmp_path):
+    whole = replace(burst, shared_defects=np.zeros((176, 256), bool))
+    save_model(model_of(model.network, [whole], model.header.training), tmp_path / "m.safetensors")
+    assert not load_model(tmp_path / "m.safetensors", CPU).defect_map.any()
+
+
+@pytest.mark.parametrize("places", [[[3, 201], [170, 0]], [[3, 200]], None])
+def test_a_changed_map_is_seen(mapped, tmp_path, places):
+    path = tmp_path / "m.safetensors"
+    save_model(mapped[0], path)
+    with safe_open(path, "pt") as handle:
+        metadata = handle.metadata()
+    tensors = load_file(path)
+    del tensors["defects"]
+    if places:
+        tensors["defects"] = torch.tensor(places, dtype=torch.int32)
+    save_file(tensors, path, metadata)
+    with pytest.raises(ModelFileError, match="map of defects differs from what was written"):
+        load_model(path, CPU)
+
+
+def test_a_map_that_points_outside_the_frame_is_refused(mapped, tmp_path):
+    model = mapped[0]
+    small = model.header.model_copy(update={"defects_shape": (100, 256)})
+    save_model(replace(model, header=small), tmp_path / "m.safetensors")
+    with pytest.raises(ModelFileError, match="map of defects"):
+        load_model(tmp_path / "m.safetensors", CPU)

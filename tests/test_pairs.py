@@ -1,8 +1,12 @@
 """Training pairs: targets that do not know the input's noise, in units of the noise, outside the held-out columns."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
+from burst_denoise.capture.store import store_burst
+from burst_denoise.config import FrameVerdict
 from burst_denoise.learn import pairs
 from burst_denoise.learn.pairs import GUARD, held_out, sample_patches
 from burst_denoise.sensor.frame import BAYER_PHASES, pack
@@ -112,3 +116,19 @@ def test_saturated_photosites_do_not_count(burst, tmp_path):
 def test_a_burst_smaller_than_a_patch_is_refused_by_name(burst):
     with pytest.raises(ValueError, match=r"scene: 176x208 photosites are too few for patches of 258"):
         sample(burst, count=64, patch=128)
+
+
+@pytest.mark.usefixtures("only_bursts")
+def test_defects_do_not_count_and_are_in_neither_input_nor_target(tmp_path):
+    as_shot = stored_burst(tmp_path / "as_shot.burst")
+    defects = np.zeros((176, 256), bool)
+    defects[::16, ::16] = True
+    frames = [as_shot.frame(index) for index in range(len(as_shot))]
+    frames = [replace(frame, dn=np.where(defects, 15000, frame.dn).astype(np.uint16)) for frame in frames]  # near white
+    judged = [FrameVerdict(file=f.path.name, accepted=True, reasons=(), gain=1.0, shift_px=0.0) for f in frames]
+    burst = store_burst(tmp_path / "hot.burst", "hot", frames, judged, 0.1, 1e-4, defects=defects)
+    batch = sample(burst, count=32)
+    assert 0.994 < batch.valid.mean() < 0.998  # one in 256
+    white = stabilise(np.full((4, 1, 1), 0.9, np.float32), burst.profile)
+    assert (batch.noisy < white).all()
+    assert (batch.target < white).all()

@@ -1,45 +1,272 @@
-"""Figures are written whole, at the size of their content, and never over an existing file."""
+"""The report is one page that says what it was given, no more and no less, and keeps strings strings."""
 
+import json
+import re
 from dataclasses import replace
+from html.parser import HTMLParser
+from itertools import pairwise
 
-import cv2
 import numpy as np
 import pytest
 
-from burst_denoise.capture.series import check_frames
 from burst_denoise.errors import OutputError
-from burst_denoise.judge.report import draw_comparison, draw_quality
-from burst_denoise.sensor.synthetic import Fault, SyntheticCamera, shoot
+from burst_denoise.judge.report import CropSet, PatternMap, Report, write_report, write_rows
+from burst_denoise.judge.rows import BenchmarkRow
+from tests.reports import realistic_report, row, rows
+
+VOID = {"meta", "link", "img", "br", "input"}
+HOSTILE = "</td><script>alert(1)</script>\"' $title <b>&amp;"
 
 
-@pytest.fixture(scope="module")
-def verdict():
-    y, x = np.mgrid[:128, :160]
-    scene = np.repeat((0.3 + 0.2 * np.sin(x / 5) * np.cos(y / 7))[..., None], 3, 2).astype(np.float32)
-    frames, _ = shoot(SyntheticCamera(), scene, 1600, 6, 0, {5: Fault(light=1.1)})
-    return check_frames("waves", frames)
+class Page(HTMLParser):
+    """What a page holds, as a reader gets it."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.tags: list[tuple[str, dict[str, str | None]]] = []
+        self.open: list[str] = []
+        self.text = ""
+        self.lines: list[list[str]] = []
+        self.feed(text)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append((tag, dict(attrs)))
+        if tag == "tr":
+            self.lines.append([])
+        if tag in ("td", "th"):
+            self.lines[-1].append("")
+        if tag not in VOID:
+            self.open.append(tag)
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open.pop() == tag, f"</{tag}> closes something else"
+
+    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append((tag, dict(attrs)))
+
+    def handle_data(self, data: str) -> None:
+        if self.open and self.open[-1] in ("style", "script"):
+            return
+        self.text += data
+        if {"td", "th"} & set(self.open) and self.lines:
+            self.lines[-1][-1] += data
+
+    def named(self, tag: str) -> list[dict[str, str | None]]:
+        return [attributes for name, attributes in self.tags if name == tag]
+
+    def line(self, name: str) -> list[str]:
+        """Return the first line of a table whose name begins so."""
+        return next(line for line in self.lines if line[0].startswith(name))
 
 
-def test_density_curves_are_drawn_for_accepted_and_rejected_series(verdict, tmp_path):
-    empty = replace(verdict, series="empty", accepted=False, deviations=(), mu=float("nan"), sigma=float("nan"))
-    draw_quality(tmp_path / "quality.png", [verdict, empty])
-    picture = cv2.imread(str(tmp_path / "quality.png"))
-    assert picture.shape[1] == 1440
-    assert (picture.std(axis=(0, 1)) > 10).all()
+@pytest.fixture
+def page(tmp_path):
+    """Return a function from a report to its page."""
+
+    def written(report: Report) -> Page:
+        path = tmp_path / f"{len(list(tmp_path.iterdir()))}.html"
+        write_report(path, report)
+        return Page(path.read_text(encoding="utf-8"))
+
+    return written
 
 
-def test_a_comparison_shows_every_pixel_of_the_crops_two_by_two(tmp_path):
-    rng = np.random.default_rng(0)
-    crops = [rng.integers(0, 65535, (60, 80, 3)).astype(np.uint16) for _ in range(3)]
-    draw_comparison(tmp_path / "c.png", [("a", crops[0]), ("b", crops[1]), ("c", crops[2])], "title")
-    picture = cv2.imread(str(tmp_path / "c.png"))[..., ::-1]
-    shown = np.repeat(np.repeat((crops[0] >> 8).astype(np.uint8), 2, 0), 2, 1)
-    found = cv2.matchTemplate(np.ascontiguousarray(picture), shown, cv2.TM_SQDIFF).min()
-    assert found < 1e-3 * np.sum(shown.astype(float) ** 2)
+def headline(page: Page) -> str:
+    return re.sub(r"\s+", " ", page.text.split("Denoiser:")[0])
 
 
-def test_an_existing_figure_is_not_overwritten(verdict, tmp_path):
-    (tmp_path / "quality.png").write_bytes(b"mine")
+def test_an_existing_report_is_not_overwritten(tmp_path):
+    path = tmp_path / "report.html"
+    path.write_text("mine")
     with pytest.raises(OutputError, match="exists already"):
-        draw_quality(tmp_path / "quality.png", [verdict])
-    assert (tmp_path / "quality.png").read_bytes() == b"mine"
+        write_report(path, Report("title"))
+    assert path.read_text() == "mine"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_page_needs_nothing_from_anywhere_else(page):
+    for _, attributes in page(realistic_report()).tags:
+        for name in ("src", "href", "action", "data", "poster"):
+            assert (attributes.get(name) or "data:").startswith("data:")
+
+
+def test_a_page_is_well_nested_and_its_headings_are_in_order(page):
+    whole = page(realistic_report())
+    assert whole.open == []
+    assert whole.named("html") == [{"lang": "en"}]
+    levels = [int(tag[1]) for tag, _ in whole.tags if re.fullmatch("h[1-6]", tag)]
+    assert levels[0] == 1
+    assert levels.count(1) == 1
+    assert all(after - before <= 1 for before, after in pairwise(levels))
+
+
+def test_every_picture_has_a_text_and_every_control_a_name(page):
+    whole = page(realistic_report())
+    assert all(image["alt"] for image in whole.named("img"))
+    assert all(svg.get("aria-label") or svg.get("aria-hidden") for svg in whole.named("svg") if "class" in svg)
+    assert all(control["aria-label"] for control in (*whole.named("input"), *whole.named("select")))
+
+
+def test_what_is_not_given_has_no_section(page):
+    assert [tag for tag, _ in page(Report("bare")).tags if tag in ("section", "h2", "h3", "table")] == []
+    only_rows = page(Report("rows", rows=rows()))
+    assert [section["id"] for section in only_rows.named("section")] == ["headline", "scores"]
+    assert len(page(realistic_report()).named("section")) == 8
+
+
+def test_the_same_report_gives_the_same_page(tmp_path):
+    for name in ("a.html", "b.html"):
+        write_report(tmp_path / name, realistic_report())
+    assert (tmp_path / "a.html").read_bytes() == (tmp_path / "b.html").read_bytes()
+
+
+def test_strings_from_files_stay_strings(page):
+    report = realistic_report()
+    verdict = report.series[1].verdict
+    info = verdict.info.model_copy(update={"camera": HOSTILE})
+    frames = tuple(frame.model_copy(update={"file": HOSTILE, "detail": HOSTILE}) for frame in verdict.frames)
+    hostile = replace(verdict, series=HOSTILE, detail=HOSTILE, info=info, frames=frames)
+    channel = report.channels[0]
+    profile = channel.profile.model_copy(update={"camera": HOSTILE, "channel": HOSTILE, "reasons": (HOSTILE,)})
+    crop = report.crops[0]
+    pictures, residual = list(crop.versions.values())[:2], next(iter(crop.residuals.values()))
+    renamed = Report(
+        title=HOSTILE,
+        series=[replace(report.series[1], verdict=hostile)],
+        channels=[replace(channel, profile=profile)],
+        pattern_maps=[PatternMap(HOSTILE, np.eye(3), HOSTILE)],
+        training=report.training.model_copy(update={"bursts": (HOSTILE,)}),
+        rows=[row(HOSTILE, HOSTILE, 100, 40.0)],
+        crops=[CropSet(HOSTILE, dict(zip((HOSTILE, "b"), pictures, strict=True)), {HOSTILE: residual}, HOSTILE)],
+        provenance={HOSTILE: HOSTILE},
+    )
+    doubt = channel.profile.model_copy(update={"reasons": ("doubt",)})
+    plain = Report(
+        title="t",
+        series=[report.series[1]],
+        channels=[replace(channel, profile=doubt)],
+        pattern_maps=[PatternMap("c", np.eye(3), "u")],
+        training=report.training.model_copy(update={"bursts": ("b",)}),
+        rows=[row("m", "b", 100, 40.0)],
+        crops=[CropSet("s", dict(zip("ab", pictures, strict=True)), {"a": residual})],
+        provenance={"a": "b"},
+    )
+    hostile_page, plain_page = page(renamed), page(plain)
+    assert len(hostile_page.named("script")) == 1, "our own"
+    ours = [tag for tag, _ in plain_page.tags if tag != "p"]
+    assert [tag for tag, _ in hostile_page.tags if tag != "p"] == ours, "no string made an element"
+    assert hostile_page.text.count(HOSTILE) > 15
+
+
+def test_rows_are_shown_as_they_are(page):
+    found = [cell.strip() for cell in page(realistic_report()).line("★ model")]
+    assert found == [
+        "★ model", "45.4345.31 to 45.57", "+1.57+1.51 to +1.63", "2.22.2 to 2.3", "0.01", "0.02", "45.40",
+        "9.43? to 9.00", "45.40", "0.912", "0.21612 MB",
+    ]  # fmt: skip
+
+
+def test_a_score_that_could_not_be_measured_is_a_dash(page):
+    assert page(realistic_report()).line("wavelet")[1] == "–"
+
+
+def test_the_best_method_is_one_that_sees_a_single_frame(page):
+    few = [row("single frame", "b", 100, 40.0), row("mean of 4", "b", 100, 46.0), row("nlm-stabilised", "b", 100, 43.0)]
+    names = [line[0] for line in page(Report("t", rows=few)).lines if len(line) > 1]
+    assert [name for name in names if "★" in name] == ["★ nlm-stabilised"]
+
+
+def test_the_headline_tells_the_gain_over_all_bursts(page):
+    text = headline(page(realistic_report()))
+    assert "One denoised shot is worth 2.2 to 3.5 averaged frames" in text
+    assert "3.5 to 5.5 dB over the noisy one, 1.6 to 2.1 dB over OpenCV NLM." in text
+
+
+def only(method: str, **changes: object) -> list[BenchmarkRow]:
+    return [row("single frame", "b", 100, 40.0), row(method, "b", 100, 43.0, **changes)]
+
+
+@pytest.mark.parametrize(
+    ("report", "word"),
+    [
+        (Report("t", rows=only("model", over_nlm_db=0.5, over_nlm_db_interval=(0.3, 0.7)), model="model"), "Usable"),
+        (Report("t", rows=only("model", over_nlm_db=0.1, over_nlm_db_interval=(-0.1, 0.3))), "Usable with care"),
+        (Report("t", rows=only("model", corrected_psnr_db=39.0), model="model"), "Not usable"),
+        (Report("t", rows=only("model"), model="another"), "Usable with care"),
+        (Report("t", rows=only("model", corrected_psnr_db=None), model="model"), "Usable with care"),
+    ],
+)
+def test_a_denoiser_is_judged_by_what_it_gains(report: Report, word: str, page):
+    assert headline(page(report)).strip().endswith(("NLM.", "one.", "bursts."))
+    assert re.search(r"(Usable with care|Usable|Not usable)", headline(page(report)))[1] == word
+
+
+@pytest.mark.parametrize(("chosen", "word"), [((0, 1), "Usable"), ((0, 2), "Usable with care"), ((2,), "Not usable")])
+def test_series_are_judged_by_how_many_were_accepted(chosen: tuple[int, ...], word: str, page):
+    text = page(Report("t", series=[realistic_report().series[number] for number in chosen])).text
+    assert re.search(r"(Usable with care|Usable|Not usable)", text)[1] == word
+
+
+@pytest.mark.parametrize(
+    ("usable", "reasons", "word"),
+    [(True, (), "Usable"), (True, ("beware",), "Usable with care"), (False, ("filtered",), "Not usable")],
+)
+def test_a_noise_profile_is_judged_by_its_channels(usable: bool, reasons: tuple[str, ...], word: str, page):
+    channel = realistic_report().channels[0]
+    profile = channel.profile.model_copy(update={"usable": usable, "reasons": reasons})
+    text = page(Report("t", channels=[replace(channel, profile=profile)])).text
+    assert re.search(r"(Usable with care|Usable|Not usable)", text)[1] == word
+    assert all(reason in text for reason in reasons)
+
+
+def test_every_rejected_frame_is_named_with_its_reason_in_words(page):
+    text = page(realistic_report()).text
+    for words in (
+        "frame_004.dng: light changed (8.",
+        "frame_007.dng: camera moved (moved by 2.0",
+        "frame_008.dng: subject moved (something moved",
+        "IMG_3.CR2: other settings (ISO 100 instead of 1600)",
+        "3 beyond the limit, not looked at",
+    ):
+        assert words in text
+
+
+def test_channels_are_shown_with_their_intervals_and_doubts(page):
+    whole = page(realistic_report())
+    line = whole.line("R")
+    assert re.fullmatch(r"7\.\d\d7\.\d\d to 7\.\d\d", line[2]), "gain: 16 times 0.45 is 7.2"
+    assert "Synthetic APS-C, ISO 6400, B: the read noise is known only to 16%" in whole.text
+
+
+@pytest.mark.parametrize("bins", [None, np.zeros((3, 0)), np.array([[0.0, -1e-5], [1e-6, 2e-6], [9, 9]])])
+def test_a_channel_without_points_above_black_is_shown_all_the_same(bins: np.ndarray | None, page):
+    changes = {"camera": None, "iso": None, "channel": "mono", "prnu_percent": None, "prnu_percent_interval": None}
+    channel = realistic_report().channels[0]
+    profile = channel.profile.model_copy(update=changes)
+    whole = page(Report("t", channels=[replace(channel, profile=profile, bins=bins)]))
+    assert whole.line("mono")[1] == "Usable"
+    assert "camera not named, ISO not named" in whole.text
+    assert [cell for line in whole.lines for cell in line if line[0] == "mono"][-1] == "14", "defects"
+
+
+def test_a_series_without_an_accepted_frame_has_no_curve(page):
+    series = realistic_report().series[2]
+    nothing = replace(series.verdict, deviations=(), mu=float("nan"), sigma=float("nan"))
+    whole = page(Report("t", series=[replace(series, verdict=nothing, thumbnails=())]))
+    assert whole.named("svg") == []
+    assert "nan" not in whole.text
+
+
+def test_six_series_of_twenty_frames_fit_into_five_megabytes(tmp_path):
+    report = realistic_report()
+    long = report.series[1]
+    frames = (long.verdict.frames * 3)[:20]
+    many = replace(long, verdict=replace(long.verdict, frames=frames), thumbnails=(list(long.thumbnails) * 3)[:20])
+    write_report(tmp_path / "r.html", replace(report, series=[many] * 6, crops=[*report.crops] * 2))
+    assert (tmp_path / "r.html").stat().st_size < 5e6
+
+
+def test_rows_are_written_as_lines_of_json(tmp_path):
+    write_rows(tmp_path / "rows.jsonl", rows())
+    lines = (tmp_path / "rows.jsonl").read_text(encoding="utf-8").splitlines()
+    assert [BenchmarkRow.model_validate(json.loads(line)) for line in lines] == rows()

@@ -1,5 +1,6 @@
 """A session of shots: each denoised, each failure named, the rest done; outputs where they are expected."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
@@ -8,13 +9,24 @@ import pytest
 import rawpy
 import torch
 
+from burst_denoise.capture.darks import read_darks
 from burst_denoise.capture.picture import read_picture
 from burst_denoise.capture.raw import read_raw
 from burst_denoise.capture.store import Burst, store_burst
 from burst_denoise.errors import InputFileError, JobError, ModelFileError, OutputError
-from burst_denoise.learn.model_file import Model, load_model
+from burst_denoise.learn.model_file import Model, load_model, model_of
 from burst_denoise.run.session import DenoiseSettings, denoise_session
-from tests.shots import burst_frames, everything_in, verdicts, write_frames, write_identity_model
+from burst_denoise.sensor.defects import Repair, find_defects
+from burst_denoise.sensor.synthetic import SyntheticCamera, shoot
+from tests.shots import (
+    burst_frames,
+    dark_frames,
+    everything_in,
+    scene,
+    verdicts,
+    write_frames,
+    write_identity_model,
+)
 
 SMALL = (48, 64)
 
@@ -257,3 +269,51 @@ def test_a_shot_the_model_was_not_calibrated_for_is_refused_unless_asked(
     assert not (tmp_path / "out.dng").exists()
     denoise([shot], tmp_path / "out.dng", model, any_sensor=True)
     assert (tmp_path / "out.dng").exists()
+
+
+def hot_shots(folder: Path, cfa: str = "RGGB") -> np.ndarray:
+    """Write a shot and lens-cap frames of a camera with hot photosites; return where these are."""
+    camera = SyntheticCamera(hot_fraction=1 / 300)
+    write_frames(folder / "shots", shoot(camera, scene(SMALL), 1600, 1, 0)[0])
+    frames = dark_frames(16, size=SMALL, hot=1 / 300)
+    write_frames(folder / "darks", frames)
+    return np.mean([frame.linear for frame in frames], axis=0) > 0.02
+
+
+def test_a_shot_is_denoised_with_its_dark_subtracted_and_its_defects_repaired(tmp_path: Path, model: Model) -> None:
+    hot = hot_shots(tmp_path)
+    assert hot.sum() > 5
+    shot = tmp_path / "shots" / "frame_000.dng"
+    denoise_session([tmp_path], tmp_path / "out", model, settings(), lambda *_: None, [tmp_path / "darks"])
+    written = sorted((tmp_path / "out").rglob("*.dng"))
+    assert [path.name for path in written] == ["frame_000.dng"]  # lens-cap frames are no shots
+    (dark,) = read_darks([tmp_path / "darks"])
+    repair = Repair(find_defects("RGGB", [dark.master]), "RGGB")
+    found, before = read_raw(written[0]), read_raw(shot)
+    assert found.linear == pytest.approx(repair.apply(before.linear - dark.master.offset), abs=0.6 / 13256)
+    assert found.info.black_level == before.info.black_level
+    assert (np.abs(found.linear - before.linear)[hot] > 0.02).all()
+    denoise_session([shot], tmp_path / "same.dng", model, settings(strength=0), lambda *_: None, [tmp_path / "darks"])
+    assert np.array_equal(read_raw(tmp_path / "same.dng").dn, before.dn)
+
+
+def test_darks_of_another_exposure_are_not_subtracted_and_that_is_told(tmp_path: Path, model: Model) -> None:
+    hot = hot_shots(tmp_path)
+    write_frames(tmp_path / "long", dark_frames(8, size=SMALL, hot=1 / 300), exposure_s=2.0)
+    shot, told = tmp_path / "shots" / "frame_000.dng", []
+    denoise_session([shot], tmp_path / "o.dng", model, settings(), lambda *_: None, [tmp_path / "long"], told.append)
+    assert told == ["frame_000.dng: no lens-cap frames of its ISO and exposure; no dark is subtracted"]
+    change = np.abs(read_raw(tmp_path / "o.dng").linear - read_raw(shot).linear)
+    assert (change[hot] > 0.02).all()
+    assert change[~hot].max() < 0.6 / 13256
+
+
+def test_the_map_in_the_model_repairs_shots_of_its_size_only(tmp_path: Path, burst: Burst, model: Model) -> None:
+    hot = hot_shots(tmp_path)
+    knowing = model_of(model.network, [replace(burst, shared_defects=hot)], model.header.training)
+    shot = tmp_path / "shots" / "frame_000.dng"
+    denoise([shot], tmp_path / "mended.dng", knowing)
+    assert (np.abs(read_raw(tmp_path / "mended.dng").linear - read_raw(shot).linear)[hot] > 0.02).all()
+    (larger,) = write_frames(tmp_path / "larger", burst_frames(1, size=(64, 64)))
+    denoise([larger], tmp_path / "larger.dng", knowing)
+    assert np.array_equal(read_raw(tmp_path / "larger.dng").dn, read_raw(larger).dn)

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -9,12 +10,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from burst_denoise.capture.store import Burst, find_bursts, open_burst, pooled_by_iso, store_burst
+from burst_denoise.capture.store import Burst, find_bursts, open_burst, pooled_by_iso, sharing_defects, store_burst
 from burst_denoise.config import FrameVerdict
 from burst_denoise.errors import BurstStoreError, OutputError, SeriesError
+from burst_denoise.sensor.defects import Repair
 from burst_denoise.sensor.frame import Frame
 from burst_denoise.sensor.synthetic import SyntheticCamera, shoot
-from tests.shots import burst_frames, everything_in, verdicts
+from tests.shots import SIZE, burst_frames, everything_in, verdicts
 
 SMALL = (48, 64)
 
@@ -253,3 +255,110 @@ def test_bursts_of_one_iso_get_one_noise_profile_from_all_their_light_levels(tmp
 def test_a_window_off_the_mosaic_grid_is_refused(burst):
     with pytest.raises(ValueError, match="does not start on an even row and column"):
         burst.linear(0, (slice(0, 10), slice(3, 13)))
+
+
+def fixed(size: tuple[int, int] = SMALL) -> tuple[np.ndarray, np.ndarray]:
+    """Return a map of defects and dark offsets."""
+    rng = np.random.default_rng(5)
+    return rng.random(size) < 0.02, (0.01 * rng.standard_normal(size)).astype(np.float32)
+
+
+def test_frames_and_means_come_with_the_dark_subtracted_and_defects_repaired(tmp_path: Path) -> None:
+    frames = burst_frames(4, size=SMALL)
+    defects, dark = fixed()
+    gains = [1.0, 1.02, 0.98, 1.0]
+    found = store_burst(
+        tmp_path / "a.burst", "a", frames, verdicts(frames, gains), 0.05, 0.001, defects=defects, dark=dark
+    )
+    repair = Repair(defects, "RGGB")
+    expected = [repair.apply((f.linear - dark) / np.float32(g)) for f, g in zip(frames, gains, strict=True)]
+    for index, image in enumerate(expected):
+        assert found.linear(index) == pytest.approx(image, abs=1e-6)
+        others = [e.astype(np.float64) for k, e in enumerate(expected) if k != index]
+        assert found.leave_one_out_mean(index) == pytest.approx(np.mean(others, axis=0), abs=1e-6)
+        assert np.array_equal(found.frame(index).dn, frames[index].dn)  # as shot
+    assert found.mean() == pytest.approx(np.mean(expected, axis=0), abs=1e-6)
+    assert np.array_equal(found.excluded, found.saturated | defects)
+    assert found.framing(repaired=False).mean[~defects] == pytest.approx(found.mean()[~defects], abs=1e-6)
+    hurt = store_burst(tmp_path / "b.burst", "a", frames, verdicts(frames, gains), 0.05, 0.001)
+    assert found.fingerprint != hurt.fingerprint
+    assert hurt.defects is hurt.dark is None
+    assert np.array_equal(hurt.excluded, hurt.saturated)
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.data())
+def test_a_window_of_a_repaired_burst_is_cut_from_the_whole(corrected: Burst, data: st.DataObject) -> None:
+    (top, bottom), (left, right) = (
+        sorted(data.draw(st.lists(st.integers(0, size // 2).map(lambda k: 2 * k), min_size=2, max_size=2, unique=True)))
+        for size in SMALL
+    )
+    window = (slice(top, bottom), slice(left, right))
+    assert np.array_equal(corrected.linear(1, window), corrected.linear(1)[window])
+    assert np.array_equal(corrected.leave_one_out_mean(1, window), corrected.leave_one_out_mean(1)[window])
+
+
+@pytest.fixture(scope="module")
+def corrected(tmp_path_factory: pytest.TempPathFactory) -> Burst:
+    frames = burst_frames(4, size=SMALL)
+    defects, dark = fixed()
+    folder = tmp_path_factory.mktemp("corrected") / "a.burst"
+    return store_burst(folder, "a", frames, verdicts(frames), 0.05, 0.001, defects=defects, dark=dark)
+
+
+def test_hot_photosites_do_not_disturb_the_noise_of_repaired_frames(tmp_path: Path) -> None:
+    frames = burst_frames(6)
+    defects = np.zeros(frames[0].dn.shape, bool)
+    defects[::9, ::11] = True
+    rng = np.random.default_rng(0)
+    for frame in frames:
+        frame.dn[defects] = rng.integers(2048, 15000, defects.sum())
+    found = store_burst(tmp_path / "a.burst", "a", frames, verdicts(frames), 0.05, 0.001, defects=defects)
+    assert np.mean(found.profile.shot_noise_scale) * (15304 - 2048) == pytest.approx(0.45 * 16, rel=0.06)
+
+
+@pytest.mark.parametrize("name", ["defects.npy", "dark.npy"])
+@pytest.mark.parametrize("harm", [drop, cut, flip, empty, pickle])
+def test_a_damaged_map_or_dark_is_noticed(tmp_path: Path, name: str, harm) -> None:
+    frames = burst_frames(3, size=SMALL)
+    defects, dark = fixed()
+    folder = tmp_path / "a.burst"
+    store_burst(folder, "a", frames, verdicts(frames), 0.05, 0.001, defects=defects, dark=dark)
+    harm(folder / name)
+    with pytest.raises(BurstStoreError, match="ingest") as caught:
+        open_burst(folder)
+    assert str(folder) in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_burst_of_an_earlier_version_opens_without_a_map(burst: Burst, tmp_path: Path) -> None:
+    folder = tmp_path / "old.burst"
+    shutil.copytree(burst.folder, folder)
+    text = json.loads((folder / "burst.json").read_text())
+    (folder / "burst.json").write_text(
+        json.dumps({key: value for key, value in text.items() if key not in ("defects_sha256", "dark_sha256")})
+    )
+    again = open_burst(folder)
+    assert again.defects is again.dark is None
+    assert np.array_equal(again.mean(), burst.mean())
+    assert sharing_defects([again])[0].defects is None
+
+
+def test_defects_found_in_one_burst_are_shared_with_all_of_its_size(tmp_path: Path) -> None:
+    bursts = []
+    for name, seed, size in (("a", 0, SIZE), ("b", 1, SIZE), ("small", 2, SMALL)):
+        frames = burst_frames(4, seed=seed, size=size)
+        defects = np.zeros(size, bool)
+        defects[10, 30] = name != "b"
+        bursts.append(
+            store_burst(tmp_path / f"{name}.burst", name, frames, verdicts(frames), 0.05, 0.001, defects=defects)
+        )
+    a, b, small = sharing_defects(bursts)
+    assert a.defects is not None
+    assert a.defects[10, 30]
+    assert np.array_equal(a.defects, b.defects)
+    assert small.defects is not None
+    assert small.defects.shape == SMALL
+    assert small.defects[10, 30]
+    assert bursts[1].defects is not None
+    assert not bursts[1].defects.any()

@@ -63,3 +63,19 @@ def test_an_overexposed_right_eighth_is_refused_before_training(burst, tmp_path)
     with pytest.raises(SeriesError, match="lamp: the right eighth of every series is overexposed"):
         Examiner([overexposed], CPU)
     assert len(Examiner([burst, overexposed], CPU).questions) == 2
+
+
+def test_defects_count_for_nothing(burst, tmp_path):
+    frames = [burst.frame(i) for i in range(len(burst))]
+    defects = np.zeros((176, 256), bool)
+    defects[::5, 1::7] = True
+    hot = [Frame(np.where(defects, 15000, frame.dn).astype(np.uint16), frame.info, frame.path) for frame in frames]
+    network = build_network("fast", 4)
+    scores = {}
+    for name, shots, known in (("as shot", frames, None), ("hot", hot, None), ("mapped", hot, defects)):
+        stored = store_burst(tmp_path / name, name, shots, burst.manifest.frames, 0.1, 1e-4, defects=known)
+        torch.nn.init.constant_(network.tail.bias, 1.0)
+        examiner = Examiner([stored], CPU)
+        assert (examiner.questions[0].valid.mean() < 1) == (name == "mapped")
+        scores[name] = examiner.score(network)
+    assert scores["mapped"] == pytest.approx(scores["as shot"], abs=0.1)

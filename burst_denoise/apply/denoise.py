@@ -7,6 +7,7 @@ import torch
 from burst_denoise.config import NoiseProfile
 from burst_denoise.errors import DeviceError
 from burst_denoise.learn.network import FrequencySplitResNet
+from burst_denoise.sensor.defects import Repair
 from burst_denoise.sensor.frame import pack, unpack
 from burst_denoise.sensor.geometry import DIHEDRAL, dihedral, dihedral_cfa, dihedral_inverse, plan_tiles
 from burst_denoise.sensor.noise import stabilise, unstabilised_change
@@ -29,6 +30,8 @@ def denoise_image(
     strength: float = 1.0,
     augment: bool = False,
     tile: int = TILE,
+    dark: Float | None = None,
+    repair: Repair | None = None,
 ) -> Float:
     """Return the denoised image.
 
@@ -45,11 +48,15 @@ def denoise_image(
     dtype : torch.dtype
         Precision of the convolutions, from `burst_denoise.learn.device.compute_dtype`.
     strength : float, 0 to 1
-        Blend I in y = x + I (f(x) - x); 0 gives the input back exactly.
+        Blend I in y = x + I (f(x) - x), with x the input after subtraction and repair; 0 gives the input back as it is.
     augment : bool
         Average over the eight flips and rotations that keep the CFA phase; eight times the work.
     tile : int
         Side of a tile, photosites. Has no influence on the result beyond float rounding.
+    dark : array of the shape of the image, optional
+        Dark offsets to subtract first, where the image is below the white level; linear.
+    repair : Repair, optional
+        Repairs the defects of images of this shape, before the network would take them for picture.
 
     Returns
     -------
@@ -67,6 +74,10 @@ def denoise_image(
         raise ValueError(f"strength {strength} is outside 0 to 1")
     if strength == 0:
         return image.copy()
+    if dark is not None:
+        image = np.where(image >= 1, image, image - dark)
+    if repair is not None:
+        image = repair.apply(image)
     period = 1 if cfa is None else 2
     step, margin = period * network.step, period * (network.margin + network.step)
     height, width = image.shape[-2:]

@@ -1,27 +1,32 @@
-"""The stored burst: the accepted frames of one series, memory-mapped, with their exact sum and a manifest.
-
-A folder ``NAME.burst`` holds ``burst.json`` (`BurstManifest`), ``frame_000.npy`` ... (DN as read), ``sum.npy``
-(float64, sum of the linear, brightness-corrected frames), ``saturated.npy`` (bool) and, where a clean reference was
-given, ``clean.npy`` (float32, linear). It is written aside and renamed, so it is whole or not there.
-"""
+"""Stored bursts: written aside and renamed, so one is whole or not there; opened, checked and pooled."""
 
 import hashlib
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
-from functools import cached_property
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 
 from burst_denoise import __version__
-from burst_denoise.config import BurstManifest, FrameInfo, FrameVerdict, NoiseMeasurement, NoiseProfile
+from burst_denoise.capture.burst import DARK, DEFECTS, Burst, frame_file
+from burst_denoise.config import BurstManifest, FrameVerdict, NoiseMeasurement
 from burst_denoise.errors import BurstStoreError, ConfigError, SeriesError
 from burst_denoise.files import written_aside
-from burst_denoise.sensor.frame import Frame, to_linear
+from burst_denoise.sensor.defects import Repair, find_defects
+from burst_denoise.sensor.frame import Frame
 from burst_denoise.sensor.photon_transfer import fit_measurements, measure_noise
 
-__all__ = ["BURST_SUFFIX", "WORK_SUFFIX", "Burst", "find_bursts", "open_burst", "pooled_by_iso", "store_burst"]
+__all__ = [
+    "BURST_SUFFIX",
+    "WORK_SUFFIX",
+    "Burst",
+    "find_bursts",
+    "open_burst",
+    "pooled_by_iso",
+    "sharing_defects",
+    "store_burst",
+]
 
 BURST_SUFFIX = ".burst"
 WORK_SUFFIX = ".work"
@@ -29,103 +34,7 @@ WORK_SUFFIX = ".work"
 MANIFEST = "burst.json"
 
 Float = npt.NDArray[np.float32]
-
-
-@dataclass(frozen=True)
-class Burst:
-    """A stored burst; its frames are read from disk when asked for."""
-
-    folder: Path
-    manifest: BurstManifest
-    pooled: NoiseProfile | None = None
-    """Noise profile of all bursts at this ISO, from `pooled_by_iso`."""
-
-    @property
-    def name(self) -> str:
-        """Name of the series."""
-        return self.manifest.series
-
-    @property
-    def info(self) -> FrameInfo:
-        """What the first frame's file said; camera, CFA, white level, ISO and exposure hold for all."""
-        return self.manifest.info
-
-    @property
-    def profile(self) -> NoiseProfile:
-        """Noise profile to work with: the pooled one, or else the one fitted to this burst alone."""
-        return self.pooled or self.manifest.profile
-
-    def __len__(self) -> int:
-        return len(self.manifest.sha256)
-
-    @cached_property
-    def _infos(self) -> list[FrameInfo]:
-        return [self.info.model_copy(update={"black_level": black}) for black in self.manifest.black_levels]
-
-    @cached_property
-    def _frames(self) -> list[npt.NDArray[np.generic]]:
-        return [np.load(self.folder / _frame_name(i), mmap_mode="r") for i in range(len(self))]
-
-    @cached_property
-    def _sum(self) -> npt.NDArray[np.float64]:
-        total: npt.NDArray[np.float64] = np.load(self.folder / "sum.npy", mmap_mode="r")
-        return total
-
-    @cached_property
-    def saturated(self) -> npt.NDArray[np.bool_]:
-        """Photosites at the white level in any frame; same shape as a frame. They count for nothing."""
-        mask: npt.NDArray[np.bool_] = np.load(self.folder / "saturated.npy", mmap_mode="r")
-        return mask
-
-    @cached_property
-    def clean(self) -> Float | None:
-        """The known clean image, linear float32, or None where there is none (every real burst)."""
-        path = self.folder / "clean.npy"
-        return np.load(path, mmap_mode="r") if path.exists() else None
-
-    @cached_property
-    def gains(self) -> tuple[float, ...]:
-        """Brightness of each stored frame relative to the series."""
-        return tuple(v.gain or 1.0 for v in self.manifest.frames if v.accepted)
-
-    def frame(self, index: int) -> Frame:
-        """Return a frame as it was shot, brightness not corrected."""
-        name = [v.file for v in self.manifest.frames if v.accepted][index]
-        return Frame(np.asarray(self._frames[index]), self._infos[index], Path(name))
-
-    def linear(self, index: int, window: tuple[slice, slice] = (slice(None), slice(None))) -> Float:
-        """Return a frame, or a window of it, in linear units with its brightness corrected.
-
-        Parameters
-        ----------
-        index : int
-        window : (rows, columns) slices
-            On a mosaic they must start on even rows and columns.
-        """
-        rows, columns = window
-        if self.info.cfa is not None and ((rows.start or 0) % 2 or (columns.start or 0) % 2):
-            raise ValueError(f"window {rows.start}, {columns.start} does not start on an even row and column")
-        dn = self._frames[index][..., rows, columns]
-        return to_linear(dn, self._infos[index]) / np.float32(self.gains[index])
-
-    def leave_one_out_mean(self, index: int, window: tuple[slice, slice] = (slice(None), slice(None))) -> Float:
-        """Return the mean of all frames except one, in linear units.
-
-        It does not depend on the frame left out; its noise variance is that of one frame / (len(self) - 1).
-
-        References
-        ----------
-        Lehtinen et al., "Noise2Noise", ICML 2018.
-        """
-        rows, columns = window
-        total = self._sum[..., rows, columns]
-        mean: Float = ((total - self.linear(index, window)) / (len(self) - 1)).astype(np.float32)
-        return mean
-
-    def mean(self) -> Float:
-        """Return the mean of all frames, in linear units."""
-        mean: Float = (np.asarray(self._sum) / len(self)).astype(np.float32)
-        return mean
+Mask = npt.NDArray[np.bool_]
 
 
 def store_burst(
@@ -136,6 +45,8 @@ def store_burst(
     mu: float,
     sigma: float,
     clean: Float | None = None,
+    defects: Mask | None = None,
+    dark: Float | None = None,
 ) -> Burst:
     """Write the accepted frames of a series as a stored burst and fit its noise profile.
 
@@ -153,6 +64,10 @@ def store_burst(
         Mean and standard deviation of the deviations of the accepted frames.
     clean : image, optional
         The known clean image of a simulated burst, linear.
+    defects : bool array of the shape of a frame, optional
+        Defective photosites, from `burst_denoise.sensor.defects.find_defects`.
+    dark : image, optional
+        Dark offsets at the ISO and exposure of the frames, linear; see `burst_denoise.sensor.fixed_pattern.MasterDark`.
 
     Raises
     ------
@@ -164,8 +79,14 @@ def store_burst(
     info = frames[0].info
     gains = [v.gain or 1.0 for v in verdicts if v.accepted]
     _refuse_copies(series, frames)
+    repair = None if defects is None else Repair(defects, info.cfa)
+
+    def corrected(frame: Frame, gain: float) -> Float:
+        linear = frame.linear if dark is None else frame.linear - dark
+        return (linear if repair is None else repair.apply(linear)) / np.float32(gain)
+
     try:
-        noise = measure_noise((f.linear / np.float32(g) for f, g in zip(frames, gains, strict=True)), info.cfa)
+        noise = measure_noise(map(corrected, frames, gains), info.cfa)
         profile = fit_measurements([noise], info.iso)
     except ValueError as error:
         raise SeriesError(f"{series}: its noise cannot be measured: {error}") from error
@@ -177,12 +98,15 @@ def store_burst(
         for index, (frame, gain) in enumerate(zip(frames, gains, strict=True)):
             total += frame.linear / np.float32(gain)
             saturated |= frame.dn >= info.white_level
-            np.save(aside / _frame_name(index), frame.dn)
-            digests.append(_digest(aside / _frame_name(index)))
+            np.save(aside / frame_file(index), frame.dn)
+            digests.append(_digest(aside / frame_file(index)))
         np.save(aside / "sum.npy", total)
         np.save(aside / "saturated.npy", saturated)
         if clean is not None:
             np.save(aside / "clean.npy", clean.astype(np.float32))
+        for name, image in ((DEFECTS, defects), (DARK, dark)):
+            if image is not None:
+                np.save(aside / name, image)
         manifest = BurstManifest(
             series=series,
             info=info,
@@ -193,6 +117,8 @@ def store_burst(
             sha256=tuple(digests),
             noise=noise,
             profile=profile,
+            defects_sha256=None if defects is None else _digest(aside / DEFECTS),
+            dark_sha256=None if dark is None else _digest(aside / DARK),
             version=__version__,
         )
         (aside / MANIFEST).write_text(manifest.to_json(), encoding="utf-8")
@@ -221,18 +147,21 @@ def open_burst(folder: Path) -> Burst:
     try:
         text = (folder / MANIFEST).read_text(encoding="utf-8")
         manifest = BurstManifest.parse(text, str(folder / MANIFEST))
-        digests = tuple(_digest(folder / _frame_name(i)) for i in range(len(manifest.sha256)))
+        given = {DEFECTS: manifest.defects_sha256, DARK: manifest.dark_sha256}
+        expected = [*zip(map(frame_file, range(len(manifest.sha256))), manifest.sha256, strict=True)]
+        expected += [(name, digest) for name, digest in given.items() if digest is not None]
+        damaged = [name for name, digest in expected if _digest(folder / name) != digest]
         companions = [np.load(folder / name, mmap_mode="r") for name in ("sum.npy", "saturated.npy")]
     except (OSError, EOFError, ValueError) as error:
         raise BurstStoreError(f"{folder}: stored burst is damaged ({error}); ingest its frames again") from error
     except ConfigError as error:
         raise BurstStoreError(f"{error}; ingest the frames again") from error
-    for index, (found, expected) in enumerate(zip(digests, manifest.sha256, strict=True)):
-        if found != expected:
-            raise BurstStoreError(f"{folder / _frame_name(index)}: damaged; ingest the frames of this burst again")
+    if damaged:
+        raise BurstStoreError(f"{folder / damaged[0]}: damaged; ingest the frames of this burst again")
     burst = Burst(folder, manifest)
     if not len(manifest.sha256) == len(manifest.black_levels) == len(burst.gains) > 0:
         raise BurstStoreError(f"{folder / MANIFEST}: frames, black levels and digests differ in number; ingest again")
+    companions += [image for image in (burst.defects, burst.dark) if image is not None]
     if any(array.shape != burst.frame(0).dn.shape for array in companions):
         raise BurstStoreError(f"{folder}: sum or mask has another size than the frames; ingest the frames again")
     return burst
@@ -245,6 +174,29 @@ def pooled_by_iso(bursts: Sequence[Burst]) -> list[Burst]:
         measured.setdefault(burst.info.iso, []).append(burst.manifest.noise)
     profiles = {iso: fit_measurements(together, iso) for iso, together in measured.items()}
     return [replace(burst, pooled=profiles[burst.info.iso]) for burst in bursts]
+
+
+def sharing_defects(bursts: Sequence[Burst]) -> list[Burst]:
+    """Return bursts of one sensor, each with the defects found in any of them, or in two framings of one size.
+
+    Bursts that were stored without a map of defects stay without one if no other has one of their size.
+    """
+    sizes: dict[tuple[int, ...], list[Burst]] = {}
+    for burst in bursts:
+        sizes.setdefault(burst.saturated.shape, []).append(burst)
+    maps = {}
+    for size, alike in sizes.items():
+        if any(burst.defects is not None for burst in alike):
+            cfa, framings = alike[0].info.cfa, [burst.framing(repaired=False) for burst in alike]
+            # What one burst alone took for a defect must be seen in the other framings too; what darks or flicker told
+            # need not.
+            told = [
+                burst.defects & ~find_defects(cfa, framings=[framing])
+                for burst, framing in zip(alike, framings, strict=True)
+                if burst.defects is not None
+            ]
+            maps[size] = np.logical_or.reduce([*told, find_defects(cfa, framings=framings)])
+    return [replace(burst, shared_defects=maps.get(burst.saturated.shape)) for burst in bursts]
 
 
 def _is_passed_over(name: str) -> bool:
@@ -262,10 +214,6 @@ def _refuse_copies(series: str, frames: Sequence[Frame]) -> None:
                 "take the copies away"
             )
         seen[digest] = frame.path
-
-
-def _frame_name(index: int) -> str:
-    return f"frame_{index:03d}.npy"
 
 
 def _digest(path: Path) -> str:

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from burst_denoise.commands.options import Darks, Inputs, Json, Limit, finite
+from burst_denoise.commands.options import Darks, Flats, Inputs, Json, Limit, finite
 from burst_denoise.config import MOST_FRAMES
 from burst_denoise.screen import show, show_json, show_verdict, show_verdict_json
 
@@ -66,9 +66,7 @@ def _all_finite(values: list[float] | None) -> list[float] | None:
 def profile_command(
     inputs: Inputs,
     darks: Darks = None,
-    flats: Annotated[
-        list[Path] | None, typer.Option(help="Frames of an evenly lit surface, for the photo-response non-uniformity.")
-    ] = None,
+    flats: Flats = None,
     at_iso: Annotated[
         list[float] | None,
         typer.Option(min=1, callback=_all_finite, help="Also interpolate to this ISO; may be repeated."),

@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 import typer
 
-__all__ = ["AnySensor", "Darks", "Device", "Inputs", "Json", "Limit", "MinutesOption", "Seed", "finite"]
+__all__ = ["AnySensor", "Darks", "Device", "Flats", "Inputs", "Json", "Limit", "MinutesOption", "Seed", "finite"]
 
 
 def finite(value: float | None) -> float | None:
@@ -32,5 +32,8 @@ Seed = Annotated[int, typer.Option(min=0, help="Decides everything that is rando
 Darks = Annotated[
     list[Path] | None,
     typer.Option(help="Lens-cap frames of the same camera, ISO and exposure (16 or more), or a folder of them."),
+]
+Flats = Annotated[
+    list[Path] | None, typer.Option(help="Frames of an evenly lit surface, for the photo-response non-uniformity.")
 ]
 AnySensor = Annotated[bool, typer.Option("--any-sensor", help="Use the model on another camera or ISO all the same.")]

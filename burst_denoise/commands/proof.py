@@ -1,27 +1,39 @@
-"""Commands that prove: score methods on bursts, and the demo."""
+"""Commands that prove: score methods on bursts, the report, and the demo."""
 
+import shlex
+import sys
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from burst_denoise.commands.options import AnySensor, Device, Inputs, Json, Limit, Seed
+from burst_denoise.commands.options import AnySensor, Darks, Device, Flats, Inputs, Json, Limit, Seed
 from burst_denoise.config import MOST_FRAMES
 from burst_denoise.screen import note, show, show_json, show_verdict, training_bar
 
-__all__ = ["benchmark_command", "demo_command"]
+if TYPE_CHECKING:
+    from burst_denoise.learn.model_file import Model
+
+__all__ = ["benchmark_command", "demo_command", "report_command"]
+
+Models = Annotated[list[Path] | None, typer.Option("--model", "-m", help="Model to score; may be repeated.")]
+TuneOn = Annotated[
+    list[Path] | None,
+    typer.Option(
+        help="Bursts or frames to tune the strengths of the baselines on; default: as tuned when the model was made."
+    ),
+]
+Augment = Annotated[bool, typer.Option(help="Also score models with 8-fold augmentation.")]
+Frames = Annotated[int, typer.Option(min=1, help="Frames scored per burst and method.")]
 
 
 def benchmark_command(
     inputs: Inputs,
-    model: Annotated[list[Path] | None, typer.Option("--model", "-m", help="Model to score; may be repeated.")] = None,
-    tune_on: Annotated[
-        list[Path] | None,
-        typer.Option(help="Bursts or frames to tune the NLM strengths on; default: as tuned when the model was made."),
-    ] = None,
-    augment: Annotated[bool, typer.Option(help="Also score the model with 8-fold augmentation.")] = False,
-    frames: Annotated[int, typer.Option(min=1, help="Frames scored per burst.")] = 3,
+    model: Models = None,
+    tune_on: TuneOn = None,
+    augment: Augment = False,
+    frames: Frames = 3,
     output: Annotated[Path | None, typer.Option("--output", "-o", help="JSON lines file to write.")] = None,
     as_json: Json = False,
     seed: Seed = 0,
@@ -29,42 +41,19 @@ def benchmark_command(
     device: Device = "auto",
     any_sensor: AnySensor = False,
 ) -> None:
-    """Score models beside OpenCV NLM, the single frame and the mean of frames on bursts they never saw."""
+    """Score models beside OpenCV NLM, wavelets, TV and averaging, without a clean picture, with 95 % intervals."""
     from burst_denoise.files import refuse_existing
     from burst_denoise.judge.report import write_rows
     from burst_denoise.judge.rows import table
-    from burst_denoise.learn.device import choose_device
-    from burst_denoise.learn.model_file import load_model
-    from burst_denoise.run.calibrate import benchmark_model, seen_in_training, tuned_strengths
-    from burst_denoise.run.ingest import open_inputs
+    from burst_denoise.run.score import ScoreSettings, score
 
-    paths = model or []
-    if not paths and not tune_on:
-        raise typer.BadParameter("NLM needs a strength: give bursts to tune it on (--tune-on), or a model (--model)")
     if output is not None:
         refuse_existing(output)
-    chosen = choose_device(device)
-    stems = [path.stem for path in paths]
-    names = (
-        ["model"]
-        if len(paths) == 1
-        else [f"model {path.stem if stems.count(path.stem) == 1 else path}" for path in paths]
-    )
-    models = [(name, load_model(path, chosen)) for name, path in zip(names, paths, strict=True)]
+    models = _load(model or [], device)
+    settings = ScoreSettings(augment, frames, seed, limit, any_sensor)
+    rows = []
     with TemporaryDirectory(prefix="burst_denoise_") as folder:
-        bursts = open_inputs(inputs, Path(folder) / "scored", limit, show_verdict)
-        if tune_on:
-            strengths = tuned_strengths(open_inputs(tune_on, Path(folder) / "tuning", limit, show_verdict))
-        else:
-            strengths = models[0][1].header.training.nlm_strength
-        for name, loaded in models:
-            for burst in bursts:
-                if seen_in_training(loaded, burst):
-                    note(f"warning: {name} was trained on {burst.name}; its score there proves nothing")
-        rows = []
-        for row in benchmark_model(
-            bursts, models, strengths, augment=augment, frames=frames, seed=seed, any_sensor=any_sensor
-        ):
+        for row in score(inputs, models, tune_on or [], settings, Path(folder), show_verdict, note):
             rows.append(row)
             if as_json:
                 show_json(row.model_dump_json())
@@ -72,6 +61,50 @@ def benchmark_command(
         show(table(rows))
     if output is not None:
         write_rows(output, rows)
+
+
+def report_command(
+    inputs: Inputs,
+    output: Annotated[Path, typer.Option("--output", "-o", help="HTML file to write.")],
+    model: Models = None,
+    tune_on: TuneOn = None,
+    darks: Darks = None,
+    flats: Flats = None,
+    augment: Augment = False,
+    frames: Frames = 3,
+    seed: Seed = 0,
+    limit: Limit = MOST_FRAMES,
+    device: Device = "auto",
+    any_sensor: AnySensor = False,
+) -> None:
+    """Write one HTML page: verdicts, sensor, scores with intervals, crops with a before/after slider."""
+    from burst_denoise.run.report import make_report
+    from burst_denoise.run.score import ScoreSettings
+
+    if output.suffix.lower() not in (".html", ".htm"):
+        raise typer.BadParameter(f"{output} is not the name of an HTML file", param_hint="--output")
+    models = _load(model or [], device)
+    settings = ScoreSettings(augment, frames, seed, limit, any_sensor)
+    command = shlex.join(["burst-denoise", *sys.argv[1:]])
+    make_report(inputs, output, models, tune_on or [], darks or [], flats or [], settings, command, show_verdict, note)
+    show(f"{output}: open it in any browser")
+
+
+def _load(paths: list[Path], device: str) -> "list[tuple[str, Model]]":
+    """Return models by the names of their rows."""
+    if not paths:
+        return []
+    from burst_denoise.learn.device import choose_device
+    from burst_denoise.learn.model_file import load_model
+
+    stems = [path.stem for path in paths]
+    names = (
+        ["model"]
+        if len(paths) == 1
+        else [f"model {path.stem if stems.count(path.stem) == 1 else path}" for path in paths]
+    )
+    chosen = choose_device(device)
+    return [(name, load_model(path, chosen)) for name, path in zip(names, paths, strict=True)]
 
 
 def demo_command(

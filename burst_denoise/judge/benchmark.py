@@ -18,32 +18,28 @@ import psutil
 
 from burst_denoise import __version__
 from burst_denoise.capture.store import Burst
-from burst_denoise.config import FrameInfo, NoiseProfile
-from burst_denoise.errors import TooFewFramesError
-from burst_denoise.judge.baselines import Baseline, nlm_baselines
+from burst_denoise.config import Estimate, FrameInfo, NoiseProfile
+from burst_denoise.errors import ModelFileError, TooFewFramesError
+from burst_denoise.judge.baselines import Baseline
+from burst_denoise.judge.classical import baselines_for
 from burst_denoise.judge.rows import BenchmarkRow
-from burst_denoise.sensor.fixed_pattern import isolated_defects
-from burst_denoise.sensor.frame import pack, plane_count, unpack
-from burst_denoise.sensor.metrics import (
-    SSIM_WINDOW,
-    FrameMoments,
-    corrected_mse,
-    frame_moments,
-    mean_squared_error,
-    psnr_of_mse,
-    ssim,
-)
-from burst_denoise.sensor.noise import stabilise
+from burst_denoise.sensor.frame import pack, unpack
+from burst_denoise.sensor.metrics import SSIM_WINDOW, mean_squared_error, psnr_of_mse, rendering, ssim
+from burst_denoise.sensor.noise import noise_variance
+from burst_denoise.sensor.residual import ResidualScore
+from burst_denoise.sensor.unbiased import BurstScore, paired_difference_db
 
 __all__ = ["Denoiser", "benchmark"]
 
 Float = npt.NDArray[np.float32]
 Mask = npt.NDArray[np.bool_]
 Denoiser = Callable[[Float, FrameInfo], Float]
-"""(noisy image, linear; what its file says) -> denoised image, linear."""
+"""(noisy image, linear; what its file says) -> denoised image, linear. May refuse a sensor by `ModelFileError`."""
 
 WHITE = 1.0
 """Peak of every PSNR here: the white level, linear."""
+BAR = "nlm-stabilised"
+"""The row that all others are compared with, frame by frame."""
 MEMORY_INTERVAL_S = 0.005
 
 
@@ -51,7 +47,7 @@ def benchmark(
     bursts: Iterable[Burst],
     models: Sequence[tuple[str, Denoiser]],
     *,
-    nlm_strength: Mapping[str, float],
+    strengths: Mapping[str, float],
     frames: int = 3,
     mean_of: Sequence[int] = (2,),
     seed: int = 0,
@@ -63,12 +59,14 @@ def benchmark(
     bursts : iterable of Burst
         Of at least three frames each; not those the models or the baselines were tuned on.
     models : sequence of (name, Denoiser)
-    nlm_strength : mapping from baseline name to strength
-        As found by `burst_denoise.judge.baselines.tune`; baselines that are not in it are left out.
+        One that refuses a burst by `ModelFileError`, because it belongs to another sensor, has no row there.
+    strengths : mapping from baseline name to strength
+        As found by `burst_denoise.judge.classical.tuned_strengths`; baselines that are not in it are left out.
     frames : int
-        Frames scored per burst, spread over it.
+        Frames scored per burst, spread over it; all if there is no more than one beyond, for the interval's sake.
     mean_of : sequence of int
-        Rows "mean of k" to add; a burst that has not two frames more than k goes without.
+        Rows "mean of k" to add; a burst that has not two frames more than k goes without. No frame is in two means,
+        so that they are independent; of short bursts fewer are scored.
     seed : int
         Chooses the frames: one at random from each of ``frames`` equal parts of the burst.
 
@@ -83,18 +81,23 @@ def benchmark(
 
     Notes
     -----
-    All methods see the same frames and count on the same photosites: not those saturated in any frame, and not isolated
-    defects (`isolated_defects`), which the two scores would judge differently. Errors are averaged over the frames,
+    All methods see the same frames and count on the same photosites: not those saturated in any frame, and not the
+    burst's known defects, which the two scores would judge differently. Errors are averaged over the frames,
     then turned into dB. A clean reference is scaled by the one factor that brings it nearest to the burst's mean,
-    because lamp and shutter are never exact. Means of more than two frames have so little noise that the fixed
-    pattern, which the corrected score cannot see, is no longer small beside it: at ISO 1600 and 0.5 % uneven response
-    the corrected score of a mean of four lies 0.18 dB above the true one, of two 0.09 dB.
+    because lamp and shutter are never exact. Beside the little noise of a mean of frames the fixed pattern, which the
+    corrected score cannot see, is no longer small: `BenchmarkRow.fixed_pattern_psnr_db` says by how much.
     """
     versions = _versions()
     for burst in bursts:
         course = _Course.of(burst, frames, seed)
-        for method in _methods(burst, models, nlm_strength, mean_of):
-            yield _run(method, course, seed, versions)
+        methods = list(_methods(burst, models, strengths, mean_of))
+        bar = next((_measured(method, course) for method in methods if method.name == BAR), None)
+        for method in methods:
+            try:
+                found = bar if bar is not None and method.name == BAR else _measured(method, course)
+            except ModelFileError:
+                continue
+            yield _row(method, course, found, bar, seed, versions)
 
 
 @dataclass(frozen=True)
@@ -108,24 +111,23 @@ class _Method:
 
 
 def _methods(
-    burst: Burst, models: Sequence[tuple[str, Denoiser]], nlm_strength: Mapping[str, float], mean_of: Sequence[int]
+    burst: Burst, models: Sequence[tuple[str, Denoiser]], strengths: Mapping[str, float], mean_of: Sequence[int]
 ) -> Iterator[_Method]:
     info, profile = burst.info, burst.profile
     yield _Method("single frame", lambda frames: frames[0])
     for count in mean_of:
         if len(burst) >= count + 2:
             yield _Method(f"mean of {count}", _mean, averaged=count)
-    for name, baseline in nlm_baselines(info).items():
-        if name in nlm_strength:
-            strength = nlm_strength[name]
+    for name, baseline in baselines_for(info).items():
+        if name in strengths:
+            strength = strengths[name]
             yield _Method(name, _on_planes(baseline, info, profile, strength), strength=strength)
     for name, model in models:
         yield _Method(name, _on_image(model, info))
 
 
 def _mean(frames: Sequence[Float]) -> Float:
-    mean: Float = np.mean(frames, axis=0)
-    return mean
+    return np.asarray(np.mean(frames, axis=0))
 
 
 def _on_image(model: Denoiser, info: FrameInfo) -> Callable[[Sequence[Float]], Float]:
@@ -144,12 +146,14 @@ def _on_planes(
 
 @dataclass(frozen=True)
 class _Course:
-    """What all methods share on one burst: frames, photosites that count, references."""
+    """What all methods share on one burst."""
 
     burst: Burst
     frames: tuple[int, ...]
-    moments: FrameMoments
+    mean: Float
     counts: Mask
+    variance: Float
+    residuals: ResidualScore
     clean: Float | None
     fixed_pattern_psnr_db: float | None
 
@@ -159,70 +163,125 @@ class _Course:
         if total < 3:
             raise TooFewFramesError(f"{burst.name}: {total} frames; a benchmark needs at least 3")
         rng = np.random.default_rng(seed)
-        parts = np.array_split(np.arange(total), min(frames, total))
-        chosen = tuple(int(rng.choice(part)) for part in parts)
-        moments = frame_moments(burst.linear(index) for index in range(total))
-        counts = ~(burst.saturated | isolated_defects(moments, burst.profile, burst.info.cfa))
+        scored = total if frames >= total - 1 else frames
+        chosen = tuple(int(rng.choice(part)) for part in np.array_split(np.arange(total), scored))
+        cfa, mean, counts = burst.info.cfa, burst.mean(), ~burst.excluded
+        variance = unpack(noise_variance(pack(mean, cfa), burst.profile), cfa, mean.shape)
+        residuals = ResidualScore(burst.linear, total, counts, variance, cfa)
         if burst.clean is None:
-            return cls(burst, chosen, moments, counts, None, None)
-        seen, clean = moments.mean[counts], burst.clean[counts].astype(np.float64)
-        scaled = burst.clean * np.float32((seen @ clean) / (clean @ clean))
-        # The distance of the whole mean to the clean image, less the noise left in the mean.
-        fixed = corrected_mse(scaled, moments, counts)
-        return cls(burst, chosen, moments, counts, scaled, _finite(psnr_of_mse(fixed, peak=WHITE)))
+            return cls(burst, chosen, mean, counts, variance, residuals, None, None)
+        clean = burst.clean[counts].astype(np.float64)
+        scaled = burst.clean * np.float32((mean[counts] @ clean) / (clean @ clean))
+        # The fixed pattern is all that is wrong with the clean image, seen from the burst.
+        fixed = BurstScore(burst.linear, total, counts, variance)
+        fixed.add(scaled, used=())
+        return cls(burst, chosen, mean, counts, variance, residuals, scaled, _finite(fixed.psnr_db().value))
+
+    def groups(self, averaged: int) -> list[list[int]]:
+        """Return the frames that go into each result: a scored one and as many others; no frame is in two."""
+        total = len(self.burst)
+        scored = self.frames[: total // averaged]
+        others = iter([index for index in range(total) if index not in scored])
+        return [[first, *(next(others) for _ in range(averaged - 1))] for first in scored]
+
+    def others_mean(self, used: Sequence[Float]) -> Float:
+        """Return the mean of the frames that were not used."""
+        total = len(self.burst)
+        rest = total * self.mean.astype(np.float64) - np.sum(used, axis=0, dtype=np.float64)
+        return (rest / (total - len(used))).astype(np.float32)
+
+    def similarity(self, denoised: Float, reference: Float) -> float:
+        """Return SSIM as a display shows the images; nan if they are too small."""
+        info, shown = self.burst.info, rendering(denoised, self.burst.info)
+        if min(shown.shape[1:]) < SSIM_WINDOW:
+            return math.nan
+        counted = rendering(self.counts.astype(np.float32), info.model_copy(update={"as_shot_neutral": None}))
+        return ssim(shown, rendering(reference, info), peak=1.0, mask=counted > 0.99)
 
 
-def _run(method: _Method, course: _Course, seed: int, versions: dict[str, str]) -> BenchmarkRow:
-    burst, total = course.burst, len(course.burst)
-    corrected, true, similar, seconds = [], [], [], []
-    peak = 0.0
-    for first in course.frames:
-        used = [burst.linear((first + step) % total) for step in range(method.averaged)]
+@dataclass(frozen=True)
+class _Measured:
+    """What a method gave."""
+
+    frames: tuple[int, ...]
+    score: BurstScore
+    true_mse: float | None
+    ssim: float
+    residuals: npt.NDArray[np.float64]
+    seconds: float
+    peak_bytes: int
+
+
+def _measured(method: _Method, course: _Course) -> _Measured:
+    burst = course.burst
+    score = BurstScore(burst.linear, len(burst), course.counts, course.variance)
+    true, similar, residuals, seconds, peaks = [], [], [], [], []
+    groups = course.groups(method.averaged)
+    for group in groups:
+        used = [burst.linear(index) for index in group]
         with _Watch() as watch:
             denoised = method.denoise(used)
         seconds.append(watch.seconds)
-        peak = max(peak, watch.peak_bytes)
-        others = course.moments.without(*used)
-        corrected.append(corrected_mse(denoised, others, course.counts))
+        peaks.append(watch.peak_bytes)
+        score.add(denoised, group)
+        others = course.others_mean(used)
+        residuals.append(course.residuals.measure(used[0], denoised, others))
+        similar.append(course.similarity(denoised, others if course.clean is None else course.clean))
         if course.clean is not None:
             true.append(mean_squared_error(denoised, course.clean, course.counts))
-        similar.append(_similarity(denoised, others.mean if course.clean is None else course.clean, course))
-    info = burst.info
+    return _Measured(
+        frames=tuple(group[0] for group in groups),
+        score=score,
+        true_mse=statistics.fmean(true) if true else None,
+        ssim=statistics.fmean(similar),
+        residuals=np.sum(residuals, axis=0),
+        seconds=statistics.median(seconds),
+        peak_bytes=max(peaks),
+    )
+
+
+def _row(
+    method: _Method, course: _Course, found: _Measured, bar: _Measured | None, seed: int, versions: dict[str, str]
+) -> BenchmarkRow:
+    info, score = course.burst.info, found.score
+    corrected, stabilised, worth = score.psnr_db(), score.stabilised_psnr_db(), score.worth_frames()
+    over_nlm = None if bar is None else paired_difference_db(score, bar.score)
+    reference_mse = score.temporal_variance().value / (len(course.burst) - method.averaged)
     return BenchmarkRow(
         method=method.name,
-        burst=burst.name,
+        burst=course.burst.name,
         iso=info.iso,
-        corrected_psnr_db=_finite(psnr_of_mse(statistics.fmean(corrected), peak=WHITE)),
-        true_psnr_db=_finite(psnr_of_mse(statistics.fmean(true), peak=WHITE)) if true else None,
+        corrected_psnr_db=_finite(corrected.value),
+        corrected_psnr_db_interval=(_finite(corrected.low), _finite(corrected.high)),
+        upsnr_db=_finite(score.upsnr_db()),
+        true_psnr_db=None if found.true_mse is None else _finite(psnr_of_mse(found.true_mse, peak=WHITE)),
         fixed_pattern_psnr_db=course.fixed_pattern_psnr_db,
-        ssim=_finite(statistics.fmean(similar)),
-        seconds_per_megapixel=statistics.median(seconds) / (info.height * info.width / 1e6),
-        peak_memory_mb=peak / 1e6,
+        stabilised_psnr_db=_finite(stabilised.value),
+        stabilised_psnr_db_interval=(_finite(stabilised.low), _finite(stabilised.high)),
+        over_nlm_db=None if over_nlm is None else over_nlm.value,
+        over_nlm_db_interval=None if over_nlm is None else _interval(over_nlm),
+        worth_frames=_finite(worth.value),
+        worth_frames_interval=_interval(worth),
+        ssim=_finite(found.ssim),
+        ssim_reference_psnr_db=None if course.clean is not None else _finite(psnr_of_mse(reference_mse, peak=WHITE)),
+        residual_correlation=course.residuals.correlation(found.residuals),
+        signal_leak=course.residuals.leak(found.residuals),
+        seconds_per_megapixel=found.seconds / (info.height * info.width / 1e6),
+        peak_memory_mb=found.peak_bytes / 1e6,
         strength=method.strength,
         seed=seed,
-        frames=course.frames,
+        frames=found.frames,
         versions=versions,
     )
 
 
-def _similarity(denoised: Float, reference: npt.NDArray[np.floating], course: _Course) -> float:
-    """Return SSIM of stabilised planes, which are nearer to what a display shows than linear ones; nan if too small."""
-    info, profile = course.burst.info, course.burst.profile
-    white = stabilise(np.ones((plane_count(info.domain), 1, 1), np.float32), profile)
-
-    def shown(image: Float) -> Float:
-        return stabilise(pack(image, info.cfa), profile) / white
-
-    planes = shown(denoised)
-    if min(planes.shape[1:]) < SSIM_WINDOW:
-        return math.nan
-    counts = pack(course.counts.astype(np.float32), info.cfa) > 0
-    return ssim(planes, shown(reference.astype(np.float32)), peak=1.0, mask=counts)
+def _interval(estimate: Estimate) -> tuple[float, float] | None:
+    return (estimate.low, estimate.high) if math.isfinite(estimate.high - estimate.low) else None
 
 
-def _finite(value: float) -> float | None:
+def _finite(value: float | None) -> float | None:
     """Return a number that JSON can hold, or None."""
-    return value if math.isfinite(value) else None
+    return value if value is not None and math.isfinite(value) else None
 
 
 class _Watch:

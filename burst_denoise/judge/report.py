@@ -1,100 +1,102 @@
-"""Results to files: figures of how steady the series were and of a shot before and after, rows as JSON lines."""
+"""Results to files: the report people look at, one page of HTML; rows as JSON lines. Nothing is computed anew here."""
 
-from collections.abc import Sequence
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from html import escape
+from importlib.resources import files
 from pathlib import Path
+from string import Template
 
-import numpy as np
-import numpy.typing as npt
-
-from burst_denoise.capture.series import LARGEST_SIGMA, SeriesVerdict
+from burst_denoise.capture.series import LARGEST_SIGMA
+from burst_denoise.config import TrainingRecord
 from burst_denoise.files import written_aside
+from burst_denoise.judge.figures import draw_comparison, draw_quality
+from burst_denoise.judge.page import (
+    LIGHTS,
+    CropSet,
+    JudgedSeries,
+    MeasuredChannel,
+    PatternMap,
+    best_method,
+    crop_part,
+    pattern_part,
+    record_part,
+    scores_part,
+    sensor_part,
+    series_part,
+    training_part,
+)
 from burst_denoise.judge.rows import BenchmarkRow
 
-__all__ = ["draw_comparison", "draw_quality", "write_rows"]
+__all__ = [
+    "CropSet",
+    "JudgedSeries",
+    "MeasuredChannel",
+    "PatternMap",
+    "Report",
+    "draw_comparison",
+    "draw_quality",
+    "write_report",
+    "write_rows",
+]
 
-COLOURS = ("#1b6ca8", "#c8553d", "#3a7d44", "#7b4b94", "#b58900", "#4a4a4a")
-
-
-def draw_quality(path: Path, verdicts: Sequence[SeriesVerdict]) -> None:
-    """Write a picture of the density curves of the deviations of each series, rejected frames listed beside it.
-
-    Parameters
-    ----------
-    path : Path
-        PNG file to write; must not exist.
-    verdicts : sequence of SeriesVerdict
-
-    References
-    ----------
-    Kovalenko and Demyanenko, 2021, Fig. 2.
-    """
-    from matplotlib.figure import Figure
-    from scipy.stats import gaussian_kde
-
-    drawn = [verdict for verdict in verdicts if len(verdict.deviations) > 1]
-    figure = Figure(figsize=(12, 0.35 * len(verdicts) + 4), layout="constrained")
-    left, right = figure.subplots(1, 2, width_ratios=(1.4, 1))
-    for number, verdict in enumerate(drawn):
-        deviations = 1e4 * (np.asarray(verdict.deviations) - verdict.mu)
-        width = 1e4 * max(verdict.sigma, 1e-7)
-        grid = np.linspace(-4 * width, 4 * width, 200)
-        density = gaussian_kde(deviations)(grid) if np.ptp(deviations) > 0 else np.exp(-((grid / width) ** 2) / 2)
-        look = {
-            "color": COLOURS[number % len(COLOURS)],
-            "linestyle": ("-", "--", ":")[number // len(COLOURS) % 3],
-        }
-        label = f"{verdict.series}: mu {verdict.mu:.3f}, sigma {verdict.sigma:.1e}"
-        left.plot(grid, density / density.max(), label=label, **look)
-        left.plot(deviations, np.full(len(deviations), -0.06 * (number + 1)), "|", color=look["color"], markersize=9)
-    left.set_yticks([])
-    left.set_title(
-        f"How alike the accepted frames are (a series with sigma above {LARGEST_SIGMA} is rejected)", fontsize=9
-    )
-    left.set_xlabel("deviation e of a frame minus the series' mean mu, in 1/10,000 of the mean brightness", fontsize=8)
-    left.set_ylabel("density of the deviations; below, one tick a frame", fontsize=8)
-    right.axis("off")
-    right.set_title("Verdicts", fontsize=9, loc="left")
-    lines = []
-    for verdict in verdicts:
-        good = sum(frame.accepted for frame in verdict.frames)
-        outcome = "" if verdict.accepted else ", SERIES REJECTED"
-        lines.append(f"{verdict.series}: {good} of {len(verdict.frames)} frames accepted{outcome}")
-        lines += [f"    {f.file}: {', '.join(f.reasons)}" for f in verdict.frames if not f.accepted]
-    right.text(0, 1, "\n".join(lines), va="top", fontsize=7, family="monospace", transform=right.transAxes)
-    if drawn:
-        right.legend(*left.get_legend_handles_labels(), fontsize=7, loc="lower left", frameon=False)
-    _write(figure, path, dpi=120)
+SINGLE_FRAME = "single frame"
 
 
-def draw_comparison(path: Path, panels: Sequence[tuple[str, npt.NDArray[np.uint16]]], title: str) -> None:
-    """Write a picture of the same crop under several treatments, side by side, each photosite two by two pixels.
+@dataclass(frozen=True)
+class Report:
+    """All that a report shows, ready to be drawn; what is left out makes no section. Strings may hold any character."""
+
+    title: str
+    series: Sequence[JudgedSeries] = ()
+    channels: Sequence[MeasuredChannel] = ()
+    pattern_maps: Sequence[PatternMap] = ()
+    training: TrainingRecord | None = None
+    rows: Sequence[BenchmarkRow] = ()
+    model: str | None = None
+    """The method that the headline is about; by default the best one that sees a single frame."""
+    crops: Sequence[CropSet] = ()
+    provenance: Mapping[str, str] = field(default_factory=dict)
+    """Versions, hashes, command line, date, by name."""
+
+
+def write_report(path: Path, report: Report) -> None:
+    """Write a report as one HTML page that needs nothing beside it: no other file, no network.
 
     Parameters
     ----------
     path : Path
-        PNG file to write; must not exist.
-    panels : sequence of (caption, (H, W, 3) uint16 array, sRGB)
-        Crops of equal size.
-    title : str
-    """
-    from matplotlib.figure import Figure
+        File to write; must not exist.
+    report : Report
 
-    height, width = panels[0][1].shape[:2]
-    dpi, gap = 100, 12
-    columns = min(len(panels), 2)
-    rows = -(-len(panels) // columns)
-    size = (columns * (2 * width + gap) + gap, rows * (2 * height + gap + 26) + 40)
-    figure = Figure(figsize=(size[0] / dpi, size[1] / dpi))
-    figure.text(gap / size[0], 1 - 24 / size[1], title, fontsize=12)
-    for number, (caption, crop) in enumerate(panels):
-        row, column = divmod(number, columns)
-        x = gap + column * (2 * width + gap)
-        y = size[1] - 40 - (row + 1) * (2 * height + gap + 26) + gap
-        axes = figure.add_axes((x / size[0], y / size[1], 2 * width / size[0], 2 * height / size[1]))
-        axes.imshow((crop >> 8).astype(np.uint8), interpolation="nearest", aspect="auto")
-        axes.set_axis_off()
-        axes.set_title(caption, fontsize=10, loc="left", pad=4)
-    _write(figure, path, dpi)
+    Raises
+    ------
+    OutputError
+        If the file exists or cannot be written.
+
+    Notes
+    -----
+    "Usable" stands for: at least one series was accepted and none rejected; every channel is usable and without a
+    doubt; the method's 95 % interval lies above OpenCV NLM on every burst. "Not usable" for: no series, no channel, or
+    a method worse than the noisy frame on a burst. All else is "usable with care".
+    """
+    sections = {
+        "headline": _headline(report),
+        "crops": "".join(map(crop_part, report.crops)),
+        "scores": scores_part(report.rows) if report.rows else "",
+        "series": series_part(report.series),
+        "sensor": sensor_part(report.channels) if report.channels else "",
+        "pattern": pattern_part(report.pattern_maps, report.channels),
+        "training": training_part(report.training) if report.training else "",
+        "record": record_part(report.provenance),
+    }
+    page = files("burst_denoise.judge").joinpath("page.html").read_text(encoding="utf-8")
+    for name in (name for name, content in sections.items() if not content):
+        page = re.sub(rf'<section id="{name}">.*?</section>\n', "", page, flags=re.DOTALL)
+    filled = Template(page).substitute(sections, title=escape(report.title), largest_sigma=LARGEST_SIGMA)
+    with written_aside(path) as aside:
+        aside.write_text(filled, encoding="utf-8")
 
 
 def write_rows(path: Path, rows: Sequence[BenchmarkRow]) -> None:
@@ -103,6 +105,85 @@ def write_rows(path: Path, rows: Sequence[BenchmarkRow]) -> None:
         aside.write_text("".join(row.model_dump_json() + "\n" for row in rows), encoding="utf-8")
 
 
-def _write(figure: object, path: Path, dpi: int) -> None:
-    with written_aside(path) as aside:
-        figure.savefig(aside, dpi=dpi)  # type: ignore[attr-defined]
+def _headline(report: Report) -> str:
+    """Return the word and the sentence to be read first, and what they rest on."""
+    lights = [
+        (subject, *judge(report))
+        for subject, given, judge in (
+            ("Denoiser", report.rows, _denoiser_light),
+            ("Frames", report.series, _frames_light),
+            ("Noise profile", report.channels, _profile_light),
+        )
+        if given
+    ]
+    if not lights:
+        return ""
+    worst = max((light for _, light, _ in lights), key=list(LIGHTS).index)
+    items = "".join(
+        f'<li><span>{subject}: <b class="light {light}">{LIGHTS[light].lower()}</b></span>'
+        f'<span class="fact">{escape(fact)}</span></li>'
+        for subject, light, fact in lights
+    )
+    sentence = escape(_gain_in_words(report) or lights[0][2])
+    return (
+        f'<p class="headline"><span class="light {worst}">{LIGHTS[worst]}</span> {sentence}</p>'
+        f'<ul class="lights">{items}</ul>'
+    )
+
+
+def _frames_light(report: Report) -> tuple[str, str]:
+    verdicts = [series.verdict for series in report.series]
+    frames = [frame.accepted for verdict in verdicts for frame in verdict.frames]
+    refused = [verdict.series for verdict in verdicts if not verdict.accepted]
+    light = "good" if not refused else "care" if len(refused) < len(verdicts) else "bad"
+    fact = f"{sum(frames)} of {len(frames)} frames accepted, {len(verdicts) - len(refused)} of {len(verdicts)} series."
+    return light, fact + (f" Not: {', '.join(refused)}." if refused else "")
+
+
+def _profile_light(report: Report) -> tuple[str, str]:
+    profiles = [channel.profile for channel in report.channels]
+    usable = sum(profile.usable for profile in profiles)
+    doubtful = next((profile for profile in profiles if profile.reasons or not profile.usable), None)
+    light = "good" if doubtful is None else "care" if usable else "bad"
+    fact = f"{usable} of {len(profiles)} channels usable."
+    if doubtful is None or not doubtful.reasons:
+        return light, fact
+    iso = "" if doubtful.iso is None else f" at ISO {doubtful.iso:g}"
+    return light, f"{fact} {doubtful.channel}{iso}: {doubtful.reasons[0]}."
+
+
+def _denoiser_light(report: Report) -> tuple[str, str]:
+    rows, gains = _judged_rows(report)
+    if not gains:
+        return "care", "Not scored on these bursts."
+    if min(gains) <= 0:
+        return "bad", "Worse than the noisy frame on a burst."
+    over = [row.over_nlm_db_interval for row in rows]
+    sure = sum(ends is not None and ends[0] > 0 for ends in over)
+    fact = f"Better than OpenCV NLM on {sure} of {len(over)} bursts, beyond the 95 % interval."
+    return "good" if sure == len(over) else "care", fact
+
+
+def _gain_in_words(report: Report) -> str:
+    rows, gains = _judged_rows(report)
+    if not gains:
+        return ""
+    worth = [row.worth_frames for row in rows if row.worth_frames is not None]
+    over = [row.over_nlm_db for row in rows if row.over_nlm_db is not None]
+    text = "One denoised shot " if report.model else f"One shot through {rows[0].method} "
+    text += f"is worth {_span(worth)} averaged frames: " if worth else "gains "
+    return text + f"{_span(gains)} dB over the noisy one" + (f", {_span(over)} dB over OpenCV NLM." if over else ".")
+
+
+def _judged_rows(report: Report) -> tuple[list[BenchmarkRow], list[float]]:
+    """Return the rows of the method that the headline is about, and by how many dB each is above the single frame."""
+    name = report.model or best_method(report.rows)
+    rows = [row for row in report.rows if row.method == name]
+    single_db = {row.burst: row.corrected_psnr_db for row in report.rows if row.method == SINGLE_FRAME}
+    pairs = [(row.corrected_psnr_db, single_db.get(row.burst)) for row in rows]
+    return rows, [ours - single for ours, single in pairs if ours is not None and single is not None]
+
+
+def _span(values: Sequence[float]) -> str:
+    low, high = (f"{end:.1f}".replace("-", "−") for end in (min(values), max(values)))
+    return low if low == high else f"{low} to {high}"

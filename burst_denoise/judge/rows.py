@@ -61,11 +61,11 @@ class BenchmarkRow(Document):
 
 
 def table(rows: Iterable[BenchmarkRow]) -> Table:
-    """Return rows as a table for the terminal."""
+    """Return rows as a table for the terminal; the interval of a score is half its width, after the sign ±."""
     result = Table()
     for title in ("burst", "method"):
         result.add_column(title, overflow="fold")
-    for title in ("corrected PSNR dB", "true PSNR dB", "SSIM", "s/MP", "peak MB"):
+    for title in ("corrected PSNR dB", "over NLM dB", "worth frames", "true PSNR dB", "SSIM", "s/MP", "peak MB"):
         result.add_column(title, justify="right")
     previous = None
     for row in rows:
@@ -74,7 +74,9 @@ def table(rows: Iterable[BenchmarkRow]) -> Table:
         result.add_row(
             row.burst if row.burst != previous else "",
             row.method,
-            _number(row.corrected_psnr_db, 2),
+            _number(row.corrected_psnr_db, 2, row.corrected_psnr_db_interval),
+            _number(row.over_nlm_db, 2, row.over_nlm_db_interval),
+            _number(row.worth_frames, 1, row.worth_frames_interval),
             _number(row.true_psnr_db, 2),
             _number(row.ssim, 4),
             _number(row.seconds_per_megapixel, 3),
@@ -84,5 +86,9 @@ def table(rows: Iterable[BenchmarkRow]) -> Table:
     return result
 
 
-def _number(value: float | None, digits: int) -> str:
-    return "-" if value is None else f"{value:.{digits}f}"
+def _number(value: float | None, digits: int, interval: tuple[float | None, float | None] | None = None) -> str:
+    if value is None:
+        return "-"
+    low, high = interval or (None, None)
+    half = "" if low is None or high is None else f" ±{(high - low) / 2:.{digits}f}"
+    return f"{value:.{digits}f}{half}"

@@ -1,12 +1,15 @@
 """The model file: one safetensors file, weights and a JSON header (`ModelHeader`) that says which sensor it belongs to.
 
-No pickle is read or written: a model file cannot run code.
+It also holds the places of that sensor's defective photosites. No pickle is read or written: a model file cannot run
+code.
 """
 
 import hashlib
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
+import numpy.typing as npt
 import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
@@ -24,6 +27,7 @@ from burst_denoise.sensor.noise import profile_at
 __all__ = ["Model", "load_model", "model_of", "save_model"]
 
 HEADER, HEADER_DIGEST = "burst_denoise", "header_sha256"
+DEFECTS = "defects"
 
 
 @dataclass(frozen=True)
@@ -32,6 +36,17 @@ class Model:
 
     network: FrequencySplitResNet
     header: ModelHeader
+    defects: npt.NDArray[np.int32] | None = None
+    """(K, 2) rows and columns of the sensor's defective photosites, or (K, 3) planes, rows and columns of pictures."""
+
+    @property
+    def defect_map(self) -> npt.NDArray[np.bool_] | None:
+        """Where frames of `ModelHeader.defects_shape` are defective; None where no map is known."""
+        if self.defects is None or self.header.defects_shape is None:
+            return None
+        mask = np.zeros(self.header.defects_shape, np.bool_)
+        mask[tuple(self.defects.T)] = True
+        return mask
 
     def profile_for(self, info: FrameInfo, name: str, *, any_sensor: bool = False) -> NoiseProfile:
         """Return the noise profile for a shot, or refuse a shot the model was not calibrated for.
@@ -81,8 +96,14 @@ class Model:
 
 
 def model_of(network: FrequencySplitResNet, bursts: list[Burst], record: TrainingRecord) -> Model:
-    """Return the model that training ``network`` on ``bursts`` of one sensor, pooled by ISO, has made."""
+    """Return the model that training ``network`` on ``bursts`` of one sensor, pooled by ISO, has made.
+
+    Its map of defects holds those of all bursts of the first one's size; there is none if no burst has one.
+    """
     info = bursts[0].info
+    shape = bursts[0].excluded.shape
+    maps = [burst.defects for burst in bursts if burst.defects is not None and burst.defects.shape == shape]
+    defects = np.ascontiguousarray(np.argwhere(np.logical_or.reduce(maps)), np.int32) if maps else None
     return Model(
         network,
         ModelHeader(
@@ -95,15 +116,21 @@ def model_of(network: FrequencySplitResNet, bursts: list[Burst], record: Trainin
             profiles=tuple(sorted({b.info.iso: b.profile for b in bursts}.values(), key=lambda p: p.iso or 0)),
             training=record,
             weights_sha256=_digest(_weights(network)),
+            defects_sha256=None if defects is None else _digest_places(defects),
+            defects_shape=None if defects is None else shape,
             version=__version__,
         ),
+        defects,
     )
 
 
 def save_model(model: Model, path: Path) -> None:
     """Write a model file; `OutputError` if it exists or cannot be written."""
     header = model.header.model_dump_json()
-    content = save(_weights(model.network), {HEADER: header, HEADER_DIGEST: _digest_text(header)})
+    tensors = _weights(model.network)
+    if model.defects is not None:
+        tensors[DEFECTS] = torch.from_numpy(model.defects)
+    content = save(tensors, {HEADER: header, HEADER_DIGEST: _digest_text(header)})
     with written_aside(path) as aside:
         aside.write_bytes(content)
 
@@ -133,6 +160,12 @@ def load_model(path: Path, device: torch.device) -> Model:
         header = ModelHeader.parse(metadata[HEADER], str(path))
     except ConfigError as error:
         raise ModelFileError(f"{error}; the model is damaged or of another version, calibrate again") from error
+    places = weights.pop(DEFECTS, None)
+    defects = None if places is None else places.numpy()
+    if (None if defects is None else _digest_places(defects)) != header.defects_sha256 or not _fits(defects, header):
+        raise ModelFileError(
+            f"{path}: map of defects differs from what was written; the file is damaged, calibrate again"
+        )
     if _digest(weights) != header.weights_sha256:
         raise ModelFileError(f"{path}: weights differ from what was written; the file is damaged, calibrate again")
     planes = plane_count(header.domain)
@@ -141,7 +174,7 @@ def load_model(path: Path, device: torch.device) -> Model:
         network.load_state_dict(weights)
     except RuntimeError as error:
         raise ModelFileError(f"{path}: weights do not fit the {header.preset} network; calibrate again") from error
-    return Model(network.to(device).eval(), header)
+    return Model(network.to(device).eval(), header, defects)
 
 
 def _weights(network: FrequencySplitResNet) -> dict[str, torch.Tensor]:
@@ -151,6 +184,17 @@ def _weights(network: FrequencySplitResNet) -> dict[str, torch.Tensor]:
 
 def _digest_text(text: str) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
+
+
+def _fits(defects: npt.NDArray[np.int32] | None, header: ModelHeader) -> bool:
+    if defects is None or header.defects_shape is None:
+        return defects is None and header.defects_shape is None
+    shape = header.defects_shape
+    return defects.ndim == 2 and defects.shape[1] == len(shape) and bool(((defects >= 0) & (defects < shape)).all())
+
+
+def _digest_places(defects: npt.NDArray[np.int32]) -> str:
+    return hashlib.sha256(defects.tobytes()).hexdigest()
 
 
 def _digest(weights: dict[str, torch.Tensor]) -> str:

@@ -39,7 +39,7 @@ class Patches:
     target: Float
     """(B, C, p, p) stabilised leave-one-out means."""
     valid: Float
-    """(B, C, p, p) 1 where the photosite was below the white level in all frames, else 0."""
+    """(B, C, p, p) 1 where the photosite counts, 0 where it is defective or was at the white level in any frame."""
 
 
 def held_out(burst: Burst) -> slice:
@@ -88,7 +88,7 @@ def _pair(burst: Burst, patch: int, rng: np.random.Generator) -> tuple[Float, Fl
     index = int(rng.integers(len(burst)))
     noisy = stabilise(cut(burst.linear(index, window)), burst.profile)
     target = stabilise(cut(burst.leave_one_out_mean(index, window)), burst.profile)
-    return noisy, target, 1 - cut(burst.saturated[..., window[0], window[1]].astype(np.float32))
+    return noisy, target, 1 - cut(burst.excluded[..., window[0], window[1]].astype(np.float32))
 
 
 def _transplanted(burst: Burst, patch: int, rng: np.random.Generator) -> tuple[Float, Float, Float]:
@@ -102,7 +102,7 @@ def _transplanted(burst: Burst, patch: int, rng: np.random.Generator) -> tuple[F
     frame, others = cut(burst.linear(index, window)), cut(burst.leave_one_out_mean(index, window))
     noise = stabilise(frame, burst.profile) - stabilise(others, burst.profile)
     clean = stabilise(content_patch(content_pictures(), burst.info.domain, patch, rng), burst.profile)
-    valid = 1 - cut(burst.saturated[..., window[0], window[1]].astype(np.float32))
+    valid = 1 - cut(burst.excluded[..., window[0], window[1]].astype(np.float32))
     return clean + noise * np.float32(math.sqrt((count - 1) / count)), clean, valid
 
 

@@ -25,7 +25,7 @@ EXAMINED_ROWS = 1024
 SMALLEST_ERROR = 1e-10
 """Mean squared error, linear units: a corrected error can come out negative by chance; a score must stay a number."""
 LEAST_VALID = 0.1
-"""Share of photosites below the white level that held-out columns must have to be examined."""
+"""Share of photosites that count, neither overexposed nor defective, that held-out columns must have to be examined."""
 CONTEXT = 64
 """Columns left of the held-out ones that the network may look at."""
 
@@ -85,8 +85,8 @@ def _question(burst: Burst, index: int, device: torch.device) -> _Question:
     return _Question(
         burst=burst,
         noisy=torch.from_numpy(noisy)[None].to(device, memory_format=torch.channels_last),
-        shape=(*burst.saturated.shape[:-2], rows, wide),
+        shape=(*burst.excluded.shape[:-2], rows, wide),
         margin=margin,
         others=frame_moments(burst.linear(i, scored) for i in range(len(burst)) if i != index),
-        valid=~burst.saturated[..., scored[0], scored[1]],
+        valid=~burst.excluded[..., scored[0], scored[1]],
     )

@@ -12,7 +12,7 @@ from burst_denoise import __version__
 from burst_denoise.apply.denoise import denoise_image
 from burst_denoise.capture.grouping import find_sources
 from burst_denoise.capture.series import SeriesVerdict
-from burst_denoise.capture.store import WORK_SUFFIX, Burst, find_bursts, pooled_by_iso
+from burst_denoise.capture.store import WORK_SUFFIX, Burst, find_bursts, pooled_by_iso, sharing_defects
 from burst_denoise.config import FrameInfo, TrainingRecord, TrainSettings
 from burst_denoise.errors import BurstDenoiseError, ConfigError, OutputError, SeriesError
 from burst_denoise.files import parents_made, refuse_existing, written_aside
@@ -37,6 +37,8 @@ def calibrate(
     limit: int,
     on_series: Callable[[SeriesVerdict], None],
     on_progress: Callable[[Progress], None],
+    darks: Sequence[Path] = (),
+    note: Callable[[str], None] = lambda _: None,
 ) -> Model:
     """Make a model of one sensor from frames, folders or stored bursts, and write it.
 
@@ -54,6 +56,10 @@ def calibrate(
         Frames of a series used at most.
     on_series, on_progress : callable
         Called with the verdict on each series, and after every training step.
+    darks : sequence of Path
+        Lens-cap frames of the camera; see `burst_denoise.run.ingest.ingest`.
+    note : callable
+        Called with a line of text about darks that do not fit.
 
     Returns
     -------
@@ -67,13 +73,14 @@ def calibrate(
         Whatever is wrong with the inputs.
     """
     refuse_existing(output)
-    job = _job(inputs, limit)
+    job = _job(inputs, darks, limit)
     work = output.with_name(output.name + WORK_SUFFIX)
     checkpoint = work / "checkpoint.safetensors"
     with parents_made(work):
         _claim(work, job)
         try:
-            bursts = pooled_by_iso(open_inputs(inputs, work / "bursts", limit, on_series))
+            opened = open_inputs(inputs, work / "bursts", limit, on_series, darks, note)
+            bursts = sharing_defects(pooled_by_iso(opened))
             _refuse_untrainable(bursts, settings)
             model = _train(bursts, settings, checkpoint, device, on_progress)
             save_model(model, output)
@@ -170,9 +177,10 @@ def _denoiser(model: Model, *, augment: bool, any_sensor: bool) -> Denoiser:
     return denoise
 
 
-def _job(inputs: Sequence[Path], limit: int) -> str:
+def _job(inputs: Sequence[Path], darks: Sequence[Path], limit: int) -> str:
     """Return what tells one calibration from another, settings apart: its files and the limit."""
     files = [path for given in inputs for path in (find_bursts(given) or find_sources([given]))]
+    files += find_sources(darks) if darks else []
     sizes = [(str(path.resolve()), path.stat().st_size) for path in files]
     return json.dumps([limit, sizes])
 

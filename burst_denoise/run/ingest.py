@@ -1,12 +1,14 @@
 """The job before all others: whatever the user names, as opened bursts of one sensor."""
 
 import shutil
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 import tifffile
 
+from burst_denoise.capture.darks import DarkSet, dark_for, read_darks, refuse_other_sensor
 from burst_denoise.capture.grouping import (
     CLEAN_REFERENCE,
     LARGEST_BLACK_CHANGE,
@@ -20,11 +22,19 @@ from burst_denoise.capture.store import BURST_SUFFIX, Burst, find_bursts, open_b
 from burst_denoise.config import FrameInfo
 from burst_denoise.errors import BurstDenoiseError, IncompatibleFramesError, InputFileError, TooFewFramesError
 from burst_denoise.files import parents_made, refuse_existing
+from burst_denoise.sensor.defects import find_defects
 from burst_denoise.sensor.frame import Frame, to_linear
+from burst_denoise.sensor.framings import Framing
+from burst_denoise.sensor.metrics import frame_moments
+from burst_denoise.sensor.photon_transfer import fit_noise_profile
 
 __all__ = ["ingest", "inspect", "open_inputs", "split_inputs"]
 
+MEASURED_SIDE = 1024
+
+Float = npt.NDArray[np.float32]
 Report = Callable[[SeriesVerdict], None]
+Note = Callable[[str], None]
 
 
 def inspect(inputs: Sequence[Path], limit: int, report: Report) -> None:
@@ -53,7 +63,14 @@ def inspect(inputs: Sequence[Path], limit: int, report: Report) -> None:
         report(_check(series, limit)[0])
 
 
-def ingest(inputs: Sequence[Path], folder: Path, limit: int, report: Report) -> list[Burst]:
+def ingest(
+    inputs: Sequence[Path],
+    folder: Path,
+    limit: int,
+    report: Report,
+    darks: Sequence[Path] = (),
+    note: Note = lambda _: None,
+) -> list[Burst]:
     """Judge every series in files and folders and store the accepted ones as bursts.
 
     Parameters
@@ -62,7 +79,12 @@ def ingest(inputs: Sequence[Path], folder: Path, limit: int, report: Report) -> 
         As for `inspect`.
     folder : Path
         Where the bursts go, one folder ``NAME.burst`` each. One that is there already is opened, if it came from the
-        same frames, and not written again.
+        same frames and darks, and not written again.
+    darks : sequence of Path
+        Lens-cap frames of the same sensor, files or folders. Their defects are repaired in all bursts; their mean is
+        subtracted from bursts of equal ISO and exposure. They are no frames of a burst even if ``inputs`` holds them.
+    note : callable
+        Called with a line of text about every burst from which no dark is subtracted though there are darks.
 
     Returns
     -------
@@ -84,7 +106,10 @@ def ingest(inputs: Sequence[Path], folder: Path, limit: int, report: Report) -> 
     -----
     After an error nothing is left of what this call wrote; killed, what is whole stays and the same call goes on.
     """
-    found = group_series(find_sources(inputs))
+    dark_sets = read_darks(darks)
+    found = group_series(_without(find_sources(inputs), darks))
+    for series in found if dark_sets else ():
+        refuse_other_sensor(dark_sets[0].path, dark_sets[0].info, series.paths[0], series.info)
     _refuse_mixture([(series.info, series.paths[0]) for series in found])
     places = [folder / (series.name.replace("/", "_") + BURST_SUFFIX) for series in found]
     for place in places:
@@ -100,11 +125,20 @@ def ingest(inputs: Sequence[Path], folder: Path, limit: int, report: Report) -> 
                 report(verdict)
                 if not verdict.accepted:
                     refused.append(verdict)
-                elif find_bursts(place):
-                    bursts.append(_known_burst(place, _accepted(frames, verdict), verdict))
-                else:
-                    bursts.append(_store(place, series, frames, verdict))
-                    written.append(place)
+                    continue
+                accepted = _accepted(frames, verdict)
+                dark = _dark_of(series, dark_sets, note)
+                defects = _defects(accepted, verdict, dark, dark_sets)
+                if find_bursts(place):
+                    bursts.append(_known_burst(place, accepted, verdict, dark, defects))
+                    continue
+                clean = _clean_reference(series)
+                bursts.append(
+                    store_burst(
+                        place, series.name, accepted, verdict.frames, verdict.mu, verdict.sigma, clean, defects, dark
+                    )
+                )
+                written.append(place)
             if not bursts:
                 _refuse(refused)
         except BurstDenoiseError:
@@ -114,15 +148,25 @@ def ingest(inputs: Sequence[Path], folder: Path, limit: int, report: Report) -> 
     return bursts
 
 
-def open_inputs(inputs: Sequence[Path], folder: Path, limit: int, report: Report) -> list[Burst]:
+def open_inputs(
+    inputs: Sequence[Path],
+    folder: Path,
+    limit: int,
+    report: Report,
+    darks: Sequence[Path] = (),
+    note: Note = lambda _: None,
+) -> list[Burst]:
     """Return the bursts that inputs name: stored bursts as they are, anything else ingested into ``folder``.
 
-    A folder that holds stored bursts is taken for those alone. Raises what `ingest` raises, and `BurstStoreError`.
+    A folder that holds stored bursts is taken for those alone; ``darks`` serve what is ingested. Raises what `ingest`
+    raises, and `BurstStoreError`.
     """
     stored, loose = split_inputs(inputs)
     bursts = [open_burst(path) for path in stored]
     if loose:
-        bursts += ingest(loose, folder, limit, report)
+        bursts += ingest(loose, folder, limit, report, darks, note)
+    elif darks:
+        note("stored bursts keep the darks that they were ingested with; the lens-cap frames given now are not used")
     if not bursts:
         raise InputFileError("no input given; name frames, folders or stored bursts")
     _refuse_mixture([(burst.info, burst.folder) for burst in bursts])
@@ -161,21 +205,74 @@ def _accepted(frames: Sequence[Frame], verdict: SeriesVerdict) -> list[Frame]:
     return [frame for frame, found in zip(frames, verdict.frames, strict=False) if found.accepted]
 
 
-def _store(place: Path, series: Series, frames: Sequence[Frame], verdict: SeriesVerdict) -> Burst:
-    accepted, clean = _accepted(frames, verdict), _clean_reference(series)
-    return store_burst(place, series.name, accepted, verdict.frames, verdict.mu, verdict.sigma, clean)
+def _without(sources: Sequence[Path], darks: Sequence[Path]) -> list[Path]:
+    """Return the sources that are no lens-cap frames."""
+    capped = set(find_sources(darks)) if darks else set()
+    left = [path for path in sources if path not in capped]
+    if not left:
+        raise InputFileError("all frames given are lens-cap frames; name the bursts too")
+    return left
 
 
-def _known_burst(place: Path, accepted: Sequence[Frame], verdict: SeriesVerdict) -> Burst:
-    """Open a burst that an earlier call stored; `OutputError` if it holds other frames."""
+def _dark_of(series: Series, darks: Sequence[DarkSet], note: Note) -> Float | None:
+    """Return the dark offsets to subtract from a series, or None, which is told if there are darks."""
+    info = series.info
+    master = dark_for(darks, info)
+    if master is None and darks:
+        there = ", ".join(f"ISO {dark.info.iso or 0:g} at {dark.info.exposure_s or 0:g} s" for dark in darks)
+        note(
+            f"{series.name}: shot with ISO {info.iso or 0:g} at {info.exposure_s or 0:g} s, the lens-cap frames with "
+            f"{there}; their defects are repaired, but no dark is subtracted"
+        )
+    return None if master is None else master.offset
+
+
+def _defects(
+    accepted: Sequence[Frame], verdict: SeriesVerdict, dark: Float | None, darks: Sequence[DarkSet]
+) -> npt.NDArray[np.bool_]:
+    """Return the defects that darks and one burst reveal."""
+    info = accepted[0].info
+    gains = [found.gain or 1.0 for found in verdict.frames if found.accepted]
+
+    def frames() -> Iterator[Float]:
+        for frame, gain in zip(accepted, gains, strict=True):
+            yield (frame.linear if dark is None else frame.linear - dark) / np.float32(gain)
+
+    masters = [found.master for found in darks]
+    # To tell a defect from noise, the middle of the frame says enough about the noise, in a tenth of the time.
+    top, left = (max(0, size - MEASURED_SIDE) // 4 * 2 for size in (info.height, info.width))
+    middle = (..., slice(top, top + MEASURED_SIDE), slice(left, left + MEASURED_SIDE))
+    try:
+        profile = fit_noise_profile([frame[middle] for frame in frames()], info.cfa, info.iso)
+    except ValueError:  # all overexposed
+        return find_defects(info.cfa, masters) if masters else np.zeros(accepted[0].dn.shape, np.bool_)
+    moments = frame_moments(frames())
+    mean, variance = moments.mean.astype(np.float32), moments.variance.astype(np.float32)
+    return find_defects(info.cfa, masters, [Framing(mean, len(accepted), profile, variance)])
+
+
+def _known_burst(
+    place: Path,
+    accepted: Sequence[Frame],
+    verdict: SeriesVerdict,
+    dark: Float | None,
+    defects: npt.NDArray[np.bool_],
+) -> Burst:
+    """Open a burst that an earlier call stored; `OutputError` if it holds other frames, darks or defects."""
     burst = open_burst(place)
-    same = burst.manifest.frames == verdict.frames
+    same = burst.manifest.frames == verdict.frames and _equal(burst.dark, dark)
+    # Bursts of earlier versions have no map.
+    same = same and (burst.defects is None or _equal(burst.defects, defects))
     if not (same and all(np.array_equal(burst.frame(i).dn, frame.dn) for i, frame in enumerate(accepted))):
         refuse_existing(place)
     return burst
 
 
-def _clean_reference(series: Series) -> np.ndarray[tuple[int, ...], np.dtype[np.float32]] | None:
+def _equal(one: npt.NDArray[np.generic] | None, other: npt.NDArray[np.generic] | None) -> bool:
+    return one is other is None or (one is not None and other is not None and np.array_equal(one, other))
+
+
+def _clean_reference(series: Series) -> Float | None:
     """Return the clean image beside simulated frames, linear, or None for real ones."""
     path = series.paths[0].parent / CLEAN_REFERENCE
     if not path.exists():

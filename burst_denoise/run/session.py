@@ -6,19 +6,25 @@ from functools import partial
 from pathlib import Path
 from typing import Literal
 
+import numpy as np
+import numpy.typing as npt
+
 from burst_denoise import __version__
 from burst_denoise.apply.denoise import denoise_image
 from burst_denoise.apply.output import write_developed, write_dng, write_picture
+from burst_denoise.capture.darks import DarkSet, dark_for, read_darks
 from burst_denoise.capture.grouping import find_sources
 from burst_denoise.capture.metadata import DENOISED_MARK
 from burst_denoise.capture.picture import PICTURE_SUFFIXES, VIDEO_SUFFIXES, read_picture
 from burst_denoise.capture.raw import RAW_SUFFIXES, read_raw
 from burst_denoise.capture.store import open_burst
+from burst_denoise.config import FrameInfo
 from burst_denoise.errors import BurstDenoiseError, InputFileError, JobError, OutputError
 from burst_denoise.files import absolute, refuse_existing
 from burst_denoise.learn.device import compute_dtype
 from burst_denoise.learn.model_file import Model
 from burst_denoise.run.ingest import split_inputs
+from burst_denoise.sensor.defects import Repair, find_defects
 from burst_denoise.sensor.frame import Frame
 
 __all__ = ["DenoiseSettings", "OutputFormat", "denoise_session"]
@@ -59,6 +65,8 @@ def denoise_session(
     model: Model,
     settings: DenoiseSettings,
     report: Callable[[str, Path | None, int, int], None],
+    darks: Sequence[Path] = (),
+    note: Callable[[str], None] = lambda _: None,
 ) -> None:
     """Denoise every shot that inputs name.
 
@@ -74,6 +82,11 @@ def denoise_session(
     settings : DenoiseSettings
     report : callable
         Called per shot with its name, its result (None where it was passed over), its number and how many there are.
+    darks : sequence of Path
+        Lens-cap frames of the camera, files or folders, and no shots: their mean is subtracted from shots of equal ISO
+        and exposure, their defects are repaired in all shots of their size, beside those that the model knows.
+    note : callable
+        Called with a line of text about every shot from which no dark is subtracted though there are darks.
 
     Raises
     ------
@@ -84,7 +97,9 @@ def denoise_session(
     BurstDenoiseError
         What went wrong with a single shot, or with the first if all failed.
     """
-    shots = list(_shots(inputs, output, settings))
+    fixed = _FixedPattern.of(model, read_darks(darks), note)
+    capped = set(find_sources(darks)) if darks else set()
+    shots = list(_shots(inputs, output, settings, capped))
     sources = {shot.source for shot in shots}
     targets: dict[Path, str] = {}
     for shot in shots:
@@ -104,7 +119,7 @@ def denoise_session(
             report(shot.name, None, number, len(shots))
             continue
         try:
-            _denoise_shot(shot, model, settings)
+            _denoise_shot(shot, model, settings, fixed)
         except BurstDenoiseError as error:
             failures[shot.name] = error
         else:
@@ -119,7 +134,34 @@ def denoise_session(
     raise JobError(f"{len(failures)} of {len(shots)} shots failed; the rest is done", failures)
 
 
-def _shots(inputs: Sequence[Path], output: Path, settings: DenoiseSettings) -> Iterator[_Shot]:
+@dataclass(frozen=True)
+class _FixedPattern:
+    """What is taken off every shot before it is denoised."""
+
+    darks: Sequence[DarkSet]
+    repairs: dict[tuple[int, ...], Repair]
+    """By the shape of the frames they repair."""
+    note: Callable[[str], None]
+
+    @classmethod
+    def of(cls, model: Model, darks: Sequence[DarkSet], note: Callable[[str], None]) -> "_FixedPattern":
+        cfa = model.header.cfa
+        known = [mask for mask in (model.defect_map,) if mask is not None]
+        if darks:
+            known.append(find_defects(darks[0].info.cfa, [dark.master for dark in darks]))
+        maps: dict[tuple[int, ...], npt.NDArray[np.bool_]] = {}
+        for mask in known:
+            maps[mask.shape] = maps.get(mask.shape, np.zeros_like(mask)) | mask
+        return cls(darks, {shape: Repair(mask, cfa) for shape, mask in maps.items()}, note)
+
+    def dark(self, shot: _Shot, info: FrameInfo) -> npt.NDArray[np.float32] | None:
+        master = dark_for(self.darks, info)
+        if master is None and self.darks:
+            self.note(f"{shot.name}: no lens-cap frames of its ISO and exposure; no dark is subtracted")
+        return None if master is None else master.offset
+
+
+def _shots(inputs: Sequence[Path], output: Path, settings: DenoiseSettings, capped: set[Path]) -> Iterator[_Shot]:
     stored, loose = split_inputs(inputs)
     bursts = [open_burst(path) for path in stored]
     sources: dict[Path, Path] = {}
@@ -127,7 +169,8 @@ def _shots(inputs: Sequence[Path], output: Path, settings: DenoiseSettings) -> I
         for path in find_sources([given]):
             # An earlier run may have put its results inside the folder of the shots; they are not shots.
             root = absolute(given) if given.is_dir() else path.parent
-            if absolute(output) not in path.parents or absolute(output) in (root, *root.parents):
+            own = absolute(output) in path.parents and absolute(output) not in (root, *root.parents)
+            if not own and path not in capped:
                 sources.setdefault(path, root)
     single = _is_one_file(output, len(sources) + sum(map(len, bursts)), settings)
     for path, root in sources.items():
@@ -162,8 +205,9 @@ def _is_one_file(output: Path, shots: int, settings: DenoiseSettings) -> bool:
     return True
 
 
-def _denoise_shot(shot: _Shot, model: Model, settings: DenoiseSettings) -> None:
+def _denoise_shot(shot: _Shot, model: Model, settings: DenoiseSettings, fixed: _FixedPattern) -> None:
     frame = shot.read()
+    dark = fixed.dark(shot, frame.info)
     profile = model.profile_for(frame.info, shot.name, any_sensor=settings.any_sensor)
     device = next(model.network.parameters()).device
     image = denoise_image(
@@ -175,10 +219,13 @@ def _denoise_shot(shot: _Shot, model: Model, settings: DenoiseSettings) -> None:
         strength=settings.strength,
         augment=settings.augment,
         tile=settings.tile,
+        dark=dark,
+        repair=fixed.repairs.get(frame.dn.shape),
     )
     notes = (
         f"{DENOISED_MARK}: version {__version__}; model {model.header.weights_sha256[:12]}; "
         f"strength {settings.strength:g}{'; augmented' if settings.augment else ''}"
+        f"{'' if dark is None else '; dark subtracted'}"
     )
     if shot.target.suffix.lower() == ".dng":
         if frame.info.domain != "bayer":

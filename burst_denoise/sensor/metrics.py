@@ -11,6 +11,10 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from burst_denoise.config import FrameInfo
+from burst_denoise.sensor.frame import pack
+from burst_denoise.sensor.tone import linear_to_srgb
+
 __all__ = [
     "SSIM_WINDOW",
     "FrameMoments",
@@ -19,6 +23,7 @@ __all__ = [
     "mean_squared_error",
     "psnr",
     "psnr_of_mse",
+    "rendering",
     "ssim",
 ]
 
@@ -114,6 +119,30 @@ def ssim(planes: Float, reference: Float | Double, *, peak: float, mask: Mask | 
         ]
     )  # fmt: skip
     return _masked_mean(maps[inner], None if mask is None else mask[inner])
+
+
+def rendering(image: Float, info: FrameInfo) -> Float:
+    """Return an image roughly as a display shows it, for `ssim`: the same simple way for all methods.
+
+    Parameters
+    ----------
+    image : (H, W) or (3, H, W) float32 array, linear
+        Not modified.
+    info : FrameInfo
+        Gives CFA and white balance; without a white balance the colours stay as they are.
+
+    Returns
+    -------
+    (3, h, w) or (1, h, w) float32 array, 0 to 1
+        Of a mosaic: R, mean of the greens and B of every 2x2 photosites, white-balanced, on the sRGB curve. Of a
+        picture: its own values, which are on such a curve already. Clipped, as a display clips.
+    """
+    planes = pack(image, info.cfa)
+    if info.cfa is None:
+        return np.clip(planes, np.float32(0), np.float32(1))
+    red, green, blue = info.as_shot_neutral or (1.0, 1.0, 1.0)
+    gains = np.array([green / red, 1.0, green / blue], np.float32)[:, None, None]
+    return linear_to_srgb(np.stack([planes[0], (planes[1] + planes[2]) / 2, planes[3]]) * gains)
 
 
 @dataclass(frozen=True)

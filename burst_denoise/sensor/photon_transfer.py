@@ -5,6 +5,7 @@ Model: variance = S x + O at linear value x, per plane and ISO, as in `burst_den
 
 import math
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
@@ -12,14 +13,44 @@ from scipy.ndimage import uniform_filter
 
 from burst_denoise.config import NoiseMeasurement, NoiseProfile
 from burst_denoise.sensor.frame import pack
+from burst_denoise.sensor.line_noise import jackknife_groups, line_noise
 from burst_denoise.sensor.noise import SMALLEST_VARIANCE
 
-__all__ = ["fit_measurements", "fit_noise_profile", "measure_noise"]
+__all__ = [
+    "TransferSamples",
+    "binned_points",
+    "fit_line",
+    "fit_measurements",
+    "fit_noise_profile",
+    "measure_noise",
+    "ratio_of_sums",
+    "transfer_samples",
+]
 
 Float = npt.NDArray[np.float32]
+Double = npt.NDArray[np.float64]
 
 BINS = 64
 FEWEST_PER_BIN = 16
+FAINT = 0.05
+"""Mean linear value below which a change of brightness is not taken for a change of the light in full."""
+
+
+@dataclass(frozen=True)
+class TransferSamples:
+    """What one static stack says about noise: sums over its photosites, kept apart by jackknife group.
+
+    C planes, B bins of like brightness, G groups of row bands, G' groups of column bands.
+    """
+
+    bins: Double
+    """(C, 5, B, G): photosites; sums of mean value, variance, its square, and variance about the mean of all frames."""
+    rows: Double
+    """(C, 2, G): numerator and denominator of the row-noise variance."""
+    columns: Double
+    """(C, 2, G'): numerator and denominator of the column-noise variance."""
+    neighbours: Double
+    """(C, 2): numerator and denominator of the correlation of neighbouring photosites."""
 
 
 def fit_noise_profile(stacks: Iterable[Iterable[Float]], cfa: str | None, iso: float | None) -> NoiseProfile:
@@ -46,21 +77,21 @@ def fit_noise_profile(stacks: Iterable[Iterable[Float]], cfa: str | None, iso: f
 
     Notes
     -----
-    The variance of a photosite is half the mean square of *consecutive* differences: slow drift cancels. Photosites
-    are binned by the temporal mean around them; bins within three standard deviations of the white level are left out,
-    because clipped noise has less variance; photosites whose variance is wildly beyond their bin (flickering defects)
-    are dropped. The line is fitted by weights 1 / var(variance), iterated, since var(s^2) is proportional to s^4.
+    As for `transfer_samples`. The line is fitted by weights 1 / var(variance), iterated, since var(s^2) is proportional
+    to s^4.
     """
     return fit_measurements([measure_noise(stack, cfa) for stack in stacks], iso)
 
 
 def measure_noise(stack: Iterable[Float], cfa: str | None) -> NoiseMeasurement:
     """Return what one stack of frames says about noise; parameters and notes as for `fit_noise_profile`."""
-    mean, variance, row_variance = _temporal_moments(stack, cfa)
-    binned = (_binned(level, spread) for level, spread in zip(mean, variance, strict=True))
+    samples = transfer_samples(stack, cfa)
     return NoiseMeasurement(
-        bins=tuple(tuple((float(x), float(v), float(n)) for x, v, n in rows.T) for rows in binned),
-        row_noise_variance=tuple(float(v) for v in row_variance),
+        bins=tuple(
+            tuple((float(x), float(v), float(n)) for x, v, n in binned_points(plane.sum(axis=-1)).T if n > 0)
+            for plane in samples.bins
+        ),
+        row_noise_variance=tuple(max(float(ratio_of_sums(plane.sum(axis=-1))), 0.0) for plane in samples.rows),
     )
 
 
@@ -77,84 +108,210 @@ def fit_measurements(measurements: Sequence[NoiseMeasurement], iso: float | None
     if not measurements:
         raise ValueError("no stack given")
     planes = zip(*(measurement.bins for measurement in measurements), strict=True)
-    lines = [_weighted_line(np.array([row for rows in plane for row in rows]).reshape(-1, 3).T) for plane in planes]
+    lines = [fit_line(np.array([row for rows in plane for row in rows]).reshape(-1, 3).T) for plane in planes]
     rows = np.mean([measurement.row_noise_variance for measurement in measurements], axis=0)
     return NoiseProfile(
         iso=iso,
-        shot_noise_scale=tuple(slope for slope, _ in lines),
-        read_noise_variance=tuple(intercept for _, intercept in lines),
+        shot_noise_scale=tuple(float(slope) for slope, _ in lines),
+        read_noise_variance=tuple(float(intercept) for _, intercept in lines),
         row_noise_variance=tuple(float(v) for v in rows),
     )
 
 
-def _temporal_moments(stack: Iterable[Float], cfa: str | None) -> tuple[Float, Float, npt.NDArray[np.float64]]:
-    """Return temporal mean and variance per photosite as planes, and the row-noise variance per plane."""
-    previous: Float | None = None
+def transfer_samples(stack: Iterable[Float], cfa: str | None, *, darkest: float | None = None) -> TransferSamples:
+    """Return what one static stack says about the noise of its sensor.
+
+    Parameters
+    ----------
+    stack : iterable of (H, W) or (3, H, W) float32 arrays, linear
+        At least two frames of one static scene, read once, in order; a few of them are in memory.
+    cfa : str or None
+        CFA phase of the frames.
+    darkest : float, optional
+        Linear value of DN 0, where a file clips.
+
+    Raises
+    ------
+    ValueError
+        If there are fewer than two frames.
+
+    Notes
+    -----
+    The variance of a photosite is half the mean square of *consecutive* differences, the two frames brought to equal
+    mean: drift cancels. Photosites are binned by the mean of their neighbours in the first two frames. Bins and
+    photosites within three standard deviations of white or of ``darkest`` are left out, because clipped noise has less
+    variance; photosites whose variance is wildly beyond their bin (flickering defects) are dropped.
+
+    Row noise is what row means of the differences vary beyond the share of independent noise in them; photosites are
+    weighted by 1 / variance, or the shot noise of bright ones would drown it. Column noise likewise.
+    """
     count = 0
-    total = np.zeros(())
-    squares = np.zeros(())
-    row_variance = np.zeros(())
+    previous: Float = np.zeros((), np.float32)
+    planes: list[_PlaneSums] = []
     for image in stack:
-        planes = pack(image, cfa)
-        total = total + planes
+        packed = pack(image, cfa)
+        if count == 1:
+            planes = [_PlaneSums(a, b, darkest) for a, b in zip(previous, packed, strict=True)]
+        for plane, frame in zip(planes, packed, strict=count > 0):
+            plane.add(frame)
+        previous = packed
         count += 1
-        if previous is not None:
-            difference = planes - previous
-            squares = squares + difference * difference
-            row_means = difference.mean(axis=2, dtype=np.float64)
-            # The mean over a row still holds 1/width of the independent noise: take it off.
-            independent = difference.var(axis=2, dtype=np.float64).mean(axis=1) / difference.shape[2]
-            row_variance = row_variance + (row_means.var(axis=1) - independent) / 2
-        previous = planes
     if count < 2:
         raise ValueError(f"a stack of {count} frame(s) has no temporal noise; 2 are needed")
-    return (
-        (total / count).astype(np.float32),
-        (squares / (2 * (count - 1))).astype(np.float32),
-        np.maximum(row_variance / (count - 1), 0.0),
+    return TransferSamples(
+        bins=np.stack([plane.bins() for plane in planes]),
+        rows=np.stack([line_noise(plane.rows, plane.line_weights[0]) for plane in planes]),
+        columns=np.stack([line_noise(plane.columns, plane.line_weights[1]) for plane in planes]),
+        neighbours=np.stack([plane.neighbours for plane in planes]),
     )
 
 
-def _binned(mean: Float, variance: Float) -> npt.NDArray[np.float64]:
-    """Return (3, bins): mean value, mean variance and photosites per bin, of equal population."""
-    # Sorted by the mean of the *neighbourhood*: sorted by its own mean, a photosite whose noise was low by chance falls
-    # into a darker bin, and the slope comes out too flat (12 % in a dark blue plane, measured). The line holds for the
-    # averages of any set of photosites, so texture inside a bin does not matter.
-    order = np.argsort(uniform_filter(mean, 5, mode="reflect"), axis=None)
-    mean, variance = mean.ravel(), variance.ravel()
-    rows = []
-    for part in np.array_split(order, max(1, min(BINS, order.size // FEWEST_PER_BIN))):
-        value, spread = mean[part], variance[part]
-        # 25 times the typical variance is far outside any noise, heavy tails included: a defect.
-        spread_typical = float(np.mean(spread[spread <= np.quantile(spread, 0.99)], dtype=np.float64))
-        # A bin may straddle the edge of a clipped highlight, so each photosite must be away from white too.
-        kept = (spread <= 25 * spread_typical) & (value + 3 * math.sqrt(spread_typical) < 1.0)
-        if not kept.any():
-            continue
-        level = float(value[kept].mean(dtype=np.float64))
-        bin_variance = float(spread[kept].mean(dtype=np.float64))
-        if level + 3 * math.sqrt(bin_variance) < 1.0 and bin_variance > 0:
-            rows.append((level, bin_variance, float(kept.sum())))
-    return np.array(rows, np.float64).reshape(-1, 3).T
+class _PlaneSums:
+    """The running sums of one plane over the frames of a stack."""
+
+    def __init__(self, first: Float, second: Float, darkest: float | None) -> None:
+        self.first = self.previous = first
+        self.lowest = -math.inf if darkest is None else darkest
+        self.steps = 0
+        self.offset = np.zeros_like(first)
+        self.offset_squares = np.zeros_like(first)
+        self.squares = np.zeros_like(first)
+        self.rows: list[tuple[Double, Double]] = []
+        self.columns: list[tuple[Double, Double]] = []
+        self.neighbours = np.zeros(2)
+        # Sorted by the mean of the *others* nearby: sorted by its own mean, a photosite whose noise was low by chance
+        # falls into a darker bin, and the slope comes out too flat (12 % in a dark blue plane, measured; with itself
+        # among 25, the read noise of half an electron still 0.7 % too high). The line holds for the averages of any set
+        # of photosites, so texture inside a bin does not matter.
+        both = (first + second) / 2
+        order = np.argsort(25 * uniform_filter(both, 5, mode="reflect") - both, axis=None)
+        parts = np.array_split(order, max(1, min(BINS, order.size // FEWEST_PER_BIN)))
+        index = np.empty(order.size, np.uint8)
+        spread = np.square(_step(first, second)).ravel() / np.float32(2)
+        clipped = ((np.maximum(first, second) >= 1) | (np.minimum(first, second) <= self.lowest)).ravel()
+        roots = np.zeros(len(parts), np.float32)
+        for number, part in enumerate(parts):
+            index[part] = number
+            typical = _typical(spread[part])
+            # Clipped throughout, noise is so small that three standard deviations are no distance: count as well.
+            if (
+                typical > 0
+                and clipped[part].mean() < 0.01
+                and self._unclipped(both.ravel()[part].mean(dtype=np.float64), typical)
+            ):
+                roots[number] = 1 / math.sqrt(typical)
+        self.index = index.reshape(first.shape)
+        self.roots = roots
+        weight = roots.astype(np.float64)[self.index] ** 2
+        self.line_weights = weight.sum(axis=1), weight.sum(axis=0)
+
+    def _unclipped(self, value: npt.ArrayLike, variance: float) -> npt.NDArray[np.bool_]:
+        margin = 3 * math.sqrt(variance)
+        return (np.asarray(value) + margin < 1.0) & (np.asarray(value) - margin > self.lowest)
+
+    def add(self, frame: Float) -> None:
+        """Add the next frame."""
+        step = _step(self.previous, frame)
+        offset = frame - self.first
+        self.offset += offset
+        self.offset_squares += offset * offset
+        self.squares += step * step
+        self.previous = frame
+        self.steps += 1
+        root = self.roots[self.index]
+        # In units of its noise, cut far outside of it: a defect must not make a row noisy.
+        noise = np.clip(step * root, -8, 8)
+        weighted = noise * root
+        totals = [weighted.sum(axis=axis, dtype=np.float64) for axis in (1, 0)]
+        row, column = (
+            (total / np.where(weight > 0, weight, 1)).astype(np.float32)
+            for total, weight in zip(totals, self.line_weights, strict=True)
+        )
+        noise -= root * (row[:, None] + column)
+        noise += root * np.float32(totals[0].sum() / max(self.line_weights[0].sum(), SMALLEST_VARIANCE))
+        height, width = noise.shape
+        # The means taken off make neighbours opposite by 1/count and the rest smaller: put back.
+        across, along = max(width - 1, 1), max(height - 1, 1)
+        squares = float(np.vdot(noise, noise))
+        products = (width * float(np.vdot(noise[:, 1:], noise[:, :-1])) + squares) / across
+        products += (height * float(np.vdot(noise[1:], noise[:-1])) + squares) / along
+        self.neighbours += (products / 2, squares)
+        own = (noise * root) ** 2
+        for axis, total, lines in zip((1, 0), totals, (self.rows, self.columns), strict=True):
+            lines.append((total, own.sum(axis=axis, dtype=np.float64) * (width / across * height / along)))
+
+    def bins(self) -> Double:
+        """Return the ``bins`` of `TransferSamples` for this plane: (5, B, G)."""
+        mean = (self.first + self.offset / (self.steps + 1)).ravel()
+        variance = self.squares.ravel() / np.float32(2 * self.steps)
+        total = (self.offset_squares - self.offset**2 / (self.steps + 1)).ravel() / self.steps
+        height, width = self.first.shape
+        group, groups = jackknife_groups(height)
+        counts = np.bincount(self.index.ravel(), minlength=len(self.roots))
+        parts = np.split(np.argsort(self.index, axis=None, kind="stable"), np.cumsum(counts)[:-1])
+        sums = np.zeros((5, len(parts), groups))
+        for number, part in enumerate(parts):
+            if not self.roots[number] > 0:
+                continue
+            value, spread = mean[part], variance[part]
+            # A deviation of ten standard deviations in one frame, or five in all, is outside any noise, heavy tails
+            # included: a defect.
+            typical = _typical(spread)
+            # A bin may straddle the edge of a clipped highlight, so each photosite must be away from white too.
+            kept = (spread <= max(25, 100 / self.steps) * typical) & self._unclipped(value, typical)
+            if not kept.any():
+                continue
+            level, bin_variance = value[kept].mean(dtype=np.float64), spread[kept].mean(dtype=np.float64)
+            if bin_variance > 0 and self._unclipped(level, bin_variance):
+                members = group[part[kept] // width]
+                for row, terms in enumerate((None, value[kept], spread[kept], spread[kept] ** 2, total[part[kept]])):
+                    sums[row, number] = np.bincount(members, terms, groups)
+        return sums
 
 
-def _weighted_line(points: npt.NDArray[np.float64]) -> tuple[float, float]:
-    """Fit variance = S x + O through the bins; return (S, O), S not below 0."""
+def _step(before: Float, after: Float) -> Float:
+    """Return after minus before, both brought to the mean of the two: lamps flicker and clouds pass."""
+    means = float(before.mean(dtype=np.float64)), float(after.mean(dtype=np.float64))
+    change = np.float32((means[1] - means[0]) / max(sum(means), 2 * FAINT))
+    step: Float = after * (1 - change) - before * (1 + change)
+    return step
+
+
+def _typical(spread: npt.NDArray[np.floating]) -> float:
+    """Return the mean of variances, the greatest hundredth left out."""
+    return float(np.mean(spread[spread <= np.quantile(spread, 0.99)], dtype=np.float64))
+
+
+def ratio_of_sums(sums: Double) -> Double:
+    """Return numerator / denominator along the first axis, 0 where nothing was summed."""
+    ratio: Double = np.divide(sums[0], sums[1], out=np.zeros_like(sums[0]), where=sums[1] > 0)
+    return ratio
+
+
+def binned_points(sums: Double) -> Double:
+    """Return mean linear value, variance and photosites of bins, (3, ...), from their sums."""
+    return np.stack([ratio_of_sums(sums[[1, 0]]), ratio_of_sums(sums[[2, 0]]), sums[0]])
+
+
+def fit_line(points: Double, *, falling: bool = False) -> tuple[Double, Double]:
+    """Fit variance = S x + O through bins (3, ..., B); return (S, O), each (...); S not below 0 unless ``falling``."""
     level, variance, count = points
-    if not len(level):
-        raise ValueError("every photosite is at the white level; expose less")
+    if not count.any():
+        raise ValueError("every photosite is at the white level (expose less) or clipped at black")
     fitted = variance
-    slope, intercept = 0.0, float(np.average(variance, weights=count))
     for _ in range(20):
         weight = count / np.maximum(fitted, SMALLEST_VARIANCE) ** 2
-        centre = np.average(level, weights=weight)
-        spread = np.average((level - centre) ** 2, weights=weight)
-        if spread <= 0:
-            break
-        slope = float(
-            np.average((level - centre) * (variance - np.average(variance, weights=weight)), weights=weight) / spread
-        )
-        slope = max(slope, 0.0)  # developed pictures have less noise in highlights; a flat line serves them best
-        intercept = float(np.average(variance - slope * level, weights=weight))
-        fitted = np.maximum(slope * level + intercept, 0.05 * variance)
+        weight = weight / np.maximum(weight.sum(axis=-1, keepdims=True), SMALLEST_VARIANCE)
+        level_mean = (weight * level).sum(axis=-1)
+        variance_mean = (weight * variance).sum(axis=-1)
+        apart = level - level_mean[..., None]
+        spread = (weight * apart**2).sum(axis=-1)
+        tilt = (weight * apart * variance).sum(axis=-1)
+        slope = np.divide(tilt, spread, out=np.zeros_like(tilt), where=spread > 0)
+        if not falling:
+            slope = np.maximum(
+                slope, 0.0
+            )  # developed pictures have less noise in highlights; best served by a flat line
+        intercept = variance_mean - slope * level_mean
+        fitted = np.maximum(slope[..., None] * level + intercept[..., None], 0.05 * variance)
     return slope, intercept

@@ -1,0 +1,157 @@
+"""The job `benchmark`: methods scored on bursts of one or several sensors; baselines tuned, models where they fit."""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from burst_denoise.apply.denoise import denoise_image
+from burst_denoise.capture.grouping import find_sources, group_series
+from burst_denoise.capture.series import SeriesVerdict
+from burst_denoise.capture.store import Burst, open_burst, pooled_by_iso, sharing_defects
+from burst_denoise.config import MOST_FRAMES, FrameInfo
+from burst_denoise.errors import ModelFileError
+from burst_denoise.judge.benchmark import Denoiser, benchmark
+from burst_denoise.judge.classical import baselines_for, tuned_strengths
+from burst_denoise.judge.rows import BenchmarkRow
+from burst_denoise.learn.device import compute_dtype
+from burst_denoise.learn.model_file import Model
+from burst_denoise.run.ingest import open_inputs, split_inputs
+from burst_denoise.sensor.noise import Float
+
+__all__ = ["ScoreSettings", "bursts_by_sensor", "denoiser", "score", "score_bursts", "strengths_for"]
+
+Report = Callable[[SeriesVerdict], None]
+Note = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class ScoreSettings:
+    """How methods are scored."""
+
+    augment: bool = False
+    """Score models with augmentation too."""
+    frames: int = 3
+    """Frames scored per burst and method."""
+    seed: int = 0
+    limit: int = MOST_FRAMES
+    """Frames of a series used at most."""
+    any_sensor: bool = False
+
+
+def score(
+    inputs: Sequence[Path],
+    models: Sequence[tuple[str, Model]],
+    tune_on: Sequence[Path],
+    settings: ScoreSettings,
+    folder: Path,
+    report: Report,
+    note: Note,
+) -> Iterator[BenchmarkRow]:
+    """Score models and baselines on bursts of one or several sensors; give each row as soon as it is measured.
+
+    Parameters
+    ----------
+    inputs : sequence of Path
+        Frames, folders or stored bursts to score on.
+    models : sequence of (name, Model)
+        Each is scored on the bursts of its own sensor; may be empty.
+    tune_on : sequence of Path
+        Bursts to tune the baselines on: see `strengths_for`.
+    settings : ScoreSettings
+    folder : Path
+        For the stored bursts.
+    report, note : callable
+        Called with the verdict on each series, and with a line of text about what a reader of the rows must know.
+
+    Raises
+    ------
+    BurstDenoiseError
+        Whatever is wrong with the inputs.
+    """
+    tuning = bursts_by_sensor(tune_on, folder / "tuning", settings.limit, report) if tune_on else {}
+    for sensor, bursts in bursts_by_sensor(inputs, folder / "scored", settings.limit, report).items():
+        strengths = strengths_for(bursts, tuning.get(sensor, []), models, note)
+        yield from score_bursts(bursts, models, strengths, settings, note)
+
+
+def score_bursts(
+    bursts: Sequence[Burst],
+    models: Sequence[tuple[str, Model]],
+    strengths: Mapping[str, float],
+    settings: ScoreSettings,
+    note: Note,
+) -> Iterator[BenchmarkRow]:
+    """Score models and baselines on bursts of one sensor; a model of another sensor is passed over."""
+    denoisers: list[tuple[str, Denoiser]] = []
+    for name, model in models:
+        for burst in bursts:
+            try:
+                model.profile_for(burst.info, burst.name, any_sensor=settings.any_sensor)
+            except ModelFileError as error:
+                note(f"{name} is not scored on {burst.name}: {error}")
+            else:
+                if not set(model.header.training.burst_sha256).isdisjoint(burst.manifest.sha256):
+                    note(f"warning: {name} was trained on {burst.name}; its score there proves nothing")
+        denoisers.append((name, denoiser(model, augment=False, any_sensor=settings.any_sensor)))
+        if settings.augment:
+            denoisers.append((f"{name} + augmentation", denoiser(model, augment=True, any_sensor=settings.any_sensor)))
+    shared = sharing_defects(pooled_by_iso(bursts))
+    return benchmark(shared, denoisers, strengths=strengths, frames=settings.frames, seed=settings.seed)
+
+
+def strengths_for(
+    bursts: Sequence[Burst], tuning: Sequence[Burst], models: Sequence[tuple[str, Model]], note: Note
+) -> dict[str, float]:
+    """Return the strength of every baseline for bursts of one sensor.
+
+    Tuned on other bursts of that sensor, if there are any; else as tuned when the first model of that sensor was
+    made; else, which favours the baselines and is told, on the bursts that are scored.
+    """
+    if tuning:
+        return tuned_strengths(tuning)
+    wanted = set(baselines_for(bursts[0].info))
+    for _, model in models:
+        if model.header.camera == bursts[0].info.camera and wanted <= set(model.header.training.baseline_strength):
+            return model.header.training.baseline_strength
+    note(
+        f"{bursts[0].info.camera or 'unknown camera'}: no other bursts to tune the baselines on (--tune-on); "
+        "their strengths are tuned on the bursts scored here, which favours them"
+    )
+    return tuned_strengths(bursts)
+
+
+def bursts_by_sensor(
+    inputs: Sequence[Path], folder: Path, limit: int, report: Report
+) -> dict[tuple[object, ...], list[Burst]]:
+    """Return the bursts that inputs name, stored in ``folder`` where they are not yet, by sensor.
+
+    Raises
+    ------
+    BurstDenoiseError
+        If something is wrong with an input, or no burst is left of one of the sensors.
+    """
+    stored, loose = split_inputs(inputs)
+    paths: dict[tuple[object, ...], list[Path]] = {}
+    for path in stored:
+        paths.setdefault(_sensor(open_burst(path).info), []).append(path)
+    for series in group_series(find_sources(loose)) if loose or not stored else ():
+        paths.setdefault(_sensor(series.info), []).extend(series.paths)
+    return {
+        sensor: open_inputs(of_it, folder / str(number), limit, report)
+        for number, (sensor, of_it) in enumerate(paths.items())
+    }
+
+
+def denoiser(model: Model, *, augment: bool, any_sensor: bool) -> Denoiser:
+    """Return a model as a function (noisy image, info) -> denoised image; `ModelFileError` where it does not fit."""
+    dtype = compute_dtype(next(model.network.parameters()).device)
+
+    def denoise(image: Float, info: FrameInfo) -> Float:
+        profile = model.profile_for(info, "burst", any_sensor=any_sensor)
+        return denoise_image(image, info.cfa, model.network, profile, dtype=dtype, augment=augment)
+
+    return denoise
+
+
+def _sensor(info: FrameInfo) -> tuple[object, ...]:
+    return info.camera, info.domain, info.cfa, info.white_level

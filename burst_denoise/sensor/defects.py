@@ -1,0 +1,251 @@
+"""Defective photosites: found from whatever there is, and given the value of their healthy neighbours."""
+
+from collections.abc import Sequence
+from typing import Any, TypeVar
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+from scipy.special import chdtri
+
+from burst_denoise.sensor.fixed_pattern import MasterDark, isolated_defects
+from burst_denoise.sensor.frame import pack, unpack
+from burst_denoise.sensor.framings import Framing, framings_apart
+from burst_denoise.sensor.metrics import FrameMoments
+from burst_denoise.sensor.noise import noise_variance
+
+__all__ = ["Repair", "find_defects"]
+
+Float = npt.NDArray[np.float32]
+Index = npt.NDArray[np.intp]
+Mask = npt.NDArray[np.bool_]
+T = TypeVar("T", np.float32, np.float64)
+
+HOT, HARMFUL = 6.0, 2.0
+"""A photosite is hot from so many standard deviations of its plane's dark offsets, and of one frame's noise: both."""
+FLICKERING = 9.0
+"""Times the noise variance of its like; more where few frames make that likely."""
+UNLIKELY = 1e-9
+"""Probability that chance makes a photosite flicker."""
+STICKS_OUT = 5.0
+"""Standard deviations of its surroundings by which a photosite must depart in two framings to be a defect..."""
+CONFIRMS = 2.0
+"""...and those that confirm what one burst alone took for one."""
+REACHES = (2, 4, 8, 16)
+"""Photosites around a defect that are searched for healthy ones, in turn; a larger hole is left as it is."""
+INTERPOLATION = {
+    "A": ((0, 1, 1 / 2), (1, 1, -1 / 4)),
+    "G": ((1, 1, 1 / 2), (0, 2, -1 / 4)),
+    "R": ((0, 2, 1 / 4), (0, 1, 3 / 32), (0, 3, -1 / 32), (1, 2, -1 / 32)),
+    "B": ((0, 2, 1 / 4), (0, 1, 3 / 32), (0, 3, -1 / 32), (1, 2, -1 / 32)),
+}
+"""Per colour (A: the only one of its image): a distance down, one to the right, in all directions, and their weight.
+
+Against plain means of neighbours the error on three pictures is a third to a half as large, and ten times as seldom
+beyond five standard deviations of the noise.
+"""
+MOST_NEIGHBOURS = 24
+"""Healthy neighbours that a repaired value is made of, at most; the nearest."""
+
+
+def find_defects(cfa: str | None, darks: Sequence[MasterDark] = (), framings: Sequence[Framing] = ()) -> Mask:
+    """Return the hot, dead and flickering photosites that lens-cap frames and bursts of one sensor reveal.
+
+    Parameters
+    ----------
+    cfa : str or None
+        CFA phase of the frames.
+    darks : sequence of MasterDark
+        Of any ISO and exposure.
+    framings : sequence of Framing
+        Any number of any scenes. ``darks`` and ``framings`` together are at least one, and equal in shape.
+
+    Returns
+    -------
+    (H, W) or (3, H, W) bool array
+
+    Notes
+    -----
+    In a dark: an offset beyond what DSNU and noise allow that also shows in a single frame. In a burst: what
+    `isolated_defects` finds, confirmed by a second framing where there is one. In two framings: the same photosite
+    departs in both by 5 standard deviations of its surroundings to the same side; pictures do so once in a thousand
+    places, and two pictures at the same one hardly ever. Flickering: temporal variance far beyond that of its like, and
+    alone in that, as nothing that moves is.
+    """
+    shape = (darks[0].mean if darks else framings[0].mean).shape
+    found, alone = np.zeros(shape, np.bool_), np.zeros(shape, np.bool_)
+    for dark in darks:
+        found |= _hot(dark, cfa) | _flickering(dark.variance, None, dark.count, cfa)
+    for burst in framings:
+        moments = FrameMoments(burst.count, burst.mean.astype(np.float64), np.zeros(()))
+        alone |= isolated_defects(moments, burst.profile, cfa)
+        if burst.variance is not None:
+            expected = unpack(noise_variance(pack(burst.mean, cfa), burst.profile), cfa, shape)
+            found |= _flickering(burst.variance, expected, burst.count, cfa)
+    views = _views(framings, cfa)
+    if len(views) < 2:
+        return found | alone
+    high, low = np.partition(views, -2, axis=0)[-2], np.partition(views, 1, axis=0)[1]
+    agreed = np.maximum(high, -low)
+    found |= (alone & (agreed > CONFIRMS)) | (agreed > STICKS_OUT)
+    return found
+
+
+def _hot(dark: MasterDark, cfa: str | None) -> Mask:
+    away, noise = pack(dark.mean, cfa).copy(), pack(dark.variance, cfa)
+    limit = np.empty((len(away), 1, 1), np.float32)
+    for index, plane in enumerate(away):
+        away[index] = np.abs(plane - cv2.medianBlur(np.ascontiguousarray(plane), 5))
+        usual = 1.4826 * float(np.median(away[index]))
+        limit[index] = max(HOT * usual, HARMFUL * float(np.median(noise[index])) ** 0.5)
+    return unpack(away - limit, cfa, dark.mean.shape) > 0
+
+
+def _flickering(variance: Float, expected: Float | None, count: int, cfa: str | None) -> Mask:
+    """Return where the temporal variance of ``count`` frames is beyond noise; ``expected`` None takes the usual one."""
+    if count < 3:
+        return np.zeros(variance.shape, np.bool_)
+    if expected is None:
+        planes = pack(variance, cfa)
+        usual = np.broadcast_to(np.median(planes, axis=(1, 2), keepdims=True), planes.shape)
+        expected = unpack(np.ascontiguousarray(usual), cfa, variance.shape)
+    ratio = (variance / np.maximum(expected, 1e-12)).astype(np.float32)
+    limit = max(FLICKERING, 1.5 * float(chdtri(count - 1, UNLIKELY)) / (count - 1))
+    beside = np.ones((5, 5), np.uint8)
+    beside[2, 2] = 0
+    around = np.stack([cv2.dilate(layer, beside) for layer in _layers(ratio)]).reshape(ratio.shape)
+    alone: Mask = (ratio > limit) & (ratio > 3 * around)
+    return alone
+
+
+def _views(framings: Sequence[Framing], cfa: str | None) -> Float:
+    """Return for each different scene how far its photosites depart from their surroundings, (scenes, ...)."""
+    scenes: dict[int, list[Float]] = {}
+    for burst, scene in zip(framings, framings_apart([burst.mean for burst in framings], cfa), strict=True):
+        scenes.setdefault(scene, []).append(_departure(burst, cfa))
+    return np.array([np.mean(views, axis=0) for views in scenes.values()], np.float32)
+
+
+def _departure(burst: Framing, cfa: str | None) -> Float:
+    """Return how far each photosite is from the median of its like around it, in standard deviations of that there."""
+    planes = pack(burst.mean, cfa).copy()
+    noise = noise_variance(planes, burst.profile) / burst.count
+    for plane, least in zip(planes, noise, strict=True):
+        fine = plane - cv2.medianBlur(np.ascontiguousarray(plane), 3)
+        power = fine * fine
+        around = (49 * cv2.blur(power, (7, 7)) - power) / 48
+        plane[:] = fine / np.sqrt(np.maximum(around, least))
+    return unpack(planes, cfa, burst.mean.shape)
+
+
+def _layers(image: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    return image.reshape(-1, *image.shape[-2:])
+
+
+class Repair:
+    """Gives defective photosites the value that their healthy neighbours let expect.
+
+    Each is a fixed linear combination, known before any frame is seen: a repaired frame's noise stays zero-mean and
+    independent of other frames, so Noise2Noise stays exact. A defect whose surroundings are healthy is interpolated by
+    `INTERPOLATION`; one in a cluster or at the border is the mean of the nearest of its own colour, weighted by the
+    inverse fourth power of the distance.
+
+    Parameters
+    ----------
+    defects : (H, W) or (3, H, W) bool array
+    cfa : str or None
+        CFA phase of the frames.
+
+    References
+    ----------
+    Malvar, He and Cutler, "High-quality linear interpolation for demosaicing of Bayer-patterned color images", 2004:
+    the second derivative of green corrects the mean of the nearest reds or blues.
+    """
+
+    def __init__(self, defects: Mask, cfa: str | None) -> None:
+        self._healthy = _layers(~defects)
+        self._colours = np.array(list(cfa or "AAAA")).reshape(2, 2)
+        self._places = np.stack(np.nonzero(~self._healthy))
+        """(3, K): layer, row and column of every defect."""
+        self._neighbours = np.repeat(self._places[..., None], MOST_NEIGHBOURS, axis=2)
+        self._weights = np.zeros(self._neighbours.shape[1:], np.float32)
+        self._weights[:, 0] = 1
+        self.reach = 0
+        """How far around a window repairing it reads, photosites; even."""
+        pending = np.arange(len(self._weights))
+        for colour in np.unique(self._colours):
+            of_colour = self._colours[self._places[1, pending] % 2, self._places[2, pending] % 2] == colour
+            alone = self._interpolate(pending[of_colour], INTERPOLATION[str(colour)])
+            pending = np.setdiff1d(pending, alone)
+        for reach in REACHES:
+            if len(pending):
+                pending = self._average(pending, reach)
+
+    def _interpolate(self, pending: Index, kernel: Sequence[tuple[int, int, float]]) -> Index:
+        """Set the kernel for defects that have all its photosites, healthy ones; return these defects."""
+        signs = {(s * a, t * b): w for y, x, w in kernel for a, b in ((y, x), (x, y)) for s in (1, -1) for t in (1, -1)}
+        offsets, weights = np.array(list(signs)), np.array(list(signs.values()), np.float32)
+        down, right, good = self._around(pending, offsets)
+        whole = good.all(axis=1)
+        self._set(pending[whole], down[whole], right[whole], np.broadcast_to(weights, down[whole].shape))
+        return pending[whole]
+
+    def _average(self, pending: Index, reach: int) -> Index:
+        """Set the weighted mean of the nearest of one colour within ``reach``; return the defects that have too few."""
+        span = range(-reach, reach + 1)
+        offsets = np.array(sorted(((y, x) for y in span for x in span if y or x), key=lambda o: o[0] ** 2 + o[1] ** 2))
+        down, right, good = self._around(pending, offsets)
+        row, column = self._places[1:, pending, None] % 2
+        good &= self._colours[down % 2, right % 2] == self._colours[row, column]
+        enough = good.sum(axis=1) > 1
+        nearest = np.argsort(~good, axis=1, kind="stable")[enough, :MOST_NEIGHBOURS]
+        weights = np.where(good, 1 / (offsets.astype(np.float32) ** 2).sum(axis=1) ** 2, 0)[enough]
+        weights, down, right = (
+            np.take_along_axis(part, nearest, axis=1) for part in (weights, down[enough], right[enough])
+        )
+        self._set(pending[enough], down, right, weights / weights.sum(axis=1, keepdims=True))
+        rest: Index = pending[~enough]
+        return rest
+
+    def _around(self, pending: Index, offsets: Index) -> tuple[Index, Index, Mask]:
+        """Return rows and columns around defects, and which of them are in the image and healthy."""
+        layer, row, column = self._places[:, pending, None]
+        _, height, width = self._healthy.shape
+        down, right = row + offsets[:, 0], column + offsets[:, 1]
+        inside = (down >= 0) & (down < height) & (right >= 0) & (right < width)
+        good = inside & self._healthy[layer, np.clip(down, 0, height - 1), np.clip(right, 0, width - 1)]
+        return down, right, good
+
+    def _set(self, chosen: Index, down: Index, right: Index, weights: Float) -> None:
+        if not len(chosen):
+            return
+        used, count = weights != 0, weights.shape[1]
+        self._weights[chosen] = 0
+        self._weights[chosen, :count] = weights
+        for axis, near in enumerate((down, right), 1):
+            own = self._places[axis, chosen, None]
+            self._neighbours[axis, chosen, :count] = np.where(used, near, own)
+            farthest = int(np.abs(np.where(used, near - own, 0)).max())
+            self.reach = max(self.reach, farthest + farthest % 2)
+
+    def apply(self, image: npt.NDArray[T], top: int = 0, left: int = 0) -> npt.NDArray[T]:
+        """Return an image with its defects repaired.
+
+        Parameters
+        ----------
+        image : (H, W) or (3, H, W) float array, any unit
+            A whole image, or a window of one; not modified.
+        top, left : int
+            Where the window begins in the whole image. Defects nearer than `reach` to its border may stay as they are.
+        """
+        repaired = image.copy()
+        layers = _layers(repaired)
+        corner = np.array([0, top, left])[:, None]
+        places = self._places - corner
+        size = np.array(layers.shape)[:, None]
+        (here,) = np.nonzero(((places >= 0) & (places < size)).all(axis=0))
+        near = self._neighbours[:, here] - corner[..., None]
+        known = ((near >= 0) & (near < size[..., None])).all(axis=(0, 2))
+        here, near = here[known], near[:, known]
+        layers[tuple(places[:, here])] = (layers[tuple(near)] * self._weights[here]).sum(axis=1)
+        return repaired

@@ -1,0 +1,100 @@
+"""Lens-cap frames: which may be averaged, which may be subtracted, and what is refused in one line."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from burst_denoise.capture.darks import dark_for, read_darks
+from burst_denoise.errors import BurstDenoiseError, IncompatibleFramesError, InputFileError, TooFewFramesError
+from tests.shots import burst_frames, dark_frames, write_frames
+
+SMALL = (48, 64)
+
+
+def test_no_darks_are_no_error():
+    assert read_darks([]) == []
+
+
+def test_darks_of_each_iso_are_averaged_apart_and_serve_their_own_frames(tmp_path: Path):
+    for iso in (1600, 6400):
+        write_frames(tmp_path / str(iso), dark_frames(6, iso=iso, size=SMALL))
+    found = read_darks([tmp_path])
+    assert sorted((dark.info.iso, dark.master.count) for dark in found) == [(1600, 6), (6400, 6)]
+    frame = dark_frames(6, iso=1600, size=SMALL)
+    mean = np.mean([f.linear for f in frame], axis=0)
+    info = frame[0].info
+    master = dark_for(found, info)
+    assert master is not None
+    assert master.mean == pytest.approx(mean, abs=1e-6)
+    for change in ({"iso": 800.0}, {"exposure_s": 1.0}, {"camera": "Other"}, {"height": 46}):
+        assert dark_for(found, info.model_copy(update=change)) is None
+    assert dark_for(found, info.model_copy(update={"taken_at": 0.0, "orientation": 6})) is master
+
+
+def test_darks_shot_in_two_goes_are_averaged_together(tmp_path: Path):
+    frames = dark_frames(6, size=SMALL)
+    write_frames(tmp_path, frames[:3])
+    for frame in frames[3:]:
+        write_frames(tmp_path, [frame], taken_at=frame.info.taken_at + 3600)
+    (found,) = read_darks([tmp_path])
+    assert found.master.count == 6
+
+
+def mixed_exposures(folder: Path) -> None:
+    frames = dark_frames(8, size=SMALL)
+    write_frames(folder, frames[:4])
+    write_frames(folder, frames[4:], exposure_s=2.0)
+
+
+def one_other_exposure(folder: Path) -> None:
+    frames = dark_frames(8, size=SMALL)
+    write_frames(folder, frames[:7])
+    write_frames(folder, frames[7:], exposure_s=2.0)
+
+
+def pictures(folder: Path) -> None:
+    write_frames(folder, burst_frames(5, size=SMALL))
+
+
+def a_picture_among_darks(folder: Path) -> None:
+    write_frames(folder, dark_frames(5, size=SMALL))
+    write_frames(folder, burst_frames(6, size=SMALL)[5:])
+
+
+def two_cameras(folder: Path) -> None:
+    write_frames(folder / "a", dark_frames(4, size=SMALL))
+    write_frames(folder / "b", dark_frames(4, size=SMALL), camera="Nikon D5")
+
+
+def too_few(folder: Path) -> None:
+    write_frames(folder, dark_frames(3, size=SMALL))
+
+
+def a_video(folder: Path) -> None:
+    import cv2
+
+    folder.mkdir()
+    writer = cv2.VideoWriter(str(folder / "dark.avi"), cv2.VideoWriter.fourcc(*"MJPG"), 10, (64, 48))
+    for _ in range(5):
+        writer.write(np.zeros((48, 64, 3), np.uint8))
+    writer.release()
+
+
+@pytest.mark.parametrize(
+    ("bad", "error", "said"),
+    [
+        (mixed_exposures, IncompatibleFramesError, r"frame_004\.dng: lens-cap frame of 2 s, but .*frame_000\.dng has"),
+        (one_other_exposure, IncompatibleFramesError, r"frame_007\.dng: exposure time 2.0 instead of 0.03"),
+        (pictures, InputFileError, r"frame_000\.dng: is no lens-cap frame: its bright parts reach .* of white, 5%"),
+        (a_picture_among_darks, InputFileError, r"frame_005\.dng: is no lens-cap frame"),
+        (two_cameras, IncompatibleFramesError, r"camera is Nikon D5, but .* has Synthetic APS-C; lens-cap frames"),
+        (too_few, TooFewFramesError, r"frame_000\.dng: 3 lens-cap frames at ISO 1600, 4 needed"),
+        (a_video, InputFileError, r"dark\.avi: is a video"),
+    ],
+)
+def test_what_makes_no_master_dark_is_said_in_one_line(tmp_path: Path, bad, error: type[BurstDenoiseError], said: str):
+    bad(tmp_path / "darks")
+    with pytest.raises(error, match=said) as caught:
+        read_darks([tmp_path / "darks"])
+    assert "\n" not in str(caught.value)

@@ -1,0 +1,170 @@
+"""Defective photosites: which are found, and what repairing them does, against known truth."""
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from burst_denoise.config import NoiseProfile
+from burst_denoise.sensor.defects import Repair, find_defects
+from burst_denoise.sensor.fixed_pattern import master_dark
+from burst_denoise.sensor.frame import BAYER_PHASES
+from burst_denoise.sensor.framings import Framing
+from burst_denoise.sensor.metrics import frame_moments
+from burst_denoise.sensor.synthetic import SyntheticCamera, scene_from_picture, shoot
+
+SIZE = (128, 160)
+READ_STD = 0.002
+SHOT = 2e-4
+"""Of the noise: variance = SHOT x + READ_STD^2."""
+
+
+def profile(planes: int) -> NoiseProfile:
+    return NoiseProfile(
+        iso=800, shot_noise_scale=(SHOT,) * planes, read_noise_variance=(READ_STD**2,) * planes, row_noise_variance=()
+    )
+
+
+def frames_of(scene: np.ndarray, count: int, seed: int, extra: np.ndarray | float = 0.0) -> list[np.ndarray]:
+    """Return noisy frames; ``extra`` is the standard deviation of additional noise per photosite."""
+    rng = np.random.default_rng(seed)
+    std = np.sqrt(SHOT * np.maximum(scene, 0) + READ_STD**2 + np.square(extra))
+    return [(scene + std * rng.standard_normal(scene.shape)).astype(np.float32) for _ in range(count)]
+
+
+def framing(scene: np.ndarray, seed: int, extra: np.ndarray | float = 0.0, planes: int = 4) -> Framing:
+    moments = frame_moments(frames_of(scene, 10, seed, extra))
+    return Framing(moments.mean.astype(np.float32), 10, profile(planes), variance=moments.variance.astype(np.float32))
+
+
+def waves(period: float, size: tuple[int, ...] = SIZE) -> np.ndarray:
+    rows, columns = np.indices(size)[-2:]
+    return 0.3 + 0.1 * np.sin(rows / period) * np.cos(columns / (period + 3))
+
+
+def places(mask: np.ndarray) -> list[tuple[int, ...]]:
+    return sorted(map(tuple, np.argwhere(mask).tolist()))
+
+
+@pytest.mark.parametrize("cfa", [*BAYER_PHASES, None])
+def test_small_hot_photosites_are_caught_in_darks_and_nothing_else(cfa: str | None):
+    rng = np.random.default_rng(1)
+    offset = 0.0003 * rng.standard_normal(SIZE)
+    hot = [(0, 0), (5, 7), (64, 80), (90, 3), (127, 159)]
+    for place in hot:
+        offset[place] += 3.5 * READ_STD  # seldom told from noise in a single frame
+    dark = master_dark(frames_of(offset, 16, 2), cfa)
+    assert places(find_defects(cfa, [dark])) == hot
+
+
+def test_darks_are_not_changed_by_looking_for_defects():
+    dark = master_dark(frames_of(np.zeros(SIZE), 4, 0), None)
+    before = dark.offset.copy()
+    find_defects(None, [dark])
+    assert np.array_equal(dark.offset, before)
+
+
+@pytest.mark.parametrize("shape", [SIZE, (3, 96, 128)])
+def test_flickering_photosites_are_found_in_darks_and_in_bursts(shape: tuple[int, ...]):
+    extra = np.zeros(shape)
+    flickering = [(7, 9), (50, 64)] if len(shape) == 2 else [(0, 7, 9), (2, 50, 64)]
+    for place in flickering:
+        extra[place] = 60 * READ_STD
+    assert places(find_defects(None, [master_dark(frames_of(np.zeros(shape), 16, 3, extra), None)])) == flickering
+    planes = 1 if len(shape) == 2 else 3
+    assert places(find_defects(None, framings=[framing(waves(9, shape), 4, extra, planes)])) == flickering
+
+
+def test_what_moves_is_no_flicker():
+    moving = np.zeros(SIZE)
+    moving[40:44, 60:75] = 20 * READ_STD
+    assert places(find_defects("RGGB", framings=[framing(waves(9), 4, moving)])) == []
+
+
+def test_a_weak_defect_is_found_where_two_framings_agree():
+    offset = np.zeros(SIZE)
+    for place in ((31, 40), (80, 81), (100, 11)):
+        offset[place] = 0.03
+    textured = [
+        waves(period) + 0.002 * np.random.default_rng(k).standard_normal(SIZE) for k, period in ((1, 5), (2, 9))
+    ]
+    bursts = [framing(scene + offset, k) for k, scene in enumerate(textured)]
+    assert places(find_defects("RGGB", framings=bursts)) == places(offset > 0)
+
+
+def test_a_sharp_point_of_one_scene_is_no_defect_of_the_sensor():
+    star = waves(5)
+    star[60, 60] += 0.3
+    alone = find_defects("RGGB", framings=[framing(star, 1)])
+    assert places(alone) == [(60, 60)]  # one burst cannot know better
+    assert places(find_defects("RGGB", framings=[framing(star, 1), framing(waves(9), 2)])) == []
+
+
+@pytest.mark.parametrize("cfa", [*BAYER_PHASES, None])
+@pytest.mark.parametrize("shape", [(40, 52), (41, 51)])
+def test_a_lonely_defect_on_a_slope_gets_the_value_it_should_have(cfa: str | None, shape: tuple[int, int]):
+    rows, columns = np.indices(shape)
+    slope = (0.2 + 0.003 * rows - 0.002 * columns + 0.0001 * rows * columns).astype(np.float32)
+    defects = np.zeros(shape, bool)
+    defects[5:-5:7, 6:-6:9] = True
+    broken = np.where(defects, np.float32(5), slope)
+    assert Repair(defects, cfa).apply(broken) == pytest.approx(slope, abs=1e-6)
+
+
+@pytest.mark.parametrize(("cfa", "shape"), [("GRBG", (40, 52)), (None, (40, 52)), (None, (3, 20, 30))])
+def test_repairing_touches_defects_alone_and_never_reads_one(cfa: str | None, shape: tuple[int, ...]):
+    rng = np.random.default_rng(0)
+    defects = rng.random(shape) < 0.1
+    image = rng.random(shape).astype(np.float32)
+    other = np.where(defects, np.float32(1e6), image)
+    before = image.copy()
+    repaired = Repair(defects, cfa).apply(image)
+    assert np.array_equal(image, before)
+    assert np.array_equal(repaired[~defects], image[~defects])
+    assert np.array_equal(repaired, Repair(defects, cfa).apply(other))
+
+
+def test_repairing_is_linear_and_keeps_constants():
+    rng = np.random.default_rng(0)
+    defects = rng.random((30, 40)) < 0.2
+    repair = Repair(defects, "RGGB")
+    one, other = rng.random((2, 30, 40))
+    assert repair.apply(2 * one + 3 * other) == pytest.approx(2 * repair.apply(one) + 3 * repair.apply(other))
+    assert repair.apply(np.full((30, 40), 0.7)) == pytest.approx(0.7)
+
+
+def test_a_hole_is_filled_from_its_own_colour_and_a_dead_image_is_left_alone():
+    mosaic = np.zeros((40, 40), np.float32)
+    mosaic[0::2, 0::2], mosaic[1::2, 1::2] = 1, 3  # red 1, green 0, blue 3
+    defects = np.zeros((40, 40), bool)
+    defects[10:17, 10:17] = True
+    broken = np.where(defects, np.float32(9), mosaic)
+    assert np.allclose(Repair(defects, "RGGB").apply(broken), mosaic, atol=1e-6)
+    assert np.array_equal(Repair(np.ones((4, 4), bool), None).apply(mosaic[:4, :4]), mosaic[:4, :4])
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.data())
+def test_a_window_is_repaired_as_the_whole_is(data: st.DataObject):
+    rng = np.random.default_rng(data.draw(st.integers(0, 5)))
+    defects = rng.random((36, 44)) < data.draw(st.sampled_from([0.002, 0.05, 0.4]))
+    image = rng.random((36, 44)).astype(np.float32)
+    repair = Repair(defects, data.draw(st.sampled_from(["RGGB", "GBRG", None])))
+    top, left = 2 * data.draw(st.integers(0, 17)), 2 * data.draw(st.integers(0, 21))
+    near, across = max(0, top - repair.reach), max(0, left - repair.reach)
+    window = repair.apply(image[near : top + 8 + repair.reach, across : left + 8 + repair.reach], near, across)
+    expected = repair.apply(image)[top : top + 8, left : left + 8]
+    assert np.array_equal(window[top - near :, left - across :][:8, :8], expected)
+
+
+@pytest.mark.parametrize(("place", "limit"), [("red", 0.75), ("green", 0.6)])
+def test_repair_has_much_less_error_than_plain_means_on_a_picture(place: str, limit: float):
+    from skimage.data import coffee
+
+    _, clean = shoot(SyntheticCamera(), scene_from_picture(coffee()), iso=100, n_frames=0, seed=0)
+    defects = np.zeros(clean.shape, bool)
+    defects[8:-8:8, 8 + (place == "green") : -8 : 8] = True
+    steps = ((2, 0), (-2, 0), (0, 2), (0, -2)) if place == "red" else ((1, 1), (1, -1), (-1, 1), (-1, -1))
+    means = sum(np.roll(clean, step, (0, 1)) for step in steps) / 4
+    error = Repair(defects, "RGGB").apply(np.where(defects, np.float32(0), clean))[defects] - clean[defects]
+    assert np.sqrt(np.mean(error**2)) < limit * np.sqrt(np.mean((means - clean)[defects] ** 2))
