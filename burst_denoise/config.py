@@ -7,7 +7,7 @@ What stays inside one process is a frozen dataclass in the room it belongs to.
 import json
 from typing import Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import AliasChoices, BaseModel, ConfigDict, Field, ValidationError
 
 from burst_denoise.errors import ConfigError
 
@@ -237,7 +237,9 @@ class TrainingRecord(Document):
     seconds: float
     curve: tuple[tuple[int, float], ...] = ()
     """Every validation: step, corrected PSNR on the held-out photosites, dB."""
-    nlm_strength: dict[str, float] = {}
+    baseline_strength: dict[str, float] = Field(
+        default={}, validation_alias=AliasChoices("baseline_strength", "nlm_strength")
+    )
     """Strength of each baseline tuned on the same bursts, so that a benchmark is fair to it."""
 
 

@@ -47,7 +47,7 @@ def main() -> None:
         "model, augmented": _time(lambda: ours(quarter, fast, augment=True), quarter.size, runs=1),
     }
     for name, baseline in nlm_baselines(info).items():
-        strength = model.header.training.nlm_strength[name]
+        strength = model.header.training.baseline_strength[name]
         rows[name] = _time(lambda f=baseline, h=strength: f(planes, info, profile, h), quarter.size, runs=1)
     print(f"{image.size / 1e6:.1f} megapixels, {options.threads} threads")
     for name, seconds in rows.items():

@@ -58,7 +58,7 @@ def write_identity_model(path: Path, burst: Burst) -> Path:
     record = TrainingRecord(
         settings=TrainSettings(steps=1), steps_done=0, best_step=0, start_psnr_db=40.0, best_psnr_db=40.0,
         bursts=(burst.name,), burst_sha256=burst.manifest.sha256, versions={}, seconds=0.0,
-        nlm_strength={"nlm-stabilised": 0.85},
+        baseline_strength={"nlm-stabilised": 0.85},
     )  # fmt: skip
     save_model(model_of(build_network("fast", plane_count(burst.info.domain)), [burst], record), path)
     return path

@@ -142,6 +142,8 @@ def test_only_rivals_that_are_installed_and_make_sense_are_offered(monkeypatch: 
         *("nlm-colour-8bit", "nlm-16bit", "nlm-stabilised"),
         *("tv", "wavelet", "nl-means", "bm3d"),
     ]
+    large = info_of("bayer").model_copy(update={"height": 4000, "width": 6000})
+    assert list(baselines_for(large)) == list(everything)[:-1]
     assert everything["nlm-stabilised"] is nlm_stabilised
     assert everything["nlm-colour-8bit"] is nlm_colour_8bit
 

@@ -44,10 +44,11 @@ def together(planes: tuple[Estimate, ...]) -> float:
 def test_the_pattern_of_a_simulated_camera_is_found_from_three_scenes_at_two_isos():
     camera = SyntheticCamera(cfa="GBRG", prnu=0.01, dark_offset_std_dn=0.3, hot_fraction=0)
     found = pattern(camera, (1600, 6400), seed=0)
-    assert together(found.prnu) == pytest.approx(0.01, rel=0.10)
+    assert found.prnu_of_all.value == pytest.approx(0.01, rel=0.04)
+    assert 0 < found.prnu_of_all.high - found.prnu_of_all.low < 0.001
     for estimate in found.prnu:
-        assert estimate.value == pytest.approx(0.01, rel=0.15)
-        assert 0 < estimate.low < estimate.value < estimate.high < 0.013
+        assert estimate.value == pytest.approx(0.01, rel=0.10)
+        assert 0 < estimate.low < estimate.value < estimate.high < 0.012
     span = camera.white_level - camera.black_level[0]
     for iso, tolerance in ((1600, 0.15), (6400, 0.08)):
         assert together(found.dsnu[iso]) * span == pytest.approx(0.3 * iso / 100, rel=tolerance)
@@ -55,8 +56,9 @@ def test_the_pattern_of_a_simulated_camera_is_found_from_three_scenes_at_two_iso
 
 def test_a_camera_without_pattern_has_none():
     found = pattern(SyntheticCamera(prnu=0, dark_offset_std_dn=0, hot_fraction=0), (1600,), seed=3)
-    assert all(estimate.low == 0 for estimate in (*found.prnu, *found.dsnu[1600]))
-    assert all(estimate.high < 0.005 for estimate in found.prnu)
+    # Nine intervals of 95 %: one may miss.
+    assert sum(estimate.low > 0 for estimate in (found.prnu_of_all, *found.prnu, *found.dsnu[1600])) <= 1
+    assert all(estimate.value < 0.0025 for estimate in (found.prnu_of_all, *found.prnu))
 
 
 @pytest.mark.slow
@@ -64,9 +66,9 @@ def test_intervals_hold_the_truth_and_the_estimate_has_no_bias_over_60_cameras()
     values, held = [], []
     for seed in range(60):
         camera = SyntheticCamera(prnu=0.01, dark_offset_std_dn=0.3, hot_fraction=0, seed=seed)
-        for estimate in pattern(camera, (1600,), seed).prnu:
-            values.append(estimate.value)
-            held.append(estimate.low < 0.01 < estimate.high)
+        found = pattern(camera, (1600,), seed)
+        values.append(found.prnu_of_all.value)
+        held += [estimate.low < 0.01 < estimate.high for estimate in (*found.prnu, found.prnu_of_all)]
     assert np.mean(values) == pytest.approx(0.01, rel=0.02)
     assert 0.90 <= np.mean(held) <= 0.99
 
@@ -114,4 +116,6 @@ def test_simulated_canon_bursts_of_very_sharp_pictures_are_consistent_with_their
     bursts = sharing_defects(pooled_by_iso(open_inputs(inputs, tmp_path / "bursts", 10, lambda _: None)))
     found = pattern_of_framings([burst.framing() for burst in bursts], "RGGB")
     assert found is not None
-    assert sum(estimate.low <= 0.005 <= estimate.high for estimate in found.prnu) >= 3
+    # Sharp to the pixel, they tell little: measured 0.47 % [0.19, 0.64], where softer pictures give 2 %.
+    assert found.prnu_of_all.low <= 0.005 <= found.prnu_of_all.high
+    assert found.prnu_of_all.value == pytest.approx(0.005, rel=0.2)

@@ -25,7 +25,14 @@ ORDER = [
         "sensor.transfer_interval",
         "sensor.tone",
     ),
-    *("sensor.metrics", "sensor.unbiased", "sensor.residual", "sensor.fixed_pattern", "sensor.framings"),
+    *(
+        "sensor.metrics",
+        "sensor.jackknife",
+        "sensor.unbiased",
+        "sensor.residual",
+        "sensor.fixed_pattern",
+        "sensor.framings",
+    ),
     *("sensor.defects", "sensor.synthetic"),
     *("capture.metadata", "capture.raw", "capture.picture", "capture.grouping", "capture.emva"),
     *(
@@ -49,7 +56,16 @@ ORDER = [
     *("apply.denoise", "apply.exif_directory", "apply.output"),
     *("judge.baselines", "judge.classical", "judge.rows", "judge.benchmark"),
     *("judge.channels", "judge.noise_export", "judge.charts", "judge.figures", "judge.page", "judge.report"),
-    *("run.ingest", "run.calibrate", "run.session", "run.profile", "run.score", "run.report", "run.demo", "run.cluster"),
+    *(
+        "run.ingest",
+        "run.calibrate",
+        "run.session",
+        "run.profile",
+        "run.score",
+        "run.report",
+        "run.demo",
+        "run.cluster",
+    ),
     *("screen", "commands.options", "commands.bursts", "commands.models", "commands.proof", "cli", "__main__"),
 ]
 """Every file of the package, in the order in which data flows; each may import from those before it."""

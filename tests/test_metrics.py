@@ -8,12 +8,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from burst_denoise.config import FrameInfo
 from burst_denoise.sensor.metrics import (
     corrected_mse,
     frame_moments,
     mean_squared_error,
     psnr,
     psnr_of_mse,
+    rendering,
     ssim,
 )
 
@@ -95,6 +97,30 @@ def test_ssim_is_that_of_wang_2004_averaged_over_planes():
 def test_ssim_refuses_planes_smaller_than_its_window():
     with pytest.raises(ValueError, match="at least 11 x 11"):
         ssim(np.zeros((1, 10, 20), np.float32), np.zeros((1, 10, 20)), peak=1)
+
+
+def info(domain: str, cfa: str | None = None, neutral: tuple[float, float, float] | None = None) -> FrameInfo:
+    return FrameInfo(
+        domain=domain, camera=None, cfa=cfa, height=8, width=8, black_level=(0.0,), white_level=1.0,
+        as_shot_neutral=neutral,
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("cfa", ["RGGB", "GBRG"])
+def test_a_mosaic_of_a_neutral_patch_is_rendered_grey(cfa: str):
+    colours = {"R": 0.1, "G": 0.2, "B": 0.12}
+    mosaic = np.tile(np.array([[colours[c] for c in cfa[:2]], [colours[c] for c in cfa[2:]]], np.float32), (4, 4))
+    shown = rendering(mosaic, info("bayer", cfa, (0.5, 1.0, 0.6)))
+    assert shown.shape[0] == 3
+    assert shown == pytest.approx(0.4845, abs=1e-3)  # 0.2 on the curve of sRGB
+
+
+def test_a_picture_is_rendered_as_it_is_and_clipped():
+    picture = np.linspace(-0.5, 1.5, 3 * 64).reshape(3, 8, 8).astype(np.float32)
+    before = picture.copy()
+    np.testing.assert_array_equal(rendering(picture, info("rgb")), np.clip(picture, 0, 1))
+    np.testing.assert_array_equal(picture, before)
+    assert rendering(picture[0], info("mono")).shape == (1, 8, 8)
 
 
 @settings(max_examples=30, deadline=None)

@@ -8,7 +8,7 @@ subtracted and defects repaired when frames are asked for.
 
 import hashlib
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import TypeVar
@@ -45,7 +45,7 @@ class Burst:
     manifest: BurstManifest
     pooled: NoiseProfile | None = None
     """Noise profile of all bursts at this ISO, from `pooled_by_iso`."""
-    shared_defects: Mask | None = None
+    shared_defects: Mask | None = field(default=None, compare=False)
     """Defects found in any burst of the sensor, from `sharing_defects`."""
 
     @property

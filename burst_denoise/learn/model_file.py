@@ -5,7 +5,7 @@ code.
 """
 
 import hashlib
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -36,7 +36,7 @@ class Model:
 
     network: FrequencySplitResNet
     header: ModelHeader
-    defects: npt.NDArray[np.int32] | None = None
+    defects: npt.NDArray[np.int32] | None = field(default=None, compare=False)
     """(K, 2) rows and columns of the sensor's defective photosites, or (K, 3) planes, rows and columns of pictures."""
 
     @property

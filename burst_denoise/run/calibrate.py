@@ -1,32 +1,27 @@
-"""The owner's whole job: frames in, a calibrated model out; and the benchmark of a model."""
+"""The owner's whole job: frames in, a calibrated model out."""
 
 import json
 import shutil
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from importlib.metadata import version
 from pathlib import Path
 
 import torch
 
 from burst_denoise import __version__
-from burst_denoise.apply.denoise import denoise_image
 from burst_denoise.capture.grouping import find_sources
 from burst_denoise.capture.series import SeriesVerdict
 from burst_denoise.capture.store import WORK_SUFFIX, Burst, find_bursts, pooled_by_iso, sharing_defects
-from burst_denoise.config import FrameInfo, TrainingRecord, TrainSettings
+from burst_denoise.config import TrainingRecord, TrainSettings
 from burst_denoise.errors import BurstDenoiseError, ConfigError, OutputError, SeriesError
 from burst_denoise.files import parents_made, refuse_existing, written_aside
-from burst_denoise.judge.baselines import nlm_baselines, tune
-from burst_denoise.judge.benchmark import Denoiser, benchmark
-from burst_denoise.judge.rows import BenchmarkRow
-from burst_denoise.learn.device import compute_dtype
+from burst_denoise.judge.classical import tuned_strengths
 from burst_denoise.learn.model_file import Model, model_of, save_model
 from burst_denoise.learn.pairs import GUARD, held_out
 from burst_denoise.learn.train import Progress, train
 from burst_denoise.run.ingest import open_inputs
-from burst_denoise.sensor.noise import Float
 
-__all__ = ["benchmark_model", "calibrate", "seen_in_training", "tuned_strengths"]
+__all__ = ["calibrate"]
 
 
 def calibrate(
@@ -127,62 +122,16 @@ def _train(
         burst_sha256=tuple(digest for burst in bursts for digest in burst.manifest.sha256),
         versions={"burst_denoise": __version__} | {name: version(name) for name in ("torch", "numpy", "rawpy")},
         seconds=trained.seconds,
-        nlm_strength=tuned_strengths(bursts),
+        baseline_strength=tuned_strengths(bursts),
     )
     return model_of(trained.network, bursts, record)
-
-
-def seen_in_training(model: Model, burst: Burst) -> bool:
-    """Return whether a model was trained on frames of this burst: then its score there proves nothing."""
-    return not set(model.header.training.burst_sha256).isdisjoint(burst.manifest.sha256)
-
-
-def tuned_strengths(bursts: Sequence[Burst]) -> dict[str, float]:
-    """Return the strength of every OpenCV NLM baseline that scores best on these bursts."""
-    pooled = pooled_by_iso(bursts)
-    return {name: tune(baseline, pooled) for name, baseline in nlm_baselines(bursts[0].info).items()}
-
-
-def benchmark_model(
-    bursts: Sequence[Burst],
-    models: Sequence[tuple[str, Model]],
-    nlm_strength: dict[str, float],
-    *,
-    augment: bool,
-    frames: int,
-    seed: int,
-    any_sensor: bool = False,
-) -> Iterator[BenchmarkRow]:
-    """Score models, plain and, if asked, augmented, beside the baselines; give each row as soon as it is measured.
-
-    Raises `ModelFileError` before any work if a model does not belong to the sensor of every burst.
-    """
-    denoisers: list[tuple[str, Denoiser]] = []
-    for name, model in models:
-        for burst in bursts:
-            model.profile_for(burst.info, burst.name, any_sensor=any_sensor)
-        denoisers.append((name, _denoiser(model, augment=False, any_sensor=any_sensor)))
-        if augment:
-            denoisers.append((f"{name} + augmentation", _denoiser(model, augment=True, any_sensor=any_sensor)))
-    return benchmark(bursts, denoisers, nlm_strength=nlm_strength, frames=frames, seed=seed)
-
-
-def _denoiser(model: Model, *, augment: bool, any_sensor: bool) -> Denoiser:
-    dtype = compute_dtype(next(model.network.parameters()).device)
-
-    def denoise(image: Float, info: FrameInfo) -> Float:
-        profile = model.profile_for(info, "burst", any_sensor=any_sensor)
-        return denoise_image(image, info.cfa, model.network, profile, dtype=dtype, augment=augment)
-
-    return denoise
 
 
 def _job(inputs: Sequence[Path], darks: Sequence[Path], limit: int) -> str:
     """Return what tells one calibration from another, settings apart: its files and the limit."""
     files = [path for given in inputs for path in (find_bursts(given) or find_sources([given]))]
-    files += find_sources(darks) if darks else []
-    sizes = [(str(path.resolve()), path.stat().st_size) for path in files]
-    return json.dumps([limit, sizes])
+    kinds = [files, find_sources(darks)] if darks else [files]
+    return json.dumps([limit, *([(str(path.resolve()), path.stat().st_size) for path in kind] for kind in kinds)])
 
 
 def _claim(work: Path, job: str) -> None:

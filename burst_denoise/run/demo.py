@@ -1,6 +1,6 @@
 """The demo: a synthetic tripod shoot written as DNG files, then the real chain over them, through LibRaw."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,16 +19,19 @@ from burst_denoise.capture.store import Burst
 from burst_denoise.config import MOST_FRAMES, TrainSettings
 from burst_denoise.files import refuse_existing, written_aside
 from burst_denoise.judge.baselines import nlm_stabilised
-from burst_denoise.judge.report import draw_comparison, draw_quality, write_rows
+from burst_denoise.judge.figures import draw_comparison
+from burst_denoise.judge.report import Report, write_report, write_rows
 from burst_denoise.judge.rows import table
 from burst_denoise.learn.model_file import Model
 from burst_denoise.learn.train import Progress
-from burst_denoise.run.calibrate import benchmark_model, calibrate
+from burst_denoise.run.calibrate import calibrate
 from burst_denoise.run.ingest import ingest
+from burst_denoise.run.profile import profile_bursts
+from burst_denoise.run.report import crop_sets, judged_series, measured_channels, pattern_maps, provenance
+from burst_denoise.run.score import ScoreSettings, score_bursts
 from burst_denoise.run.session import DenoiseSettings, denoise_session
-from burst_denoise.sensor.fixed_pattern import isolated_defects
-from burst_denoise.sensor.frame import pack, unpack
-from burst_denoise.sensor.metrics import frame_moments, mean_squared_error, psnr_of_mse
+from burst_denoise.sensor.frame import Frame, pack, unpack
+from burst_denoise.sensor.metrics import mean_squared_error, psnr_of_mse
 from burst_denoise.sensor.synthetic import Fault, SyntheticCamera, scene_from_picture, shoot
 
 __all__ = ["DemoResult", "demo"]
@@ -37,6 +40,7 @@ CALIBRATION_SCENES = ("astronaut", "chelsea", "rocket")
 TEST_SCENE = "coffee"
 ISOS = (1600, 6400)
 FRAMES = 10
+DARKS = 16
 SIZE = (448, 640)
 """Rows and columns of the synthetic sensor."""
 FAULTS: Mapping[tuple[str, int], Mapping[int, Fault]] = {
@@ -84,11 +88,17 @@ def demo(
     """
     refuse_existing(folder)
     camera = SyntheticCamera()
-    say(f"1/5 shooting {len(CALIBRATION_SCENES) + 1} scenes at two ISOs with a synthetic camera, to DNG files")
+    say(
+        f"1/5 shooting {len(CALIBRATION_SCENES) + 1} scenes and lens-cap frames at two ISOs with a synthetic camera, "
+        "to DNG files"
+    )
     for seed, scene in enumerate((*CALIBRATION_SCENES, TEST_SCENE)):
         for iso in ISOS:
             place = folder / "shots" / ("test" if scene == TEST_SCENE else "calibration") / f"{scene}_iso{iso}"
             _shoot(camera, scene, iso, seed, place)
+    darks = folder / "shots" / "darks"
+    for iso in ISOS:
+        _write(darks, shoot(camera, np.zeros((*SIZE, 3), np.float32), iso, DARKS, 7 * iso)[0], f"iso{iso}_")
     say("2/5 checking every frame")
     verdicts: list[SeriesVerdict] = []
 
@@ -97,9 +107,8 @@ def demo(
         on_series(verdict)
 
     bursts = folder / "bursts"
-    ingest([folder / "shots" / "calibration"], bursts / "calibration", MOST_FRAMES, judged)
-    tests = ingest([folder / "shots" / "test"], bursts / "test", MOST_FRAMES, judged)
-    draw_quality(folder / "quality.png", verdicts)
+    ingested = ingest([folder / "shots" / "calibration"], bursts / "calibration", MOST_FRAMES, judged, [darks])
+    tests = ingest([folder / "shots" / "test"], bursts / "test", MOST_FRAMES, judged, [darks])
     say(f"3/5 calibrating for {minutes:g} minutes on {', '.join(CALIBRATION_SCENES)}")
     model_file = folder / "model.safetensors"
     settings = TrainSettings(minutes=minutes)
@@ -109,11 +118,23 @@ def demo(
     for suffix in ("dng", "tif"):
         _denoise(shot, folder / f"denoised.{suffix}", model)
     say("5/5 scoring against the known clean picture")
-    rows = list(
-        benchmark_model(tests, [("model", model)], model.header.training.nlm_strength, augment=False, frames=3, seed=0)
-    )
+    models, strengths = [("model", model)], model.header.training.baseline_strength
+    rows = list(score_bursts(tests, models, strengths, ScoreSettings(), say))
     write_rows(folder / "benchmark.jsonl", rows)
     _compare(folder / "before_after.png", shot, folder / "denoised.dng", tests[-1], model)
+    sensor = profile_bursts(ingested + tests, [darks])
+    report = Report(
+        title=f"{camera.name}: the demo",
+        series=judged_series([folder / "shots" / "calibration", folder / "shots" / "test"], verdicts, MOST_FRAMES),
+        channels=measured_channels(sensor),
+        pattern_maps=pattern_maps(sensor),
+        training=model.header.training,
+        rows=rows,
+        model="model",
+        crops=crop_sets(tests, models, strengths),
+        provenance=provenance(tests, models, rows, "burst-denoise demo"),
+    )
+    write_report(folder / "report.html", report)
     return DemoResult(table(rows), _next_steps(folder))
 
 
@@ -127,10 +148,15 @@ def _shoot(camera: SyntheticCamera, scene: str, iso: int, seed: int, place: Path
     frames, clean = shoot(
         camera, scene_from_picture(picture, camera.as_shot_neutral), iso, count, 100 * seed + iso, faults
     )
-    for frame in frames:
-        write_dng(place / frame.path.name, frame.info, frame.linear, notes="burst_denoise demo, synthetic camera")
+    _write(place, frames)
     with written_aside(place / CLEAN_REFERENCE) as aside:
         tifffile.imwrite(aside, clean, compression="zlib")
+
+
+def _write(place: Path, frames: Sequence[Frame], prefix: str = "") -> None:
+    for frame in frames:
+        notes = "burst_denoise demo, synthetic camera"
+        write_dng(place / (prefix + frame.path.name), frame.info, frame.linear, notes=notes)
 
 
 def _fitted(picture: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
@@ -150,10 +176,8 @@ def _compare(path: Path, shot: Path, denoised: Path, burst: Burst, model: Model)
     """Draw the same crop noisy, by tuned NLM, by the model and from the mean of the burst, all developed by LibRaw."""
     info, clean = burst.info, burst.clean
     assert clean is not None
-    moments = frame_moments(burst.linear(index) for index in range(len(burst)))
-    counts = ~burst.saturated & ~isolated_defects(moments, burst.profile, info.cfa)  # as in the benchmark
-    noisy = read_raw(shot).linear
-    strength = model.header.training.nlm_strength["nlm-stabilised"]
+    counts, noisy = ~burst.excluded, burst.linear(0)  # as in the benchmark
+    strength = model.header.training.baseline_strength["nlm-stabilised"]
     filtered = nlm_stabilised(pack(noisy, info.cfa), info, burst.profile, strength)
     pictures = {
         "one noisy frame": noisy,
@@ -177,8 +201,8 @@ def _compare(path: Path, shot: Path, denoised: Path, burst: Burst, model: Model)
 
 def _next_steps(folder: Path) -> str:
     return f"""
-Look at  {folder}/before_after.png   one frame, NLM, burst_denoise and the mean of all frames
-         {folder}/quality.png        how steady each series was, and which frames fell out
+Look at  {folder}/report.html        all of it on one page: the sensor, the gain with intervals, before and after
+         {folder}/before_after.png   one frame, NLM, burst_denoise and the mean of all frames
          {folder}/denoised.dng       opens in any raw converter; denoised.tif is LibRaw's development of it
          {folder}/benchmark.jsonl    the table above, for machines
 

@@ -243,7 +243,7 @@ def _defects(
     top, left = (max(0, size - MEASURED_SIDE) // 4 * 2 for size in (info.height, info.width))
     middle = (..., slice(top, top + MEASURED_SIDE), slice(left, left + MEASURED_SIDE))
     try:
-        profile = fit_noise_profile([frame[middle] for frame in frames()], info.cfa, info.iso)
+        profile = fit_noise_profile([(frame[middle].copy() for frame in frames())], info.cfa, info.iso)
     except ValueError:  # all overexposed
         return find_defects(info.cfa, masters) if masters else np.zeros(accepted[0].dn.shape, np.bool_)
     moments = frame_moments(frames())

@@ -65,11 +65,15 @@ def score(
 
     Raises
     ------
+    ModelFileError
+        If a model fits none of the bursts; found before any is scored.
     BurstDenoiseError
         Whatever is wrong with the inputs.
     """
     tuning = bursts_by_sensor(tune_on, folder / "tuning", settings.limit, report) if tune_on else {}
-    for sensor, bursts in bursts_by_sensor(inputs, folder / "scored", settings.limit, report).items():
+    scored = bursts_by_sensor(inputs, folder / "scored", settings.limit, report)
+    _refuse_useless(models, [burst for bursts in scored.values() for burst in bursts], settings)
+    for sensor, bursts in scored.items():
         strengths = strengths_for(bursts, tuning.get(sensor, []), models, note)
         yield from score_bursts(bursts, models, strengths, settings, note)
 
@@ -151,6 +155,18 @@ def denoiser(model: Model, *, augment: bool, any_sensor: bool) -> Denoiser:
         return denoise_image(image, info.cfa, model.network, profile, dtype=dtype, augment=augment)
 
     return denoise
+
+
+def _refuse_useless(models: Sequence[tuple[str, Model]], bursts: Sequence[Burst], settings: ScoreSettings) -> None:
+    for _, model in models:
+        refusals = []
+        for burst in bursts:
+            try:
+                model.profile_for(burst.info, burst.name, any_sensor=settings.any_sensor)
+            except ModelFileError as error:
+                refusals.append(error)
+        if len(refusals) == len(bursts):
+            raise refusals[0]
 
 
 def _sensor(info: FrameInfo) -> tuple[object, ...]:

@@ -84,9 +84,9 @@ def denoise_session(
         Called per shot with its name, its result (None where it was passed over), its number and how many there are.
     darks : sequence of Path
         Lens-cap frames of the camera, files or folders, and no shots: their mean is subtracted from shots of equal ISO
-        and exposure, their defects are repaired in all shots of their size, beside those that the model knows.
+        and exposure, their defects are repaired in all shots of their camera and size, beside those the model knows.
     note : callable
-        Called with a line of text about every shot from which no dark is subtracted though there are darks.
+        Called with a line of text about the first shot of an ISO and exposure for which there are darks, but none fit.
 
     Raises
     ------
@@ -134,31 +134,43 @@ def denoise_session(
     raise JobError(f"{len(failures)} of {len(shots)} shots failed; the rest is done", failures)
 
 
+Kind = tuple[str | None, tuple[int, ...]]
+"""Camera and shape of a frame: what a map of defects belongs to."""
+
+
 @dataclass(frozen=True)
 class _FixedPattern:
     """What is taken off every shot before it is denoised."""
 
     darks: Sequence[DarkSet]
-    repairs: dict[tuple[int, ...], Repair]
-    """By the shape of the frames they repair."""
+    repairs: dict[Kind, Repair]
     note: Callable[[str], None]
+    told: set[tuple[float | None, float | None]]
+    """ISO and exposure of shots that have no dark, as far as said."""
 
     @classmethod
     def of(cls, model: Model, darks: Sequence[DarkSet], note: Callable[[str], None]) -> "_FixedPattern":
-        cfa = model.header.cfa
-        known = [mask for mask in (model.defect_map,) if mask is not None]
+        maps: dict[Kind, npt.NDArray[np.bool_]] = {}
+        if model.defect_map is not None:
+            maps[model.header.camera, model.defect_map.shape] = model.defect_map
         if darks:
-            known.append(find_defects(darks[0].info.cfa, [dark.master for dark in darks]))
-        maps: dict[tuple[int, ...], npt.NDArray[np.bool_]] = {}
-        for mask in known:
-            maps[mask.shape] = maps.get(mask.shape, np.zeros_like(mask)) | mask
-        return cls(darks, {shape: Repair(mask, cfa) for shape, mask in maps.items()}, note)
+            found = find_defects(darks[0].info.cfa, [dark.master for dark in darks])
+            kind = (darks[0].info.camera, found.shape)
+            maps[kind] = maps.get(kind, np.zeros_like(found)) | found
+        return cls(darks, {kind: Repair(mask, model.header.cfa) for kind, mask in maps.items()}, note, set())
 
     def dark(self, shot: _Shot, info: FrameInfo) -> npt.NDArray[np.float32] | None:
         master = dark_for(self.darks, info)
-        if master is None and self.darks:
-            self.note(f"{shot.name}: no lens-cap frames of its ISO and exposure; no dark is subtracted")
+        if master is None and self.darks and (info.iso, info.exposure_s) not in self.told:
+            self.told.add((info.iso, info.exposure_s))
+            self.note(
+                f"{shot.name}: no lens-cap frames of its camera at ISO {info.iso or 0:g} and {info.exposure_s or 0:g} "
+                "s; no dark is subtracted from such shots"
+            )
         return None if master is None else master.offset
+
+    def repair(self, frame: Frame) -> Repair | None:
+        return self.repairs.get((frame.info.camera, frame.dn.shape))
 
 
 def _shots(inputs: Sequence[Path], output: Path, settings: DenoiseSettings, capped: set[Path]) -> Iterator[_Shot]:
@@ -220,7 +232,7 @@ def _denoise_shot(shot: _Shot, model: Model, settings: DenoiseSettings, fixed: _
         augment=settings.augment,
         tile=settings.tile,
         dark=dark,
-        repair=fixed.repairs.get(frame.dn.shape),
+        repair=fixed.repair(frame),
     )
     notes = (
         f"{DENOISED_MARK}: version {__version__}; model {model.header.weights_sha256[:12]}; "

@@ -21,8 +21,12 @@ Mask = npt.NDArray[np.bool_]
 
 SAME_FRAMING = 0.4
 """Correlation of coarse content from which two bursts show one scene; 0.9 and more at two ISOs, below 0.2 otherwise."""
-NOISE_KERNEL = np.outer((1, -2, 1), (1, -2, 1)).astype(np.float32) / 6
-"""High pass of unit power, blind to edges along rows or columns (Immerkaer, "Fast noise variance estimation", 1996)."""
+REACH = 2
+"""Photosites around one, of all colours, that predict it."""
+ROUNDS = 3
+"""The prediction is fitted anew so often, with weights from the errors of the round before."""
+FIT_PHOTOSITES = 2**18
+"""So many photosites of a plane are enough to fit 24 weights."""
 
 
 @dataclass(frozen=True)
@@ -49,6 +53,8 @@ class FramingPattern:
     """Different ones among the bursts."""
     prnu: tuple[Estimate, ...]
     """Per plane, relative to 1."""
+    prnu_of_all: Estimate
+    """Of all planes together: of one sensor they are mostly alike, and this is what sharp scenes still tell."""
     dsnu: dict[float | None, tuple[Estimate, ...]]
     """Per ISO of at least two framings: per plane, linear units."""
 
@@ -69,12 +75,13 @@ def pattern_of_framings(bursts: Sequence[Framing], cfa: str | None) -> FramingPa
 
     Notes
     -----
-    High-passed, the means of two scenes at one photosite have the covariance P^2 x_a x_b + D_a D_b with P the PRNU,
-    D the DSNU at each ISO and x the levels: scenes are independent, as is the noise of the bursts. A straight line is
-    fitted over all photosites and all pairs of framings; P is common to all ISOs. Weights are the inverse of the
-    product of the two local variances (texture and noise), taken around the photosite but without it, else they would
-    depend on the very product. Offsets common to a row or column escape the high pass. Intervals by jackknife over
-    bands of rows.
+    Every photosite is predicted from the 24 around it, of all colours, by weights w fitted to each plane of each mean;
+    what is left holds little of the scene. Between the means of two scenes at one photosite it has the covariance
+    P^2 (x_a x_b + sum w_a w_b x_a x_b) + D_a D_b (1 + sum w_a w_b), with P the PRNU, D the DSNU at each ISO and x the
+    levels of the photosite and its neighbours: scenes are independent, as is the noise of the bursts. P^2 and the
+    D_a D_b are fitted by least squares over all photosites and all pairs of framings; P is common to all ISOs. Each
+    counts by the inverse of the product of the two local variances (texture and noise), taken around the photosite but
+    without it, else they would depend on the very product. Intervals by jackknife over bands of rows.
     """
     apart = framings_apart([burst.mean for burst in bursts], cfa)
     pairs = [(a, b) for a, b in itertools.combinations(range(len(bursts)), 2) if apart[a] != apart[b]]
@@ -83,17 +90,25 @@ def pattern_of_framings(bursts: Sequence[Framing], cfa: str | None) -> FramingPa
     isos = [burst.profile.iso for burst in bursts]
     kinds = sorted({_kind(isos[a], isos[b]) for a, b in pairs}, key=str)
     within = {kind[0]: index for index, kind in enumerate(kinds, 1) if kind[0] == kind[1]}
-    prnu, dsnu = [], defaultdict(list)
+    equations, prnu, dsnu = [], [], defaultdict(list)
     for plane in range(len(pack(bursts[0].mean, cfa))):
-        seen = [_high_passed(burst, cfa, plane) for burst in bursts]
-        normal = sum(
+        seen = [_unpredicted(burst, cfa, plane) for burst in bursts]
+        terms = [
             _normal_equations(seen[a], seen[b], kinds.index(_kind(isos[a], isos[b])), len(kinds)) for a, b in pairs
-        )
-        found = jackknife(np.asarray(normal), _solution)
+        ]
+        equations.append(np.sum(terms, axis=0))
+        found = jackknife(equations[-1], _solution)
         prnu.append(root_of_variance(found[0]))
         for iso, index in within.items():
             dsnu[iso].append(root_of_variance(found[index]))
-    return FramingPattern(len(set(apart)), tuple(prnu), {iso: tuple(values) for iso, values in dsnu.items()})
+    # A band of one plane is a group of its own: the noise of the planes is independent.
+    groups = np.zeros((sum(map(len, equations)), len(equations), *equations[0].shape[1:]))
+    first = 0
+    for plane, bands in enumerate(equations):
+        groups[first : first + len(bands), plane] = bands
+        first += len(bands)
+    together = root_of_variance(jackknife(groups, _common_slope)[0])
+    return FramingPattern(len(set(apart)), tuple(prnu), together, {iso: tuple(found) for iso, found in dsnu.items()})
 
 
 def framings_apart(means: Sequence[Float], cfa: str | None) -> list[int]:
@@ -119,37 +134,79 @@ def _kind(iso: float | None, other: float | None) -> tuple[float | None, float |
 
 
 @dataclass(frozen=True)
-class _HighPassed:
-    """One plane of a burst mean: its level, its high pass, and the variance of that around each pixel."""
+class _Unpredicted:
+    """One plane of a burst mean: what its neighbours do not predict."""
 
+    layer: Float
+    """The image that the plane is part of."""
+    own: tuple[slice, slice]
+    """Where the plane lies in it."""
+    kernel: Float
+    """The prediction."""
     level: Float
     fine: Float
+    """What the prediction leaves."""
     variance: Float
+    """Of that, around each pixel."""
     counts: Mask
 
 
-def _high_passed(burst: Framing, cfa: str | None, index: int) -> _HighPassed:
-    plane = np.ascontiguousarray(pack(burst.mean, cfa)[index])
-    fine: Float = cv2.filter2D(plane, -1, NOISE_KERNEL).astype(np.float32)
-    power = fine * fine
-    # Within two pixels the high pass of a neighbour knows the photosite itself.
-    around = (81 * cv2.blur(power, (9, 9)) - 25 * cv2.blur(power, (5, 5))) / 56
-    variance = np.maximum(around, np.float32(1e-3) * max(float(np.median(around)), 1e-18))
-    counts = power < 36 * variance
-    if burst.excluded is not None:
-        excluded = pack(burst.excluded.astype(np.float32), cfa)[index]
-        counts &= cv2.dilate(excluded, np.ones((3, 3), np.uint8)) == 0
-    counts[[0, -1]] = counts[:, [0, -1]] = False
-    return _HighPassed(cv2.blur(plane, (3, 3)).astype(np.float32), fine, variance, counts)
+def _unpredicted(burst: Framing, cfa: str | None, index: int) -> _Unpredicted:
+    layer = burst.mean if burst.mean.ndim == 2 else burst.mean[index]
+    excluded = np.zeros(burst.mean.shape, np.uint8) if burst.excluded is None else burst.excluded.astype(np.uint8)
+    if cfa is None:
+        own = (slice(None), slice(None))
+    else:
+        red_row, red_column = divmod(cfa.index("R"), 2)
+        own = (slice((index // 2 + red_row) % 2, None, 2), slice((index % 2 + red_column) % 2, None, 2))
+    side = 2 * REACH + 1
+    near = cv2.dilate(excluded if excluded.ndim == 2 else excluded[index], np.ones((side, side), np.uint8))
+    counts = near[own] == 0
+    counts[:REACH] = counts[-REACH:] = counts[:, :REACH] = counts[:, -REACH:] = False
+    plane = np.ascontiguousarray(layer[own])
+    variance = np.maximum(plane, 0.01 * max(float(plane.max()), 1e-6))  # as of photon noise, to begin with
+    for _ in range(ROUNDS):
+        kernel = _predictor(layer, own, counts / variance)
+        fine: Float = (plane - cv2.filter2D(layer, -1, kernel)[own]).astype(np.float32)
+        power = fine * fine
+        # The error of a pixel at most two away knows the pixel itself.
+        around = (81 * cv2.blur(power, (9, 9)) - 25 * cv2.blur(power, (5, 5))) / 56
+        variance = np.maximum(around, np.float32(1e-3) * max(float(np.median(around)), 1e-18))
+    return _Unpredicted(
+        layer, own, kernel, cv2.blur(plane, (3, 3)).astype(np.float32), fine, variance, counts & (power < 36 * variance)
+    )
 
 
-def _normal_equations(a: _HighPassed, b: _HighPassed, kind: int, kinds: int) -> Double:
+def _predictor(layer: Float, own: tuple[slice, slice], weight: npt.NDArray[np.floating]) -> Float:
+    """Return the kernel (5, 5), centre 0, that best predicts the pixels of a plane, by weighted least squares."""
+    around = range(-REACH, REACH + 1)
+    offsets = [(y, x) for y in around for x in around if y or x]
+    every = max(1, weight.size // FIT_PHOTOSITES)
+    padded = np.pad(layer.astype(np.float64), REACH, mode="reflect")
+    height, width = layer.shape
+
+    def part(y: int, x: int) -> Double:
+        shifted = padded[REACH + y : REACH + y + height, REACH + x : REACH + x + width]
+        return shifted[own][::every].ravel()
+
+    seen = np.stack([part(y, x) for y, x in offsets])
+    weighted = seen * weight[::every].ravel()
+    normal, target = weighted @ seen.T, weighted @ part(0, 0)
+    normal[np.diag_indices(len(normal))] += 1e-9 * max(float(np.trace(normal)) / len(normal), 1e-18)
+    kernel = np.insert(np.linalg.solve(normal, target), len(offsets) // 2, 0)
+    return kernel.reshape(2 * REACH + 1, -1).astype(np.float32)
+
+
+def _normal_equations(a: _Unpredicted, b: _Unpredicted, kind: int, kinds: int) -> Double:
     """Return, per band of rows, the weighted normal equations of fine_a fine_b = P^2 level + intercept of the kind.
 
     The result is (bands, unknowns, unknowns + 1); unknown 0 is P^2, the others are the intercepts.
     """
-    weight = (a.counts & b.counts) / (a.variance * b.variance).astype(np.float64)
-    level, product = a.level * b.level, a.fine * b.fine
+    both = a.kernel * b.kernel
+    gain = 1 + float(both.sum())
+    weight = (a.counts & b.counts) / (a.variance * b.variance).astype(np.float64) * gain**2
+    level = (a.level * b.level + cv2.filter2D(a.layer * b.layer, -1, both)[a.own]) / gain
+    product = a.fine * b.fine / gain
     terms = {
         "1": band_sums(weight),
         "x": band_sums(weight * level),
@@ -166,7 +223,16 @@ def _normal_equations(a: _HighPassed, b: _HighPassed, kind: int, kinds: int) -> 
 
 
 def _solution(normal: Double) -> Double:
-    # Least squares, because a scene of one level leaves slope and intercept undecided.
+    # Least squares, because scenes of one level leave slope and intercepts undecided.
     scale = np.sqrt(np.maximum(np.diag(normal[:, :-1]), 1e-300))
     solution: Double = np.linalg.lstsq(normal[:, :-1] / np.outer(scale, scale), normal[:, -1] / scale, rcond=1e-9)[0]
     return solution / scale
+
+
+def _common_slope(planes: Double) -> Double:
+    """Return the P^2 that planes of different intercepts have in common: intercepts eliminated, then pooled."""
+    intercepts = np.maximum(np.diagonal(planes[:, 1:, 1:-1], axis1=1, axis2=2), 1e-300)
+    share = planes[:, 0, 1:-1] / intercepts
+    slopes = planes[:, 0, 0] - (share * planes[:, 0, 1:-1]).sum(axis=1)
+    targets = planes[:, 0, -1] - (share * planes[:, 1:, -1]).sum(axis=1)
+    return np.array([targets.sum() / max(float(slopes.sum()), 1e-300)])

@@ -7,13 +7,12 @@ sums of these products over blocks of rows.
 
 import math
 from collections.abc import Callable, Sequence
-from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
-from scipy.stats import t as student
 
 from burst_denoise.config import Estimate
+from burst_denoise.sensor.jackknife import LEAST_REFERENCES, Results
 from burst_denoise.sensor.metrics import psnr_of_mse
 
 __all__ = ["BurstScore", "paired_difference_db"]
@@ -26,118 +25,6 @@ Window = tuple[slice, slice]
 SMALLEST_BLOCK, LARGEST_BLOCK = 8, 32
 BLOCKS = 16
 """Rows of a block, and blocks of a frame where its rows suffice. Whole rows, because row noise is shared along them."""
-LEAST_REFERENCES = 2
-CONFIDENCE = 0.95
-
-
-class _Sums(NamedTuple):
-    """A quantity that adds up over blocks, and how it reacts to each independent part of the data."""
-
-    blocks: Double
-    """(B,): what each block adds to the quantity."""
-    influences: Double
-    """(parts, B): their squares, added up, are the variance of the quantity."""
-    degrees: int
-    """Of freedom, of the variance of one block."""
-
-    @property
-    def value(self) -> float:
-        return float(self.blocks.sum())
-
-    @property
-    def half_width(self) -> float:
-        """Half the 95 % interval: the variances of the blocks added up, their degrees of freedom pooled."""
-        variance = (self.influences**2).sum(axis=0)
-        total = float(variance.sum())
-        if not 0 < total < math.inf:
-            return math.sqrt(total)
-        # Welch-Satterthwaite; the square of a variance measured with d degrees is (d + 2) / d too large on average.
-        pooled = total**2 / float((variance**2).sum()) * (self.degrees + 2)
-        return math.sqrt(total) * float(student.ppf((1 + CONFIDENCE) / 2, pooled))
-
-    def combined(self, weight: float, other: "_Sums", other_weight: float) -> "_Sums":
-        """Return ``weight * self + other_weight * other``."""
-        blocks = weight * self.blocks + other_weight * other.blocks
-        return _Sums(blocks, weight * self.influences + other_weight * other.influences, self.degrees)
-
-    def estimate(self) -> Estimate:
-        return Estimate(value=self.value, low=self.value - self.half_width, high=self.value + self.half_width)
-
-
-class _Results(NamedTuple):
-    """Sums of products of the distances of n results to the N frames, and what each result was made from."""
-
-    products: Double
-    """(n, B, N, N): mean over counted photosites of (f - y_k)(f - y_l), split into the shares of the blocks."""
-    used: Mask
-    """(n, N): the frames in each result; no frame is in two."""
-
-    def error(self) -> _Sums:
-        """Return the mean squared error of the results."""
-        results, frames = self.used.shape
-        references = ~self.used
-        each = np.stack([_error(p, r) for p, r in zip(self.products, references, strict=True)])
-        blocks: Double = each.mean(axis=0)
-        if not self._can_leave_out:
-            return _spread(blocks)
-        without = np.zeros((frames, len(blocks)))
-        for frame in range(frames):
-            others = references & (np.arange(frames) != frame)
-            without[frame] = np.mean([_error(p, r) for p, r in zip(self.products, others, strict=True)], axis=0)
-        kept = references.sum(axis=1).mean()
-        influences = self._parts @ ((blocks - without) * math.sqrt((kept - 1) / kept))
-        for i in range(results):
-            for j in range(results):
-                shared = references[i] & references[j]
-                difference = _error(self.products[i], shared) - _error(self.products[j], shared)
-                influences[i] += difference / results / math.sqrt(results * (results - 1))
-        return _Sums(blocks, influences, results - 1)
-
-    def noise(self) -> _Sums:
-        """Return the mean temporal variance of a frame."""
-        frames = self.used.shape[1]
-        blocks = _noise(self.products[0], np.ones(frames, np.bool_))
-        if not self._can_leave_out:
-            return _spread(blocks)
-        without = np.array([_noise(self.products[0], np.arange(frames) != frame) for frame in range(frames)])
-        influences = self._parts @ ((blocks - without) * math.sqrt((frames - 1) / frames))
-        return _Sums(blocks, influences, len(self.used) - 1)
-
-    @property
-    def _can_leave_out(self) -> bool:
-        """Whether there are frames enough to leave some out."""
-        most_used = int(self.used.sum(axis=1).max())
-        return len(self.used) > 1 and self.used.shape[1] - max(2 * most_used, most_used + 1) >= LEAST_REFERENCES
-
-    @property
-    def _parts(self) -> Double:
-        """(parts, N): the frames of each result, then every other frame alone; parts are independent of each other."""
-        alone = np.eye(self.used.shape[1])[~self.used.any(axis=0)]
-        return np.concatenate([self.used.astype(np.float64), alone])
-
-
-def _error(products: Double, references: Mask) -> Double:
-    """Return per block the mean product over pairs of different references, from (B, N, N) products."""
-    chosen = products[:, references][:, :, references]
-    count = int(references.sum())
-    error: Double = (chosen.sum(axis=(1, 2)) - np.trace(chosen, axis1=1, axis2=2)) / (count * (count - 1))
-    return error
-
-
-def _noise(products: Double, frames: Mask) -> Double:
-    """Return per block the unbiased temporal variance of the frames, from (B, N, N) products."""
-    chosen = products[:, frames][:, :, frames]
-    count = int(frames.sum())
-    variance: Double = (np.trace(chosen, axis1=1, axis2=2) - chosen.sum(axis=(1, 2)) / count) / (count - 1)
-    return variance
-
-
-def _spread(blocks: Double) -> _Sums:
-    """Return a quantity whose variance is judged by how its blocks differ, content and all."""
-    count = len(blocks)
-    if count < 2:
-        return _Sums(blocks, np.full((1, count), math.inf), 1)
-    return _Sums(blocks, (blocks - blocks.mean())[None] * math.sqrt(count / (count - 1)), 1)
 
 
 class BurstScore:
@@ -168,13 +55,9 @@ class BurstScore:
     jackknife block by block, added up, because noise is independent between blocks while their content differs (a
     bootstrap over blocks takes content for noise: up to fifteen times too wide). In each block, a frame has two
     influences: as a result (against the other results, on the references they share), and as a reference (left out).
-    The jackknife counts products of two frames' noise twice (Efron and Stein), so the intervals are 5 to 25 % too wide,
-    up to 60 % with five frames or all but one scored. Where frames are too few to leave one out, the spread over
-    blocks has to do.
-
-    References
-    ----------
-    Tukey, 1958 (jackknife); Efron and Stein, "The jackknife estimate of variance", Annals of Statistics 9(3), 1981.
+    What the jackknife counts too often, products of two frames' noise, is measured and taken off. Still the interval is
+    up to half too wide where all frames but one are scored (then score that one too) and for means of several frames.
+    Where frames are too few to leave one out, the spread over blocks has to do.
     """
 
     def __init__(self, read: Callable[[int, Window], Float], count: int, mask: Mask, variance: Float) -> None:
@@ -265,14 +148,14 @@ class BurstScore:
             errors.append(total[a, a] - (total[b, b] + total[c, c] - 2 * total[b, c]) / 2)
         return psnr_of_mse(float(np.mean(errors)) / self._photosites, peak=1.0)
 
-    def _results(self, *, stabilised: bool = False, chosen: Sequence[int] | None = None) -> _Results:
+    def _results(self, *, stabilised: bool = False, chosen: Sequence[int] | None = None) -> Results:
         """Return the sums of all results, or of those chosen."""
         if not self._used:
             raise ValueError("no result to score")
         numbers = range(len(self._used)) if chosen is None else chosen
         products = np.stack([self._products[number][int(stabilised)] for number in numbers]) / self._photosites
         used = np.array([[index in self._used[number] for index in range(self._count)] for number in numbers])
-        return _Results(products, used)
+        return Results(products, used)
 
 
 def paired_difference_db(a: BurstScore, b: BurstScore) -> Estimate | None:
@@ -298,7 +181,7 @@ def paired_difference_db(a: BurstScore, b: BurstScore) -> Estimate | None:
     if not pairs:
         raise ValueError("the two scores have no frame in common")
     mine, other = a._results(chosen=[i for i, _ in pairs]), b._results(chosen=[j for _, j in pairs])
-    error, bar = mine.error(), _Results(other.products, mine.used).error()
+    error, bar = mine.error(), Results(other.products, mine.used).error()
     if min(error.value, bar.value) <= 0:
         return None
     # The logarithm's slope: a relative error of 1 is 10 / ln 10 = 4.3 dB.
