@@ -8,7 +8,7 @@ import typer
 
 from burst_denoise.commands.options import Darks, Flats, Inputs, Json, Limit, finite
 from burst_denoise.config import MOST_FRAMES
-from burst_denoise.screen import show, show_json, show_verdict, show_verdict_json
+from burst_denoise.screen import note, show, show_json, show_verdict, show_verdict_json
 
 __all__ = ["ingest_command", "inspect_command", "profile_command"]
 
@@ -44,12 +44,13 @@ def inspect_command(
 def ingest_command(
     inputs: Inputs,
     output: Annotated[Path, typer.Option("--output", "-o", help="Folder for the stored bursts.")],
+    darks: Darks = None,
     limit: Limit = MOST_FRAMES,
 ) -> None:
     """Judge every series and store the accepted ones as bursts, with their noise profile."""
     from burst_denoise.run.ingest import ingest
 
-    for burst in ingest(inputs, output, limit, show_verdict):
+    for burst in ingest(inputs, output, limit, show_verdict, darks or [], note):
         gains = ", ".join(
             f"{s * (burst.info.white_level - b):.3g}"
             for s, b in zip(burst.profile.shot_noise_scale, burst.info.black_level, strict=True)

@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from burst_denoise.commands.options import AnySensor, Device, Inputs, Limit, MinutesOption, Seed, finite
+from burst_denoise.commands.options import AnySensor, Darks, Device, Inputs, Limit, MinutesOption, Seed, finite
 from burst_denoise.config import MOST_FRAMES
 from burst_denoise.screen import fail, note, show, show_verdict, training_bar
 
@@ -25,6 +25,7 @@ def train_command(
     ] = "fast",
     optimizer: Annotated[Literal["radam", "torch-radam", "adamw"], typer.Option(help="Optimiser.")] = "radam",
     seed: Seed = 0,
+    darks: Darks = None,
     limit: Limit = MOST_FRAMES,
     device: Device = "auto",
 ) -> None:
@@ -32,22 +33,25 @@ def train_command(
     if (minutes is None) == (steps is None):
         raise typer.BadParameter("give --minutes or --steps, one of them")
     settings = {"preset": preset, "optimizer": optimizer, "seed": seed, "minutes": minutes, "steps": steps}
-    _calibrate(inputs, output, settings, limit, device)
+    _calibrate(inputs, output, settings, darks or [], limit, device)
 
 
 def calibrate_command(
     inputs: Inputs,
     output: Annotated[Path, typer.Option("--output", "-o", help="Model file to write.")],
     minutes: Annotated[float, MinutesOption] = 8.0,
+    darks: Darks = None,
     seed: Seed = 0,
     limit: Limit = MOST_FRAMES,
     device: Device = "auto",
 ) -> None:
     """Make a model of your sensor from tripod bursts: checks, noise profile, training, in one call."""
-    _calibrate(inputs, output, {"minutes": minutes, "seed": seed}, limit, device)
+    _calibrate(inputs, output, {"minutes": minutes, "seed": seed}, darks or [], limit, device)
 
 
-def _calibrate(inputs: list[Path], output: Path, settings: Mapping[str, object], limit: int, device: str) -> None:
+def _calibrate(
+    inputs: list[Path], output: Path, settings: Mapping[str, object], darks: list[Path], limit: int, device: str
+) -> None:
     from burst_denoise.config import TrainSettings
     from burst_denoise.learn.device import choose_device
     from burst_denoise.run.calibrate import calibrate
@@ -56,7 +60,7 @@ def _calibrate(inputs: list[Path], output: Path, settings: Mapping[str, object],
     try:
         with training_bar() as update:
             wanted = TrainSettings.model_validate(settings)
-            model = calibrate(inputs, output, wanted, chosen, limit, show_verdict, update)
+            model = calibrate(inputs, output, wanted, chosen, limit, show_verdict, update, darks, note)
     except KeyboardInterrupt:
         fail("stopped; the same command goes on where it was")
         raise typer.Exit(130) from None
@@ -88,6 +92,7 @@ def denoise_command(
         bool, typer.Option(help="Average over 8 flips and rotations: a little better, 8 times slower.")
     ] = False,
     tile: Annotated[int, typer.Option(min=32, help="Side of a tile in photosites; less takes less memory.")] = 1024,
+    darks: Darks = None,
     any_sensor: AnySensor = False,
     resume: Annotated[bool, typer.Option("--resume", help="Pass over shots whose output exists.")] = False,
     device: Device = "auto",
@@ -102,4 +107,4 @@ def denoise_command(
     def report(name: str, target: Path | None, number: int, count: int) -> None:
         show(f"{number}/{count} {name}: " + (f"written to {target}" if target else "done before"))
 
-    denoise_session(inputs, output, load_model(model, choose_device(device)), settings, report)
+    denoise_session(inputs, output, load_model(model, choose_device(device)), settings, report, darks or [], note)

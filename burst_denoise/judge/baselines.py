@@ -183,13 +183,13 @@ def _tuning_sample(burst: Burst) -> Callable[[Baseline, float], float] | None:
     last = [max(0, size - TUNING_SIDE) // 2 * 2 for size in (burst.info.height, burst.info.width)]
     corners = [(last[0] // 4 * 2, last[1] // 4 * 2), (0, 0), (0, last[1]), (last[0], 0), (last[0], last[1])]
     windows = [(slice(top, top + TUNING_SIDE), slice(left, left + TUNING_SIDE)) for top, left in corners]
-    shares = [float(burst.saturated[..., rows, columns].mean()) for rows, columns in windows]
+    shares = [float(burst.excluded[..., rows, columns].mean()) for rows, columns in windows]
     window = windows[0] if shares[0] < MOST_SATURATED else windows[int(np.argmin(shares))]
     if min(shares) > MOST_SATURATED:
         return None
     info, cfa = burst.info, burst.info.cfa
     moments = frame_moments(burst.linear(index, window) for index in range(len(burst)))
-    counts = ~burst.saturated[..., window[0], window[1]]
+    counts = ~burst.excluded[..., window[0], window[1]]
     frames = [burst.linear(index, window) for index in np.linspace(0, len(burst) - 1, TUNING_FRAMES).astype(int)]
 
     def score(baseline: Baseline, strength: float) -> float:

@@ -226,7 +226,7 @@ def _validate(state: _State, examiner: Examiner) -> None:
 
 
 def _fingerprint(bursts: Sequence[Burst], settings: TrainSettings) -> str:
-    text = settings.to_json() + "".join(digest for burst in bursts for digest in burst.manifest.sha256)
+    text = settings.to_json() + "".join(burst.fingerprint for burst in bursts)
     return hashlib.sha256(text.encode()).hexdigest()
 
 

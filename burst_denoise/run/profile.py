@@ -138,7 +138,7 @@ def profile_bursts(bursts: Sequence[Burst], darks: Sequence[Path] = (), flats: S
             samples[dark_info.iso].append(_samples((repair.apply(image) for image in stack), dark_info))
     shared = pattern_of_framings([burst.framing() for burst in bursts], info.cfa)
     pattern = _Pattern(
-        prnu=shared.prnu if shared else None,
+        prnu=(shared.prnu_of_all,) * len(CHANNELS[info.domain]) if shared else None,
         dsnu=(shared.dsnu if shared else {}) | {iso: master.dsnu.whole for iso, master in masters.items()},
     )
     response = None
@@ -220,7 +220,7 @@ def _stacks(inputs: Sequence[Path]) -> Iterator[tuple[Path, FrameInfo, list[Floa
 
 
 def _response(flats: Iterable[Float], dark: MasterDark | None) -> Float:
-    mean = frame_moments(flats).mean - (0 if dark is None else dark.offset)
+    mean = frame_moments(flats).mean - (0 if dark is None else dark.mean)
     response: Float = (mean / mean.mean()).astype(np.float32)
     return response
 

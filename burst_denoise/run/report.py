@@ -221,7 +221,7 @@ def _most_detailed(mean: Float, burst: Burst) -> tuple[slice, slice]:
     rows, columns = min(CROP[0], height // 2 * 2), min(CROP[1], width // 2 * 2)
     grey = _grey(mean)
     fine = np.abs(cv2.GaussianBlur(grey, (0, 0), 2) - cv2.GaussianBlur(grey, (0, 0), 6))
-    fine[_grey(burst.saturated.astype(np.float32)) > 0] = 0
+    fine[_grey(burst.excluded.astype(np.float32)) > 0] = 0
     total = cv2.integral(fine.astype(np.float64))
     tops, lefts = np.arange(0, height - rows + 1, 2), np.arange(0, width - columns + 1, 2)
     bottom, right = tops + rows, lefts + columns

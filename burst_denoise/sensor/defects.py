@@ -65,11 +65,11 @@ def find_defects(cfa: str | None, darks: Sequence[MasterDark] = (), framings: Se
 
     Notes
     -----
-    In a dark: an offset beyond what DSNU and noise allow that also shows in a single frame. In a burst: a photosite that
-    sticks out as no picture detail does, confirmed by a second framing where there is one. In two framings: the same
-    photosite departs in both by 5 standard deviations of its surroundings to the same side; pictures do so once in a
-    thousand places, and two pictures at the same one hardly ever. Flickering: temporal variance far beyond that of its
-    like, and alone in that, as nothing that moves is.
+    In a dark: an offset beyond what DSNU and noise allow that also shows in a single frame. In a burst: a photosite
+    that sticks out as no picture detail does, confirmed by a second framing where there is one. In two framings: the
+    same photosite departs in both by 5 standard deviations of its surroundings to the same side; pictures do so once in
+    a thousand places, and two pictures at the same one hardly ever. Flickering: temporal variance far beyond that of
+    its like, and alone in that, as nothing that moves is.
     """
     shape = (darks[0].mean if darks else framings[0].mean).shape
     found, alone = np.zeros(shape, np.bool_), np.zeros(shape, np.bool_)
