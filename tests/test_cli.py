@@ -104,7 +104,6 @@ def test_the_version_is_told(run: Run) -> None:
         ["denoise", "x", "-m", "m", "-o", "n", "--strength", "1.5"],
         ["denoise", "x", "-m", "m", "-o", "n", "--strength", "nan"],
         ["denoise", "x", "-m", "m", "-o", "n", "--format", "jpg"],
-        ["benchmark", "x"],
     ],
     ids=" ".join,
 )
@@ -190,11 +189,15 @@ def test_benchmark_prints_json_lines_and_writes_the_same(run: Run, shoot: Shoot,
     assert everything_in(shoot.good.parent) == before
 
 
-def test_benchmark_tunes_nlm_on_other_bursts_where_asked(run: Run, shoot: Shoot) -> None:
-    done = run("benchmark", shoot.bursts, "--tune-on", shoot.other_camera, "--frames", 1, "--json")
+def test_benchmark_tunes_baselines_on_other_bursts_where_asked(run: Run, shoot: Shoot, tmp_path: Path) -> None:
+    write_frames(tmp_path / "more", burst_frames(4, seed=5))
+    done = run("benchmark", shoot.bursts, "--tune-on", tmp_path / "more", "--frames", 1, "--json")
     rows = [json.loads(line) for line in done.out.splitlines()]
     assert done.code == 0
-    assert [row["method"] for row in rows] == ["single frame", "mean of 2", "nlm-stabilised", "nlm-colour-8bit"]
+    assert [row["method"] for row in rows] == [
+        *("single frame", "mean of 2", "nlm-colour-8bit", "nlm-16bit", "nlm-stabilised", "tv", "wavelet", "nl-means")
+    ]
+    assert "favours them" not in done.err
     assert all(row["strength"] > 0 for row in rows[2:])
 
 

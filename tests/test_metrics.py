@@ -111,14 +111,15 @@ def test_a_mosaic_of_a_neutral_patch_is_rendered_grey(cfa: str):
     colours = {"R": 0.1, "G": 0.2, "B": 0.12}
     mosaic = np.tile(np.array([[colours[c] for c in cfa[:2]], [colours[c] for c in cfa[2:]]], np.float32), (4, 4))
     shown = rendering(mosaic, info("bayer", cfa, (0.5, 1.0, 0.6)))
-    assert shown.shape[0] == 3
+    assert shown.shape[0] == 1
     assert shown == pytest.approx(0.4845, abs=1e-3)  # 0.2 on the curve of sRGB
 
 
-def test_a_picture_is_rendered_as_it_is_and_clipped():
+def test_a_picture_is_rendered_as_its_luma_clipped_first():
     picture = np.linspace(-0.5, 1.5, 3 * 64).reshape(3, 8, 8).astype(np.float32)
     before = picture.copy()
-    np.testing.assert_array_equal(rendering(picture, info("rgb")), np.clip(picture, 0, 1))
+    red, green, blue = np.clip(picture, 0, 1)
+    assert rendering(picture, info("rgb"))[0] == pytest.approx(0.2126 * red + 0.7152 * green + 0.0722 * blue, abs=1e-6)
     np.testing.assert_array_equal(picture, before)
     assert rendering(picture[0], info("mono")).shape == (1, 8, 8)
 

@@ -9,7 +9,6 @@ import torch
 
 from burst_denoise.capture.store import Burst
 from burst_denoise.errors import BurstDenoiseError, ModelFileError
-from burst_denoise.judge.classical import baselines_for
 from burst_denoise.learn.model_file import Model, load_model
 from burst_denoise.run import score as room
 from burst_denoise.run.ingest import ingest
@@ -89,12 +88,11 @@ def test_strengths_come_from_other_bursts_then_from_the_model_then_from_the_scor
     monkeypatch.setattr(room, "tuned_strengths", lambda bursts: {"tuned on": len(bursts)})
     notes: list[str] = []
     assert strengths_for([raw_burst], [raw_burst] * 3, [("m", model)], notes.append) == {"tuned on": 3}
-    everything = dict.fromkeys(baselines_for(raw_burst.info), 0.5)
-    record = model.header.training.model_copy(update={"baseline_strength": everything})
-    knowing = Model(model.network, model.header.model_copy(update={"training": record}))
-    assert strengths_for([raw_burst], [], [("m", knowing)], notes.append) == everything
+    assert strengths_for([raw_burst], [], [("m", model)], notes.append)["nlm-stabilised"] == 0.85
     assert notes == []
-    assert strengths_for([raw_burst], [], [("m", model)], notes.append) == {"tuned on": 1}
+    record = model.header.training.model_copy(update={"baseline_strength": {}})
+    ignorant = Model(model.network, model.header.model_copy(update={"training": record}))
+    assert strengths_for([raw_burst], [], [("m", ignorant)], notes.append) == {"tuned on": 1}
     assert "which favours them" in notes[0]
 
 

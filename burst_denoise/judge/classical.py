@@ -14,7 +14,7 @@ from burst_denoise.config import FrameInfo, NoiseProfile
 from burst_denoise.judge.baselines import Baseline, nlm_baselines, tune
 from burst_denoise.sensor.noise import stabilise, unstabilise_mean
 
-__all__ = ["baselines_for", "bm3d", "nl_means", "total_variation", "tuned_strengths", "wavelet"]
+__all__ = ["UNTUNED", "baselines_for", "bm3d", "nl_means", "total_variation", "tuned_strengths", "wavelet"]
 
 Float = npt.NDArray[np.float32]
 
@@ -31,6 +31,8 @@ PATCH_STD_DEVELOPED = 1.5
 STRIP = 256
 """Rows filtered at a time, which bounds memory."""
 
+UNTUNED = {"bm3d": 1.0}
+"""Strength of rivals that need no tuning: the noise, which they are told."""
 BM3D_MOST_VALUES = 4_000_000
 """Values of a frame up to which BM3D is offered; it takes 30 s per million of them on two cores."""
 
@@ -61,7 +63,7 @@ def tuned_strengths(bursts: Sequence[Burst]) -> dict[str, float]:
     """
     pooled = pooled_by_iso(bursts)
     rivals = baselines_for(bursts[0].info)
-    return {name: 1.0 if rival is bm3d else tune(rival, pooled) for name, rival in rivals.items()}
+    return UNTUNED | {name: tune(rival, pooled) for name, rival in rivals.items() if name not in UNTUNED}
 
 
 def total_variation(planes: Float, info: FrameInfo, profile: NoiseProfile, strength: float) -> Float:  # noqa: ARG001

@@ -11,7 +11,7 @@ from burst_denoise.capture.store import Burst, open_burst, pooled_by_iso, sharin
 from burst_denoise.config import MOST_FRAMES, FrameInfo
 from burst_denoise.errors import ModelFileError
 from burst_denoise.judge.benchmark import Denoiser, benchmark
-from burst_denoise.judge.classical import baselines_for, tuned_strengths
+from burst_denoise.judge.classical import UNTUNED, tuned_strengths
 from burst_denoise.judge.rows import BenchmarkRow
 from burst_denoise.learn.device import compute_dtype
 from burst_denoise.learn.model_file import Model
@@ -113,10 +113,10 @@ def strengths_for(
     """
     if tuning:
         return tuned_strengths(tuning)
-    wanted = set(baselines_for(bursts[0].info))
     for _, model in models:
-        if model.header.camera == bursts[0].info.camera and wanted <= set(model.header.training.baseline_strength):
-            return model.header.training.baseline_strength
+        known = model.header.training.baseline_strength
+        if known and (model.header.camera, model.header.domain) == (bursts[0].info.camera, bursts[0].info.domain):
+            return UNTUNED | known
     note(
         f"{bursts[0].info.camera or 'unknown camera'}: no other bursts to tune the baselines on (--tune-on); "
         "their strengths are tuned on the bursts scored here, which favours them"

@@ -31,6 +31,8 @@ Float = npt.NDArray[np.float32]
 Double = npt.NDArray[np.float64]
 Mask = npt.NDArray[np.bool_]
 
+LUMA = np.array([0.2126, 0.7152, 0.0722], np.float32)
+"""Weights of red, green and blue in brightness: ITU-R BT.709."""
 SSIM_WINDOW = 11
 """Side of the Gaussian window of SSIM: standard deviation 1.5, cut off at 3.5 of them."""
 
@@ -112,7 +114,7 @@ def ssim(planes: Float, reference: Float | Double, *, peak: float, mask: Mask | 
     maps = np.stack(
         [
             structural_similarity(  # type: ignore[no-untyped-call]
-                a.astype(np.float64), b.astype(np.float64), data_range=peak, full=True,
+                a, b, data_range=peak, full=True,
                 gaussian_weights=True, sigma=1.5, use_sample_covariance=False,
             )[1]
             for a, b in zip(planes, reference, strict=True)
@@ -122,7 +124,7 @@ def ssim(planes: Float, reference: Float | Double, *, peak: float, mask: Mask | 
 
 
 def rendering(image: Float, info: FrameInfo) -> Float:
-    """Return an image roughly as a display shows it, for `ssim`: the same simple way for all methods.
+    """Return the brightness of an image as a display shows it, for `ssim`: the same simple way for all methods.
 
     Parameters
     ----------
@@ -133,16 +135,20 @@ def rendering(image: Float, info: FrameInfo) -> Float:
 
     Returns
     -------
-    (3, h, w) or (1, h, w) float32 array, 0 to 1
-        Of a mosaic: R, mean of the greens and B of every 2x2 photosites, white-balanced, on the sRGB curve. Of a
-        picture: its own values, which are on such a curve already. Clipped, as a display clips.
+    (1, h, w) float32 array, 0 to 1
+        Luma (Rec. 709) of R, mean of the greens and B of every 2x2 photosites, white-balanced, on the sRGB curve. Of a
+        picture: of its own values, which are on such a curve already. Clipped, as a display clips.
     """
     planes = pack(image, info.cfa)
-    if info.cfa is None:
+    if info.domain == "mono":
         return np.clip(planes, np.float32(0), np.float32(1))
-    red, green, blue = info.as_shot_neutral or (1.0, 1.0, 1.0)
-    gains = np.array([green / red, 1.0, green / blue], np.float32)[:, None, None]
-    return linear_to_srgb(np.stack([planes[0], (planes[1] + planes[2]) / 2, planes[3]]) * gains)
+    if info.cfa is None:
+        shown = np.clip(planes, np.float32(0), np.float32(1))
+    else:
+        red, green, blue = info.as_shot_neutral or (1.0, 1.0, 1.0)
+        gains = np.array([green / red, 1.0, green / blue], np.float32)[:, None, None]
+        shown = linear_to_srgb(np.stack([planes[0], (planes[1] + planes[2]) / 2, planes[3]]) * gains)
+    return np.tensordot(LUMA, shown, axes=1)[None]
 
 
 @dataclass(frozen=True)
