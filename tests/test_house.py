@@ -14,60 +14,20 @@ import burst_denoise
 from burst_denoise import errors
 
 PACKAGE = Path(burst_denoise.__file__).parent
-ORDER = [
-    *("errors", "files", "config"),
-    *(
-        "sensor.frame",
-        "sensor.geometry",
-        "sensor.noise",
-        "sensor.line_noise",
-        "sensor.photon_transfer",
-        "sensor.transfer_interval",
-        "sensor.tone",
-    ),
-    *(
-        "sensor.metrics",
-        "sensor.jackknife",
-        "sensor.unbiased",
-        "sensor.residual",
-        "sensor.fixed_pattern",
-        "sensor.framings",
-    ),
-    *("sensor.defects", "sensor.synthetic"),
-    *("capture.metadata", "capture.raw", "capture.picture", "capture.grouping", "capture.emva"),
-    *(
-        "capture.alignment",
-        "capture.motion",
-        "capture.checks",
-        "capture.series",
-        "capture.burst",
-        "capture.store",
-        "capture.darks",
-    ),
-    *(
-        "learn.device",
-        "learn.content",
-        "learn.pairs",
-        "learn.network",
-        "learn.model_file",
-        "learn.validation",
-        "learn.train",
-    ),
-    *("apply.denoise", "apply.exif_directory", "apply.output"),
-    *("judge.baselines", "judge.classical", "judge.rows", "judge.benchmark"),
-    *("judge.channels", "judge.noise_export", "judge.charts", "judge.figures", "judge.page", "judge.report"),
-    *(
-        "run.ingest",
-        "run.calibrate",
-        "run.session",
-        "run.profile",
-        "run.score",
-        "run.report",
-        "run.demo",
-        "run.cluster",
-    ),
-    *("screen", "commands.options", "commands.bursts", "commands.models", "commands.proof", "cli", "__main__"),
-]
+ROOMS = {
+    "": "errors files config",
+    "sensor": "frame geometry tone noise jackknife line_noise photon_transfer transfer_interval "
+    "metrics unbiased residual fixed_pattern framings defects synthetic",
+    "capture": "metadata raw picture grouping emva alignment motion checks series burst store darks",
+    "learn": "device content pairs network model_file validation train",
+    "apply": "denoise exif_directory output",
+    "judge": "baselines classical rows benchmark channels noise_export charts figures page report",
+    "run": "ingest calibrate session profile score report demo cluster",
+    "commands": "options bursts models proof",
+}
+ORDER = [f"{room}.{name}".lstrip(".") for room, names in ROOMS.items() for name in names.split()]
+ORDER[ORDER.index("commands.options") : ORDER.index("commands.options")] = ["screen"]
+ORDER += ["cli", "__main__"]
 """Every file of the package, in the order in which data flows; each may import from those before it."""
 
 LONGEST_FILE = 320

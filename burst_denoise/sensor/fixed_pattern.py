@@ -5,17 +5,16 @@ non-uniformity, is the standard deviation of the photosites' dark offsets; PRNU,
 that of their sensitivities, relative to 1. Defects count in neither.
 """
 
-import math
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 import cv2
 import numpy as np
 import numpy.typing as npt
-from scipy.special import stdtrit
 
 from burst_denoise.config import Estimate
 from burst_denoise.sensor.frame import pack, unpack
+from burst_denoise.sensor.jackknife import left_out_estimate, root_of_variance
 from burst_denoise.sensor.metrics import frame_moments
 
 __all__ = [
@@ -25,7 +24,6 @@ __all__ = [
     "flat_response",
     "jackknife",
     "master_dark",
-    "root_of_variance",
 ]
 
 Float = npt.NDArray[np.float32]
@@ -199,20 +197,7 @@ def jackknife(sums: Double, solve: Callable[[Double], Double]) -> list[Estimate]
         Of at least 2 independent groups.
     solve : callable
         From the sum over all groups to a vector of values.
-
-    References
-    ----------
-    Tukey, "Bias and confidence in not-quite large samples", 1958; Student t of groups - 1 degrees of freedom.
     """
-    total, groups = sums.sum(axis=0), len(sums)
-    value = solve(total)
-    without = np.array([solve(total - part) for part in sums])
-    std = np.sqrt((groups - 1) / groups * ((without - without.mean(axis=0)) ** 2).sum(axis=0))
-    reach = float(stdtrit(groups - 1, 0.975)) * std
-    return [Estimate(value=float(v), low=float(v - r), high=float(v + r)) for v, r in zip(value, reach, strict=True)]
-
-
-def root_of_variance(variance: Estimate) -> Estimate:
-    """Return the standard deviation of a variance, which chance may have put below 0."""
-    low, value, high = (math.sqrt(max(v, 0.0)) for v in (variance.low, variance.value, variance.high))
-    return Estimate(value=value, low=low, high=high)
+    total = sums.sum(axis=0)
+    found = np.array([*(solve(total - part) for part in sums), solve(total)])
+    return [left_out_estimate(values) for values in found.T]

@@ -10,8 +10,9 @@ import numpy as np
 import numpy.typing as npt
 
 from burst_denoise.config import Estimate, NoiseProfile
-from burst_denoise.sensor.fixed_pattern import band_sums, jackknife, root_of_variance
+from burst_denoise.sensor.fixed_pattern import band_sums, jackknife
 from burst_denoise.sensor.frame import pack
+from burst_denoise.sensor.jackknife import root_of_variance
 
 __all__ = ["Framing", "FramingPattern", "framings_apart", "pattern_of_framings"]
 

@@ -1,21 +1,51 @@
-"""The jackknife behind the intervals of scores without a clean picture: what every frame does to a score, by block."""
+"""The jackknife behind all intervals: by leaving out groups of rows; and, for scores, frames within blocks of rows."""
 
 import math
 from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
-from scipy.stats import t as student
+from scipy.special import stdtrit
 
 from burst_denoise.config import Estimate
 
-__all__ = ["LEAST_REFERENCES", "Results", "Sums"]
+__all__ = ["LEAST_REFERENCES", "Results", "Sums", "left_out_estimate", "root_of_variance"]
 
 Double = npt.NDArray[np.float64]
 Mask = npt.NDArray[np.bool_]
 
 LEAST_REFERENCES = 2
 CONFIDENCE = 0.95
+
+
+def left_out_estimate(values: Double) -> Estimate:
+    """Return an estimate with its 95 % interval from what is found when one group of the data is left out.
+
+    Parameters
+    ----------
+    values : (G + 1,) array
+        Found without each of G independent groups in turn, then with all.
+
+    References
+    ----------
+    Tukey, "Bias and confidence in not-quite large samples", Annals of Mathematical Statistics 29, 1958.
+    """
+    value, groups = float(values[-1]), len(values) - 1
+    squares = (values[:-1] - values[:-1].mean()) ** 2
+    if groups < 2:
+        return Estimate(value=value, low=-math.inf, high=math.inf)
+    # Where few groups decide (the only shadows, say), there are as many degrees of freedom. Gaussian squares scatter
+    # so that sum^2 / (sum of squares) is a third of their number.
+    deciding = 3 * squares.sum() ** 2 / (squares**2).sum() if squares.any() else groups
+    quantile = float(stdtrit(max(min(deciding, groups) - 1, 1), (1 + CONFIDENCE) / 2))
+    half = quantile * math.sqrt((groups - 1) / groups * squares.sum())
+    return Estimate(value=value, low=value - half, high=value + half)
+
+
+def root_of_variance(variance: Estimate) -> Estimate:
+    """Return the standard deviation of a variance, which chance may have put below 0."""
+    low, value, high = (math.sqrt(max(end, 0.0)) for end in (variance.low, variance.value, variance.high))
+    return Estimate(value=value, low=low, high=high)
 
 
 class Sums(NamedTuple):
@@ -51,7 +81,7 @@ class Sums(NamedTuple):
         variance = max(once - product, once / 3)
         # Welch-Satterthwaite; the square of a variance measured with d degrees is (d + 2) / d too large on average.
         pooled = once**2 / float((each**2).sum()) * (self.degrees + 2)
-        return math.sqrt(variance) * float(student.ppf((1 + CONFIDENCE) / 2, pooled))
+        return math.sqrt(variance) * float(stdtrit(pooled, (1 + CONFIDENCE) / 2))
 
     def combined(self, weight: float, other: "Sums", other_weight: float) -> "Sums":
         """Return ``weight * self + other_weight * other``."""

@@ -6,9 +6,9 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
-from scipy.special import stdtrit
 
 from burst_denoise.config import Estimate
+from burst_denoise.sensor.jackknife import left_out_estimate, root_of_variance
 from burst_denoise.sensor.noise import SMALLEST_VARIANCE
 from burst_denoise.sensor.photon_transfer import TransferSamples, binned_points, fit_line, ratio_of_sums
 
@@ -81,8 +81,8 @@ def _fit_channel(samples: Sequence[TransferSamples], plane: int) -> ChannelNoise
     points = binned_points(_left_out(bins))
     slope, intercept = fit_line(points)
     # Where nothing tells S (the lens cap was on), a slope that may not fall would look sure to be 0.
-    free = _jackknife(fit_line(points, falling=True)[0])
-    read_variance = _jackknife(intercept)
+    free = left_out_estimate(fit_line(points, falling=True)[0])
+    read_variance = left_out_estimate(intercept)
     level, variance, count = points[:, -1]
     fitted = np.maximum(slope[-1] * level + intercept[-1], SMALLEST_VARIANCE)
     used = np.flatnonzero(count > 0)
@@ -90,13 +90,13 @@ def _fit_channel(samples: Sequence[TransferSamples], plane: int) -> ChannelNoise
     scatter = (bins[3].sum(axis=-1)[used] / count[used] - variance[used] ** 2) / count[used]
     beyond = np.average(((variance - fitted)[used] ** 2 - scatter) / fitted[used] ** 2, weights=count[used])
     shared = [
-        _root(_jackknife(ratio_of_sums(_left_out(np.sum(_equal_groups(sums), axis=0)))))
+        root_of_variance(left_out_estimate(ratio_of_sums(_left_out(np.sum(_equal_groups(sums), axis=0)))))
         for sums in ([stack.rows[plane] for stack in samples], [stack.columns[plane] for stack in samples])
     ]
     return ChannelNoise(
         shot_noise_scale=Estimate(value=float(slope[-1]), low=max(free.low, 0.0), high=max(free.high, 0.0)),
         read_noise_variance=read_variance,
-        read_noise_std=_root(read_variance),
+        read_noise_std=root_of_variance(read_variance),
         row_noise_std=shared[0],
         column_noise_std=shared[1],
         correlation=float(ratio_of_sums(np.sum([stack.neighbours[plane] for stack in samples], axis=0))),
@@ -162,22 +162,3 @@ def _left_out(sums: Double) -> Double:
     """Return sums (k, ..., G) without each group in turn, then with all: (k, G + 1, ...)."""
     total = sums.sum(axis=-1, keepdims=True)
     return np.moveaxis(np.concatenate([total - sums, total], axis=-1), -1, 1)
-
-
-def _jackknife(values: Double) -> Estimate:
-    """Return the estimate from values (G + 1,) found without each group in turn, then with all."""
-    value, groups = float(values[-1]), len(values) - 1
-    squares = (values[:-1] - values[:-1].mean()) ** 2
-    if groups < 2:
-        return Estimate(value=value, low=-math.inf, high=math.inf)
-    # Where few groups decide (the only shadows, say), there are as many degrees of freedom. Gaussian squares scatter
-    # so that sum^2 / (sum of squares) is a third of their number.
-    deciding = 3 * squares.sum() ** 2 / (squares**2).sum() if squares.any() else groups
-    quantile = float(stdtrit(max(min(deciding, groups) - 1, 1), 0.975))
-    half = quantile * math.sqrt((groups - 1) / groups * squares.sum())
-    return Estimate(value=value, low=value - half, high=value + half)
-
-
-def _root(variance: Estimate) -> Estimate:
-    """Return the standard deviation to a variance."""
-    return Estimate(**{name: math.sqrt(max(end, 0.0)) for name, end in variance})
