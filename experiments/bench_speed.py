@@ -16,7 +16,7 @@ import numpy as np
 import torch
 
 from burst_denoise.apply.denoise import denoise_image
-from burst_denoise.judge.baselines import nlm_baselines
+from burst_denoise.judge.classical import baselines_for
 from burst_denoise.learn.device import choose_device, compute_dtype
 from burst_denoise.learn.model_file import load_model
 from burst_denoise.sensor.frame import pack
@@ -46,7 +46,7 @@ def main() -> None:
         "model (float32)": _time(lambda: ours(quarter, torch.float32, augment=False), quarter.size),
         "model, augmented": _time(lambda: ours(quarter, fast, augment=True), quarter.size, runs=1),
     }
-    for name, baseline in nlm_baselines(info).items():
+    for name, baseline in baselines_for(info).items():
         strength = model.header.training.baseline_strength[name]
         rows[name] = _time(lambda f=baseline, h=strength: f(planes, info, profile, h), quarter.size, runs=1)
     print(f"{image.size / 1e6:.1f} megapixels, {options.threads} threads")

@@ -182,6 +182,11 @@ def test_the_headline_tells_the_gain_over_all_bursts(page):
     assert "3.5 to 5.5 dB over the noisy one, 1.6 to 2.1 dB over OpenCV NLM." in text
 
 
+def test_the_headline_says_plainly_when_nothing_is_gained_over_nlm(page):
+    worse = Report("t", rows=only("model", over_nlm_db=-0.04, over_nlm_db_interval=(-0.1, 0.0)), model="model")
+    assert "3.0 dB over the noisy one, but no gain over OpenCV NLM (0.0 dB)." in headline(page(worse))
+
+
 def only(method: str, **changes: object) -> list[BenchmarkRow]:
     return [row("single frame", "b", 100, 40.0), row(method, "b", 100, 43.0, **changes)]
 

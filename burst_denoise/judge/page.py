@@ -177,7 +177,7 @@ def _score_line(row: BenchmarkRow, best: bool, scale: tuple[float, float]) -> st
         number(row.ssim, 3),
         f"{row.seconds_per_megapixel:.2f}<small>{row.peak_memory_mb:,.0f} MB</small>",
     ]
-    strength = "" if row.strength is None else f"<small>strength {row.strength:g}</small>"
+    strength = "" if row.strength is None else f"<small>strength {row.strength:.2f}</small>"
     return table_line(f"{'★ ' if best else ''}{escape(row.method)}{strength}", cells, "best" if best else "")
 
 

@@ -172,7 +172,12 @@ def _gain_in_words(report: Report) -> str:
     over = [row.over_nlm_db for row in rows if row.over_nlm_db is not None]
     text = "One denoised shot " if report.model else f"One shot through {rows[0].method} "
     text += f"is worth {_span(worth)} averaged frames: " if worth else "gains "
-    return text + f"{_span(gains)} dB over the noisy one" + (f", {_span(over)} dB over OpenCV NLM." if over else ".")
+    text += f"{_span(gains)} dB over the noisy one"
+    if not over:
+        return text + "."
+    if max(over) <= 0:
+        return text + f", but no gain over OpenCV NLM ({_span(over)} dB)."
+    return text + f", {_span(over)} dB over OpenCV NLM."
 
 
 def _judged_rows(report: Report) -> tuple[list[BenchmarkRow], list[float]]:
@@ -185,5 +190,5 @@ def _judged_rows(report: Report) -> tuple[list[BenchmarkRow], list[float]]:
 
 
 def _span(values: Sequence[float]) -> str:
-    low, high = (f"{end:.1f}".replace("-", "−") for end in (min(values), max(values)))
+    low, high = (f"{round(end, 1) + 0.0:.1f}".replace("-", "−") for end in (min(values), max(values)))
     return low if low == high else f"{low} to {high}"
