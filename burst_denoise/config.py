@@ -164,6 +164,8 @@ class ChannelProfile(Document):
     dsnu_e: float | None
     """Dark signal non-uniformity: standard deviation of the photosites' dark offsets, electrons."""
     dsnu_e_interval: tuple[float, float] | None
+    dsnu_left_e: float | None = None
+    """What is expected to remain of it in a frame from which the master dark was subtracted; null without darks."""
     noise_correlation: float
     """Correlation of the noise of neighbouring photosites of this channel; 0 for raw data."""
     defects: int

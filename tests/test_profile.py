@@ -82,6 +82,9 @@ def test_bursts_darks_and_flats_give_the_synthetic_camera_back(run: Run, shots: 
         assert channel.row_noise_std_dn == pytest.approx(row_std, rel=0.10)
         assert channel.prnu_percent == pytest.approx(100 * CAMERA.prnu, rel=0.10)
         assert channel.dsnu_e == pytest.approx(CAMERA.dark_offset_std_dn / CAMERA.gain_dn_per_e, rel=0.15)
+        # What 16 darks leave: read noise / 4, and the offsets themselves, combined as the best linear estimate does.
+        noise_e, there_e = read_std / 4 / CAMERA.gain(ISO), CAMERA.dark_offset_std_dn / CAMERA.gain_dn_per_e
+        assert channel.dsnu_left_e == pytest.approx(noise_e * there_e / np.hypot(noise_e, there_e), rel=0.1)
         assert channel.usable, channel.reasons
     defects = sum(channel.defects for channel in found)
     assert defects == pytest.approx(SIZE[0] * SIZE[1] / 2000, rel=0.25)

@@ -46,13 +46,9 @@ Float = npt.NDArray[np.floating]
 LIGHTS = {"good": "Usable", "care": "Usable with care", "bad": "Not usable"}
 """Class of the style sheet, and the word; from best to worst."""
 REASONS = {
-    "shift": "camera moved",
-    "light": "light changed",
-    "motion": "subject moved",
-    "focus": "out of focus",
-    "saturation": "overexposed",
-    "incompatible": "other settings",
-}
+    "shift": "camera moved", "light": "light changed", "motion": "subject moved", "focus": "out of focus",
+    "saturation": "overexposed", "incompatible": "other settings",
+}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -289,13 +285,17 @@ def pattern_part(maps: Sequence[PatternMap], channels: Sequence[MeasuredChannel]
         (name, [
             table_line(escape(p.channel), [
                 measured(p.prnu_percent, p.prnu_percent_interval), measured(p.dsnu_e, p.dsnu_e_interval),
-                f"{p.defects:,}",
+                number(p.dsnu_left_e, 2), f"{p.defects:,}",
             ])
             for p in (channel.profile for channel in group)
         ])
         for name, group in _by_setting(known)
     ]  # fmt: skip
-    figures = table("Fixed pattern", ("channel", "PRNU<br>%", "DSNU<br>e⁻", "defects"), groups) if groups else ""
+    figures = (
+        table("Fixed pattern", ("channel", "PRNU<br>%", "DSNU<br>e⁻", "DSNU<br>left, e⁻", "defects"), groups)
+        if groups
+        else ""
+    )
     figures += "".join(pattern_figure(one.caption, one.values, one.unit) for one in maps)
     return f'<div class="row">{figures}</div>' if figures else ""
 

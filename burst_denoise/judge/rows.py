@@ -38,8 +38,8 @@ class BenchmarkRow(Document):
     """How many averaged frames leave the same error as one frame through this method."""
     worth_frames_interval: tuple[float, float] | None
     ssim: float | None
-    """Structural similarity of a developed rendering (half size, white balance, sRGB curve) with that of the clean
-    reference, or else of the mean of the other frames; null for pictures too small for its window."""
+    """Structural similarity of the brightness of a developed rendering (half size, white balance, sRGB curve) with that
+    of the clean reference, or else of the mean of the other frames; null for pictures too small for its window."""
     ssim_reference_psnr_db: float | None
     """PSNR of that reference itself: the noise it still holds. Null for a clean one."""
     residual_correlation: float

@@ -67,6 +67,8 @@ class _Pattern:
     prnu: Sequence[Estimate] | None
     dsnu: Mapping[float | None, Sequence[Estimate]]
     """Per ISO, linear units."""
+    left: Mapping[float | None, Sequence[float]]
+    """Per ISO of lens-cap frames: what remains of DSNU once they are subtracted, linear units."""
 
 
 def profile(
@@ -140,6 +142,7 @@ def profile_bursts(bursts: Sequence[Burst], darks: Sequence[Path] = (), flats: S
     pattern = _Pattern(
         prnu=(shared.prnu_of_all,) * len(CHANNELS[info.domain]) if shared else None,
         dsnu=(shared.dsnu if shared else {}) | {iso: master.dsnu.whole for iso, master in masters.items()},
+        left={iso: master.left_std for iso, master in masters.items()},
     )
     response = None
     for path, flat_info, stack in _stacks(flats):
@@ -184,7 +187,7 @@ def _profile_emva(folder: Path) -> SensorProfile | None:
     response: NonUniformity = flat_response(linear(bright_level), dark, None)
     noise = _fitted({info.iso: [_samples(linear(level), info) for level in levels]})
     defects = find_defects(None, [dark])
-    pattern = _Pattern(response.whole, {info.iso: dark.dsnu.whole})
+    pattern = _Pattern(response.whole, {info.iso: dark.dsnu.whole}, {info.iso: dark.left_std})
     frames = sum(len(level.frames) for level in levels)
     channels = tuple(_channels(info, info.iso, noise[info.iso], pattern, defects, frames))
     seen = _response(linear(bright_level), dark)
@@ -244,7 +247,7 @@ def _channels(
     frames: int,
 ) -> Iterator[ChannelProfile]:
     counts = pack(defects.astype(np.float32), info.cfa).sum(axis=(1, 2))
-    offsets = pattern.dsnu.get(iso)
+    offsets, left = pattern.dsnu.get(iso), pattern.left.get(iso)
     for index, (name, found) in enumerate(zip(CHANNELS[info.domain], noise, strict=True)):
         black = info.black_level[index]
         span = info.white_level - black
@@ -267,6 +270,7 @@ def _channels(
             prnu_percent_interval=_interval(prnu, 1) if prnu else None,
             dsnu_e=dsnu.value if dsnu else None,
             dsnu_e_interval=_interval(dsnu, 1) if dsnu else None,
+            dsnu_left_e=left[index] * span / gain if left and gain > 0 else None,
             noise_correlation=found.correlation,
             defects=round(float(counts[index])),
             shot_noise_scale=found.shot_noise_scale.value,

@@ -5,6 +5,7 @@ non-uniformity, is the standard deviation of the photosites' dark offsets; PRNU,
 that of their sensitivities, relative to 1. Defects count in neither.
 """
 
+import math
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
@@ -62,6 +63,9 @@ class MasterDark:
     """Frames averaged; the noise variance of the mean is ``variance / count``."""
     dsnu: NonUniformity
     """Dark signal non-uniformity, linear units."""
+    left_std: tuple[float, ...]
+    """Per plane, linear units: standard deviation of the dark offsets that are expected to remain in a frame from which
+    ``offset`` was subtracted."""
 
 
 def master_dark(darks: Iterable[Float], cfa: str | None) -> MasterDark:
@@ -95,12 +99,14 @@ def master_dark(darks: Iterable[Float], cfa: str | None) -> MasterDark:
     noise: Float = (moments.variance / moments.count).astype(np.float32)
     dsnu = _non_uniformity(mean, noise, cfa, relative=False)
     planes = pack(mean, cfa).copy()
+    left = []
     for plane, noise_plane, fine in zip(planes, pack(noise, cfa), dsnu.fine, strict=True):
         healthy = _typical(plane)
         shading = _shading(plane, healthy)
         real = np.float32(fine.value**2 / max(fine.value**2 + float(noise_plane[healthy].mean()), 1e-18))
+        left.append(fine.value * math.sqrt(1 - float(real)))
         plane[:] = shading + np.where(healthy, real, np.float32(1)) * (plane - shading)
-    return MasterDark(mean, unpack(planes, cfa, mean.shape), variance, moments.count, dsnu)
+    return MasterDark(mean, unpack(planes, cfa, mean.shape), variance, moments.count, dsnu, tuple(left))
 
 
 def flat_response(flats: Iterable[Float], dark: MasterDark | None, cfa: str | None) -> NonUniformity:
