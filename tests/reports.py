@@ -172,6 +172,7 @@ def realistic_report() -> Report:
         training=record,
         rows=rows(),
         model="model",
+        cautions=["The model was trained on coffee_iso1600: its scores there tell nothing about new pictures."],
         crops=[crops(high[0], mean)],
         provenance={
             "command": "burst-denoise report coffee_iso1600 coffee_iso6400 --model model.safetensors",

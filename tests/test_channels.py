@@ -91,6 +91,7 @@ def test_between_two_isos_the_gain_lies_between_and_the_interval_is_wider_than_a
     assert found.gain_dn_per_e_interval[0] < 14.0 < found.gain_dn_per_e_interval[1]
     assert 20 < found.read_noise_std_dn_interval[0] < found.read_noise_std_dn < found.read_noise_std_dn_interval[1] < 70
     assert found.shot_noise_scale == pytest.approx(found.gain_dn_per_e / 13256)
+    assert found.dsnu_e is None
     assert found.reasons == ("interpolated between ISO 1600 and 6400",)
 
 
@@ -98,3 +99,8 @@ def test_between_two_isos_the_gain_lies_between_and_the_interval_is_wider_than_a
 def test_beyond_the_calibrated_span_nothing_is_guessed(iso):
     with pytest.raises(SeriesError, match=rf"ISO {iso} is outside the calibrated span \(1600, 6400\)"):
         profile_between([GOOD, GOOD.model_copy(update={"iso": 6400})], iso)
+
+
+def test_an_interval_that_reaches_zero_is_told_by_its_upper_end():
+    shown = text(sensor_table([GOOD]))
+    assert "below 0.2" in shown  # column noise 0, interval 0 to 0.2

@@ -82,6 +82,11 @@ def test_numbers_tell_what_is_not_known():
     assert number(1.234, 1, (None, 2.0)) == "1.2<small>? to 2.0</small>"
 
 
+def test_nothing_is_minus_zero():
+    assert number(-0.004, 2, (-0.004, 0.004)) == "0.00<small>0.00 to 0.00</small>"
+    assert number(-0.004, 2, (-0.006, -0.0), sign="+") == "+0.00<small>−0.01 to +0.00</small>"
+
+
 @pytest.mark.parametrize(
     ("value", "interval", "shown"),
     [

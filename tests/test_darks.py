@@ -88,7 +88,7 @@ def a_video(folder: Path) -> None:
         (one_other_exposure, IncompatibleFramesError, r"frame_007\.dng: exposure time 2.0 instead of 0.03"),
         (pictures, InputFileError, r"frame_000\.dng: is no lens-cap frame: its bright parts reach .* of white, 5%"),
         (a_picture_among_darks, InputFileError, r"frame_005\.dng: is no lens-cap frame"),
-        (two_cameras, IncompatibleFramesError, r"camera is Nikon D5, but .* has Synthetic APS-C; lens-cap frames"),
+        (two_cameras, IncompatibleFramesError, r"camera is Nikon D5, but .* has Synthetic APS-C; darks, flats"),
         (too_few, TooFewFramesError, r"frame_000\.dng: 3 lens-cap frames at ISO 1600, 4 needed"),
         (a_video, InputFileError, r"dark\.avi: is a video"),
     ],

@@ -18,7 +18,7 @@ ROOMS = {
     "": "errors files config",
     "sensor": "frame geometry tone noise jackknife line_noise photon_transfer transfer_interval "
     "metrics unbiased residual fixed_pattern framings defects synthetic",
-    "capture": "metadata raw picture grouping emva alignment motion checks series burst store darks",
+    "capture": "metadata raw picture grouping emva alignment motion checks series burst store darks flats",
     "learn": "device content pairs network model_file validation train",
     "apply": "denoise exif_directory output",
     "judge": "baselines classical rows benchmark channels noise_export charts figures page report",

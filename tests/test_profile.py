@@ -136,7 +136,32 @@ def test_an_iso_in_between_is_interpolated_and_one_beyond_refused(run: Run, tmp_
     assert [channel.iso for channel in found] == [800] * 4 + [1600] * 4 + [3200] * 4
     low, between, high = (found[index].gain_dn_per_e for index in (0, 4, 8))
     assert low < between < high
+    assert len(rows(run("profile", tmp_path, "--at-iso", 800, "--json").out)) == 8  # calibrated, not interpolated
     assert "ISO 6400 is outside the calibrated span (800, 3200)" in run("profile", tmp_path, "--at-iso", 6400).error
+
+
+def test_a_scene_is_no_flat_nor_is_a_dark_or_an_overexposed_one(run: Run, shots: Shoot, tmp_path: Path):
+    bright = shoot(CAMERA, np.full((*SIZE, 3), 2.0, np.float32), ISO, 4, 0)[0]
+    write_frames(tmp_path, bright)
+    for flats, words in (
+        (shots.bursts / "one", "is not evenly lit: neighbouring photosites differ by"),
+        (shots.darks, "cannot serve as a flat: the flats are dark"),
+        (tmp_path, "overexposed; expose flats to about half of white"),
+    ):
+        error = run("profile", shots.bursts / "two", "--flats", flats).error
+        assert ".dng: " in error
+        assert words in error
+
+
+def test_what_is_not_usable_is_not_exported_to_other_programs(run: Run, shots: Shoot, tmp_path: Path):
+    for option, name in (("--dng", "x.dng"), ("--darktable", "x.json")):
+        error = run("profile", shots.darks, option, tmp_path / name).error
+        assert "not usable, so no profile is exported" in error
+    assert not list(tmp_path.iterdir())
+
+
+def test_what_two_framings_tell_is_called_rough(run: Run, shots: Shoot):
+    assert "from the framings of bursts is rough" in run("profile", shots.bursts).err
 
 
 @pytest.mark.parametrize("option", ["--darks", "--flats"])

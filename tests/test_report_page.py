@@ -94,6 +94,21 @@ def test_the_page_opens_without_a_complaint_or_another_host_and_fits_its_width(o
     assert page.evaluate("document.documentElement.scrollWidth") <= width
 
 
+def test_on_a_phone_no_column_hides_another_and_a_line_tells_that_tables_scroll(opened):
+    for width, phone in ((390, True), (1280, False)):
+        page = opened(width)
+        told = page.get_by_text("The table scrolls sideways.")
+        assert [line.is_visible() for line in told.all()] == [phone, phone]
+        first = page.locator("tbody tr:not(.group) > th").first.evaluate("cell => getComputedStyle(cell).position")
+        assert first == ("static" if phone else "sticky")
+
+
+def test_a_slider_stays_on_the_screen_of_a_phone(opened):
+    box = opened(390).get_by_role("slider").first.bounding_box()
+    assert box["x"] >= 0
+    assert box["x"] + box["width"] <= 390
+
+
 def test_a_drag_moves_the_line_to_the_pointer(opened):
     page = opened()
     box = page.locator(".stage").first.bounding_box()

@@ -84,13 +84,13 @@ def dark_for(darks: Sequence[DarkSet], info: FrameInfo) -> MasterDark | None:
 
 
 def refuse_other_sensor(path: Path, info: FrameInfo, other_path: Path, other: FrameInfo) -> None:
-    """Raise `IncompatibleFramesError` when two frames, one of them a lens-cap frame, cannot be of one sensor."""
+    """Raise `IncompatibleFramesError` when two frames, one of them a dark or a flat, cannot be of one sensor."""
     for what in ("camera", "domain", "width", "height", "cfa", "white_level"):
         found, needed = getattr(info, what), getattr(other, what)
         if found != needed:
             raise IncompatibleFramesError(
                 f"{path}: {what.replace('_', ' ')} is {found or 'unknown'}, but {other_path} has "
-                f"{needed or 'unknown'}; lens-cap frames must be shot as the bursts were"
+                f"{needed or 'unknown'}; darks, flats and bursts must be of one sensor"
             )
 
 

@@ -2,9 +2,12 @@
 
 import re
 from collections import defaultdict
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
 
 from burst_denoise.capture.metadata import is_denoised
 from burst_denoise.capture.picture import (
@@ -20,7 +23,7 @@ from burst_denoise.errors import InputFileError
 from burst_denoise.files import absolute
 from burst_denoise.sensor.frame import Frame
 
-__all__ = ["Series", "find_sources", "group_series", "read_frames"]
+__all__ = ["Series", "find_sources", "group_series", "linear_frames", "read_frames"]
 
 CLEAN_REFERENCE = "clean_mosaic_dn.tif"
 """The known clean image of a simulated burst lies beside its frames and is none of them."""
@@ -133,6 +136,13 @@ def read_frames(series: Series, limit: int) -> tuple[list[Frame], int]:
         return read_video(first, limit), 0
     read = read_raw if first.suffix.lower() in RAW_SUFFIXES else read_picture
     return [read(path) for path in series.paths[:limit]], max(len(series.paths) - limit, 0)
+
+
+def linear_frames(series: Series) -> Iterator[npt.NDArray[np.float32]]:
+    """Give the frames of a series of picture or raw files in linear units, each read when it is asked for."""
+    for path in series.paths:
+        (frame,), _ = read_frames(replace(series, paths=(path,)), 1)
+        yield frame.linear
 
 
 def _read_info(path: Path) -> FrameInfo:

@@ -85,14 +85,22 @@ def profile_command(
     """Calibrate the sensor: gain, read and row noise, fixed pattern, defects, with intervals and a verdict in words."""
     from burst_denoise.files import refuse_existing
     from burst_denoise.judge.channels import in_words, profile_between, sensor_table
-    from burst_denoise.judge.noise_export import write_darktable_preset, write_dng_with_profile, write_profile
+    from burst_denoise.judge.noise_export import (
+        refuse_unusable,
+        write_darktable_preset,
+        write_dng_with_profile,
+        write_profile,
+    )
     from burst_denoise.run.profile import profile
 
+    if dng is not None and dng.suffix.lower() != ".dng":
+        raise typer.BadParameter(f"{dng} is not the name of a DNG file", param_hint="--dng")
     for path in (output, dng, darktable):
         if path is not None:
             refuse_existing(path)
-    found = profile(inputs, darks or [], flats or [], limit, show_verdict)
-    between = [channel for iso in at_iso or [] for channel in profile_between(found.channels, iso)]
+    found = profile(inputs, darks or [], flats or [], limit, show_verdict, note)
+    known = {channel.iso for channel in found.channels}
+    between = [channel for iso in at_iso or [] if iso not in known for channel in profile_between(found.channels, iso)]
     channels = sorted([*found.channels, *between], key=lambda channel: channel.iso or 0)
     if as_json:
         for channel in channels:
@@ -102,6 +110,8 @@ def profile_command(
         show(in_words(channels))
     if output is not None:
         write_profile(output, channels)
+    if dng is not None or darktable is not None:
+        refuse_unusable(channels)
     if dng is not None:
         own = [channel for channel in found.channels if channel.iso == found.frame.info.iso]
         write_dng_with_profile(dng, found.frame, own)

@@ -89,7 +89,7 @@ def denoise_command(
         float, typer.Option(min=0, max=1, callback=finite, help="1 denoises fully, 0 gives the input back.")
     ] = 1.0,
     augment: Annotated[
-        bool, typer.Option(help="Average over 8 flips and rotations: a little better, 8 times slower.")
+        bool, typer.Option(help="Average over 8 flips and rotations: a little better, about 7 times slower.")
     ] = False,
     tile: Annotated[int, typer.Option(min=32, help="Side of a tile in photosites; less takes less memory.")] = 1024,
     darks: Darks = None,

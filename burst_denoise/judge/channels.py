@@ -1,5 +1,6 @@
 """The channels of a calibrated sensor: usable or not and why, at ISOs in between, as a table and in words."""
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -58,7 +59,9 @@ def weaknesses(channel: ChannelProfile, *, developed: bool, misfit: float, drift
             "lossy compression, noise reduction or a wrong black level"
         )
     gain_width = _half_width(channel.gain_dn_per_e_interval, channel.gain_dn_per_e)
-    if gain_width > WIDEST_GAIN:
+    if not math.isfinite(gain_width):
+        grave.append("the gain cannot be measured: nothing brighter than black is in the frames")
+    elif gain_width > WIDEST_GAIN:
         grave.append(
             f"the gain is known only to {gain_width:.0%}: shoot a scene with both shadows and bright parts, more frames"
         )
@@ -118,12 +121,14 @@ def _between(low: ChannelProfile, high: ChannelProfile, low_iso: float, high_iso
             for end in (low, high)
         ]
         found = estimate_at(low_iso, ends[0], high_iso, ends[1], iso, power=1)
-        changes |= {name: found.value, f"{name}_interval": (found.low, found.high)}
+        changes |= {name: found.value, f"{name}_interval": (max(found.low, 0.0), found.high)}
     span = low.white_level_dn - low.black_level_dn
     changes["shot_noise_scale"] = changes["gain_dn_per_e"] / span
     changes["read_noise_variance"] = (changes["read_noise_std_dn"] / span) ** 2
     changes["usable"] = low.usable and high.usable
-    changes["reasons"] = (f"interpolated between ISO {low_iso:g} and {high_iso:g}",)
+    changes |= {"dsnu_e": None, "dsnu_e_interval": None, "dsnu_left_e": None}
+    grave = [reason for end in (low, high) if not end.usable for reason in end.reasons]
+    changes["reasons"] = (f"interpolated between ISO {low_iso:g} and {high_iso:g}", *dict.fromkeys(grave))
     return low.model_copy(update=changes)
 
 
@@ -173,6 +178,8 @@ def in_words(channels: Sequence[ChannelProfile]) -> str:
 def _with_interval(value: float | None, interval: tuple[float, float] | None) -> str:
     if value is None or interval is None:
         return "-"
+    if interval[0] <= 0 <= value:
+        return f"below {interval[1]:.2g}"
     half = (interval[1] - interval[0]) / 2
     decimals = max(0, 1 - int(f"{half:.1e}".partition("e")[2])) if half > 0 else 3  # two digits of the interval
     return f"{value:.{decimals}f} ± {half:.{decimals}f}"

@@ -120,11 +120,15 @@ def number(
     value: float | None, digits: int, interval: tuple[float | None, float | None] | None = None, sign: str = ""
 ) -> str:
     """Return a value with the ends of its interval below it; a dash for what is not known, "?" for an open end."""
+
+    def rounded(value: float) -> str:
+        return f"{round(value, digits) + 0.0:{sign}.{digits}f}"  # + 0.0: there is no minus zero
+
     if value is None:
         return "–"
-    text = f"{value:{sign}.{digits}f}"
+    text = rounded(value)
     if interval is not None:
-        low, high = ("?" if end is None else f"{end:{sign}.{digits}f}" for end in interval)
+        low, high = ("?" if end is None else rounded(end) for end in interval)
         text += f"<small>{low} to {high}</small>"
     return text.replace("-", "−")
 

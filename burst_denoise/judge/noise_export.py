@@ -6,11 +6,11 @@ from pathlib import Path
 
 from burst_denoise.apply.output import write_dng
 from burst_denoise.config import ChannelProfile, DngTag
-from burst_denoise.errors import OutputError
+from burst_denoise.errors import OutputError, SeriesError
 from burst_denoise.files import written_aside
 from burst_denoise.sensor.frame import Frame
 
-__all__ = ["dng_noise_profile", "write_darktable_preset", "write_dng_with_profile", "write_profile"]
+__all__ = ["dng_noise_profile", "refuse_unusable", "write_darktable_preset", "write_dng_with_profile", "write_profile"]
 
 NOISE_PROFILE, DOUBLE = 51041, 12
 
@@ -46,6 +46,15 @@ def dng_noise_profile(channels: Sequence[ChannelProfile]) -> tuple[float, ...]:
     signal between black (0) and white (1).
     """
     return tuple(value for pair in _red_green_blue(channels) for value in pair)
+
+
+def refuse_unusable(channels: Sequence[ChannelProfile]) -> None:
+    """Raise `SeriesError` when a channel is not usable: no other program shall work with its numbers."""
+    for channel in channels:
+        if not channel.usable:
+            reason = channel.reasons[0] if channel.reasons else "its verdict says so"
+            iso = "" if channel.iso is None else f"ISO {channel.iso:g}, "
+            raise SeriesError(f"{iso}{channel.channel}: not usable, so no profile is exported: {reason}")
 
 
 def write_dng_with_profile(path: Path, frame: Frame, channels: Sequence[ChannelProfile]) -> None:

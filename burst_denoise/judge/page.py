@@ -11,6 +11,7 @@ import numpy.typing as npt
 
 from burst_denoise.capture.series import LARGEST_SIGMA, SeriesVerdict
 from burst_denoise.config import ChannelProfile, FrameVerdict, TrainingRecord
+from burst_denoise.judge.benchmark import BAR
 from burst_denoise.judge.charts import interval_bar, measured, number, table, table_line
 from burst_denoise.judge.figures import (
     CHANNEL_COLOURS,
@@ -163,7 +164,7 @@ def _score_line(row: BenchmarkRow, best: bool, scale: tuple[float, float]) -> st
     score, interval = row.corrected_psnr_db, row.corrected_psnr_db_interval
     cells = [
         number(score, 2, interval) + ("" if score is None else interval_bar(score, interval, scale)),
-        number(row.over_nlm_db, 2, row.over_nlm_db_interval, sign="+"),
+        "reference" if row.method == BAR else number(row.over_nlm_db, 2, row.over_nlm_db_interval, sign="+"),
         number(row.worth_frames, 1, row.worth_frames_interval),
         number(row.residual_correlation, 2),
         number(row.signal_leak, 2),
@@ -195,7 +196,7 @@ def _series_card(series: JudgedSeries, reach: float) -> str:
     facts += [f"{verdict.left_out} beyond the limit, not looked at"] if verdict.left_out else []
     pictures = [*series.thumbnails, *[None] * (len(verdict.frames) - len(series.thumbnails))]
     strip = "".join(_strip_frame(n, frame, pictures[n]) for n, frame in enumerate(verdict.frames))
-    found = "".join(f"<li>{escape(_why(frame))}</li>" for frame in verdict.frames if not frame.accepted)
+    found = "".join(f"<li>{n}, {escape(_why(f))}</li>" for n, f in enumerate(verdict.frames, 1) if not f.accepted)
     light = "good" if verdict.accepted else "bad"
     card = (
         f'<article><header><h3>{escape(verdict.series)}</h3><span class="light {light}">{LIGHTS[light]}</span></header>'

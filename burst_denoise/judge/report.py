@@ -55,7 +55,9 @@ class Report:
     training: TrainingRecord | None = None
     rows: Sequence[BenchmarkRow] = ()
     model: str | None = None
-    """The method that the headline is about; by default the best one that sees a single frame."""
+    """The method that the headline is about; without one it is about the best classical method."""
+    cautions: Sequence[str] = ()
+    """What a reader must know beside the numbers, such as that the model was trained on a scored burst."""
     crops: Sequence[CropSet] = ()
     provenance: Mapping[str, str] = field(default_factory=dict)
     """Versions, hashes, command line, date, by name."""
@@ -78,8 +80,8 @@ def write_report(path: Path, report: Report) -> None:
     Notes
     -----
     "Usable" stands for: at least one series was accepted and none rejected; every channel is usable and without a
-    doubt; the method's 95 % interval lies above OpenCV NLM on every burst. "Not usable" for: no series, no channel, or
-    a method worse than the noisy frame on a burst. All else is "usable with care".
+    doubt; the 95 % interval of the model lies above OpenCV NLM on every burst, and there is no caution. "Not usable"
+    for: no series, no channel, or a model worse than the noisy frame on a burst. All else is "usable with care".
     """
     sections = {
         "headline": _headline(report),
@@ -110,14 +112,18 @@ def _headline(report: Report) -> str:
     lights = [
         (subject, *judge(report))
         for subject, given, judge in (
-            ("Denoiser", report.rows, _denoiser_light),
+            ("Best classical method" if report.model is None else "Denoiser", report.rows, _denoiser_light),
             ("Frames", report.series, _frames_light),
             ("Noise profile", report.channels, _profile_light),
         )
         if given
     ]
+    cautions = "".join(
+        f'<li><span class="light care"></span><span>{escape(text)}</span></li>' for text in report.cautions
+    )
+    cautions = f'<ul class="cautions" aria-label="Cautions">{cautions}</ul>' if cautions else ""
     if not lights:
-        return ""
+        return cautions
     worst = max((light for _, light, _ in lights), key=list(LIGHTS).index)
     items = "".join(
         f'<li><span>{subject}: <b class="light {light}">{LIGHTS[light].lower()}</b></span>'
@@ -126,7 +132,7 @@ def _headline(report: Report) -> str:
     )
     sentence = escape(_gain_in_words(report) or lights[0][2])
     return (
-        f'<p class="headline"><span class="light {worst}">{LIGHTS[worst]}</span> {sentence}</p>'
+        f'<p class="headline"><span class="light {worst}">{LIGHTS[worst]}</span> {sentence}</p>{cautions}'
         f'<ul class="lights">{items}</ul>'
     )
 
@@ -154,6 +160,8 @@ def _profile_light(report: Report) -> tuple[str, str]:
 
 def _denoiser_light(report: Report) -> tuple[str, str]:
     rows, gains = _judged_rows(report)
+    if report.model is None:
+        return "care", "No model was given" + (f"; this is about {rows[0].method}." if rows else ".")
     if not gains:
         return "care", "Not scored on these bursts."
     if min(gains) <= 0:
@@ -161,7 +169,7 @@ def _denoiser_light(report: Report) -> tuple[str, str]:
     over = [row.over_nlm_db_interval for row in rows]
     sure = sum(ends is not None and ends[0] > 0 for ends in over)
     fact = f"Better than OpenCV NLM on {sure} of {len(over)} bursts, beyond the 95 % interval."
-    return "good" if sure == len(over) else "care", fact
+    return "good" if sure == len(over) and not report.cautions else "care", fact
 
 
 def _gain_in_words(report: Report) -> str:
@@ -169,20 +177,31 @@ def _gain_in_words(report: Report) -> str:
     if not gains:
         return ""
     worth = [row.worth_frames for row in rows if row.worth_frames is not None]
-    over = [row.over_nlm_db for row in rows if row.over_nlm_db is not None]
+    over = _over_classical(report, rows)
+    rival = "the best classical method" if report.model else "the best other classical method"
     text = "One denoised shot " if report.model else f"One shot through {rows[0].method} "
     text += f"is worth {_span(worth)} averaged frames: " if worth else "gains "
     text += f"{_span(gains)} dB over the noisy one"
     if not over:
         return text + "."
     if max(over) <= 0:
-        return text + f", but no gain over OpenCV NLM ({_span(over)} dB)."
-    return text + f", {_span(over)} dB over OpenCV NLM."
+        return text + f", but no gain over {rival} ({_span(over)} dB)."
+    return text + f", {_span(over)} dB over {rival}."
+
+
+def _over_classical(report: Report, rows: Sequence[BenchmarkRow]) -> list[float]:
+    """Return by how many dB rows of one method are above the best classical one on their burst, itself apart."""
+    best_db: dict[str, float] = {}
+    for row in report.rows:
+        if row.strength is not None and row.corrected_psnr_db is not None and row.method != rows[0].method:
+            best_db[row.burst] = max(row.corrected_psnr_db, best_db.get(row.burst, row.corrected_psnr_db))
+    pairs = [(row.corrected_psnr_db, best_db.get(row.burst)) for row in rows]
+    return [ours - best for ours, best in pairs if ours is not None and best is not None]
 
 
 def _judged_rows(report: Report) -> tuple[list[BenchmarkRow], list[float]]:
     """Return the rows of the method that the headline is about, and by how many dB each is above the single frame."""
-    name = report.model or best_method(report.rows)
+    name = report.model or best_method([row for row in report.rows if row.strength is not None])
     rows = [row for row in report.rows if row.method == name]
     single_db = {row.burst: row.corrected_psnr_db for row in report.rows if row.method == SINGLE_FRAME}
     pairs = [(row.corrected_psnr_db, single_db.get(row.burst)) for row in rows]

@@ -122,7 +122,7 @@ def demo(
     rows = list(score_bursts(tests, models, strengths, ScoreSettings(), say))
     write_rows(folder / "benchmark.jsonl", rows)
     _compare(folder / "before_after.png", shot, folder / "denoised.dng", tests[-1], model)
-    sensor = profile_bursts(ingested + tests, [darks])
+    sensor = profile_bursts(ingested + tests, [darks], [], say)
     report = Report(
         title=f"{camera.name}: the demo",
         series=judged_series([folder / "shots" / "calibration", folder / "shots" / "test"], verdicts, MOST_FRAMES),

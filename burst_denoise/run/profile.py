@@ -11,7 +11,8 @@ import numpy.typing as npt
 
 from burst_denoise.capture.darks import dark_for, read_darks, refuse_other_sensor
 from burst_denoise.capture.emva import EmvaLevel, read_emva
-from burst_denoise.capture.grouping import find_sources, group_series, read_frames
+from burst_denoise.capture.flats import read_flat
+from burst_denoise.capture.grouping import find_sources, group_series, linear_frames
 from burst_denoise.capture.series import SeriesVerdict
 from burst_denoise.capture.store import Burst, sharing_defects
 from burst_denoise.config import ChannelProfile, Domain, Estimate, FrameInfo
@@ -36,8 +37,6 @@ CHANNELS: Mapping[Domain, tuple[str, ...]] = {
     "rgb": ("R", "G", "B"),
     "mono": ("mono",),
 }
-MOST_EVEN_FRAMES = 64
-"""Darks or flats of one ISO and exposure that are looked at."""
 LONG_STACK = 10
 """Frames from which a level of an EMVA measurement is one for fixed pattern."""
 
@@ -55,7 +54,7 @@ class SensorProfile:
     dark: MasterDark | None
     """Of the first lens-cap series."""
     response: Float | None
-    """Mean flat, dark offsets subtracted, over its mean: the sensitivities, shading of the lens included."""
+    """Sensitivity of every photosite relative to its like around it, from flats."""
     frame: Frame
     """One frame as it was shot."""
 
@@ -77,6 +76,7 @@ def profile(
     flats: Sequence[Path],
     limit: int,
     report: Callable[[SeriesVerdict], None],
+    note: Callable[[str], None],
 ) -> SensorProfile:
     """Calibrate a sensor from whatever the user names.
 
@@ -90,6 +90,8 @@ def profile(
         Frames of a series used at most.
     report : callable
         Called with the verdict on each series.
+    note : callable
+        Called with a line of text about what is rough, or was given and cannot be used.
 
     Raises
     ------
@@ -97,26 +99,35 @@ def profile(
         Whatever is wrong with the inputs; in words, why they cannot be used.
     """
     if len(inputs) == 1 and (found := _profile_emva(inputs[0])) is not None:
+        if darks or flats:
+            raise SeriesError(f"{inputs[0]}: an EMVA 1288 measurement has darks and flats of its own; give no others")
         return found
     with TemporaryDirectory(prefix="burst_denoise_") as folder:
-        return profile_bursts(open_inputs(inputs, Path(folder), limit, report, darks), darks, flats)
+        bursts = open_inputs(inputs, Path(folder), limit, report, darks, note)
+        return profile_bursts(bursts, darks, flats, note)
 
 
-def profile_bursts(bursts: Sequence[Burst], darks: Sequence[Path] = (), flats: Sequence[Path] = ()) -> SensorProfile:
+def profile_bursts(
+    bursts: Sequence[Burst], darks: Sequence[Path], flats: Sequence[Path], note: Callable[[str], None]
+) -> SensorProfile:
     """Calibrate a sensor from tripod bursts, and from lens-cap frames and flats where there are any.
 
     Parameters
     ----------
     bursts : sequence of Burst
-        Of one sensor, at one or several ISOs.
+        Of one sensor, at one or several ISOs. Fixed pattern is looked for in those of the size of the first.
     darks : sequence of Path
         Lens-cap frames, files or folders: they settle the noise at black, DSNU and the defects.
     flats : sequence of Path
         Frames of an evenly lit surface: they settle PRNU. Without them it comes from bursts of several framings, if
         there are such.
+    note : callable
+        As for `profile`.
 
     Raises
     ------
+    InputFileError
+        If darks are no lens-cap frames, or flats overexposed or not evenly lit.
     IncompatibleFramesError
         If darks or flats are of another sensor.
     SeriesError
@@ -125,31 +136,31 @@ def profile_bursts(bursts: Sequence[Burst], darks: Sequence[Path] = (), flats: S
     info = bursts[0].info
     bursts = sharing_defects(bursts)
     sets = read_darks(darks)
-    for dark in sets:
-        refuse_other_sensor(dark.path, dark.info, bursts[0].frame(0).path, info)
-    masters = {dark.info.iso: dark.master for dark in sets}
-    defects = np.logical_or.reduce([np.zeros(bursts[0].saturated.shape, np.bool_), *_maps(bursts, masters.values())])
+    for given in sets:
+        refuse_other_sensor(given.path, given.info, bursts[0].frame(0).path, info)
+    # The dark current of another exposure is no figure of these bursts; its defects are.
+    masters = {b.info.iso: master for b in bursts if (master := dark_for(sets, b.info)) is not None}
+    maps = _maps(bursts, [dark.master for dark in sets])
+    defects = np.logical_or.reduce([np.zeros(bursts[0].saturated.shape, np.bool_), *maps])
     samples: dict[float | None, list[TransferSamples]] = defaultdict(list)
     frames: dict[float | None, int] = defaultdict(int)
     for burst in bursts:
         samples[burst.info.iso].append(_samples((burst.linear(k) for k in range(len(burst))), burst.info))
         frames[burst.info.iso] += len(burst)
     repair = Repair(defects, info.cfa)  # the offset of a hot photosite is not light, and would pass for it
-    for _, dark_info, stack in _stacks(darks):
-        if any(dark_for(sets, burst.info) is masters[dark_info.iso] for burst in bursts):
-            samples[dark_info.iso].append(_samples((repair.apply(image) for image in stack), dark_info))
-    shared = pattern_of_framings([burst.framing() for burst in bursts], info.cfa)
+    for series in group_series(find_sources(darks)) if darks else ():
+        if series.info.iso in masters and dark_for(sets, series.info) is masters[series.info.iso]:
+            samples[series.info.iso].append(_samples(map(repair.apply, linear_frames(series)), series.info))
+    alike = [burst for burst in bursts if burst.saturated.shape == defects.shape]
+    shared = pattern_of_framings([burst.framing() for burst in alike], info.cfa)
+    flat = read_flat(flats, bursts[0].frame(0).path, info, sets)
+    if shared and not (flat and masters):
+        note("the fixed pattern from the framings of bursts is rough; flats (--flats) and lens-cap frames settle it")
     pattern = _Pattern(
-        prnu=(shared.prnu_of_all,) * len(CHANNELS[info.domain]) if shared else None,
+        prnu=flat.response.fine if flat else (shared.prnu_of_all,) * len(CHANNELS[info.domain]) if shared else None,
         dsnu=(shared.dsnu if shared else {}) | {iso: master.dsnu.whole for iso, master in masters.items()},
         left={iso: master.left_std for iso, master in masters.items()},
     )
-    response = None
-    for path, flat_info, stack in _stacks(flats):
-        refuse_other_sensor(path, flat_info, bursts[0].frame(0).path, info)
-        master = masters.get(flat_info.iso)
-        pattern = replace(pattern, prnu=flat_response(stack, master, info.cfa).fine)
-        response = _response(stack, master)
     noise = _fitted(samples)
     channels = [
         channel
@@ -158,7 +169,8 @@ def profile_bursts(bursts: Sequence[Burst], darks: Sequence[Path] = (), flats: S
     ]
     shot = bursts[0].frame(0)
     frame = replace(shot, dn=shot.dn.copy())  # the stored burst may be a temporary one
-    return SensorProfile(tuple(channels), noise, defects, next(iter(masters.values()), None), response, frame)
+    dark, picture = next(iter(masters.values()), None), flat.picture if flat else None
+    return SensorProfile(tuple(channels), noise, defects, dark, picture, frame)
 
 
 def _profile_emva(folder: Path) -> SensorProfile | None:
@@ -190,7 +202,8 @@ def _profile_emva(folder: Path) -> SensorProfile | None:
     pattern = _Pattern(response.whole, {info.iso: dark.dsnu.whole}, {info.iso: dark.left_std})
     frames = sum(len(level.frames) for level in levels)
     channels = tuple(_channels(info, info.iso, noise[info.iso], pattern, defects, frames))
-    seen = _response(linear(bright_level), dark)
+    bright = frame_moments(linear(bright_level)).mean - dark.mean
+    seen = (bright / bright.mean()).astype(np.float32)
     return SensorProfile(channels, noise, defects, dark, seen, replace(dark_level.frames[0], info=info))
 
 
@@ -212,20 +225,6 @@ def _maps(bursts: Sequence[Burst], masters: Iterable[MasterDark]) -> Iterator[Ma
     yield from (burst.defects for burst in bursts if burst.defects is not None and burst.defects.shape == size)
     if found := [master for master in masters if master.offset.shape == size]:
         yield find_defects(bursts[0].info.cfa, found)
-
-
-def _stacks(inputs: Sequence[Path]) -> Iterator[tuple[Path, FrameInfo, list[Float]]]:
-    """Give the frames of darks or flats, linear, one stack per ISO and exposure, with the path of the first."""
-    for series in group_series(find_sources(inputs)) if inputs else ():
-        frames, _ = read_frames(series, MOST_EVEN_FRAMES)
-        if len(frames) > 1:
-            yield series.paths[0], series.info, [frame.linear for frame in frames]
-
-
-def _response(flats: Iterable[Float], dark: MasterDark | None) -> Float:
-    mean = frame_moments(flats).mean - (0 if dark is None else dark.mean)
-    response: Float = (mean / mean.mean()).astype(np.float32)
-    return response
 
 
 def _longest(levels: Sequence[EmvaLevel], folder: Path, *, dark: bool) -> EmvaLevel:

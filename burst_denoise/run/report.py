@@ -22,7 +22,15 @@ from burst_denoise.judge.rows import BenchmarkRow
 from burst_denoise.learn.model_file import Model
 from burst_denoise.run.ingest import open_inputs, split_inputs
 from burst_denoise.run.profile import SensorProfile, profile_bursts
-from burst_denoise.run.score import ScoreSettings, denoiser, score_bursts, strengths_for
+from burst_denoise.run.score import (
+    ScoreSettings,
+    bursts_by_sensor,
+    denoiser,
+    refuse_useless,
+    score_bursts,
+    sensor_of,
+    strengths_for,
+)
 from burst_denoise.sensor.frame import Frame, pack, unpack
 from burst_denoise.sensor.noise import noise_variance
 from burst_denoise.sensor.tone import developed
@@ -38,7 +46,7 @@ CROP = (256, 384)
 """Rows and columns of a crop."""
 CROP_MARGIN = 96
 """Photosites around a crop that methods see: more than the network's reach and NLM's window."""
-MOST_CROPS = 4
+MOST_CROPS = 3
 WIDEST_MAP = 400
 
 
@@ -85,6 +93,11 @@ def make_report(
     """
     refuse_existing(path)
     verdicts: list[SeriesVerdict] = []
+    cautions: list[str] = []
+
+    def caution(text: str) -> None:
+        cautions.append(text.removeprefix("warning: "))
+        say(text)
 
     def judged(verdict: SeriesVerdict) -> None:
         verdicts.append(verdict)
@@ -92,14 +105,15 @@ def make_report(
 
     with TemporaryDirectory(prefix="burst_denoise_") as folder:
         say("1/4 checking every frame")
-        opened = open_inputs(inputs, Path(folder) / "scored", settings.limit, judged, darks, say)
+        opened = open_inputs(inputs, Path(folder) / "scored", settings.limit, judged, darks, caution)
         say("2/4 calibrating the sensor")
-        sensor = profile_bursts(opened, darks, flats)
+        sensor = profile_bursts(opened, darks, flats, say)
         say("3/4 scoring methods")
         bursts = sharing_defects(pooled_by_iso(opened))
-        tuning = open_inputs(tune_on, Path(folder) / "tuning", settings.limit, on_series) if tune_on else []
-        strengths = strengths_for(bursts, tuning, models, say)
-        rows = list(score_bursts(bursts, models, strengths, settings, say))
+        refuse_useless(models, bursts, settings)
+        tuning = bursts_by_sensor(tune_on, Path(folder) / "tuning", settings.limit, on_series) if tune_on else {}
+        strengths = strengths_for(bursts, tuning.get(sensor_of(bursts[0].info), []), models, caution)
+        rows = list(score_bursts(bursts, models, strengths, settings, caution))
         say("4/4 drawing")
         camera = bursts[0].info.camera or "a camera that is not named"
         report = Report(
@@ -110,6 +124,7 @@ def make_report(
             training=models[0][1].header.training if models else None,
             rows=rows,
             model=models[0][0] if models else None,
+            cautions=cautions,
             crops=crop_sets(bursts, models, strengths, any_sensor=settings.any_sensor),
             provenance=provenance(bursts, models, rows, command),
         )
@@ -204,7 +219,7 @@ def _crop_set(burst: Burst, models: Sequence[tuple[str, Denoiser]], strengths: M
             continue
     if "nlm-stabilised" in strengths:
         planes = nlm_stabilised(pack(noisy, info.cfa), info, profile, strengths["nlm-stabilised"])
-        treated["OpenCV NLM, tuned"] = unpack(planes, info.cfa, noisy.shape)
+        treated["nlm-stabilised"] = unpack(planes, info.cfa, noisy.shape)
     residuals = {
         name: _grey(np.asarray((noisy - image) / std, np.float32))[inside]
         for name, image in treated.items()

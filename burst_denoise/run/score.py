@@ -18,7 +18,16 @@ from burst_denoise.learn.model_file import Model
 from burst_denoise.run.ingest import open_inputs, split_inputs
 from burst_denoise.sensor.noise import Float
 
-__all__ = ["ScoreSettings", "bursts_by_sensor", "denoiser", "score", "score_bursts", "strengths_for"]
+__all__ = [
+    "ScoreSettings",
+    "bursts_by_sensor",
+    "denoiser",
+    "refuse_useless",
+    "score",
+    "score_bursts",
+    "sensor_of",
+    "strengths_for",
+]
 
 Report = Callable[[SeriesVerdict], None]
 Note = Callable[[str], None]
@@ -72,7 +81,7 @@ def score(
     """
     tuning = bursts_by_sensor(tune_on, folder / "tuning", settings.limit, report) if tune_on else {}
     scored = bursts_by_sensor(inputs, folder / "scored", settings.limit, report)
-    _refuse_useless(models, [burst for bursts in scored.values() for burst in bursts], settings)
+    refuse_useless(models, [burst for bursts in scored.values() for burst in bursts], settings)
     for sensor, bursts in scored.items():
         strengths = strengths_for(bursts, tuning.get(sensor, []), models, note)
         yield from score_bursts(bursts, models, strengths, settings, note)
@@ -118,8 +127,8 @@ def strengths_for(
         if known and (model.header.camera, model.header.domain) == (bursts[0].info.camera, bursts[0].info.domain):
             return UNTUNED | known
     note(
-        f"{bursts[0].info.camera or 'unknown camera'}: no other bursts to tune the baselines on (--tune-on); "
-        "their strengths are tuned on the bursts scored here, which favours them"
+        f"{bursts[0].info.camera or 'unknown camera'}: no other bursts of this sensor to tune the baselines on "
+        "(--tune-on); their strengths are tuned on the bursts scored here, which favours them"
     )
     return tuned_strengths(bursts)
 
@@ -137,9 +146,9 @@ def bursts_by_sensor(
     stored, loose = split_inputs(inputs)
     paths: dict[tuple[object, ...], list[Path]] = {}
     for path in stored:
-        paths.setdefault(_sensor(open_burst(path).info), []).append(path)
+        paths.setdefault(sensor_of(open_burst(path).info), []).append(path)
     for series in group_series(find_sources(loose)) if loose or not stored else ():
-        paths.setdefault(_sensor(series.info), []).extend(series.paths)
+        paths.setdefault(sensor_of(series.info), []).extend(series.paths)
     return {
         sensor: open_inputs(of_it, folder / str(number), limit, report)
         for number, (sensor, of_it) in enumerate(paths.items())
@@ -157,7 +166,8 @@ def denoiser(model: Model, *, augment: bool, any_sensor: bool) -> Denoiser:
     return denoise
 
 
-def _refuse_useless(models: Sequence[tuple[str, Model]], bursts: Sequence[Burst], settings: ScoreSettings) -> None:
+def refuse_useless(models: Sequence[tuple[str, Model]], bursts: Sequence[Burst], settings: ScoreSettings) -> None:
+    """Raise `ModelFileError` when a model fits none of the bursts."""
     for _, model in models:
         refusals = []
         for burst in bursts:
@@ -169,5 +179,6 @@ def _refuse_useless(models: Sequence[tuple[str, Model]], bursts: Sequence[Burst]
             raise refusals[0]
 
 
-def _sensor(info: FrameInfo) -> tuple[object, ...]:
+def sensor_of(info: FrameInfo) -> tuple[object, ...]:
+    """Return what tells the sensor of a frame from others."""
     return info.camera, info.domain, info.cfa, info.white_level

@@ -134,7 +134,7 @@ def denoise_session(
     raise JobError(f"{len(failures)} of {len(shots)} shots failed; the rest is done", failures)
 
 
-Kind = tuple[str | None, tuple[int, ...]]
+Kind = tuple[str | None, str | None, tuple[int, ...]]
 """Camera and shape of a frame: what a map of defects belongs to."""
 
 
@@ -152,12 +152,12 @@ class _FixedPattern:
     def of(cls, model: Model, darks: Sequence[DarkSet], note: Callable[[str], None]) -> "_FixedPattern":
         maps: dict[Kind, npt.NDArray[np.bool_]] = {}
         if model.defect_map is not None:
-            maps[model.header.camera, model.defect_map.shape] = model.defect_map
+            maps[model.header.camera, model.header.cfa, model.defect_map.shape] = model.defect_map
         if darks:
             found = find_defects(darks[0].info.cfa, [dark.master for dark in darks])
-            kind = (darks[0].info.camera, found.shape)
+            kind = (darks[0].info.camera, darks[0].info.cfa, found.shape)
             maps[kind] = maps.get(kind, np.zeros_like(found)) | found
-        return cls(darks, {kind: Repair(mask, model.header.cfa) for kind, mask in maps.items()}, note, set())
+        return cls(darks, {kind: Repair(mask, kind[1]) for kind, mask in maps.items()}, note, set())
 
     def dark(self, shot: _Shot, info: FrameInfo) -> npt.NDArray[np.float32] | None:
         master = dark_for(self.darks, info)
@@ -170,7 +170,7 @@ class _FixedPattern:
         return None if master is None else master.offset
 
     def repair(self, frame: Frame) -> Repair | None:
-        return self.repairs.get((frame.info.camera, frame.dn.shape))
+        return self.repairs.get((frame.info.camera, frame.info.cfa, frame.dn.shape))
 
 
 def _shots(inputs: Sequence[Path], output: Path, settings: DenoiseSettings, capped: set[Path]) -> Iterator[_Shot]:
@@ -237,7 +237,7 @@ def _denoise_shot(shot: _Shot, model: Model, settings: DenoiseSettings, fixed: _
     notes = (
         f"{DENOISED_MARK}: version {__version__}; model {model.header.weights_sha256[:12]}; "
         f"strength {settings.strength:g}{'; augmented' if settings.augment else ''}"
-        f"{'' if dark is None else '; dark subtracted'}"
+        f"{'' if dark is None or settings.strength == 0 else '; dark subtracted'}"
     )
     if shot.target.suffix.lower() == ".dng":
         if frame.info.domain != "bayer":

@@ -1,0 +1,46 @@
+"""Flats: what they say about a sensor, and which frames are none."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from burst_denoise.capture.darks import read_darks
+from burst_denoise.capture.flats import read_flat
+from burst_denoise.errors import TooFewFramesError
+from burst_denoise.sensor.frame import Frame, pack
+from burst_denoise.sensor.synthetic import SyntheticCamera, shoot
+from tests.shots import write_frames
+
+CAMERA = SyntheticCamera(prnu=0.01, hot_fraction=0, cfa="GRBG")
+SIZE = (256, 320)
+
+
+def even(level: float, count: int, iso: float = 800) -> list[Frame]:
+    return shoot(CAMERA, np.full((*SIZE, 3), level, np.float32), iso, count, round(100 * level))[0]
+
+
+def test_uneven_response_is_measured_and_pictured_per_colour(tmp_path: Path):
+    paths = write_frames(tmp_path / "flats", even(0.5, 16))
+    write_frames(tmp_path / "darks", even(0.0, 16))
+    flat = read_flat([tmp_path / "flats"], paths[0], even(0.5, 1)[0].info, read_darks([tmp_path / "darks"]))
+    assert [estimate.value for estimate in flat.response.fine] == pytest.approx([0.01] * 4, rel=0.1)
+    for plane in pack(flat.picture, CAMERA.cfa):
+        assert plane.mean() == pytest.approx(1, abs=1e-3)  # no colour is seen as sensitivity
+        assert plane.std() == pytest.approx(0.011, abs=0.002)  # its own noise included
+
+
+def test_of_several_series_the_one_that_says_most_is_taken(tmp_path: Path):
+    paths = write_frames(tmp_path / "good", even(0.5, 16))
+    write_frames(tmp_path / "poor", even(0.02, 4, iso=6400))
+    info = even(0.5, 1)[0].info
+    both = read_flat([tmp_path], paths[0], info, [])
+    assert both.response == read_flat([tmp_path / "good"], paths[0], info, []).response
+
+
+def test_no_flats_say_nothing_and_too_few_are_refused(tmp_path: Path):
+    paths = write_frames(tmp_path, even(0.5, 3))
+    info = even(0.5, 1)[0].info
+    assert read_flat([], paths[0], info, []) is None
+    with pytest.raises(TooFewFramesError, match=r"frame_000\.dng: 3 flats, 4 needed; shoot 16"):
+        read_flat([tmp_path], paths[0], info, [])
