@@ -89,6 +89,7 @@ def test_a_model_belongs_to_the_sensor_of_its_frames_and_says_how_it_came_about(
     assert {"nlm-stabilised", "nlm-colour-8bit", "nl-means"} <= set(record.baseline_strength)
     assert {"torch", "numpy", "rawpy", "burst_denoise"} <= set(record.versions)
     assert record.best_psnr_db >= record.start_psnr_db
+    assert [step for step, _ in record.curve] == [2]
     assert [progress.step for progress in told] == [1, 2]
     assert sorted(everything_in(tmp_path / "new")) == ["model.safetensors"]
     assert everything_in(shots) == before

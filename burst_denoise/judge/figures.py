@@ -30,6 +30,7 @@ __all__ = [
 Float = npt.NDArray[np.floating]
 Picture = npt.NDArray[np.uint8]
 
+DARKEST_DN = 0.1
 COLOURS = ("#1b6ca8", "#c8553d", "#3a7d44", "#7b4b94", "#b58900", "#4a4a4a")
 CHANNEL_COLOURS = {"R": "r", "G": "g", "G1": "g", "G2": "h", "B": "b"}
 """Class of the page's style sheet for each channel."""
@@ -182,7 +183,8 @@ def transfer_misfit_chart(channels: Sequence[tuple[ChannelProfile, Float]]) -> s
 def _transfer(profile: ChannelProfile, bins: Float) -> tuple[Float, Float, Float, Float, Float]:
     """Return level, variance, and the line with the ends of its band there, DN, in the order of the levels."""
     white = profile.white_level_dn - profile.black_level_dn
-    level, variance = white * bins[0], white**2 * bins[1]
+    # Lens-cap frames lie around black, which a logarithm draws apart without end: they are shown at a tenth of a DN.
+    level, variance = np.maximum(white * bins[0], DARKEST_DN), white**2 * bins[1]
     order = np.argsort(level)
     level, variance = level[order], variance[order]
 

@@ -122,6 +122,7 @@ def _train(
         burst_sha256=tuple(digest for burst in bursts for digest in burst.manifest.sha256),
         versions={"burst_denoise": __version__} | {name: version(name) for name in ("torch", "numpy", "rawpy")},
         seconds=trained.seconds,
+        curve=trained.curve,
         baseline_strength=tuned_strengths(bursts),
     )
     return model_of(trained.network, bursts, record)
