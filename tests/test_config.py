@@ -8,7 +8,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from burst_denoise.config import BurstManifest, FrameInfo, FrameVerdict, NoiseMeasurement, NoiseProfile, TrainSettings
+from burst_denoise.config import (
+    BurstManifest,
+    FrameInfo,
+    FrameVerdict,
+    NoiseMeasurement,
+    NoiseProfile,
+    TrainingRecord,
+    TrainSettings,
+)
 from burst_denoise.errors import ConfigError
 
 numbers = st.floats(allow_nan=False, allow_infinity=False)
@@ -104,3 +112,14 @@ def test_what_is_no_json_is_named_in_one_line(text: str) -> None:
 def test_settings_that_make_no_sense_are_refused(wrong: dict[str, object]) -> None:
     with pytest.raises(ValidationError):
         TrainSettings.model_validate(wrong)
+
+
+def test_the_training_record_of_an_earlier_version_still_opens():
+    record = TrainingRecord(
+        settings=TrainSettings(steps=1), steps_done=1, best_step=1, start_psnr_db=40.0, best_psnr_db=41.0, bursts=(),
+        burst_sha256=(), versions={}, seconds=1.0, baseline_strength={"nlm-stabilised": 0.85},
+    )  # fmt: skip
+    earlier = json.loads(record.to_json())
+    earlier["nlm_strength"] = earlier.pop("baseline_strength")
+    del earlier["curve"]
+    assert TrainingRecord.parse(json.dumps(earlier), "model") == record
