@@ -1,14 +1,14 @@
 """Lens-cap frames: files to master darks, one per ISO."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 import cv2
 import numpy as np
 import numpy.typing as npt
 
-from burst_denoise.capture.grouping import Series, find_sources, group_series, read_frames
+from burst_denoise.capture.grouping import Series, find_sources, group_series, linear_frames
 from burst_denoise.capture.picture import VIDEO_SUFFIXES
 from burst_denoise.config import FrameInfo
 from burst_denoise.errors import IncompatibleFramesError, InputFileError, TooFewFramesError
@@ -103,9 +103,8 @@ def _averaged(alike: Sequence[Series]) -> DarkSet:
 
     def frames() -> Iterator[Float]:
         for series in alike:
-            for path in series.paths:
-                (frame,), _ = read_frames(replace(series, paths=(path,)), 1)
-                _refuse_picture(path, linear := frame.linear)
+            for path, linear in zip(series.paths, linear_frames(series), strict=True):
+                _refuse_picture(path, linear)
                 yield linear
 
     return DarkSet(first.paths[0], first.info, master_dark(frames(), first.info.cfa))

@@ -4,7 +4,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import cv2
 import numpy as np
 import numpy.typing as npt
 
@@ -12,8 +11,7 @@ from burst_denoise.capture.darks import DarkSet, dark_for, refuse_other_sensor
 from burst_denoise.capture.grouping import Series, find_sources, group_series, linear_frames
 from burst_denoise.config import FrameInfo
 from burst_denoise.errors import InputFileError, TooFewFramesError
-from burst_denoise.sensor.fixed_pattern import NonUniformity, flat_response
-from burst_denoise.sensor.frame import pack, unpack
+from burst_denoise.sensor.fixed_pattern import NonUniformity, response_of, sensitivity
 from burst_denoise.sensor.metrics import frame_moments
 
 __all__ = ["Flat", "read_flat"]
@@ -25,7 +23,6 @@ MOST_SATURATED = 1e-3
 """Share of photosites at the white level: defects, but no highlight."""
 MOST_UNEVEN = 0.05
 """Of neighbouring photosites; sensors differ by 0.3 to 2 %, pictures by 10 % and more."""
-SHADING_WINDOW = 31
 
 
 @dataclass(frozen=True)
@@ -73,14 +70,14 @@ def _measured(series: Series, sensor_path: Path, sensor: FrameInfo, darks: Seque
     if len(series.paths) < FEWEST_FLATS:
         raise TooFewFramesError(f"{path}: {len(series.paths)} flats, {FEWEST_FLATS} needed; shoot 16")
     dark = dark_for(darks, info)
-    mean = frame_moments(linear_frames(series)).mean
-    saturated = float((mean >= 1).mean())
+    moments = frame_moments(linear_frames(series))
+    saturated = float((moments.mean >= 1).mean())
     if saturated > MOST_SATURATED:
         raise InputFileError(
             f"{path}: {saturated:.1%} of its photosites are overexposed; expose flats to about half of white"
         )
     try:
-        response = flat_response(linear_frames(series), dark, info.cfa)
+        response = response_of(moments, dark, info.cfa)
     except ValueError as error:
         raise InputFileError(f"{path}: cannot serve as a flat: {error}") from error
     uneven = max(estimate.value for estimate in response.fine)
@@ -89,6 +86,4 @@ def _measured(series: Series, sensor_path: Path, sensor: FrameInfo, darks: Seque
             f"{path}: is not evenly lit: neighbouring photosites differ by {uneven:.0%}, {MOST_UNEVEN:.0%} at most "
             "passes for a flat; shoot a blank surface out of focus"
         )
-    planes = pack((mean - (0 if dark is None else dark.mean)).astype(np.float32), info.cfa)
-    even = np.stack([plane / cv2.blur(plane, (SHADING_WINDOW, SHADING_WINDOW)) for plane in planes])
-    return Flat(response, unpack(even, info.cfa, mean.shape))
+    return Flat(response, sensitivity(moments, dark, info.cfa))

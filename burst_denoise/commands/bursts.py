@@ -22,7 +22,7 @@ def inspect_command(
     """Judge every series: which frames are usable, and why the others are not. Writes nothing but --plot."""
     from burst_denoise.capture.series import SeriesVerdict
     from burst_denoise.files import refuse_existing
-    from burst_denoise.judge.report import draw_quality
+    from burst_denoise.judge.figures import draw_quality
     from burst_denoise.run.ingest import inspect
 
     if plot is not None:

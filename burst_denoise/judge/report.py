@@ -11,7 +11,6 @@ from string import Template
 from burst_denoise.capture.series import LARGEST_SIGMA
 from burst_denoise.config import TrainingRecord
 from burst_denoise.files import written_aside
-from burst_denoise.judge.figures import draw_comparison, draw_quality
 from burst_denoise.judge.page import (
     LIGHTS,
     CropSet,
@@ -35,8 +34,6 @@ __all__ = [
     "MeasuredChannel",
     "PatternMap",
     "Report",
-    "draw_comparison",
-    "draw_quality",
     "write_report",
     "write_rows",
 ]

@@ -15,7 +15,7 @@ from burst_denoise.apply.output import rounded_dn, write_dng
 from burst_denoise.capture.grouping import CLEAN_REFERENCE
 from burst_denoise.capture.raw import develop, read_raw
 from burst_denoise.capture.series import SeriesVerdict
-from burst_denoise.capture.store import Burst
+from burst_denoise.capture.store import Burst, pooled_by_iso, sharing_defects
 from burst_denoise.config import MOST_FRAMES, TrainSettings
 from burst_denoise.files import refuse_existing, written_aside
 from burst_denoise.judge.baselines import nlm_stabilised
@@ -119,10 +119,11 @@ def demo(
         _denoise(shot, folder / f"denoised.{suffix}", model)
     say("5/5 scoring against the known clean picture")
     models, strengths = [("model", model)], model.header.training.baseline_strength
+    tests = sharing_defects(pooled_by_iso(tests))
     rows = list(score_bursts(tests, models, strengths, ScoreSettings(), say))
     write_rows(folder / "benchmark.jsonl", rows)
     _compare(folder / "before_after.png", shot, folder / "denoised.dng", tests[-1], model)
-    sensor = profile_bursts(ingested + tests, [darks], [], say)
+    sensor = profile_bursts(sharing_defects(ingested + tests), [darks], [], say)
     report = Report(
         title=f"{camera.name}: the demo",
         series=judged_series([folder / "shots" / "calibration", folder / "shots" / "test"], verdicts, MOST_FRAMES),

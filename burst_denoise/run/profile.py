@@ -20,7 +20,7 @@ from burst_denoise.errors import SeriesError
 from burst_denoise.judge.channels import weaknesses
 from burst_denoise.run.ingest import open_inputs
 from burst_denoise.sensor.defects import Repair, find_defects
-from burst_denoise.sensor.fixed_pattern import MasterDark, NonUniformity, flat_response, master_dark
+from burst_denoise.sensor.fixed_pattern import MasterDark, master_dark, response_of, sensitivity
 from burst_denoise.sensor.frame import Frame, pack, to_linear
 from burst_denoise.sensor.framings import pattern_of_framings
 from burst_denoise.sensor.metrics import frame_moments
@@ -104,7 +104,7 @@ def profile(
         return found
     with TemporaryDirectory(prefix="burst_denoise_") as folder:
         bursts = open_inputs(inputs, Path(folder), limit, report, darks, note)
-        return profile_bursts(bursts, darks, flats, note)
+        return profile_bursts(sharing_defects(bursts), darks, flats, note)
 
 
 def profile_bursts(
@@ -115,7 +115,8 @@ def profile_bursts(
     Parameters
     ----------
     bursts : sequence of Burst
-        Of one sensor, at one or several ISOs. Fixed pattern is looked for in those of the size of the first.
+        Of one sensor, at one or several ISOs, from `burst_denoise.capture.store.sharing_defects`. Fixed pattern is
+        looked for in those of the size of the first.
     darks : sequence of Path
         Lens-cap frames, files or folders: they settle the noise at black, DSNU and the defects.
     flats : sequence of Path
@@ -134,7 +135,6 @@ def profile_bursts(
         If the noise cannot be measured.
     """
     info = bursts[0].info
-    bursts = sharing_defects(bursts)
     sets = read_darks(darks)
     for given in sets:
         refuse_other_sensor(given.path, given.info, bursts[0].frame(0).path, info)
@@ -196,15 +196,14 @@ def _profile_emva(folder: Path) -> SensorProfile | None:
         return [to_linear(frame.dn, info) for frame in level.frames]
 
     dark = master_dark(linear(dark_level), None)
-    response: NonUniformity = flat_response(linear(bright_level), dark, None)
+    bright = frame_moments(linear(bright_level))
     noise = _fitted({info.iso: [_samples(linear(level), info) for level in levels]})
     defects = find_defects(None, [dark])
-    pattern = _Pattern(response.whole, {info.iso: dark.dsnu.whole}, {info.iso: dark.left_std})
+    pattern = _Pattern(response_of(bright, dark, None).whole, {info.iso: dark.dsnu.whole}, {info.iso: dark.left_std})
     frames = sum(len(level.frames) for level in levels)
     channels = tuple(_channels(info, info.iso, noise[info.iso], pattern, defects, frames))
-    bright = frame_moments(linear(bright_level)).mean - dark.mean
-    seen = (bright / bright.mean()).astype(np.float32)
-    return SensorProfile(channels, noise, defects, dark, seen, replace(dark_level.frames[0], info=info))
+    picture = sensitivity(bright, dark, None)
+    return SensorProfile(channels, noise, defects, dark, picture, replace(dark_level.frames[0], info=info))
 
 
 def _samples(stack: Iterator[Float] | Sequence[Float], info: FrameInfo) -> TransferSamples:

@@ -107,9 +107,9 @@ def make_report(
         say("1/4 checking every frame")
         opened = open_inputs(inputs, Path(folder) / "scored", settings.limit, judged, darks, caution)
         say("2/4 calibrating the sensor")
-        sensor = profile_bursts(opened, darks, flats, say)
-        say("3/4 scoring methods")
         bursts = sharing_defects(pooled_by_iso(opened))
+        sensor = profile_bursts(bursts, darks, flats, say)
+        say("3/4 scoring methods")
         refuse_useless(models, bursts, settings)
         tuning = bursts_by_sensor(tune_on, Path(folder) / "tuning", settings.limit, on_series) if tune_on else {}
         strengths = strengths_for(bursts, tuning.get(sensor_of(bursts[0].info), []), models, caution)
@@ -165,7 +165,7 @@ def pattern_maps(sensor: SensorProfile) -> list[PatternMap]:
     maps = []
     span = sensor.channels[0].white_level_dn - sensor.channels[0].black_level_dn
     if sensor.dark is not None:
-        offset = _central(sensor.dark.offset) * np.float32(span)
+        offset = _central(sensor.dark.mean) * np.float32(span)
         maps.append(PatternMap(f"dark offset, mean of {sensor.dark.count} lens-cap frames", offset, "DN"))
     if sensor.response is not None:
         maps.append(PatternMap("sensitivity, from the flats", 100 * (_central(sensor.response) - 1), "%"))

@@ -82,7 +82,8 @@ def score(
     tuning = bursts_by_sensor(tune_on, folder / "tuning", settings.limit, report) if tune_on else {}
     scored = bursts_by_sensor(inputs, folder / "scored", settings.limit, report)
     refuse_useless(models, [burst for bursts in scored.values() for burst in bursts], settings)
-    for sensor, bursts in scored.items():
+    for sensor, found in scored.items():
+        bursts = sharing_defects(pooled_by_iso(found))
         strengths = strengths_for(bursts, tuning.get(sensor, []), models, note)
         yield from score_bursts(bursts, models, strengths, settings, note)
 
@@ -98,18 +99,14 @@ def score_bursts(
     denoisers: list[tuple[str, Denoiser]] = []
     for name, model in models:
         for burst in bursts:
-            try:
-                model.profile_for(burst.info, burst.name, any_sensor=settings.any_sensor)
-            except ModelFileError as error:
-                note(f"{name} is not scored on {burst.name}: {error}")
-            else:
-                if not set(model.header.training.burst_sha256).isdisjoint(burst.manifest.sha256):
-                    note(f"warning: {name} was trained on {burst.name}; its score there proves nothing")
+            if (refusal := _refusal(model, burst, settings)) is not None:
+                note(f"{name} is not scored on {burst.name}: {refusal}")
+            elif not set(model.header.training.burst_sha256).isdisjoint(burst.manifest.sha256):
+                note(f"warning: {name} was trained on {burst.name}; its score there proves nothing")
         denoisers.append((name, denoiser(model, augment=False, any_sensor=settings.any_sensor)))
         if settings.augment:
             denoisers.append((f"{name} + augmentation", denoiser(model, augment=True, any_sensor=settings.any_sensor)))
-    shared = sharing_defects(pooled_by_iso(bursts))
-    return benchmark(shared, denoisers, strengths=strengths, frames=settings.frames, seed=settings.seed)
+    return benchmark(bursts, denoisers, strengths=strengths, frames=settings.frames, seed=settings.seed)
 
 
 def strengths_for(
@@ -169,14 +166,18 @@ def denoiser(model: Model, *, augment: bool, any_sensor: bool) -> Denoiser:
 def refuse_useless(models: Sequence[tuple[str, Model]], bursts: Sequence[Burst], settings: ScoreSettings) -> None:
     """Raise `ModelFileError` when a model fits none of the bursts."""
     for _, model in models:
-        refusals = []
-        for burst in bursts:
-            try:
-                model.profile_for(burst.info, burst.name, any_sensor=settings.any_sensor)
-            except ModelFileError as error:
-                refusals.append(error)
-        if len(refusals) == len(bursts):
-            raise refusals[0]
+        refusals = [_refusal(model, burst, settings) for burst in bursts]
+        if all(refusals):
+            raise next(filter(None, refusals))
+
+
+def _refusal(model: Model, burst: Burst, settings: ScoreSettings) -> ModelFileError | None:
+    """Return why a model does not serve a burst, or None where it does."""
+    try:
+        model.profile_for(burst.info, burst.name, any_sensor=settings.any_sensor)
+    except ModelFileError as error:
+        return error
+    return None
 
 
 def sensor_of(info: FrameInfo) -> tuple[object, ...]:

@@ -16,7 +16,7 @@ import numpy.typing as npt
 from burst_denoise.config import Estimate
 from burst_denoise.sensor.frame import pack, unpack
 from burst_denoise.sensor.jackknife import left_out_estimate, root_of_variance
-from burst_denoise.sensor.metrics import frame_moments
+from burst_denoise.sensor.metrics import FrameMoments, frame_moments
 
 __all__ = [
     "MasterDark",
@@ -25,6 +25,8 @@ __all__ = [
     "flat_response",
     "jackknife",
     "master_dark",
+    "response_of",
+    "sensitivity",
 ]
 
 Float = npt.NDArray[np.float32]
@@ -131,11 +133,22 @@ def flat_response(flats: Iterable[Float], dark: MasterDark | None, cfa: str | No
     PRNU^2 = (spatial variance of the mean flat, dark offsets subtracted photosite by photosite - that of the noise left
     in the two means) / level^2. Defects and intervals as for `master_dark`. With a lens on, take ``fine``.
     """
-    moments = frame_moments(flats)
-    mean, noise = moments.mean, moments.variance / moments.count
+    return response_of(frame_moments(flats), dark, cfa)
+
+
+def response_of(flats: FrameMoments, dark: MasterDark | None, cfa: str | None) -> NonUniformity:
+    """Return what `flat_response` does, from the moments of the flats, for those who need them for more."""
+    mean, noise = flats.mean, flats.variance / flats.count
     if dark is not None:
         mean, noise = mean - dark.mean, noise + dark.variance / dark.count
     return _non_uniformity(mean.astype(np.float32), noise.astype(np.float32), cfa, relative=True)
+
+
+def sensitivity(flats: FrameMoments, dark: MasterDark | None, cfa: str | None) -> Float:
+    """Return the sensitivity of every photosite relative to its like around it: a picture of PRNU, shading removed."""
+    mean = flats.mean if dark is None else flats.mean - dark.mean
+    planes = pack(mean.astype(np.float32), cfa)
+    return unpack(np.stack([plane / _shading(plane, _typical(plane)) for plane in planes]), cfa, mean.shape)
 
 
 def _non_uniformity(mean: Float, noise_variance: Float, cfa: str | None, *, relative: bool) -> NonUniformity:
