@@ -16,13 +16,13 @@ from burst_denoise import errors
 PACKAGE = Path(burst_denoise.__file__).parent
 ROOMS = {
     "": "errors files config",
-    "sensor": "frame geometry tone noise jackknife line_noise photon_transfer transfer_interval "
+    "sensor": "frame geometry tone noise blind_noise jackknife line_noise photon_transfer transfer_interval "
     "metrics unbiased residual fixed_pattern framings defects synthetic",
     "capture": "metadata raw picture grouping emva alignment motion checks series burst store darks flats",
-    "learn": "device content pairs network model_file validation train",
-    "apply": "denoise exif_directory output",
+    "learn": "device content pairs network model_file prior validation train",
+    "apply": "engine denoise exif_directory output",
     "judge": "baselines classical rows benchmark channels noise_export charts figures page report",
-    "run": "ingest calibrate session profile score report demo cluster",
+    "run": "ingest calibrate noise_source session profile score report demo cluster",
     "commands": "options bursts models proof",
 }
 ORDER = [f"{room}.{name}".lstrip(".") for room, names in ROOMS.items() for name in names.split()]

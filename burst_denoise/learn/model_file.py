@@ -24,7 +24,7 @@ from burst_denoise.learn.network import FrequencySplitResNet, build_network
 from burst_denoise.sensor.frame import plane_count
 from burst_denoise.sensor.noise import profile_at
 
-__all__ = ["Model", "load_model", "model_of", "save_model"]
+__all__ = ["Model", "load_model", "model_of", "save_model", "weights_digest"]
 
 HEADER, HEADER_DIGEST = "burst_denoise", "header_sha256"
 DEFECTS = "defects"
@@ -115,7 +115,7 @@ def model_of(network: FrequencySplitResNet, bursts: list[Burst], record: Trainin
             white_level=info.white_level,
             profiles=tuple(sorted({b.info.iso: b.profile for b in bursts}.values(), key=lambda p: p.iso or 0)),
             training=record,
-            weights_sha256=_digest(_weights(network)),
+            weights_sha256=weights_digest(network),
             defects_sha256=None if defects is None else _digest_places(defects),
             defects_shape=None if defects is None else shape,
             version=__version__,
@@ -180,6 +180,11 @@ def load_model(path: Path, device: torch.device) -> Model:
 def _weights(network: FrequencySplitResNet) -> dict[str, torch.Tensor]:
     # safetensors refuses the channels_last layout.
     return {key: value.detach().cpu().contiguous() for key, value in network.state_dict().items()}
+
+
+def weights_digest(network: FrequencySplitResNet) -> str:
+    """Return the SHA-256 of a network's weights, hexadecimal: which network it is."""
+    return _digest(_weights(network))
 
 
 def _digest_text(text: str) -> str:
