@@ -3,16 +3,20 @@
 import numpy as np
 import pytest
 
-from burst_denoise.learn.content import PICTURES, content_patch, content_pictures
+from burst_denoise.learn.content import EXAMINED_PICTURES, PICTURES, content_patch, content_pictures
 
 
 def test_the_pictures_come_with_scikit_image_and_leave_out_the_scene_of_the_demo():
-    pictures = content_pictures()
-    assert len(pictures) == len(PICTURES) + 1
-    assert "coffee" not in PICTURES
+    pictures = content_pictures() + content_pictures(EXAMINED_PICTURES)
+    assert len(pictures) == len(PICTURES) + len(EXAMINED_PICTURES)
+    assert "coffee" not in PICTURES + EXAMINED_PICTURES
     assert all(
         p.ndim == 3 and p.shape[2] == 3 and p.dtype == np.float32 and 0 <= p.min() < p.max() <= 1 for p in pictures
     )
+
+
+def test_no_picture_is_both_trained_on_and_examined_on():
+    assert not set(PICTURES) & set(EXAMINED_PICTURES)
 
 
 @pytest.mark.parametrize(("domain", "planes"), [("bayer", 4), ("mono", 1), ("rgb", 3)])

@@ -14,7 +14,7 @@ import numpy.typing as npt
 from burst_denoise.config import Domain
 from burst_denoise.sensor.tone import srgb_to_linear
 
-__all__ = ["content_patch", "content_pictures"]
+__all__ = ["EXAMINED_PICTURES", "PICTURES", "content_patch", "content_pictures"]
 
 Float = npt.NDArray[np.float32]
 
@@ -25,25 +25,28 @@ PICTURES = (
     "hubble_deep_field",
     "immunohistochemistry",
     "retina",
-    "camera",
     "brick",
     "grass",
-    "gravel",
     "coins",
     "moon",
     "page",
     "text",
 )
-"""Loaders of `skimage.data` whose pictures come with the package; ``coffee`` is kept for the demo to be judged on."""
+"""Loaders of `skimage.data` whose pictures come with the package and are trained on."""
+EXAMINED_PICTURES = ("stereo_motorcycle", "camera", "gravel")
+"""Those that no training sees, neither a calibration nor the prior's, for calibrations to be examined on.
+
+``coffee`` is in neither: it is kept for the demo to be judged on.
+"""
 
 
 @cache
-def content_pictures() -> tuple[Float, ...]:
-    """Return the clean pictures, (H, W, 3) float32 in linear light, 0 to 1."""
+def content_pictures(names: Sequence[str] = PICTURES) -> tuple[Float, ...]:
+    """Return clean pictures of scikit-image by name, (H, W, 3) float32 in linear light, 0 to 1."""
     from skimage import data
 
-    pictures: list[npt.NDArray[np.uint8]] = [getattr(data, name)() for name in PICTURES]
-    pictures.append(data.stereo_motorcycle()[0])  # type: ignore[no-untyped-call]
+    loaded = [getattr(data, name)() for name in names]
+    pictures: list[npt.NDArray[np.uint8]] = [p[0] if isinstance(p, tuple) else p for p in loaded]  # left eye of a pair
     return tuple(srgb_to_linear(np.dstack([p] * 3) if p.ndim == 2 else p) for p in pictures)
 
 
