@@ -16,6 +16,7 @@ from burst_denoise.capture.store import store_burst
 from burst_denoise.config import FrameInfo, FrameVerdict, TrainSettings
 from burst_denoise.errors import ConfigError
 from burst_denoise.learn import train as training
+from burst_denoise.learn.prior import load_prior
 from burst_denoise.learn.train import make_optimizer, train
 from burst_denoise.sensor.frame import Frame
 from burst_denoise.sensor.metrics import psnr
@@ -33,21 +34,61 @@ def weights(network):
 
 
 def test_a_short_training_brings_a_frame_nearer_to_the_known_clean_image(burst, tmp_path):
-    trained = run(burst, tmp_path / "state.safetensors", steps=120, batch=4)
+    trained = run(burst, tmp_path / "state.safetensors", steps=120, batch=4, from_scratch=True)
     image = burst.linear(0)
     denoised = denoise_image(image, "RGGB", trained.network, burst.profile, dtype=torch.float32)
     assert psnr(denoised, burst.clean, peak=1.0) > psnr(image, burst.clean, peak=1.0) + 2
     assert trained.best_psnr_db > trained.start_psnr_db + 2
 
 
-def test_the_start_is_the_noisy_input_and_counts_as_a_candidate(burst, tmp_path, monkeypatch):
-    monkeypatch.setattr(training.Examiner, "score", lambda self, network: -float(weights(network) != identity))
-    identity = weights(training.build_network("fast", 4))
+@pytest.fixture
+def untouched(monkeypatch):
+    """Return a function that judges every network but one worse than nothing, in one of the two exams or both."""
+
+    def judge(network, *exams):
+        known = weights(network)
+        for exam in ("score", "content_score"):
+            worse = -1.0 if exam in exams else 1.0
+            monkeypatch.setattr(training.Examiner, exam, lambda _, n, w=worse: 0.0 if weights(n) == known else w)
+
+    return judge
+
+
+def test_from_scratch_the_start_is_the_noisy_input_and_counts_as_a_candidate(burst, tmp_path, untouched):
     torch.manual_seed(0)
-    identity = weights(training.build_network("fast", 4))
+    identity = training.build_network("fast", 4)
+    untouched(identity, "score", "content_score")
+    trained = run(burst, tmp_path / "state.safetensors", from_scratch=True)
+    assert trained.best_step == 0
+    assert trained.prior_psnr_db is trained.prior_sha256 is None
+    assert weights(trained.network) == weights(identity)
+
+
+def test_a_training_that_gains_nothing_gives_the_prior_back(burst, tmp_path, untouched):
+    prior = load_prior("bayer", CPU)
+    untouched(prior.network, "score", "content_score")
     trained = run(burst, tmp_path / "state.safetensors")
     assert trained.best_step == 0
-    assert weights(trained.network) == identity
+    assert trained.prior_sha256 == prior.sha256
+    assert trained.best_psnr_db == trained.prior_psnr_db
+    assert weights(trained.network) == weights(prior.network)
+
+
+@pytest.mark.parametrize("exam", ["score", "content_score"])
+def test_what_gains_on_the_scenes_and_loses_on_other_pictures_is_not_kept_nor_the_reverse(
+    burst, tmp_path, untouched, exam
+):
+    prior = load_prior("bayer", CPU)
+    untouched(prior.network, exam)
+    assert run(burst, tmp_path / "state.safetensors").best_step == 0
+    untouched(prior.network)
+    assert run(burst, tmp_path / "other.safetensors").best_step == 3
+
+
+def test_from_the_prior_a_burst_is_denoised_better_from_the_first_step(burst, tmp_path):
+    trained = run(burst, tmp_path / "state.safetensors", steps=1)
+    assert trained.prior_psnr_db > trained.start_psnr_db + 4
+    assert trained.best_psnr_db >= trained.prior_psnr_db
 
 
 def test_progress_tells_step_share_loss_and_scores(burst, tmp_path):

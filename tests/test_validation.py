@@ -8,7 +8,7 @@ from burst_denoise.capture.store import store_burst
 from burst_denoise.errors import SeriesError
 from burst_denoise.learn.network import build_network
 from burst_denoise.learn.pairs import held_out
-from burst_denoise.learn.validation import EXAMINED_BURSTS, Examiner
+from burst_denoise.learn.validation import CONTEXT, EXAMINED_BURSTS, Examiner
 from burst_denoise.sensor.frame import Frame
 from burst_denoise.sensor.metrics import psnr
 
@@ -79,3 +79,32 @@ def test_defects_count_for_nothing(burst, tmp_path):
         assert (examiner.questions[0].valid.mean() < 1) == (name == "mapped")
         scores[name] = examiner.score(network)
     assert scores["mapped"] == pytest.approx(scores["as shot"], abs=0.1)
+
+
+def test_the_content_score_is_0_db_for_noise_as_it_is_and_rises_as_the_noise_falls(burst):
+    class Half(torch.nn.Module):
+        def forward(self, planes):
+            return truth + (planes - truth) / 2
+
+    examiner = Examiner([burst], CPU)
+    assert examiner.content_score(torch.nn.Identity()) == pytest.approx(0, abs=0.3)
+    (examined, *_) = examiner.transplants
+    examiner.transplants, truth = [examined], examined.clean
+    assert examiner.content_score(Half()) == pytest.approx(
+        examiner.content_score(torch.nn.Identity()) + 20 * np.log10(2), abs=0.01
+    )
+
+
+def test_the_noise_put_on_other_pictures_is_that_of_the_held_out_columns(burst, monkeypatch):
+    seen = set()
+    original = type(burst).linear
+
+    def watched(self, index, window):
+        seen.add((window[1].start, window[1].stop))
+        return original(self, index, window)
+
+    monkeypatch.setattr(type(burst), "linear", watched)
+    examined = Examiner([burst], CPU).transplants
+    assert min(start for start, _ in seen) >= held_out(burst).start - CONTEXT
+    assert {tuple(transplant.noisy.shape[1:]) for transplant in examined} == {(4, 64, 64)}
+    assert all(0 <= transplant.clean.min() and transplant.valid.mean() > 0.9 for transplant in examined)

@@ -103,7 +103,7 @@ class _Block(nn.Module):
 class FastNet(FrequencySplitResNet):
     """The ``fast`` preset: residual blocks of 3x3 convolutions on three scales, predicting the noise.
 
-    49,000 multiply-adds per raw photosite of a Bayer mosaic, most of them on the way back to the fine scale, where they
+    52,000 multiply-adds per raw photosite of a Bayer mosaic, most of them on the way back to the fine scale, where they
     gained most. Starts as the identity: the last convolution is zero. No normalisation layers, so the result of a
     photosite depends on nothing outside its receptive field.
 

@@ -8,6 +8,7 @@ pairs shows the same sensor's noise on other, clean content: few scenes alone te
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 import numpy.typing as npt
@@ -18,7 +19,7 @@ from burst_denoise.sensor.frame import pack
 from burst_denoise.sensor.geometry import DIHEDRAL, dihedral, dihedral_cfa
 from burst_denoise.sensor.noise import stabilise
 
-__all__ = ["Patches", "held_out", "sample_patches"]
+__all__ = ["Patches", "held_out", "noise_of", "sample_patches"]
 
 Float = npt.NDArray[np.float32]
 
@@ -91,19 +92,27 @@ def _pair(burst: Burst, patch: int, rng: np.random.Generator) -> tuple[Float, Fl
     return noisy, target, 1 - cut(burst.excluded[..., window[0], window[1]].astype(np.float32))
 
 
-def _transplanted(burst: Burst, patch: int, rng: np.random.Generator) -> tuple[Float, Float, Float]:
-    """Return a pair of clean content and the same content under real noise of the burst's sensor.
+def noise_of(
+    burst: Burst, index: int, window: tuple[slice, slice], planes_of: Callable[[Float], Float] | None = None
+) -> Float:
+    """Return the noise of a frame in a window of even rows and columns, (C, h, w), in units of its standard deviation.
 
-    A frame minus the mean of the others, both stabilised, is the sensor's noise at unit variance, nearly whatever the
-    light, times sqrt(N / (N - 1)) for the noise of that mean. Row noise, banding and correlations come with it.
+    A frame minus the mean of the others, both stabilised: the sensor's own noise, nearly whatever the light, with its
+    row noise, banding and correlations. Times sqrt((N - 1) / N), for the noise of that mean is in it too.
+    ``planes_of`` makes planes of what the window shows; None packs it as it is.
     """
+    cut = planes_of or partial(pack, cfa=burst.info.cfa)
+    frame, others = (cut(image) for image in (burst.linear(index, window), burst.leave_one_out_mean(index, window)))
+    noise: Float = stabilise(frame, burst.profile) - stabilise(others, burst.profile)
+    return noise * np.float32(math.sqrt((len(burst) - 1) / len(burst)))
+
+
+def _transplanted(burst: Burst, patch: int, rng: np.random.Generator) -> tuple[Float, Float, Float]:
+    """Return a pair of clean content and the same content under real noise of the burst's sensor."""
     window, cut = _random_cut(burst, patch, rng)
-    index, count = int(rng.integers(len(burst))), len(burst)
-    frame, others = cut(burst.linear(index, window)), cut(burst.leave_one_out_mean(index, window))
-    noise = stabilise(frame, burst.profile) - stabilise(others, burst.profile)
+    noise = noise_of(burst, int(rng.integers(len(burst))), window, cut)
     clean = stabilise(content_patch(content_pictures(), burst.info.domain, patch, rng), burst.profile)
-    valid = 1 - cut(burst.excluded[..., window[0], window[1]].astype(np.float32))
-    return clean + noise * np.float32(math.sqrt((count - 1) / count)), clean, valid
+    return clean + noise, clean, 1 - cut(burst.excluded[..., window[0], window[1]].astype(np.float32))
 
 
 def _random_cut(

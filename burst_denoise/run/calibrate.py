@@ -117,6 +117,8 @@ def _train(
         steps_done=trained.steps_done,
         best_step=trained.best_step,
         start_psnr_db=trained.start_psnr_db,
+        prior_psnr_db=trained.prior_psnr_db,
+        prior_sha256=trained.prior_sha256,
         best_psnr_db=trained.best_psnr_db,
         bursts=tuple(burst.name for burst in bursts),
         burst_sha256=tuple(digest for burst in bursts for digest in burst.manifest.sha256),
