@@ -74,7 +74,7 @@ def test_another_camera_of_the_same_kind_is_passed_over_unless_told_otherwise(mo
     told = [
         row.method for row in score_bursts(bursts, [("m", model)], {}, ScoreSettings(True, 1, any_sensor=True), ignore)
     ]
-    assert plain == ["single frame", "mean of 2"]
+    assert plain == ["single frame", "mean of 2", "prior"]
     assert told == ["single frame", "mean of 2", "m", "m + augmentation"]
 
 

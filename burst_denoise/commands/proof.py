@@ -50,7 +50,7 @@ def benchmark_command(
     if output is not None:
         refuse_existing(output)
     models = _load(model or [], device)
-    settings = ScoreSettings(augment, frames, seed, limit, any_sensor)
+    settings = ScoreSettings(augment, frames, seed, limit, any_sensor, device)
     rows = []
     with TemporaryDirectory(prefix="burst_denoise_") as folder:
         for row in score(inputs, models, tune_on or [], settings, Path(folder), show_verdict, note):
@@ -84,7 +84,7 @@ def report_command(
     if output.suffix.lower() not in (".html", ".htm"):
         raise typer.BadParameter(f"{output} is not the name of an HTML file", param_hint="--output")
     models = _load(model or [], device)
-    settings = ScoreSettings(augment, frames, seed, limit, any_sensor)
+    settings = ScoreSettings(augment, frames, seed, limit, any_sensor, device)
     command = shlex.join(["burst-denoise", *sys.argv[1:]])
     make_report(inputs, output, models, tune_on or [], darks or [], flats or [], settings, command, show_verdict, note)
     show(f"{output}: open it in any browser")

@@ -20,6 +20,8 @@ CUT_OFF = 0.141
 """Cycles per pixel at which the low-pass gain is 1/2 (the value of the source paper)."""
 KERNEL_RADIUS = 8
 """The kernel's tail beyond this radius holds 0.3 % of its mass at the paper's cut-off."""
+FOLD = 16
+"""Neighbours in a row that the split takes as the channels of one convolution; at least the radius."""
 
 
 def butterworth_kernel(cut_off: float = CUT_OFF, radius: int = KERNEL_RADIUS) -> Tensor:
@@ -53,7 +55,7 @@ class FrequencySplit(nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
-        self.register_buffer("kernel", butterworth_kernel(), persistent=False)
+        self.register_buffer("kernel", _folded(butterworth_kernel()), persistent=False)
 
     def forward(self, planes: Tensor) -> tuple[Tensor, Tensor]:
         """Return (low, high), each (B, C, H, W) float32; the border is extended by reflection."""
@@ -61,12 +63,26 @@ class FrequencySplit(nn.Module):
         with torch.autocast(planes.device.type, enabled=False):
             x = planes.float().contiguous()
             batch, channels, height, width = x.shape
-            # One channel a plane, one group a channel: five times faster than one picture a plane.
-            flat = x.reshape(1, batch * channels, height, width)
-            padded = functional.pad(flat, (KERNEL_RADIUS,) * 4, mode="reflect")
-            kernels = self.kernel.expand(batch * channels, 1, -1, -1)
-            low = functional.conv2d(padded, kernels, groups=batch * channels).reshape(x.shape)
+            padded = functional.pad(x, (KERNEL_RADIUS,) * 4, mode="reflect")
+            padded = functional.pad(padded, (FOLD - KERNEL_RADIUS, FOLD - KERNEL_RADIUS + -width % FOLD, 0, 0))
+            runs = padded.reshape(batch * channels, height + 2 * KERNEL_RADIUS, -1, FOLD).permute(0, 3, 1, 2)
+            low = functional.conv2d(runs, self.kernel).permute(0, 2, 3, 1).reshape(batch, channels, height, -1)
+            low = low[..., :width]
             return low, x - low
+
+
+def _folded(kernel: Tensor) -> Tensor:
+    """Return a filter of one channel as a convolution whose channels are ``FOLD`` neighbours in a row.
+
+    A convolution of one channel leaves a processor's vectors empty; this one is the same sums as a matrix product, two
+    to three times as fast although most of its weights are zero.
+    """
+    side, radius = kernel.shape[0], kernel.shape[0] // 2
+    folded = torch.zeros(FOLD, 3 * FOLD, side)
+    for to in range(FOLD):
+        folded[to, FOLD + to - radius : FOLD + to + radius + 1] = kernel.T
+    blocks = folded.reshape(FOLD, 3, FOLD, side).permute(0, 2, 3, 1)
+    return blocks.contiguous(memory_format=torch.channels_last)
 
 
 class FrequencySplitResNet(nn.Module):
@@ -96,7 +112,8 @@ class _Block(nn.Module):
         nn.init.zeros_(self.second.bias)
 
     def forward(self, x: Tensor) -> Tensor:
-        result: Tensor = x + self.second(functional.relu(self.first(x), inplace=True))
+        # Added in place: a new array of every sum would cost a tenth of the network's time in fresh memory.
+        result: Tensor = self.second(functional.relu(self.first(x), inplace=True)).add_(x)
         return result
 
 
@@ -150,17 +167,22 @@ class FastNet(FrequencySplitResNet):
     def forward(self, planes: Tensor) -> Tensor:
         """Return the denoised (B, C, H, W) float32 stabilised planes."""
         low, high = self.split(planes)
+        return planes - self.noise(low, high).float()
+
+    def noise(self, low: Tensor, high: Tensor) -> Tensor:
+        """Return the noise in the planes of these bands, all (B, C, H, W): every convolution there is, and no more."""
         # The low band reaches 200, the network wants numbers about 1; noise in the low band is about 0.2.
         x = torch.cat((low / 16, high), 1)
-        height, width = planes.shape[2:]
-        x = functional.pad(x, (0, -width % self.step, 0, -height % self.step), mode="reflect")
+        height, width = x.shape[2:]
+        if height % self.step or width % self.step:
+            x = functional.pad(x, (0, -width % self.step, 0, -height % self.step), mode="reflect")
         fine = self.fine_in(self.head(x))
         middle = self.middle_in(self.down_middle(fine))
         coarse = self.coarse(self.down_coarse(middle))
-        middle = self.middle_out(middle + self.up_middle(coarse))
-        fine = self.fine_out(fine + self.up_fine(middle))
-        denoised: Tensor = planes - self.tail(fine).float()[:, :, :height, :width]
-        return denoised
+        middle = self.middle_out(self.up_middle(coarse).add_(middle))
+        fine = self.fine_out(self.up_fine(middle).add_(fine))
+        noise: Tensor = self.tail(fine)[:, :, :height, :width]
+        return noise
 
 
 def _blocks(width: int, count: int) -> nn.Sequential:

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from burst_denoise.apply.denoise import denoise_image
 from burst_denoise.capture.grouping import find_sources, group_series
@@ -13,21 +14,30 @@ from burst_denoise.errors import ModelFileError
 from burst_denoise.judge.benchmark import Denoiser, benchmark
 from burst_denoise.judge.classical import UNTUNED, tuned_strengths
 from burst_denoise.judge.rows import BenchmarkRow
-from burst_denoise.learn.device import compute_dtype
+from burst_denoise.learn.device import choose_device, compute_dtype
 from burst_denoise.learn.model_file import Model
+from burst_denoise.learn.prior import load_prior, prior_file
 from burst_denoise.run.ingest import open_inputs, split_inputs
 from burst_denoise.sensor.noise import Float
 
+if TYPE_CHECKING:
+    import torch
+
 __all__ = [
+    "PRIOR",
     "ScoreSettings",
     "bursts_by_sensor",
     "denoiser",
+    "prior_denoiser",
     "refuse_useless",
     "score",
     "score_bursts",
     "sensor_of",
     "strengths_for",
 ]
+
+PRIOR = "prior"
+"""Name of the row of the network that comes with the package, under the burst's own noise profile, uncalibrated."""
 
 Report = Callable[[SeriesVerdict], None]
 Note = Callable[[str], None]
@@ -45,6 +55,8 @@ class ScoreSettings:
     limit: int = MOST_FRAMES
     """Frames of a series used at most."""
     any_sensor: bool = False
+    device: str = "auto"
+    """Where the prior computes; models are where they were loaded."""
 
 
 def score(
@@ -95,8 +107,10 @@ def score_bursts(
     settings: ScoreSettings,
     note: Note,
 ) -> Iterator[BenchmarkRow]:
-    """Score models and baselines on bursts of one sensor; a model of another sensor is passed over."""
+    """Score models, the prior and baselines on bursts of one sensor; a model of another sensor is passed over."""
     denoisers: list[tuple[str, Denoiser]] = []
+    if prior_file(bursts[0].info.domain).exists():
+        denoisers.append((PRIOR, prior_denoiser(bursts, choose_device(settings.device))))
     for name, model in models:
         for burst in bursts:
             if (refusal := _refusal(model, burst, settings)) is not None:
@@ -161,6 +175,13 @@ def denoiser(model: Model, *, augment: bool, any_sensor: bool) -> Denoiser:
         return denoise_image(image, info.cfa, model.network, profile, dtype=dtype, augment=augment)
 
     return denoise
+
+
+def prior_denoiser(bursts: Sequence[Burst], device: "torch.device") -> Denoiser:
+    """Return the prior, with the bursts' own noise profiles, as a function (noisy image, info) -> denoised image."""
+    prior, profiles = load_prior(bursts[0].info.domain, device), {burst.info.iso: burst.profile for burst in bursts}
+    dtype = compute_dtype(device)
+    return lambda image, info: denoise_image(image, info.cfa, prior.network, profiles[info.iso], dtype=dtype)
 
 
 def refuse_useless(models: Sequence[tuple[str, Model]], bursts: Sequence[Burst], settings: ScoreSettings) -> None:
