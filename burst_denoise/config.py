@@ -95,6 +95,9 @@ class FrameInfo(Document):
     """DNG AsShotNeutral: the R, G, B of a neutral patch, green 1."""
     dng_tags: tuple[DngTag, ...] = ()
     """Colour and lens tags to carry over to a DNG made from this frame."""
+    noise_profile: "NoiseProfile | None" = None
+    """DNG NoiseProfile of the file, as its maker or another program put it there; of this frame as shot, so it is not
+    carried over."""
 
 
 class FrameVerdict(Document):
@@ -216,9 +219,11 @@ class TrainSettings(Document):
     optimizer: Literal["radam", "torch-radam", "adamw"] = "radam"
     steps: int | None = Field(default=None, gt=0)
     minutes: float | None = Field(default=None, gt=0)
+    from_scratch: bool = False
+    """Do not start from the prior that comes with the package."""
     seed: int = 0
-    learning_rate: float = Field(default=6e-3, gt=0)
-    """Measured with 1,500 steps: 1e-3 44.90 / 40.48 dB, 2e-3 45.06 / 40.72, 4e-3 45.25 / 41.00, 8e-3 45.30 / 41.12."""
+    learning_rate: float | None = Field(default=None, gt=0)
+    """None takes what was measured to be best for the start: `burst_denoise.learn.train.LEARNING_RATES`."""
     batch: int = Field(default=8, gt=0)
     patch: int = Field(default=64, gt=0)
     """Side of a training patch, in plane pixels."""
@@ -232,6 +237,9 @@ class TrainingRecord(Document):
     best_step: int
     start_psnr_db: float
     """Corrected PSNR of the noisy frames themselves, on the held-out photosites."""
+    prior_psnr_db: float | None = None
+    """The same of the prior that the training started from; None if it started from scratch."""
+    prior_sha256: str | None = None
     best_psnr_db: float
     bursts: tuple[str, ...]
     burst_sha256: tuple[str, ...]

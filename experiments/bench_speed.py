@@ -1,75 +1,203 @@
-"""Seconds per megapixel of a model and of OpenCV NLM on one large mosaic, in one run.
+"""Seconds per megapixel of mosaic: ours, every rival, and the machine's own matrix products, in one run.
 
-    python experiments/bench_speed.py MODEL [--megapixels 24] [--threads 2]
+    python experiments/bench_speed.py [MODEL] [--megapixels 24] [--threads 2] [--runs 3]
 
-The mosaic is a synthetic shot at the model's highest ISO. Every method runs on the same array, the slow ones on a
-quarter of it (their cost is proportional); median of three runs after a warm-up, a single run of the slow ones.
+Without a model the prior is measured. Every method gets the same synthetic shot, the slow ones a part of it (their cost
+is proportional); median of several runs after a warm-up. OpenCV's non-local means runs twice: as it is shipped (windows
+of 7 and 21) and as the benchmark tunes it. "of peak" is the rate of the convolutions on one tile, multiply-adds counted
+layer by layer, over that of a large matrix product in the same precision, both at their best.
 """
 
 import argparse
+import platform
 import statistics
 import time
+from collections.abc import Callable
+from importlib.util import find_spec
 from pathlib import Path
 
 import cv2
 import numpy as np
 import torch
+from torch import nn
 
-from burst_denoise.apply.denoise import denoise_image
-from burst_denoise.judge.classical import baselines_for
+from burst_denoise.apply.denoise import TILE, denoise_image
+from burst_denoise.apply.engine import EngineName, _noise_graph, fastest_engine
+from burst_denoise.config import FrameInfo, NoiseProfile
+from burst_denoise.judge.classical import baselines_for, bm3d
 from burst_denoise.learn.device import choose_device, compute_dtype
 from burst_denoise.learn.model_file import load_model
+from burst_denoise.learn.network import FrequencySplitResNet, build_network
+from burst_denoise.learn.prior import load_prior
 from burst_denoise.sensor.frame import pack
+from burst_denoise.sensor.noise import stabilise
 from burst_denoise.sensor.synthetic import SyntheticCamera, shoot
+
+CPU = torch.device("cpu")
+STRENGTH = 0.85
+"""Of the tuned rivals, where no model says theirs: it has no influence on their speed."""
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("model", type=Path)
+    parser.add_argument("model", type=Path, nargs="?")
     parser.add_argument("--megapixels", type=float, default=24)
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
+    parser.add_argument("--runs", type=int, default=3)
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
     cv2.setNumThreads(options.threads)
-    model = load_model(options.model, choose_device("cpu"))
-    profile = model.header.profiles[-1]
-    image, info = _shot(options.megapixels, profile.iso or 3200)
-    quarter = np.ascontiguousarray(image[: image.shape[0] // 4 * 2 // 2, :])
-    planes = pack(quarter, info.cfa)
+    network = (load_model(options.model, choose_device("cpu")) if options.model else load_prior("bayer", CPU)).network
+    image, info = _shot(options.megapixels)
+    scale, offset = 4e-4, 4e-6
+    profile = NoiseProfile(
+        iso=1600, shot_noise_scale=(scale,) * 4, read_noise_variance=(offset,) * 4, row_noise_variance=(0.0,) * 4
+    )
+    part = np.ascontiguousarray(image[:1024, :1536])
+    fast = compute_dtype(CPU)
+    engines: list[EngineName] = ["openvino", "torch"] if find_spec("openvino") else ["torch"]
+    print(f"{_cpu_name()}, {options.threads} threads, {image.size / 1e6:.1f} megapixels, median of {options.runs}")
+    peaks = {dtype: _peak(dtype) for dtype in (torch.bfloat16, torch.float16, torch.float32)}
+    print("matrix product: " + ", ".join(f"{_short(d)} {rate / 1e12:.2f} TFLOP/s" for d, rate in peaks.items()))
 
-    def ours(picture: np.ndarray, dtype: torch.dtype, *, augment: bool) -> None:
-        denoise_image(picture, info.cfa, model.network, profile, dtype=dtype, augment=augment)
+    ours: dict[str, float] = {}
+    for name in engines:
+        for dtype in dict.fromkeys((fast, torch.float32)):
+            engine = fastest_engine(network, dtype, name)
+            large = image if dtype == fast else part
+            for augment in (False, True) if dtype == fast else (False,):
+                picture = part if augment else large
+                seconds = _time(
+                    lambda p=picture, a=augment, d=dtype, e=engine: denoise_image(
+                        p, info.cfa, network, profile, dtype=d, augment=a, engine=e
+                    ),
+                    1 if augment else options.runs,
+                )
+                ours[f"ours, {name} {_short(dtype)}{', augmented' * augment}"] = seconds / picture.size * 1e6
+            tile, macs = _tile(network, name)
+            seconds = _time(lambda e=engine, t=tile: e.run(t), options.runs, min)
+            split = _time(lambda t=tile: network.split(t), options.runs, min)
+            peaks[dtype] = _peak(dtype)  # again: a machine with other work is not the same twice
+            print(
+                f"one tile, {name} {_short(dtype)}: {seconds:.3f} s, of it split {split:.3f}; {macs / 1e9:.0f} GMAC, "
+                f"convolutions {2 * macs / (seconds - split) / peaks[dtype]:.0%} of peak"
+            )
+    rivals = _rivals(part, info, profile, options.runs)
+    best = next(iter(ours.values()))
+    for name, value in (ours | rivals).items():
+        print(f"{name:38s} {value:8.3f} s/MP  {value / best:7.1f} times ours")
 
-    fast = compute_dtype(torch.device("cpu"))
-    rows = {
-        f"model ({str(fast).removeprefix('torch.')})": _time(lambda: ours(image, fast, augment=False), image.size),
-        "model (float32)": _time(lambda: ours(quarter, torch.float32, augment=False), quarter.size),
-        "model, augmented": _time(lambda: ours(quarter, fast, augment=True), quarter.size, runs=1),
+
+def _rivals(image: np.ndarray, info: FrameInfo, profile: NoiseProfile, runs: int) -> dict[str, float]:
+    from skimage.restoration import denoise_nl_means
+
+    planes = pack(image, info.cfa)
+    stabilised = stabilise(planes, profile)
+    levels = (stabilised * 65535 / stabilised.max()).clip(0, 65535).astype(np.uint16)
+    grey = (image.clip(0, 1) * 255).astype(np.uint8)
+    colour = cv2.demosaicing(grey, cv2.COLOR_BayerRGGB2BGR)
+    corner = image[:256, :256]
+    picture = torch.rand(1, 3, 128, 128)
+    paper = build_network("paper", 3).eval()
+
+    def stabilised_nlm() -> None:
+        for plane in levels:
+            cv2.fastNlMeansDenoising(plane, [600.0], None, 7, 21, cv2.NORM_L1)
+
+    def paper_run() -> None:
+        with torch.inference_mode():
+            paper(picture)
+
+    works: dict[str, tuple[Callable[[], object], int, int]] = {
+        "NLM coloured 8-bit, as shipped": (lambda: cv2.fastNlMeansDenoisingColored(colour), image.size, runs),
+        "NLM one grey plane 8-bit, as shipped": (lambda: cv2.fastNlMeansDenoising(grey), image.size, runs),
+        "NLM stabilised 16-bit, windows 7/21": (stabilised_nlm, image.size, runs),
+        "scikit-image NL-means, fast mode": (
+            lambda: [denoise_nl_means(plane, h=0.8, fast_mode=True) for plane in pack(corner, info.cfa)],
+            corner.size,
+            runs,
+        ),
+        "paper preset, RGB, float32": (paper_run, 128 * 128, runs),
     }
-    for name, baseline in baselines_for(info).items():
-        strength = model.header.training.baseline_strength[name]
-        rows[name] = _time(lambda f=baseline, h=strength: f(planes, info, profile, h), quarter.size, runs=1)
-    print(f"{image.size / 1e6:.1f} megapixels, {options.threads} threads")
-    for name, seconds in rows.items():
-        print(f"{name:24s} {seconds:7.3f} s/MP   {seconds / next(iter(rows.values())):5.1f} times the model's")
+    for name, baseline in baselines_for(info.model_copy(update={"height": 256, "width": 256})).items():
+        small = planes[:, :128, :128] if baseline is bm3d else planes
+        count = 1 if baseline is bm3d else runs
+        works[f"{name}, tuned"] = (
+            lambda f=baseline, p=small: f(p, info, profile, 1.0 if f is bm3d else STRENGTH), small.size, count
+        )  # fmt: skip
+    return {name: _time(work, count) / size * 1e6 for name, (work, size, count) in works.items()}
 
 
-def _shot(megapixels: float, iso: float) -> tuple[np.ndarray, object]:
+def _tile(network: FrequencySplitResNet, name: EngineName) -> tuple[torch.Tensor, float]:
+    """Return a tile as large as the default and the multiply-adds that an engine's convolutions do on it."""
+    side = TILE // 2 + 2 * (network.margin + network.step)
+    tile = torch.rand(1, network.planes, side, side)
+    macs = 0.0
+    if name == "openvino":
+        graph = _noise_graph(network)
+        graph.reshape([1, graph.inputs[0].partial_shape[1].get_length(), side, side])
+        for node in graph.get_ops():
+            kind = node.get_type_name()
+            if kind.startswith("Convolution"):
+                weight = list(node.input(1).get_shape())
+                inputs = weight[0] if kind == "ConvolutionBackpropData" else int(np.prod(weight[1:]))
+                macs += inputs * float(np.prod(list(node.output(0).get_shape())))
+        return tile, macs
+
+    def count(layer: nn.Module, _: object, output: torch.Tensor) -> None:
+        nonlocal macs
+        turned = isinstance(layer, nn.ConvTranspose2d)  # stride = kernel: an output sees each input channel once
+        macs += (layer.weight.shape[0] if turned else layer.weight[0].numel()) * output.numel()
+
+    layers = [layer for layer in network.modules() if isinstance(layer, nn.Conv2d | nn.ConvTranspose2d)]
+    hooks = [layer.register_forward_hook(count) for layer in layers]
+    with torch.inference_mode():
+        network(tile)
+    for hook in hooks:
+        hook.remove()
+    return tile, macs
+
+
+def _peak(dtype: torch.dtype, side: int = 4096) -> float:
+    """Return the floating-point operations per second of a large matrix product; the best of several."""
+    side = side if dtype == torch.bfloat16 else side // 2
+    a, b = torch.rand(side, side).to(dtype), torch.rand(side, side).to(dtype)
+    seconds = []
+    for _ in range(5):
+        began = time.perf_counter()
+        a @ b
+        seconds.append(time.perf_counter() - began)
+    return 2 * side**3 / min(seconds)
+
+
+def _shot(megapixels: float) -> tuple[np.ndarray, FrameInfo]:
     height = int((megapixels * 1e6 / 1.5) ** 0.5) // 2 * 2
     y, x = np.mgrid[: height // 8, : height * 3 // 16]
     small = 0.3 + 0.2 * np.sin(x / 9) * np.cos(y / 7) + 0.2 * ((x + y) % 40 > 20)
     tile = (small[..., None] * np.array([0.5, 1, 0.7])).astype(np.float32)
-    frames, _ = shoot(SyntheticCamera(), tile, iso, 1, 0)
+    frames, _ = shoot(SyntheticCamera(), tile, 1600, 1, 0)
     return np.tile(frames[0].linear, (8, 8)), frames[0].info
 
 
-def _time(work: object, photosites: int, runs: int = 3) -> float:
+def _time(work: Callable[[], object], runs: int, choose: Callable[[list[float]], float] = statistics.median) -> float:
     seconds = []
     for _ in range(runs + (runs > 1)):
         began = time.perf_counter()
         work()
         seconds.append(time.perf_counter() - began)
-    return statistics.median(seconds[(runs > 1) :]) / (photosites / 1e6)
+    return choose(seconds[(runs > 1) :])
+
+
+def _short(dtype: torch.dtype) -> str:
+    return str(dtype).removeprefix("torch.")
+
+
+def _cpu_name() -> str:
+    info = Path("/proc/cpuinfo")
+    if not info.exists():
+        return platform.processor()
+    names = [line.split(":")[1].strip() for line in info.read_text().splitlines() if line.startswith("model name")]
+    return names[0] if names else platform.processor()
 
 
 if __name__ == "__main__":

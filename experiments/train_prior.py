@@ -171,7 +171,8 @@ def _log_uniform(name: str, count: int, rng: np.random.Generator) -> npt.NDArray
 
 
 def _random_planes(pictures: list[Picture], side: int, rng: np.random.Generator) -> Float:
-    picture = pictures[int(rng.integers(len(pictures)))]
+    while min((picture := pictures[int(rng.integers(len(pictures)))]).shape[:2]) < 2 * side:
+        pass  # too small for such patches
     picture = np.rot90(picture[:, ::-1] if rng.random() < 0.5 else picture, int(rng.integers(4)))
     room = min(picture.shape[:2]) / (2 * side)
     scale = min(room, _log_uniform("smaller", 1, rng).item())

@@ -100,7 +100,9 @@ def test_the_version_is_told(run: Run) -> None:
         ["train", "x", "-o", "m", "--steps", "1", "--seed", "-1"],
         ["calibrate", "x", "-o", "m", "--minutes", "inf"],
         ["calibrate", "x", "-o", "m", "--minutes", "nan"],
-        ["denoise", "x", "-o", "m"],
+        ["denoise", "x", "-m", "m"],
+        ["denoise", "x", "-m", "m", "-o", "n", "--profile", "p"],
+        ["denoise", "x", "-m", "m", "-o", "n", "--quality", "slow"],
         ["denoise", "x", "-m", "m", "-o", "n", "--strength", "1.5"],
         ["denoise", "x", "-m", "m", "-o", "n", "--strength", "nan"],
         ["denoise", "x", "-m", "m", "-o", "n", "--format", "jpg"],
@@ -195,10 +197,11 @@ def test_benchmark_tunes_baselines_on_other_bursts_where_asked(run: Run, shoot: 
     rows = [json.loads(line) for line in done.out.splitlines()]
     assert done.code == 0
     assert [row["method"] for row in rows] == [
-        *("single frame", "mean of 2", "nlm-colour-8bit", "nlm-16bit", "nlm-stabilised", "tv", "wavelet", "nl-means")
+        *("single frame", "mean of 2", "nlm-colour-8bit", "nlm-16bit", "nlm-stabilised", "tv", "wavelet", "nl-means"),
+        "prior",
     ]
     assert "favours them" not in done.err
-    assert all(row["strength"] > 0 for row in rows[2:])
+    assert all(row["strength"] > 0 for row in rows[2:-1])
 
 
 # Jobs
@@ -209,7 +212,7 @@ def test_the_whole_way_from_frames_to_a_denoised_shot(run: Run, shoot: Shoot, tm
     done = run("ingest", shoot.good, "-o", tmp_path / "bursts")
     assert (done.code, done.out.splitlines()[0].split(":")[0]) == (0, str(tmp_path / "bursts" / "good.burst"))
     assert run("ingest", shoot.good, "-o", tmp_path / "bursts").code == 0
-    done = run("train", tmp_path / "bursts", "-o", tmp_path / "m.safetensors", "--steps", 2)
+    done = run("train", tmp_path / "bursts", "-o", tmp_path / "m.safetensors", "--steps", 2, "--from-scratch")
     assert done.code == 0
     assert done.out.startswith(f"{tmp_path / 'm.safetensors'}: Synthetic APS-C, ISO 1600; ")
     assert done.err == "warning: training has gained nothing yet; give it more time\n"
@@ -227,6 +230,49 @@ def test_strength_0_gives_the_shot_back_at_any_tile(run: Run, shoot: Shoot, tmp_
         assert run("denoise", shot, "-m", shoot.model, "-o", target, "--strength", 0, "--tile", tile).code == 0
         assert np.array_equal(read_raw(target).dn, read_raw(shot).dn)
     assert run("denoise", shot, "-m", shoot.model, "-o", tmp_path / "1.dng", "--tile", 33).code == 0
+
+
+def test_denoising_goes_without_a_model_and_says_where_the_noise_is_from(
+    run: Run, shoot: Shoot, tmp_path: Path
+) -> None:
+    shot = shoot.good / "frame_000.dng"
+    done = run("denoise", shot, "-o", tmp_path / "a.dng", "--device", "cpu")
+    assert (done.code, done.out) == (0, f"1/1 frame_000.dng: written to {tmp_path / 'a.dng'}\n")
+    assert done.err.startswith("frame_000.dng: noise estimated from the shot itself, S ")
+    assert len(done.err.splitlines()) == 1
+    write_frames(tmp_path, burst_frames(1), camera="Nikon D5")
+    assert run("denoise", tmp_path / "frame_000.dng", "-o", tmp_path / "b.dng", "--quality", "best").code == 0
+    assert not np.array_equal(read_raw(tmp_path / "a.dng").dn, read_raw(shot).dn)
+
+
+def test_what_profile_writes_serves_denoise_as_a_file_and_as_a_tag(run: Run, tmp_path: Path) -> None:
+    write_frames(tmp_path / "in", burst_frames(8))
+    sensor, tagged = tmp_path / "sensor.json", tmp_path / "tagged.dng"
+    assert run("profile", tmp_path / "in", "-o", sensor, "--dng", tagged).code == 0
+    shot = tmp_path / "in" / "frame_000.dng"
+    by_file = run("denoise", shot, "-o", tmp_path / "a.dng", "--profile", sensor)
+    assert (by_file.code, by_file.err) == (0, "frame_000.dng: noise from sensor.json\n")
+    by_tag = run("denoise", tagged, "-o", tmp_path / "b.dng")
+    assert by_tag.code == 0
+    assert by_tag.err.startswith("tagged.dng: noise as its NoiseProfile tag says, S ")
+    # The tag knows one green, the file two.
+    one, other = (read_raw(tmp_path / name).linear for name in ("a.dng", "b.dng"))
+    assert one == pytest.approx(other, abs=2e-3)
+    (higher,) = write_frames(tmp_path / "high", burst_frames(1, iso=6400))
+    scaled = run("denoise", higher, "-o", tmp_path / "c.dng", "--profile", sensor)
+    assert scaled.err == "frame_000.dng: noise from sensor.json, scaled to ISO 6400 from 1600\n"
+    (foreign,) = write_frames(tmp_path / "foreign", burst_frames(1), camera="Nikon D5")
+    job = ["denoise", foreign, "-o", tmp_path / "d.dng", "--profile", sensor]
+    assert "sensor.json is about Synthetic APS-C" in refused(run, job, tmp_path)
+    assert run(*job, "--any-sensor").code == 0
+
+
+@pytest.mark.parametrize("given", ["missing.json", "frame_000.dng"])
+def test_a_profile_that_is_none_is_one_clear_line(run: Run, tmp_path: Path, given: str) -> None:
+    (shot,) = write_frames(tmp_path, burst_frames(1))
+    error = refused(run, ["denoise", shot, "-o", tmp_path / "a.dng", "--profile", tmp_path / given], tmp_path)
+    assert str(tmp_path / given) in error
+    assert "name a file made by burst-denoise profile -o" in error
 
 
 def test_a_batch_that_partly_failed_ends_in_3_and_resumes(run: Run, shoot: Shoot, tmp_path: Path) -> None:

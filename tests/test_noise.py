@@ -12,6 +12,7 @@ from burst_denoise.sensor.noise import (
     SMALLEST_VARIANCE,
     noise_variance,
     profile_at,
+    profile_scaled,
     stabilise,
     unstabilise,
     unstabilise_mean,
@@ -115,6 +116,48 @@ def test_a_single_profile_serves_its_own_iso_and_an_unknown_one():
 def test_an_iso_outside_the_calibrated_span_is_refused(iso: float | None):
     with pytest.raises(ValueError, match="outside the calibrated"):
         profile_at([profile(1e-4, 1e-6, 100), profile(4e-4, 16e-6, 400)], iso)
+
+
+def test_within_the_span_a_scaled_profile_is_the_interpolated_one():
+    profiles = [profile(1e-4, 1e-6, 100), profile(4e-4, 16e-6, 400)]
+    for iso in (100, 150, 400):
+        assert profile_scaled(profiles, iso) == profile_at(profiles, iso)
+    only = profile(1e-4, 1e-6, None)
+    assert profile_scaled([only], None) is only
+
+
+@pytest.mark.parametrize(("iso", "ratio", "read_ratio"), [(3200, 4, 16), (200, 1 / 4, 1 / 4)])
+def test_a_single_iso_is_scaled_by_the_gain_and_read_noise_as_if_before_it_upwards(iso, ratio, read_ratio):
+    scaled = profile_scaled([profile(1e-4, 1e-6, 800)], iso)
+    assert scaled.iso == iso
+    assert scaled.shot_noise_scale == pytest.approx((1e-4 * ratio,))
+    assert scaled.read_noise_variance == pytest.approx((1e-6 * read_ratio,))
+    assert scaled.row_noise_variance == pytest.approx((1e-7 * read_ratio,))
+
+
+@pytest.mark.parametrize("iso", [100, 200, 6400, 25600])
+def test_two_isos_tell_how_much_read_noise_arises_before_the_gain_and_how_much_after(iso):
+    def truth(at: float) -> NoiseProfile:
+        return profile(at * 1e-6, 2e-7 + 3e-13 * at**2, at)
+
+    scaled = profile_scaled([truth(400), truth(800), truth(3200)], iso)
+    assert scaled.shot_noise_scale == pytest.approx(truth(iso).shot_noise_scale)
+    assert scaled.read_noise_variance == pytest.approx(truth(iso).read_noise_variance)
+
+
+@pytest.mark.parametrize("iso", [50, 6400])
+@pytest.mark.parametrize(("low", "high"), [(1e-6, 9e-7), (1e-8, 1e-6), (0.0, 1e-6), (1e-6, 0.0)])
+def test_read_noise_that_no_such_sensor_has_is_scaled_within_what_one_can_have(iso, low, high):
+    profiles = [profile(1e-4, low, 400), profile(2e-4, high, 800)]
+    near = profiles[0] if iso < 400 else profiles[1]
+    (scaled,) = profile_scaled(profiles, iso).read_noise_variance
+    ends = sorted(near.read_noise_variance[0] * (iso / near.iso) ** power for power in (0, 2))
+    assert ends[0] * (1 - 1e-9) <= scaled <= ends[1] * (1 + 1e-9)
+
+
+def test_an_unknown_iso_is_not_scaled():
+    with pytest.raises(ValueError, match="outside the calibrated"):
+        profile_scaled([profile(1e-4, 1e-6, 100), profile(4e-4, 16e-6, 400)], None)
 
 
 def test_a_black_level_left_in_the_data_is_stabilised_all_the_same():

@@ -338,3 +338,76 @@ def test_a_file_without_exif_says_nothing(tmp_path: Path, capfd: pytest.CaptureF
 def test_suffixes_are_lower_case():
     assert {".dng", ".cr2", ".cr3", ".nef", ".arw", ".raf", ".rw2", ".orf", ".pef", ".srw"} <= RAW_SUFFIXES
     assert all(suffix == suffix.lower() and suffix.startswith(".") for suffix in RAW_SUFFIXES)
+
+
+# The noise profile that a DNG says it has
+
+
+def make_dng_saying(path: Path, values: tuple[float, ...], **changes) -> None:
+    tag = DngTag(code=51041, dtype=12, count=len(values), value=values)
+    make_dng(path, frame_info(dng_tags=(tag,), **changes))
+
+
+def test_a_noise_profile_of_three_colours_is_read_as_that_of_four_planes(tmp_path):
+    make_dng_saying(tmp_path / "a.dng", (1e-4, 1e-7, 2e-4, 2e-7, 3e-4, -3e-7))
+    found = read_raw(tmp_path / "a.dng").info.noise_profile
+    assert found is not None
+    assert found.iso == 1600
+    assert found.shot_noise_scale == (1e-4, 2e-4, 2e-4, 3e-4)
+    assert found.read_noise_variance == (1e-7, 2e-7, 2e-7, -3e-7)
+    assert found.row_noise_variance == (0.0,) * 4
+    assert read_raw_info(tmp_path / "a.dng").noise_profile == found
+
+
+def test_a_noise_profile_of_one_pair_holds_for_all_planes(tmp_path):
+    make_dng_saying(tmp_path / "a.dng", (1e-4, 0.0), iso=None)
+    found = read_raw(tmp_path / "a.dng").info.noise_profile
+    assert found is not None
+    assert (found.iso, found.shot_noise_scale, found.read_noise_variance) == (None, (1e-4,) * 4, (0.0,) * 4)
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        (float("nan"), 1e-7),
+        (1e-4, float("inf")),
+        (0.0, 1e-7),
+        (-1e-4, 1e-7),
+        (1e-4,),
+        (1e-4, 1e-7, 1e-4, 1e-7),
+        (1e-4, 1e-7, 0.0, 1e-7, 1e-4, 1e-7),
+        (1e-4, 1e-7) * 4,
+    ],
+)
+def test_a_noise_profile_that_makes_no_sense_is_ignored(tmp_path, values):
+    make_dng_saying(tmp_path / "a.dng", values)
+    assert read_raw(tmp_path / "a.dng").info.noise_profile is None
+
+
+def test_the_noise_profile_may_lie_in_the_directory_of_the_mosaic_or_in_the_first(tmp_path):
+    dn = random_dn((64, 96))
+    for name, first, second in (("first", (1e-4, 1e-7), None), ("both", (1e-4, 1e-7), (2e-4, 2e-7))):
+        with tifffile.TiffWriter(tmp_path / f"{name}.dng") as file:
+            tags = [(50706, 1, 4, b"\1\4\0\0", True), (50708, 2, 0, b"Canon EOS 700D\0", True)]
+            tags += [(51041, 12, 2, first, True)] if first else []
+            preview = np.zeros((16, 24, 3), np.uint8)
+            file.write(preview, photometric="rgb", subfiletype=1, subifds=1, extratags=tags, metadata=None)
+            mosaic = [(33421, 3, 2, (2, 2), True), (33422, 1, 4, bytes((0, 1, 1, 2)), True)]
+            mosaic += [(51041, 12, 2, second, True)] if second else []
+            file.write(dn, photometric=32803, subfiletype=0, extratags=mosaic, metadata=None)
+    first, both = (read_raw(tmp_path / f"{name}.dng") for name in ("first", "both"))
+    assert np.array_equal(first.dn, dn)
+    assert first.info.noise_profile.shot_noise_scale == (1e-4,) * 4
+    assert both.info.noise_profile.shot_noise_scale == (2e-4,) * 4
+
+
+def test_a_noise_profile_is_not_carried_over_to_a_dng_made_from_the_frame(tmp_path):
+    make_dng_saying(tmp_path / "a.dng", (1e-4, 1e-7))
+    frame = read_raw(tmp_path / "a.dng")
+    write_dng(tmp_path / "b.dng", frame.info, frame.linear)
+    assert read_raw(tmp_path / "b.dng").info.noise_profile is None
+
+
+def test_what_was_stored_before_frames_had_a_noise_profile_still_opens():
+    older = frame_info().model_dump(mode="json", exclude={"noise_profile"})
+    assert FrameInfo.model_validate(older) == frame_info()

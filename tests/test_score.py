@@ -75,7 +75,7 @@ def test_another_camera_of_the_same_kind_is_passed_over_unless_told_otherwise(mo
         row.method for row in score_bursts(bursts, [("m", model)], {}, ScoreSettings(True, 1, any_sensor=True), ignore)
     ]
     assert plain == ["single frame", "mean of 2", "prior"]
-    assert told == ["single frame", "mean of 2", "m", "m + augmentation"]
+    assert told == ["single frame", "mean of 2", "prior", "m", "m + augmentation"]
 
 
 def test_a_model_that_fits_nothing_is_refused_before_any_work(model: Model, tmp_path):

@@ -1,5 +1,7 @@
 """A session of shots: each denoised, each failure named, the rest done; outputs where they are expected."""
 
+import threading
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -7,16 +9,23 @@ import cv2
 import numpy as np
 import pytest
 import rawpy
+import tifffile
 import torch
 
 from burst_denoise.capture.darks import read_darks
+from burst_denoise.capture.metadata import is_denoised
 from burst_denoise.capture.picture import read_picture
 from burst_denoise.capture.raw import read_raw
 from burst_denoise.capture.store import Burst, store_burst
-from burst_denoise.errors import InputFileError, JobError, ModelFileError, OutputError
+from burst_denoise.config import DngTag
+from burst_denoise.errors import ConfigError, InputFileError, JobError, ModelFileError, OutputError
 from burst_denoise.learn.model_file import Model, load_model, model_of
+from burst_denoise.learn.prior import load_prior
+from burst_denoise.run import session
+from burst_denoise.run.noise_source import WithoutModel
 from burst_denoise.run.session import DenoiseSettings, denoise_session
 from burst_denoise.sensor.defects import Repair, find_defects
+from burst_denoise.sensor.frame import to_linear
 from burst_denoise.sensor.synthetic import SyntheticCamera, shoot
 from tests.shots import (
     burst_frames,
@@ -44,11 +53,11 @@ def model(burst: Burst) -> Model:
 
 
 def settings(strength: float = 1.0, **changes: object) -> DenoiseSettings:
-    chosen: dict[str, object] = {"augment": False, "tile": 1024, "format": None, "any_sensor": False, "resume": False}
+    chosen: dict[str, object] = {"quality": "fast", "tile": 1024, "format": None, "any_sensor": False, "resume": False}
     return DenoiseSettings(strength, **(chosen | changes))  # type: ignore[arg-type]
 
 
-def denoise(inputs: list[Path], output: Path, model: Model, **changes: object) -> list[str]:
+def denoise(inputs: list[Path], output: Path, model: Model | WithoutModel, **changes: object) -> list[str]:
     """Denoise, and return what was reported: "number/count name -> target"."""
     told: list[str] = []
 
@@ -322,3 +331,172 @@ def test_the_map_in_the_model_repairs_shots_of_its_size_only(tmp_path: Path, bur
     (other,) = write_frames(tmp_path / "other", frames, camera="Nikon D5")
     denoise([other], tmp_path / "other.dng", knowing, any_sensor=True)
     assert np.array_equal(read_raw(tmp_path / "other.dng").dn, read_raw(other).dn)
+
+
+# Without a model
+
+
+def description(path: Path) -> str:
+    with tifffile.TiffFile(path) as file:
+        return str(file.pages[0].tags[270].value)
+
+
+PRIOR = WithoutModel("cpu")
+
+
+def test_without_a_model_the_prior_denoises_and_the_note_says_what_served(tmp_path: Path) -> None:
+    frames, clean = shoot(SyntheticCamera(hot_fraction=0, prnu=0, dark_offset_std_dn=0), scene((160, 192)), 6400, 2, 0)
+    write_frames(tmp_path / "shots", frames)
+    told: list[str] = []
+    denoise_session([tmp_path / "shots"], tmp_path / "out", PRIOR, settings(), lambda *_: None, note=told.append)
+    assert len(told) == 1  # once for both shots
+    assert told[0].startswith("frame_000.dng: noise estimated from the shot itself")
+    truth = to_linear(clean, frames[0].info)
+    for frame in frames:
+        found = read_raw(tmp_path / "out" / frame.path.name)
+        assert np.mean((found.linear - truth) ** 2) < 0.4 * np.mean((frame.linear - truth) ** 2)
+    words = description(tmp_path / "out" / "frame_000.dng")
+    prior = load_prior("bayer", torch.device("cpu"))
+    assert f"; prior {prior.sha256[:12]}; noise estimated from the shot itself; strength 1" in words
+    assert is_denoised(tmp_path / "out" / "frame_000.dng")
+
+
+def test_a_tag_serves_where_there_is_one_and_its_profile_is_not_written_again(tmp_path: Path) -> None:
+    (frame,) = burst_frames(1, size=SMALL)
+    tag = DngTag(code=51041, dtype=12, count=2, value=(5e-4, 1e-6))
+    write_frames(tmp_path, [frame], dng_tags=(tag,))
+    told: list[str] = []
+    denoise_session([tmp_path], tmp_path / "o.dng", PRIOR, settings(), lambda *_: None, note=told.append)
+    assert told == ["frame_000.dng: noise as its NoiseProfile tag says, S 5.0e-04, read noise 1.0e-03"]
+    assert "; noise as its NoiseProfile tag says; " in description(tmp_path / "o.dng")
+    assert read_raw(tmp_path / "o.dng").info.noise_profile is None
+
+
+def test_frames_of_a_stored_burst_use_what_was_measured_on_it(tmp_path: Path, burst: Burst) -> None:
+    denoise([burst.folder], tmp_path / "out", PRIOR)
+    assert "; noise as measured on its burst; " in description(tmp_path / "out" / "scene" / "frame_001.dng")
+
+
+def test_a_picture_has_no_prior_and_the_raw_shot_beside_it_is_done(tmp_path: Path) -> None:
+    write_frames(tmp_path / "in", burst_frames(1, size=SMALL))
+    cv2.imwrite(str(tmp_path / "in" / "a.png"), np.random.default_rng(0).integers(90, 110, (48, 64), dtype=np.uint8))
+    with pytest.raises(JobError, match="1 of 2 shots failed") as caught:
+        denoise([tmp_path / "in"], tmp_path / "out", PRIOR)
+    assert isinstance(caught.value.failures["a.png"], ModelFileError)
+    assert "no prior comes with the package for mono frames" in str(caught.value.failures["a.png"])
+    assert sorted(everything_in(tmp_path / "out")) == ["frame_000.dng"]
+
+
+def test_a_profile_that_is_none_is_refused_before_any_work(tmp_path: Path) -> None:
+    write_frames(tmp_path / "in", burst_frames(1, size=SMALL))
+    with pytest.raises(ConfigError, match=r"sensor\.json: cannot be read"):
+        denoise([tmp_path / "in"], tmp_path / "out", WithoutModel("cpu", tmp_path / "sensor.json"))
+    assert not (tmp_path / "out").exists()
+
+
+def test_best_quality_is_said_in_the_note(tmp_path: Path, model: Model) -> None:
+    (shot,) = write_frames(tmp_path, burst_frames(1, size=SMALL))
+    denoise([shot], tmp_path / "o.dng", model, quality="best")
+    assert description(tmp_path / "o.dng").endswith("; strength 1; augmented")
+    assert f"; model {model.header.weights_sha256[:12]}; " in description(tmp_path / "o.dng")
+
+
+# Reading, denoising and writing at the same time
+
+
+def test_the_next_shot_is_read_and_the_last_one_written_while_one_is_denoised(
+    tmp_path: Path, model: Model, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_frames(tmp_path / "shots", burst_frames(5, size=SMALL))
+    main, lock, states = threading.get_ident(), threading.Lock(), dict.fromkeys(("read", "denoised", "written"), 0)
+    most_waiting = {"read": 0, "denoised": 0}
+    threads: dict[str, set[int]] = {name: set() for name in states}
+    both = threading.Barrier(2, timeout=30)  # breaks, and fails the test, if only one thing is done at a time
+    once = {"read": True}
+
+    def counted(name: str, work: Callable[..., object]) -> Callable[..., object]:
+        def done(*given: object, **named: object) -> object:
+            if name == "read" and states["read"] == 1 and once.pop("read", False):
+                both.wait()  # the second is being read ...
+            if name == "denoised" and states["denoised"] == 0:
+                both.wait()  # ... while the first is denoised
+            found = work(*given, **named)
+            with lock:
+                threads[name].add(threading.get_ident())
+                states[name] += 1
+                most_waiting["read"] = max(most_waiting["read"], states["read"] - states["denoised"])
+                most_waiting["denoised"] = max(most_waiting["denoised"], states["denoised"] - states["written"])
+            return found
+
+        return done
+
+    monkeypatch.setattr(session, "read_raw", counted("read", session.read_raw))
+    monkeypatch.setattr(session, "denoise_image", counted("denoised", session.denoise_image))
+    monkeypatch.setattr(session, "write_dng", counted("written", session.write_dng))
+    told = denoise([tmp_path / "shots"], tmp_path / "out", model)
+    assert told == [f"{k + 1}/5 frame_00{k}.dng -> out/frame_00{k}.dng" for k in range(5)]
+    assert states == {"read": 5, "denoised": 5, "written": 5}
+    assert max(most_waiting.values()) <= 2  # the one being worked on, and one more
+    assert threads["denoised"] == {main}
+    assert len(threads["read"]) == len(threads["written"]) == 1
+    assert len(threads["read"] | threads["written"] | {main}) == 3
+
+
+def test_failures_of_reading_denoising_and_writing_are_named_in_order(
+    tmp_path: Path, model: Model, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    frames = burst_frames(5, size=SMALL)
+    shots = write_frames(tmp_path / "shots", frames[:4])
+    shots[0].write_bytes(shots[0].read_bytes()[:2000])
+    write_frames(tmp_path / "shots", frames[4:], camera="Nikon D5")
+    real = session.write_dng
+
+    def full(path: Path, *given: object, **named: object) -> None:
+        if path.name == "frame_002.dng":
+            raise OutputError(f"{path}: cannot be written (no space left on device)")
+        real(path, *given, **named)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(session, "write_dng", full)
+    with pytest.raises(JobError, match="3 of 5 shots failed") as caught:
+        denoise([tmp_path / "shots"], tmp_path / "out", model)
+    kinds = {name: type(error) for name, error in caught.value.failures.items()}
+    assert kinds == {"frame_000.dng": InputFileError, "frame_002.dng": OutputError, "frame_004.dng": ModelFileError}
+    assert list(kinds) == sorted(kinds)
+    assert sorted(everything_in(tmp_path / "out")) == ["frame_001.dng", "frame_003.dng"]
+
+
+def test_ctrl_c_leaves_whole_files_only_and_resume_does_the_rest(
+    tmp_path: Path, model: Model, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    frames = burst_frames(4, size=SMALL)
+    write_frames(tmp_path / "shots", frames)
+    work, calls = session.denoise_image, []
+
+    def interrupted(*given: object, **named: object) -> object:
+        calls.append(1)
+        if len(calls) == 3:
+            raise KeyboardInterrupt
+        return work(*given, **named)  # type: ignore[arg-type]
+
+    with monkeypatch.context() as patched:
+        patched.setattr(session, "denoise_image", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            denoise([tmp_path / "shots"], tmp_path / "out", model)
+    assert sorted(everything_in(tmp_path / "out")) == ["frame_000.dng", "frame_001.dng"]
+    assert threading.active_count() == 1
+    told = denoise([tmp_path / "shots"], tmp_path / "out", model, resume=True)
+    assert [line.endswith("passed over") for line in told] == [True, True, False, False]
+    for frame in frames:
+        assert np.array_equal(read_raw(tmp_path / "out" / frame.path.name).dn, frame.dn)
+
+
+def test_a_mistake_of_ours_in_a_thread_is_not_a_failed_shot(
+    tmp_path: Path, model: Model, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(*_: object, **__: object) -> None:
+        raise ZeroDivisionError
+
+    write_frames(tmp_path / "shots", burst_frames(2, size=SMALL))
+    monkeypatch.setattr(session, "write_dng", broken)
+    with pytest.raises(ZeroDivisionError):
+        denoise([tmp_path / "shots"], tmp_path / "out", model)

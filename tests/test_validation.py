@@ -107,4 +107,4 @@ def test_the_noise_put_on_other_pictures_is_that_of_the_held_out_columns(burst, 
     examined = Examiner([burst], CPU).transplants
     assert min(start for start, _ in seen) >= held_out(burst).start - CONTEXT
     assert {tuple(transplant.noisy.shape[1:]) for transplant in examined} == {(4, 64, 64)}
-    assert all(0 <= transplant.clean.min() and transplant.valid.mean() > 0.9 for transplant in examined)
+    assert all(transplant.clean.min() >= 0 and transplant.valid.mean() > 0.9 for transplant in examined)

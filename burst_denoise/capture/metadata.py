@@ -2,7 +2,9 @@
 
 import contextlib
 import logging
+import math
 import struct
+import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -38,6 +40,10 @@ UNKNOWN_CAMERA = "unknown"
 
 TIFF_HEADS = (b"II*\0", b"MM\0*")
 DNG_VERSION, LINEARIZATION_TABLE, ACTIVE_AREA, OPCODE_LIST_1 = 50706, 50712, 50829, 51008
+CFA_PLANE_COLOR, NOISE_PROFILE = 50710, 51041
+
+SILENCE = threading.RLock()
+"""Held while a library is silenced: shots are read and written at the same time."""
 
 LENS_TAGS = (37386, 41989, 42034, 42035, 42036)
 """FocalLength, FocalLengthIn35mmFilm, LensSpecification, LensMake, LensModel: of the Exif directory."""
@@ -91,6 +97,8 @@ class DngMetadata:
     top: int
     """First row of the ActiveArea; black levels and CFA are counted from there."""
     left: int
+    noise_profile: tuple[tuple[float, float], ...] | None = None
+    """S and O of red, green and blue, from the NoiseProfile; None where there is none that makes sense."""
 
 
 def read_exif(path: Path) -> Exif:
@@ -139,7 +147,8 @@ def read_dng_metadata(path: Path) -> DngMetadata | None:
             found.pop(OPCODE_LIST_1, None)  # it works on values before that table, which LibRaw has applied
         tags = (_carried(tag) for _, tag in sorted(found.items()))
         top, left, *_ = pages[-1].tags.valueof(ACTIVE_AREA, default=(0, 0, 0, 0))
-        return DngMetadata(tuple(tag for tag in tags if tag is not None), int(top), int(left))
+        carried = tuple(tag for tag in tags if tag is not None)
+        return DngMetadata(carried, int(top), int(left), _noise_profile(pages[-1]) or _noise_profile(pages[0]))
 
 
 def is_denoised(path: Path) -> bool:
@@ -216,6 +225,26 @@ def _carried(tag: tifffile.TiffTag) -> DngTag | None:
     return DngTag(code=tag.code, dtype=dtype, count=tag.count, value=numbers)
 
 
+def _noise_profile(page: tifffile.TiffPage) -> tuple[tuple[float, float], ...] | None:
+    """Return S and O of red, green and blue as a directory's NoiseProfile says, one pair for all or one per colour.
+
+    Adobe, "Digital Negative (DNG) Specification", version 1.7.1; the colours are in the order of CFAPlaneColor.
+    """
+    try:
+        values = [float(value) for value in np.ravel(page.tags.valueof(NOISE_PROFILE, default=()))]
+        order = bytes(page.tags.valueof(CFA_PLANE_COLOR, default=b"\0\1\2"))
+    except DAMAGE:
+        return None
+    pairs = list(zip(values[::2], values[1::2], strict=False))
+    if len(values) == 2:
+        pairs *= 3
+    if len(values) not in (2, 6) or sorted(order) != [0, 1, 2]:
+        return None
+    if not all(math.isfinite(offset) and math.isfinite(scale) and scale > 0 for scale, offset in pairs):
+        return None
+    return tuple(pairs[order.index(colour)] for colour in range(3))
+
+
 def _seconds(date: str | None, fraction: str | None) -> float | None:
     """Return an Exif date and its fraction as seconds since 1970; None when there is none or it is all zeros."""
     try:
@@ -229,8 +258,9 @@ def _seconds(date: str | None, fraction: str | None) -> float | None:
 def _silent(name: str) -> Iterator[None]:
     """Keep a library from writing warnings about odd files to stderr."""
     logger = logging.getLogger(name)
-    before, logger.disabled = logger.disabled, True
-    try:
-        yield
-    finally:
-        logger.disabled = before
+    with SILENCE:
+        before, logger.disabled = logger.disabled, True
+        try:
+            yield
+        finally:
+            logger.disabled = before

@@ -13,7 +13,7 @@ import numpy.typing as npt
 import rawpy
 
 from burst_denoise.capture.metadata import UNKNOWN_CAMERA, Exif, read_dng_metadata, read_exif, refuse_incomplete
-from burst_denoise.config import DngTag, FrameInfo
+from burst_denoise.config import DngTag, FrameInfo, NoiseProfile
 from burst_denoise.errors import InputFileError
 from burst_denoise.sensor.frame import BAYER_PHASES, Frame, RawBorder
 
@@ -165,6 +165,7 @@ def _info(raw: rawpy.RawPy, path: Path) -> FrameInfo:
     # Exif first: LibRaw has these in single precision, and makes 1 second of an unknown 0/1000000.
     exposure_s = other.shutter_speed if exif.exposure_s is None else exif.exposure_s
     f_number = other.aperture if exif.f_number is None else exif.f_number
+    iso = other.iso_speed or exif.iso or None
     dated = other.timestamp.replace(tzinfo=UTC).timestamp() if other.timestamp.year > 1970 else None
     return FrameInfo(
         domain="bayer",
@@ -174,13 +175,14 @@ def _info(raw: rawpy.RawPy, path: Path) -> FrameInfo:
         width=sizes.width,
         black_level=_black_level(raw, rows, columns),
         white_level=raw.white_level,
-        iso=other.iso_speed or exif.iso or None,
+        iso=iso,
         exposure_s=exposure_s or None,
         f_number=f_number or None,
         taken_at=exif.taken_at if exif.taken_at is not None else dated,
         orientation=EXIF_ORIENTATION.get(sizes.flip, 1),
         as_shot_neutral=_neutral(values.get(50728), raw.camera_whitebalance),
         dng_tags=tags,
+        noise_profile=None if dng is None or dng.noise_profile is None else _noise_profile(dng.noise_profile, iso),
     )
 
 
@@ -200,6 +202,13 @@ def _black_level(raw: rawpy.RawPy, rows: int, columns: int) -> tuple[float, ...]
     row, column = divmod(_cfa(raw).index("R"), 2)
     places = ((row, column), (row, 1 - column), (1 - row, column), (1 - row, 1 - column))
     return tuple(float(by_place[place]) for place in places)
+
+
+def _noise_profile(colours: tuple[tuple[float, float], ...], iso: float | None) -> NoiseProfile:
+    """Return S and O of red, green and blue as those of the four planes; the tag knows no row noise."""
+    red, green, blue = colours
+    scale, offset = zip(red, green, green, blue, strict=True)
+    return NoiseProfile(iso=iso, shot_noise_scale=scale, read_noise_variance=offset, row_noise_variance=(0.0,) * 4)
 
 
 def _neutral(tag: object, multipliers: list[float]) -> tuple[float, float, float] | None:

@@ -6,11 +6,15 @@ from typing import Annotated, Literal
 
 import typer
 
-from burst_denoise.commands.options import AnySensor, Darks, Device, Inputs, Limit, MinutesOption, Seed, finite
+from burst_denoise.commands.options import Darks, Device, Inputs, Limit, MinutesOption, Seed, finite
 from burst_denoise.config import MOST_FRAMES
 from burst_denoise.screen import fail, note, show, show_verdict, training_bar
 
 __all__ = ["calibrate_command", "denoise_command", "train_command"]
+
+FromScratch = Annotated[
+    bool, typer.Option("--from-scratch", help="Do not start from the network that comes with the program.")
+]
 
 
 def train_command(
@@ -24,6 +28,7 @@ def train_command(
         Literal["fast", "paper"], typer.Option(help="Network; paper is the original one, RGB only, slow.")
     ] = "fast",
     optimizer: Annotated[Literal["radam", "torch-radam", "adamw"], typer.Option(help="Optimiser.")] = "radam",
+    from_scratch: FromScratch = False,
     seed: Seed = 0,
     darks: Darks = None,
     limit: Limit = MOST_FRAMES,
@@ -33,6 +38,7 @@ def train_command(
     if (minutes is None) == (steps is None):
         raise typer.BadParameter("give --minutes or --steps, one of them")
     settings = {"preset": preset, "optimizer": optimizer, "seed": seed, "minutes": minutes, "steps": steps}
+    settings["from_scratch"] = from_scratch
     _calibrate(inputs, output, settings, darks or [], limit, device)
 
 
@@ -40,13 +46,16 @@ def calibrate_command(
     inputs: Inputs,
     output: Annotated[Path, typer.Option("--output", "-o", help="Model file to write.")],
     minutes: Annotated[float, MinutesOption] = 8.0,
+    from_scratch: FromScratch = False,
     darks: Darks = None,
     seed: Seed = 0,
     limit: Limit = MOST_FRAMES,
     device: Device = "auto",
 ) -> None:
     """Make a model of your sensor from tripod bursts: checks, noise profile, training, in one call."""
-    _calibrate(inputs, output, {"minutes": minutes, "seed": seed}, darks or [], limit, device)
+    _calibrate(
+        inputs, output, {"minutes": minutes, "seed": seed, "from_scratch": from_scratch}, darks or [], limit, device
+    )
 
 
 def _calibrate(
@@ -65,46 +74,69 @@ def _calibrate(
         fail("stopped; the same command goes on where it was")
         raise typer.Exit(130) from None
     record = model.header.training
-    if record.best_psnr_db < record.start_psnr_db + 0.1:
+    if record.prior_sha256 is None and not wanted.from_scratch:
+        note(f"no prior comes with the program for {wanted.preset}, {model.header.domain}: trained from scratch")
+    if record.prior_sha256 is not None and record.best_step == 0:
+        note("nothing better than the prior was found: the model is the prior, with the noise profile of your sensor")
+    elif record.best_psnr_db < record.start_psnr_db + 0.1:
         note("warning: training has gained nothing yet; give it more time")
+    prior = "" if record.prior_psnr_db is None else f"{record.prior_psnr_db:.2f} dB by the prior, "
     show(
         f"{output}: {model.header.camera or 'unknown camera'}, ISO "
         f"{', '.join(f'{p.iso:g}' if p.iso else 'unknown' for p in model.header.profiles)}; "
-        f"{record.start_psnr_db:.2f} dB noisy, {record.best_psnr_db:.2f} dB denoised on photosites it never saw "
+        f"{record.start_psnr_db:.2f} dB noisy, {prior}{record.best_psnr_db:.2f} dB denoised on photosites it never saw "
         f"(leave-one-out-corrected PSNR), best of {record.steps_done} steps at {record.best_step}"
     )
 
 
 def denoise_command(
     inputs: Inputs,
-    model: Annotated[Path, typer.Option("--model", "-m", help="Model file made by calibrate.")],
     output: Annotated[
         Path, typer.Option("--output", "-o", help="Folder for the results, or a file for a single shot.")
     ],
+    model: Annotated[Path | None, typer.Option("--model", "-m", help="Model file made by calibrate.")] = None,
+    profile: Annotated[
+        Path | None,
+        typer.Option(
+            help="Without a model: the noise of your sensor, a file made by profile -o; other ISOs are scaled."
+        ),
+    ] = None,
     format: Annotated[
         Literal["dng", "tiff", "png"] | None,
         typer.Option(help="dng keeps the mosaic (default for raw), tiff and png are developed by LibRaw, 16 bits."),
     ] = None,
+    quality: Annotated[
+        Literal["fast", "best"],
+        typer.Option(help="best averages over 8 flips and rotations: a little better, about 7 times slower."),
+    ] = "fast",
     strength: Annotated[
         float, typer.Option(min=0, max=1, callback=finite, help="1 denoises fully, 0 gives the input back.")
     ] = 1.0,
-    augment: Annotated[
-        bool, typer.Option(help="Average over 8 flips and rotations: a little better, about 7 times slower.")
-    ] = False,
-    tile: Annotated[int, typer.Option(min=32, help="Side of a tile in photosites; less takes less memory.")] = 1024,
     darks: Darks = None,
-    any_sensor: AnySensor = False,
+    any_sensor: Annotated[
+        bool, typer.Option("--any-sensor", help="Use the model or profile on another camera or ISO all the same.")
+    ] = False,
     resume: Annotated[bool, typer.Option("--resume", help="Pass over shots whose output exists.")] = False,
+    tile: Annotated[int, typer.Option(min=32, help="Side of a tile in photosites; less takes less memory.")] = 1024,
     device: Device = "auto",
 ) -> None:
-    """Denoise shots with a calibrated model: RAW in, DNG (or TIFF, PNG) out."""
+    """Denoise shots: RAW in, DNG (or TIFF, PNG) out. Best with a model of your camera, made by calibrate.
+
+    Without a model, the network that comes with the program serves. It wants to know how strong the noise is: as
+    --profile says, as measured on a stored burst, as the DNG's NoiseProfile tag says, or as the shot itself shows,
+    the first of these there is. Which one serves is told.
+    """
     from burst_denoise.learn.device import choose_device
     from burst_denoise.learn.model_file import load_model
+    from burst_denoise.run.noise_source import WithoutModel
     from burst_denoise.run.session import DenoiseSettings, denoise_session
 
-    settings = DenoiseSettings(strength, augment, tile, format, any_sensor, resume)
+    if model is not None and profile is not None:
+        raise typer.BadParameter("a model brings its own; give one of the two", param_hint="--profile")
+    settings = DenoiseSettings(strength, quality, tile, format, any_sensor, resume)
 
     def report(name: str, target: Path | None, number: int, count: int) -> None:
         show(f"{number}/{count} {name}: " + (f"written to {target}" if target else "done before"))
 
-    denoise_session(inputs, output, load_model(model, choose_device(device)), settings, report, darks or [], note)
+    serving = WithoutModel(device, profile) if model is None else load_model(model, choose_device(device))
+    denoise_session(inputs, output, serving, settings, report, darks or [], note)

@@ -39,7 +39,7 @@ AVERAGE_DECAY = 0.999
 GRADIENT_NORM = 0.05
 """Gradients are cut to this norm: the rare patch with a strong edge would otherwise throw the weights about."""
 
-LEARNING_RATES = {"prior": 5e-4, "scratch": 6e-3}
+LEARNING_RATES = {"prior": 5e-4, "scratch": 3e-3}
 
 COUNTERS = (
     "step", "best_step", "start_psnr_db", "first_psnr_db", "first_content_db", "psnr_db", "best_psnr_db",

@@ -169,7 +169,7 @@ def _fitted(picture: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
 
 
 def _denoise(shot: Path, target: Path, model: Model) -> None:
-    settings = DenoiseSettings(strength=1, augment=False, tile=1024, format=None, any_sensor=False, resume=False)
+    settings = DenoiseSettings(strength=1, quality="fast", tile=1024, format=None, any_sensor=False, resume=False)
     denoise_session([shot], target, model, settings, lambda *_: None)
 
 

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from burst_denoise.apply.denoise import denoise_image
+from burst_denoise.apply.engine import fastest_engine
 from burst_denoise.capture.grouping import find_sources, group_series
 from burst_denoise.capture.series import SeriesVerdict
 from burst_denoise.capture.store import Burst, open_burst, pooled_by_iso, sharing_defects
@@ -169,10 +170,11 @@ def bursts_by_sensor(
 def denoiser(model: Model, *, augment: bool, any_sensor: bool) -> Denoiser:
     """Return a model as a function (noisy image, info) -> denoised image; `ModelFileError` where it does not fit."""
     dtype = compute_dtype(next(model.network.parameters()).device)
+    engine = fastest_engine(model.network, dtype)
 
     def denoise(image: Float, info: FrameInfo) -> Float:
         profile = model.profile_for(info, "burst", any_sensor=any_sensor)
-        return denoise_image(image, info.cfa, model.network, profile, dtype=dtype, augment=augment)
+        return denoise_image(image, info.cfa, model.network, profile, dtype=dtype, augment=augment, engine=engine)
 
     return denoise
 
@@ -181,7 +183,12 @@ def prior_denoiser(bursts: Sequence[Burst], device: "torch.device") -> Denoiser:
     """Return the prior, with the bursts' own noise profiles, as a function (noisy image, info) -> denoised image."""
     prior, profiles = load_prior(bursts[0].info.domain, device), {burst.info.iso: burst.profile for burst in bursts}
     dtype = compute_dtype(device)
-    return lambda image, info: denoise_image(image, info.cfa, prior.network, profiles[info.iso], dtype=dtype)
+    engine = fastest_engine(prior.network, dtype)
+
+    def denoise(image: Float, info: FrameInfo) -> Float:
+        return denoise_image(image, info.cfa, prior.network, profiles[info.iso], dtype=dtype, engine=engine)
+
+    return denoise
 
 
 def refuse_useless(models: Sequence[tuple[str, Model]], bursts: Sequence[Burst], settings: ScoreSettings) -> None:

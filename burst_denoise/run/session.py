@@ -2,15 +2,16 @@
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
-from typing import Literal
+from typing import Literal, TypeVar
 
 import numpy as np
 import numpy.typing as npt
 
 from burst_denoise import __version__
 from burst_denoise.apply.denoise import denoise_image
+from burst_denoise.apply.engine import Engine, fastest_engine
 from burst_denoise.apply.output import write_developed, write_dng, write_picture
 from burst_denoise.capture.darks import DarkSet, dark_for, read_darks
 from burst_denoise.capture.grouping import find_sources
@@ -18,18 +19,24 @@ from burst_denoise.capture.metadata import DENOISED_MARK
 from burst_denoise.capture.picture import PICTURE_SUFFIXES, VIDEO_SUFFIXES, read_picture
 from burst_denoise.capture.raw import RAW_SUFFIXES, read_raw
 from burst_denoise.capture.store import open_burst
-from burst_denoise.config import FrameInfo
+from burst_denoise.config import FrameInfo, NoiseProfile
 from burst_denoise.errors import BurstDenoiseError, InputFileError, JobError, OutputError
 from burst_denoise.files import absolute, refuse_existing
 from burst_denoise.learn.device import compute_dtype
 from burst_denoise.learn.model_file import Model
+from burst_denoise.learn.network import FrequencySplitResNet
 from burst_denoise.run.ingest import split_inputs
+from burst_denoise.run.noise_source import Serve, WithoutModel, serving
+from burst_denoise.run.overlap import ahead
 from burst_denoise.sensor.defects import Repair, find_defects
 from burst_denoise.sensor.frame import Frame
 
-__all__ = ["DenoiseSettings", "OutputFormat", "denoise_session"]
+__all__ = ["DenoiseSettings", "OutputFormat", "Quality", "denoise_session"]
 
+T = TypeVar("T")
+R = TypeVar("R")
 OutputFormat = Literal["dng", "tiff", "png"]
+Quality = Literal["fast", "best"]
 SUFFIXES = {"dng": ".dng", "tiff": ".tif", "png": ".png"}
 FORMATS = {".dng": "dng", ".tif": "tiff", ".tiff": "tiff", ".png": "png"}
 
@@ -39,7 +46,8 @@ class DenoiseSettings:
     """How shots are denoised and written."""
 
     strength: float
-    augment: bool
+    quality: Quality
+    """best averages over the eight flips and rotations, fast does not."""
     tile: int
     format: OutputFormat | None
     """None writes DNG for raw shots and TIFF for pictures."""
@@ -57,12 +65,14 @@ class _Shot:
     read: Callable[[], Frame]
     source: Path | None
     """Its file, which LibRaw may develop; None for a frame of a stored burst."""
+    stored: NoiseProfile | None = None
+    """Measured on the stored burst that it is a frame of."""
 
 
 def denoise_session(
     inputs: Sequence[Path],
     output: Path,
-    model: Model,
+    model: Model | WithoutModel,
     settings: DenoiseSettings,
     report: Callable[[str, Path | None, int, int], None],
     darks: Sequence[Path] = (),
@@ -77,16 +87,18 @@ def denoise_session(
     output : Path
         A file, for a single shot, if it has the suffix of a format; otherwise the folder for all results. If that lies
         inside a folder of inputs, what is in it is no input.
-    model : Model
-        On the device to compute on.
+    model : Model or WithoutModel
+        A model is on the device to compute on.
     settings : DenoiseSettings
     report : callable
-        Called per shot with its name, its result (None where it was passed over), its number and how many there are.
+        Called per shot, in order, with its name, its result (None where it was passed over), its number and how many
+        there are.
     darks : sequence of Path
         Lens-cap frames of the camera, files or folders, and no shots: their mean is subtracted from shots of equal ISO
         and exposure, their defects are repaired in all shots of their camera and size, beside those the model knows.
     note : callable
-        Called with a line of text about the first shot of an ISO and exposure for which there are darks, but none fit.
+        Called with a line of text about the first shot of an ISO and exposure for which there are darks, but none fit,
+        and, without a model, about the first shot of an ISO whose noise profile comes from another source.
 
     Raises
     ------
@@ -95,9 +107,15 @@ def denoise_session(
     JobError
         If some of several shots failed; the others are done.
     BurstDenoiseError
-        What went wrong with a single shot, or with the first if all failed.
+        What went wrong with a single shot, or with the first if all failed; a given noise profile that is none.
+
+    Notes
+    -----
+    The next shot is read and the last one written while one is denoised, in a thread each; never more than these three
+    are in memory.
     """
-    fixed = _FixedPattern.of(model, read_darks(darks), note)
+    serve = serving(model, any_sensor=settings.any_sensor, note=note)
+    fixed = _FixedPattern.of(model if isinstance(model, Model) else None, read_darks(darks), note)
     capped = set(find_sources(darks)) if darks else set()
     shots = list(_shots(inputs, output, settings, capped))
     sources = {shot.source for shot in shots}
@@ -114,16 +132,11 @@ def denoise_session(
         if not settings.resume:
             refuse_existing(shot.target)
     failures: dict[str, BurstDenoiseError] = {}
-    for number, shot in enumerate(shots, 1):
-        if settings.resume and shot.target.exists():
-            report(shot.name, None, number, len(shots))
-            continue
-        try:
-            _denoise_shot(shot, model, settings, fixed)
-        except BurstDenoiseError as error:
-            failures[shot.name] = error
+    for number, (shot, result) in enumerate(_overlapped(shots, settings, serve, fixed), 1):
+        if isinstance(result, BurstDenoiseError):
+            failures[shot.name] = result
         else:
-            report(shot.name, shot.target, number, len(shots))
+            report(shot.name, result, number, len(shots))
     if not failures:
         return
     first = next(iter(failures.values()))
@@ -149,9 +162,9 @@ class _FixedPattern:
     """ISO and exposure of shots that have no dark, as far as said."""
 
     @classmethod
-    def of(cls, model: Model, darks: Sequence[DarkSet], note: Callable[[str], None]) -> "_FixedPattern":
+    def of(cls, model: Model | None, darks: Sequence[DarkSet], note: Callable[[str], None]) -> "_FixedPattern":
         maps: dict[Kind, npt.NDArray[np.bool_]] = {}
-        if model.defect_map is not None:
+        if model is not None and model.defect_map is not None:
             maps[model.header.camera, model.header.cfa, model.defect_map.shape] = model.defect_map
         if darks:
             found = find_defects(darks[0].info.cfa, [dark.master for dark in darks])
@@ -198,7 +211,7 @@ def _shots(inputs: Sequence[Path], output: Path, settings: DenoiseSettings, capp
             name, _, number = burst.frame(index).path.name.partition("#")  # clip.mp4#0003 is a frame of a video
             stem = Path(name).stem + (f"_{number}" if number else "")
             target = output if single else output / burst.folder.stem / (stem + suffix)
-            yield _Shot(f"{burst.name}/{stem}", target, partial(burst.frame, index), source=None)
+            yield _Shot(f"{burst.name}/{stem}", target, partial(burst.frame, index), None, burst.profile)
 
 
 def _is_one_file(output: Path, shots: int, settings: DenoiseSettings) -> bool:
@@ -217,35 +230,87 @@ def _is_one_file(output: Path, shots: int, settings: DenoiseSettings) -> bool:
     return True
 
 
-def _denoise_shot(shot: _Shot, model: Model, settings: DenoiseSettings, fixed: _FixedPattern) -> None:
-    frame = shot.read()
+def _overlapped(
+    shots: Sequence[_Shot], settings: DenoiseSettings, serve: Serve, fixed: _FixedPattern
+) -> Iterator[tuple[_Shot, Path | BurstDenoiseError | None]]:
+    """Denoise shots and give each, in order, with its result, what was wrong, or None where it was passed over.
+
+    When this ends early, the shot being written is written to its end.
+    """
+    engine_of = cache(_engine)  # one for the model, or one per domain
+
+    def denoise(shot: _Shot, frame: Frame) -> Callable[[], None]:
+        return _denoise(shot, frame, settings, serve, fixed, engine_of)
+
+    def write(shot: _Shot, written: Callable[[], None]) -> Path:
+        written()
+        return shot.target
+
+    wanted = ((shot, None if settings.resume and shot.target.exists() else shot) for shot in shots)
+    frames = ahead(partial(_step, lambda shot, _: shot.read()), wanted)
+    denoised = (_step(denoise, frame) for frame in frames)
+    yield from ahead(partial(_step, write), denoised)
+
+
+def _step(
+    work: Callable[[_Shot, T], R], before: tuple[_Shot, T | BurstDenoiseError | None]
+) -> tuple[_Shot, R | BurstDenoiseError | None]:
+    """Do the next thing to a shot, unless it is passed over or something was wrong with it."""
+    shot, value = before
+    if value is None or isinstance(value, BurstDenoiseError):
+        return shot, value
+    try:
+        return shot, work(shot, value)
+    except BurstDenoiseError as error:
+        return shot, error
+
+
+def _engine(network: FrequencySplitResNet) -> Engine:
+    return fastest_engine(network, compute_dtype(next(network.parameters()).device))
+
+
+def _denoise(
+    shot: _Shot,
+    frame: Frame,
+    settings: DenoiseSettings,
+    serve: Serve,
+    fixed: _FixedPattern,
+    engine_of: Callable[[FrequencySplitResNet], Engine],
+) -> Callable[[], None]:
+    """Denoise a frame and return what writes the result."""
+    write = _writer(shot, frame)
+    network, profile, words = serve(frame, shot.name, shot.stored)
     dark = fixed.dark(shot, frame.info)
-    profile = model.profile_for(frame.info, shot.name, any_sensor=settings.any_sensor)
-    device = next(model.network.parameters()).device
     image = denoise_image(
         frame.linear,
         frame.info.cfa,
-        model.network,
+        network,
         profile,
-        dtype=compute_dtype(device),
+        dtype=compute_dtype(next(network.parameters()).device),
         strength=settings.strength,
-        augment=settings.augment,
+        augment=settings.quality == "best",
         tile=settings.tile,
         dark=dark,
         repair=fixed.repair(frame),
+        engine=engine_of(network),
     )
     notes = (
-        f"{DENOISED_MARK}: version {__version__}; model {model.header.weights_sha256[:12]}; "
-        f"strength {settings.strength:g}{'; augmented' if settings.augment else ''}"
+        f"{DENOISED_MARK}: version {__version__}; {words}; "
+        f"strength {settings.strength:g}{'; augmented' if settings.quality == 'best' else ''}"
         f"{'' if dark is None or settings.strength == 0 else '; dark subtracted'}"
     )
+    return partial(write, image, notes=notes)
+
+
+def _writer(shot: _Shot, frame: Frame) -> Callable[..., None]:
+    """Return what writes an image, and notes, to the shot's target; refuse what no frame of its kind can become."""
+    bayer = frame.info.domain == "bayer"
     if shot.target.suffix.lower() == ".dng":
-        if frame.info.domain != "bayer":
+        if not bayer:
             raise OutputError(f"{shot.name}: a developed picture cannot become a DNG; choose tiff or png")
-        write_dng(shot.target, frame.info, image, border=frame.border, notes=notes)
-    elif frame.info.domain != "bayer":
-        write_picture(shot.target, frame.info, image, notes=notes)
-    elif shot.source is not None:
-        write_developed(shot.target, shot.source, frame.info, image, notes=notes)
-    else:
+        return partial(write_dng, shot.target, frame.info, border=frame.border)
+    if not bayer:
+        return partial(write_picture, shot.target, frame.info)
+    if shot.source is None:
         raise OutputError(f"{shot.name}: a stored burst has no raw file to develop; write DNG, or name the raw files")
+    return partial(write_developed, shot.target, shot.source, frame.info)

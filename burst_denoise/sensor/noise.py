@@ -6,6 +6,7 @@ the two terms of the DNG NoiseProfile tag).
 
 import math
 from collections.abc import Sequence
+from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -16,6 +17,7 @@ __all__ = [
     "SMALLEST_VARIANCE",
     "noise_variance",
     "profile_at",
+    "profile_scaled",
     "stabilise",
     "unstabilise",
     "unstabilise_mean",
@@ -152,6 +154,64 @@ def profile_at(profiles: Sequence[NoiseProfile], iso: float | None) -> NoiseProf
                 row_noise_variance=_between(low.row_noise_variance, high.row_noise_variance, share),
             )
     raise ValueError(f"profiles are not in ascending order of ISO: {[p.iso for p in profiles]}")
+
+
+def profile_scaled(profiles: Sequence[NoiseProfile], iso: float | None) -> NoiseProfile:
+    """Return the noise profile at an ISO, also outside the span of the measured ones.
+
+    Parameters
+    ----------
+    profiles : sequence of NoiseProfile, ascending in ISO
+    iso : float or None
+        None is served only by a single profile.
+
+    Returns
+    -------
+    NoiseProfile
+        Within the span as `profile_at` says.
+
+    Raises
+    ------
+    ValueError
+        If the ISO is unknown while there are several profiles, or theirs are.
+
+    Notes
+    -----
+    Assumed is that ISO is analogue gain: S is in proportion to it, starting from the nearest measured ISO. Read noise
+    that arises before the gain has a variance in proportion to ISO^2, what arises after it does not change. The two
+    nearest measured ISOs tell how much there is of each: O = after + before ISO^2, neither negative. A single one
+    cannot tell; upwards all is then taken to lie before the gain (ISO^2: what lies there wins in the end), downwards
+    the middle between both, ISO^1. Dual-gain sensors and ISOs that only multiply numbers depart from this.
+    """
+    known = [(profile.iso, profile) for profile in profiles if profile.iso is not None]
+    inside = iso is not None and bool(known) and known[0][0] <= iso <= known[-1][0]
+    if iso is None or not known or inside:
+        return profile_at(profiles, iso)
+    (near_iso, near), *others = known if iso < known[0][0] else known[::-1]
+    ratio = iso / near_iso
+
+    def scaled(name: Literal["read_noise_variance", "row_noise_variance"]) -> tuple[float, ...]:
+        values: tuple[float, ...] = getattr(near, name)
+        if not others:
+            return tuple(value * ratio ** (2 if ratio > 1 else 1) for value in values)
+        other_iso, other = others[0]
+        return tuple(
+            _read_noise_at(ratio**2, value, (other_iso / near_iso) ** 2, other_value)
+            for value, other_value in zip(values, getattr(other, name), strict=True)
+        )
+
+    return NoiseProfile(
+        iso=iso,
+        shot_noise_scale=tuple(scale * ratio for scale in near.shot_noise_scale),
+        read_noise_variance=scaled("read_noise_variance"),
+        row_noise_variance=scaled("row_noise_variance"),
+    )
+
+
+def _read_noise_at(power: float, near: float, other_power: float, other: float) -> float:
+    """Return O at a squared gain ``power``, given O at 1 and at ``other_power``: after + before times power."""
+    before = min(max((other - near) / (other_power - 1), 0.0), max(near, 0.0))
+    return near + before * (power - 1)
 
 
 def _between(low: tuple[float, ...], high: tuple[float, ...], share: float) -> tuple[float, ...]:

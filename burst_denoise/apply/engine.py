@@ -1,0 +1,152 @@
+"""Engines: what runs the convolutions of a network. PyTorch, or OpenVINO where it is installed."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from importlib import import_module
+from importlib.util import find_spec
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from burst_denoise.learn.network import FastNet, FrequencySplitResNet
+
+__all__ = ["Engine", "EngineName", "fastest_engine"]
+
+EngineName = Literal["openvino", "torch"]
+
+
+@dataclass(frozen=True)
+class Engine:
+    """A network made ready to denoise tiles, on one device and in one precision."""
+
+    name: EngineName
+    run: Callable[[Tensor], Tensor]
+    """(B, C, H, W) stabilised float32 planes in memory -> denoised ones, without the outermost
+    `FrequencySplitResNet.margin` of every side, which would have to see beyond it."""
+
+
+def fastest_engine(network: FrequencySplitResNet, dtype: torch.dtype, name: EngineName | None = None) -> Engine:
+    """Return the fastest engine there is here for a network.
+
+    Parameters
+    ----------
+    network : FrequencySplitResNet
+        On the device to compute on. The engine may keep a copy of its weights.
+    dtype : torch.dtype
+        Precision of the convolutions, from `burst_denoise.learn.device.compute_dtype`. The frequency split and the
+        subtraction of the noise stay in float32.
+    name : EngineName, optional
+        To have that one. By default OpenVINO for the ``fast`` preset on a processor, where it is installed.
+
+    Notes
+    -----
+    A rule, not a race: the same machine gives the same picture twice. OpenVINO was the faster one in every measurement
+    (`experiments/bench_speed.py`); it adds ReLU and sums while a convolution's result is still in the cache.
+    """
+    device = next(network.parameters()).device
+    if name is None:
+        served = type(network) is FastNet and device.type == "cpu" and dtype in (torch.bfloat16, torch.float32)
+        name = "openvino" if served and find_spec("openvino") else "torch"
+    if name == "torch":
+        return Engine(name, _torch_run(network, device, dtype))
+    assert isinstance(network, FastNet)
+    return Engine(name, _openvino_run(network, dtype))
+
+
+def _torch_run(network: FrequencySplitResNet, device: torch.device, dtype: torch.dtype) -> Callable[[Tensor], Tensor]:
+    centre = slice(network.margin, -network.margin)
+
+    @torch.inference_mode()
+    def run(planes: Tensor) -> Tensor:
+        with torch.autocast(device.type, dtype, enabled=dtype != torch.float32):
+            denoised: Tensor = network(planes.to(device))
+        return denoised[..., centre, centre].float().cpu()
+
+    return run
+
+
+def _openvino_run(network: FastNet, dtype: torch.dtype) -> Callable[[Tensor], Tensor]:
+    settings = {
+        "INFERENCE_PRECISION_HINT": "bf16" if dtype == torch.bfloat16 else "f32",
+        "INFERENCE_NUM_THREADS": torch.get_num_threads(),
+        "PERFORMANCE_HINT": "LATENCY",
+    }
+    compiled = import_module("openvino").Core().compile_model(_noise_graph(network), "CPU", settings)
+    request = compiled.create_infer_request()
+    centre = slice(network.margin, -network.margin)
+
+    @torch.inference_mode()
+    def run(planes: Tensor) -> Tensor:
+        height, width = planes.shape[-2:]
+        low, high = network.split(planes)
+        rounded, rest = _parts(low)
+        bands = torch.cat((rounded, rounded, rest, high), 1)
+        if height % network.step or width % network.step:
+            bands = functional.pad(bands, (0, -width % network.step, 0, -height % network.step), mode="reflect")
+        (noise,) = request.infer([bands.numpy()], share_inputs=True, share_outputs=True).values()
+        inner = planes[..., centre, centre]
+        return inner - torch.from_numpy(noise)[..., : inner.shape[-2], : inner.shape[-1]]
+
+    return run
+
+
+def _noise_graph(network: FastNet) -> Any:
+    """Return `FastNet` as an OpenVINO model: parts of the low band and the high band -> noise, without its margin.
+
+    Low band and its weights come as `_parts`, of whose four products three count. Rounded to bfloat16 once, they cost
+    smooth highlights 0.05 dB; these channels stay empty in a matrix product otherwise.
+    Built layer by layer: OpenVINO's own conversion takes a second and reports its use over the network. A tile's margin
+    shrinks on the way, as every scale needs less of it than the one before.
+    """
+    ops = import_module("openvino.opset13")
+
+    def convolve(layer: Any, x: Any) -> Any:
+        transform = ops.convolution if isinstance(layer, nn.Conv2d) else ops.convolution_backprop_data
+        weight, bias = layer.weight.detach(), layer.bias.detach().numpy()
+        if layer is network.head:
+            low, high = weight[:, : network.planes] / 16, weight[:, network.planes :]  # as in `FastNet.noise`
+            rounded, rest = _parts(low)
+            weight = torch.cat((rounded, rest, rounded, high), 1)
+        weight = weight.contiguous().numpy()
+        border = list(layer.padding)
+        y = transform(x, weight, list(layer.stride), pads_begin=border, pads_end=border, dilations=[1, 1])
+        return ops.add(y, bias[None, :, None, None])
+
+    def blocks(layers: nn.Sequential, x: Any) -> Any:
+        block: Any
+        for block in layers:
+            x = ops.add(x, convolve(block.second, ops.relu(convolve(block.first, x))))
+        return x
+
+    def crop(x: Any, border: int) -> Any:
+        return ops.slice(x, [border, border], [-border, -border], [1, 1], [2, 3]) if border else x
+
+    # Margins in plane pixels, from the last layer to the first: each convolution needs one more pixel of its scale.
+    fine_out = _up(1 + 2 * len(network.fine_out), 2)
+    middle_out = _up(fine_out + 2 * 2 * len(network.middle_out), 4)
+    coarse = middle_out + 4 * 2 * len(network.coarse)
+    first = _up(coarse + 2 * 2 * len(network.middle_in) + 2 * len(network.fine_in) + 1, 4)
+
+    bands = ops.parameter([-1, 4 * network.planes, -1, -1], np.float32)
+    fine = blocks(network.fine_in, convolve(network.head, crop(bands, network.margin - first)))
+    middle = blocks(network.middle_in, convolve(network.down_middle, fine))
+    deep = blocks(network.coarse, crop(convolve(network.down_coarse, middle), (first - coarse) // 4))
+    deep = crop(deep, (coarse - middle_out) // 4)
+    middle = ops.add(crop(middle, (first - middle_out) // 2), convolve(network.up_middle, deep))
+    middle = crop(blocks(network.middle_out, middle), (middle_out - fine_out) // 2)
+    fine = ops.add(crop(fine, first - fine_out), convolve(network.up_fine, middle))
+    noise = crop(convolve(network.tail, blocks(network.fine_out, fine)), fine_out)
+    return import_module("openvino").Model([noise], [bands])
+
+
+def _parts(values: Tensor) -> tuple[Tensor, Tensor]:
+    """Return two tensors of bfloat16 values, still float32, whose sum is ``values`` to 16 bits."""
+    rounded = values.bfloat16().float()
+    return rounded, values - rounded
+
+
+def _up(value: int, step: int) -> int:
+    return -(-value // step) * step
