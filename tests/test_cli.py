@@ -183,7 +183,7 @@ def test_benchmark_prints_json_lines_and_writes_the_same(run: Run, shoot: Shoot,
     assert done.code == 0
     assert "frame_004.dng: shift" in done.err
     rows = [json.loads(line) for line in done.out.splitlines()]
-    assert [row["method"] for row in rows] == ["single frame", "mean of 2", "nlm-stabilised", "model"]
+    assert [row["method"] for row in rows] == ["single frame", "mean of 2", "nlm-stabilised", "prior", "model"]
     keys = {"method", "burst", "corrected_psnr_db", "true_psnr_db", "seconds_per_megapixel", "peak_memory_mb"}
     assert all(keys <= set(row) and {"versions", "seed"} <= set(row) for row in rows)
     assert all(row["true_psnr_db"] is None and row["burst"] == "good" for row in rows)
@@ -257,7 +257,7 @@ def test_what_profile_writes_serves_denoise_as_a_file_and_as_a_tag(run: Run, tmp
     assert by_tag.err.startswith("tagged.dng: noise as its NoiseProfile tag says, S ")
     # The tag knows one green, the file two.
     one, other = (read_raw(tmp_path / name).linear for name in ("a.dng", "b.dng"))
-    assert one == pytest.approx(other, abs=2e-3)
+    assert one == pytest.approx(other, abs=5e-3)
     (higher,) = write_frames(tmp_path / "high", burst_frames(1, iso=6400))
     scaled = run("denoise", higher, "-o", tmp_path / "c.dng", "--profile", sensor)
     assert scaled.err == "frame_000.dng: noise from sensor.json, scaled to ISO 6400 from 1600\n"
@@ -552,12 +552,12 @@ class TestFullDisk:
         self, run: Run, shoot: Shoot, disk: Callable[[str], Path], tmp_path: Path
     ) -> None:
         job = ["train", shoot.good, "-o", tmp_path / "disk" / "model", "--steps", 1]
-        place = disk("18m")
+        place = disk("36m")
         done = run(*job)
         assert done.code == 1
         assert "model: cannot be written" in done.error
         assert sorted(path.name for path in place.iterdir()) == ["model.work"]
-        disk("64m")
+        disk("96m")
         assert run(*job).code == 0
         assert sorted(path.name for path in place.iterdir()) == ["model"]
 

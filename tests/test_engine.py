@@ -1,6 +1,9 @@
 """Every engine gives the picture of the network, in either precision; the margin it takes off is all it needs."""
 
 import json
+import subprocess
+import sys
+from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
@@ -20,13 +23,15 @@ from burst_denoise.sensor.metrics import psnr
 
 CPU = torch.device("cpu")
 HALF = compute_dtype(CPU)
+INSTALLED = find_spec("openvino") is not None  # importing it here would start its telemetry
 needs_half = pytest.mark.skipif(torch.bfloat16 != HALF, reason="needs a processor that multiplies in bfloat16")
 
 
 @pytest.fixture(params=["torch", "openvino"])
 def name(request):
     if request.param == "openvino":
-        pytest.importorskip("openvino")
+        if not INSTALLED:
+            pytest.skip("openvino is not installed")
     return request.param
 
 
@@ -64,6 +69,20 @@ def test_what_lies_beyond_the_margin_changes_nothing(name):
     assert (engine.run(wide[..., 8:-8, 8:-8]) - engine.run(wide)[..., 8:-8, 8:-8]).abs().max() < 1e-4
 
 
+def test_openvino_reports_its_use_to_nobody():
+    if not INSTALLED:
+        pytest.skip("openvino is not installed")
+    script = (
+        "import sys, threading, torch\n"
+        "from burst_denoise.apply.engine import fastest_engine\n"
+        "from burst_denoise.learn.network import FastNet\n"
+        "fastest_engine(FastNet(4, (8, 8, 8)), torch.float32)\n"
+        "print(sys.modules.get('openvino_telemetry'), threading.active_count())"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert done.stdout.split() == ["None", "1"]
+
+
 def test_an_untrained_network_gives_the_tile_back_exactly(name):
     net = FastNet(4, (8, 8, 8))
     tile = scene(net, 12, 12)
@@ -84,12 +103,13 @@ def test_the_tile_is_not_modified_and_two_results_do_not_share_memory(name):
 
 def test_the_engine_is_chosen_by_rule_and_says_its_name():
     found = fastest_engine(trained(), torch.float32).name
-    assert found == ("openvino" if _installed() else "torch")
+    assert found == ("openvino" if INSTALLED else "torch")
     assert fastest_engine(PaperNet(), torch.float32).name == "torch"
 
 
 def test_both_engines_denoise_an_image_alike():
-    pytest.importorskip("openvino")
+    if not INSTALLED:
+        pytest.skip("openvino is not installed")
     net = trained()
     rng = np.random.default_rng(0)
     image = rng.random((150, 203), np.float32)
@@ -147,11 +167,3 @@ def test_half_precision_loses_hardly_more_in_smooth_highlights_250_noise_deviati
     )
     # Rounded before the first convolution, the low band would lose 0.065 dB; noise is 52 dB below white here.
     assert abs(loss_of_half(name, image, clean, "RGGB", profile)) < 0.02
-
-
-def _installed():
-    try:
-        import openvino  # noqa: F401
-    except ImportError:
-        return False
-    return True

@@ -1,5 +1,6 @@
 """Engines: what runs the convolutions of a network. PyTorch, or OpenVINO where it is installed."""
 
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from importlib import import_module
@@ -74,7 +75,7 @@ def _openvino_run(network: FastNet, dtype: torch.dtype) -> Callable[[Tensor], Te
         "INFERENCE_NUM_THREADS": torch.get_num_threads(),
         "PERFORMANCE_HINT": "LATENCY",
     }
-    compiled = import_module("openvino").Core().compile_model(_noise_graph(network), "CPU", settings)
+    compiled = _openvino().Core().compile_model(_noise_graph(network), "CPU", settings)
     request = compiled.create_infer_request()
     centre = slice(network.margin, -network.margin)
 
@@ -98,10 +99,10 @@ def _noise_graph(network: FastNet) -> Any:
 
     Low band and its weights come as `_parts`, of whose four products three count. Rounded to bfloat16 once, they cost
     smooth highlights 0.05 dB; these channels stay empty in a matrix product otherwise.
-    Built layer by layer: OpenVINO's own conversion takes a second and reports its use over the network. A tile's margin
+    Built layer by layer: OpenVINO's own conversion takes a second. A tile's margin
     shrinks on the way, as every scale needs less of it than the one before.
     """
-    ops = import_module("openvino.opset13")
+    ops = _openvino().opset13
 
     def convolve(layer: Any, x: Any) -> Any:
         transform = ops.convolution if isinstance(layer, nn.Conv2d) else ops.convolution_backprop_data
@@ -139,7 +140,13 @@ def _noise_graph(network: FastNet) -> Any:
     middle = crop(blocks(network.middle_out, middle), (middle_out - fine_out) // 2)
     fine = ops.add(crop(fine, first - fine_out), convolve(network.up_fine, middle))
     noise = crop(convolve(network.tail, blocks(network.fine_out, fine)), fine_out)
-    return import_module("openvino").Model([noise], [bands])
+    return _openvino().Model([noise], [bands])
+
+
+def _openvino() -> Any:
+    """Import OpenVINO so that it reports its use to nobody: without this module of its own it cannot."""
+    sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]
+    return import_module("openvino")
 
 
 def _parts(values: Tensor) -> tuple[Tensor, Tensor]:

@@ -1,6 +1,6 @@
 """Work in a thread, one item ahead: files are read and written while the processor computes."""
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
 
@@ -10,8 +10,11 @@ T = TypeVar("T")
 R = TypeVar("R")
 
 
-def ahead(work: Callable[[T], R], items: Iterable[T]) -> Iterator[R]:
-    """Give ``work(item)`` of each item in order, while a thread is at that of the next one, and no further."""
+def ahead(work: Callable[[T], R], items: Iterable[T]) -> Generator[R, None, None]:
+    """Give ``work(item)`` of each item in order, while a thread is at that of the next one, and no further.
+
+    Closing the generator waits for the work that has begun.
+    """
     with ThreadPoolExecutor(1) as thread:
         present = None
         for item in items:

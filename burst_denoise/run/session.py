@@ -1,6 +1,7 @@
 """The job for a shoot: every shot of a session denoised, each failure named, the rest done."""
 
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from functools import cache, partial
 from pathlib import Path
@@ -247,9 +248,9 @@ def _overlapped(
         return shot.target
 
     wanted = ((shot, None if settings.resume and shot.target.exists() else shot) for shot in shots)
-    frames = ahead(partial(_step, lambda shot, _: shot.read()), wanted)
-    denoised = (_step(denoise, frame) for frame in frames)
-    yield from ahead(partial(_step, write), denoised)
+    with closing(ahead(partial(_step, lambda shot, _: shot.read()), wanted)) as frames:
+        denoised = (_step(denoise, frame) for frame in frames)
+        yield from ahead(partial(_step, write), denoised)
 
 
 def _step(
