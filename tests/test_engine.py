@@ -29,9 +29,8 @@ needs_half = pytest.mark.skipif(torch.bfloat16 != HALF, reason="needs a processo
 
 @pytest.fixture(params=["torch", "openvino"])
 def name(request):
-    if request.param == "openvino":
-        if not INSTALLED:
-            pytest.skip("openvino is not installed")
+    if request.param == "openvino" and not INSTALLED:
+        pytest.skip("openvino is not installed")
     return request.param
 
 
