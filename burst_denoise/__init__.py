@@ -8,4 +8,4 @@ The rooms, in the order in which data flows: `sensor` (what a frame is), `captur
 from burst_denoise.errors import BurstDenoiseError
 
 __all__ = ["BurstDenoiseError", "__version__"]
-__version__ = "0.2.0"
+__version__ = "0.3.0"

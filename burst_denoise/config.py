@@ -223,7 +223,7 @@ class TrainSettings(Document):
     """Do not start from the prior that comes with the package."""
     seed: int = 0
     learning_rate: float | None = Field(default=None, gt=0)
-    """None takes what was measured to be best for the start: `burst_denoise.learn.train.LEARNING_RATES`."""
+    """None takes that of the start: `burst_denoise.learn.train.LEARNING_RATES`."""
     batch: int = Field(default=8, gt=0)
     patch: int = Field(default=64, gt=0)
     """Side of a training patch, in plane pixels."""

@@ -22,7 +22,7 @@ import torch
 from torch import nn
 
 from burst_denoise.apply.denoise import TILE, denoise_image
-from burst_denoise.apply.engine import EngineName, _noise_graph, fastest_engine
+from burst_denoise.apply.engine import EngineName, fastest_engine, noise_graph
 from burst_denoise.config import FrameInfo, NoiseProfile
 from burst_denoise.judge.classical import baselines_for, bm3d
 from burst_denoise.learn.device import choose_device, compute_dtype
@@ -134,7 +134,7 @@ def _tile(network: FrequencySplitResNet, name: EngineName) -> tuple[torch.Tensor
     tile = torch.rand(1, network.planes, side, side)
     macs = 0.0
     if name == "openvino":
-        graph = _noise_graph(network)
+        graph = noise_graph(network)
         graph.reshape([1, graph.inputs[0].partial_shape[1].get_length(), side, side])
         for node in graph.get_ops():
             kind = node.get_type_name()

@@ -113,7 +113,8 @@ def _train(options: argparse.Namespace, device: torch.device) -> None:
     validate(average if state["steps"] else torch.nn.Identity())
     began, saved = time.monotonic() - state["seconds"], time.monotonic()
     with ThreadPoolExecutor(1) as background:
-        upcoming = background.submit(_batch, training, STAGES[0], options.seed, state["steps"])
+        stage = STAGES[min(int(state["seconds"] / (60 * options.minutes) * len(STAGES)), len(STAGES) - 1)]
+        upcoming = background.submit(_batch, training, stage, options.seed, state["steps"])
         while (done := state["seconds"] / (60 * options.minutes)) < 1:
             noisy, target, valid = (_tensor(part, device) for part in upcoming.result())
             stage = STAGES[int(done * len(STAGES))]

@@ -6,9 +6,10 @@ import torch
 
 from burst_denoise.capture.store import store_burst
 from burst_denoise.errors import SeriesError
+from burst_denoise.learn import validation
 from burst_denoise.learn.network import build_network
-from burst_denoise.learn.pairs import held_out
-from burst_denoise.learn.validation import CONTEXT, EXAMINED_BURSTS, Examiner
+from burst_denoise.learn.pairs import held_out, noise_of
+from burst_denoise.learn.validation import EXAMINED_BURSTS, Examiner
 from burst_denoise.sensor.frame import Frame
 from burst_denoise.sensor.metrics import psnr
 
@@ -97,14 +98,24 @@ def test_the_content_score_is_0_db_for_noise_as_it_is_and_rises_as_the_noise_fal
 
 def test_the_noise_put_on_other_pictures_is_that_of_the_held_out_columns(burst, monkeypatch):
     seen = set()
-    original = type(burst).linear
 
-    def watched(self, index, window):
-        seen.add((window[1].start, window[1].stop))
-        return original(self, index, window)
+    def watched(burst, index, window):
+        seen.add(window[1].start)
+        return noise_of(burst, index, window)
 
-    monkeypatch.setattr(type(burst), "linear", watched)
+    monkeypatch.setattr(validation, "noise_of", watched)
     examined = Examiner([burst], CPU).transplants
-    assert min(start for start, _ in seen) >= held_out(burst).start - CONTEXT
+    assert seen == {held_out(burst).start}
     assert {tuple(transplant.noisy.shape[1:]) for transplant in examined} == {(4, 64, 64)}
     assert all(transplant.clean.min() >= 0 and transplant.valid.mean() > 0.9 for transplant in examined)
+
+
+def test_a_frame_whose_noise_is_overexposed_does_not_switch_the_content_exam_off(burst, tmp_path):
+    bright = stored_burst(tmp_path / "sky.burst")
+    white = np.zeros((176, 256), bool)
+    white[:150, 224:] = True
+    object.__setattr__(bright, "saturated", white)
+    both = Examiner([burst, bright], CPU)
+    assert len(both.questions) == 4
+    assert both.content_score(torch.nn.Identity()) == Examiner([burst], CPU).content_score(torch.nn.Identity())
+    assert np.isnan(Examiner([bright], CPU).content_score(torch.nn.Identity()))

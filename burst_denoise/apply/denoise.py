@@ -130,7 +130,9 @@ def _run(engine: Engine, planes: Float) -> Float:
     channels, height, width = planes.shape
     try:
         output: Float = engine.run(torch.from_numpy(np.ascontiguousarray(planes))[None]).numpy()[0]
-    except torch.OutOfMemoryError as error:
+    except RuntimeError as error:  # torch.OutOfMemoryError on a GPU; on a processor they do not tell them apart
+        if not isinstance(error, torch.OutOfMemoryError) and "memory" not in str(error).lower():
+            raise
         raise DeviceError(
             f"too little memory for a tile of {channels}x{height}x{width}; take a smaller --tile"
         ) from error

@@ -14,7 +14,7 @@ from torch.nn import functional
 
 from burst_denoise.learn.network import FastNet, FrequencySplitResNet
 
-__all__ = ["Engine", "EngineName", "fastest_engine"]
+__all__ = ["Engine", "EngineName", "fastest_engine", "noise_graph"]
 
 EngineName = Literal["openvino", "torch"]
 
@@ -75,7 +75,7 @@ def _openvino_run(network: FastNet, dtype: torch.dtype) -> Callable[[Tensor], Te
         "INFERENCE_NUM_THREADS": torch.get_num_threads(),
         "PERFORMANCE_HINT": "LATENCY",
     }
-    compiled = _openvino().Core().compile_model(_noise_graph(network), "CPU", settings)
+    compiled = _openvino().Core().compile_model(noise_graph(network), "CPU", settings)
     request = compiled.create_infer_request()
     centre = slice(network.margin, -network.margin)
 
@@ -94,7 +94,7 @@ def _openvino_run(network: FastNet, dtype: torch.dtype) -> Callable[[Tensor], Te
     return run
 
 
-def _noise_graph(network: FastNet) -> Any:
+def noise_graph(network: FastNet) -> Any:
     """Return `FastNet` as an OpenVINO model: parts of the low band and the high band -> noise, without its margin.
 
     Low band and its weights come as `_parts`, of whose four products three count. Rounded to bfloat16 once, they cost

@@ -76,12 +76,18 @@ class Examiner:
                 f"{bursts[0].name}: the right eighth of every series is overexposed, and training is judged there; "
                 "expose less"
             )
-        self.transplants = [_transplant(question, number, device) for number, question in enumerate(self.questions)]
+        transplants = [_transplant(question, number, device) for number, question in enumerate(self.questions)]
+        self.transplants = [given for given in transplants if given.valid.mean() > LEAST_VALID]
         self.dtype = compute_dtype(device)
 
     @torch.inference_mode()
     def content_score(self, network: torch.nn.Module) -> float:
-        """Return how far, in dB, the error on clean pictures lies below the noise put on them, mean of the frames."""
+        """Return how far, in dB, the error on clean pictures lies below the noise put on them, mean of the frames.
+
+        Not a number where, for overexposure, no frame has noise to put there.
+        """
+        if not self.transplants:
+            return math.nan
         return float(np.mean([self._below_noise_db(transplant, network) for transplant in self.transplants]))
 
     def _below_noise_db(self, transplant: _Transplant, network: torch.nn.Module) -> float:

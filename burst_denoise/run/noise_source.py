@@ -194,6 +194,9 @@ def _read_sensors(path: Path, note: Callable[[str], None]) -> list[_Sensor]:
             if bad is not None:
                 note(f"{path.name}: ISO {iso or 0:g} is not usable and left out: {', '.join(bad.reasons[:1])}")
                 continue
+            names = [channel.channel for channel in channels]
+            if len(set(names)) < len(names):
+                raise ConfigError(f"{path}: has ISO {iso or 0:g} of {camera or 'an unknown camera'} twice; keep one")
             usable.setdefault(tuple(channel.channel for channel in channels), []).append(
                 NoiseProfile(
                     iso=iso,

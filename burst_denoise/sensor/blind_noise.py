@@ -31,6 +31,8 @@ DEGREES = SIDE**2 / (1 + 2 * (4 / 6) ** 2 + 2 * (1 / 6) ** 2) ** 2
 FLATTEST = 0.03
 BINS, FEWEST_IN_BIN, FEWEST_BLOCKS = 12, 8, 16
 ROUNDS = 8
+STILL = 1e-11
+"""Mean square of details, linear units squared, that no sensor's noise gets below: a fifth of a step of 16 bits."""
 SATURATED = 0.98
 """Linear value from which a photosite may be clipped: LibRaw's white level is not always that of the sensor."""
 TOLERANCE, WEIGHT_ABOVE = 1.5, 0.1
@@ -143,10 +145,15 @@ def _blocks(planes: Float) -> _Blocks:
         return _Blocks(nothing, nothing, nothing, np.empty((0, 0), np.bool_))
     # cv2 wants float32 in whole rows; an image that is no mosaic comes as it was given.
     planes = np.ascontiguousarray(planes, np.float32)
+    fine = np.stack([mean_square(plane, HIGH, HIGH) for plane in planes])
     cut = np.logical_or.reduce([in_blocks(plane >= SATURATED).any((1, 3)) for plane in planes])
+    # Where some blocks have noise, those without any were cut off below white: LibRaw's is not always the sensor's.
+    still = (fine <= STILL).any(0)
+    if not still.all():
+        cut |= still
     return _Blocks(
         level=np.stack([in_blocks(plane).mean((1, 3)) for plane in planes]),
-        fine=np.stack([mean_square(plane, HIGH, HIGH) for plane in planes]),
+        fine=fine,
         coarse=np.stack([mean_square(p, LOW, HIGH) + mean_square(p, HIGH, LOW) for p in planes]),
         usable=cv2.dilate(cut.astype(np.uint8), np.ones((NEIGHBOURS, NEIGHBOURS))) == 0,
     )

@@ -193,7 +193,8 @@ def profile_scaled(profiles: Sequence[NoiseProfile], iso: float | None) -> Noise
     def scaled(name: Literal["read_noise_variance", "row_noise_variance"]) -> tuple[float, ...]:
         values: tuple[float, ...] = getattr(near, name)
         if not others:
-            return tuple(value * ratio ** (2 if ratio > 1 else 1) for value in values)
+            # A negative O is S times a black level that was not subtracted: it goes with S.
+            return tuple(value * ratio ** (2 if ratio > 1 and value > 0 else 1) for value in values)
         other_iso, other = others[0]
         return tuple(
             _read_noise_at(ratio**2, value, (other_iso / near_iso) ** 2, other_value)
