@@ -45,7 +45,7 @@ def train_command(
 def calibrate_command(
     inputs: Inputs,
     output: Annotated[Path, typer.Option("--output", "-o", help="Model file to write.")],
-    minutes: Annotated[float, MinutesOption] = 8.0,
+    minutes: Annotated[float, MinutesOption] = 5.0,
     from_scratch: FromScratch = False,
     darks: Darks = None,
     seed: Seed = 0,
@@ -122,9 +122,9 @@ def denoise_command(
 ) -> None:
     """Denoise shots: RAW in, DNG (or TIFF, PNG) out. Best with a model of your camera, made by calibrate.
 
-    Without a model, the network that comes with the program serves. It wants to know how strong the noise is: as
-    --profile says, as measured on a stored burst, as the DNG's NoiseProfile tag says, or as the shot itself shows,
-    the first of these there is. Which one serves is told.
+    Without a model the network that comes with the program serves. It takes the
+    noise from --profile, the stored burst, the DNG's NoiseProfile tag or the shot
+    itself, the first of these there is, and tells which.
     """
     from burst_denoise.learn.device import choose_device
     from burst_denoise.learn.model_file import load_model

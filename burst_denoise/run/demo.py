@@ -211,5 +211,5 @@ With your own camera: put it on a tripod, set RAW, a high ISO, manual exposure a
 each of a few still, varied scenes with a remote release. Then (after `. .venv/bin/activate`, if make installed it)
 
   burst-denoise inspect FOLDER                                   are the frames usable, and if not, why?
-  burst-denoise calibrate FOLDER -o my_camera.safetensors        eight minutes
+  burst-denoise calibrate FOLDER -o my_camera.safetensors        five minutes
   burst-denoise denoise SHOTS -m my_camera.safetensors -o OUT    denoised DNGs"""
