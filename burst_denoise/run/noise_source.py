@@ -1,19 +1,19 @@
 """What serves a shot: a model with its noise profile, or the prior with the best profile there is for the shot."""
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache, partial
 from pathlib import Path
 
-from burst_denoise.config import ChannelProfile, Domain, FrameInfo, NoiseProfile
+from burst_denoise.config import ChannelProfile, FrameInfo, NoiseProfile
 from burst_denoise.errors import ConfigError, InputFileError
 from burst_denoise.learn.device import choose_device
 from burst_denoise.learn.model_file import Model
 from burst_denoise.learn.network import FrequencySplitResNet
 from burst_denoise.learn.prior import load_prior
 from burst_denoise.sensor.blind_noise import estimate_noise
-from burst_denoise.sensor.frame import Frame
+from burst_denoise.sensor.frame import PLANES, Frame
 from burst_denoise.sensor.noise import profile_scaled
 
 __all__ = ["NoiseSource", "Serve", "WithoutModel", "serving"]
@@ -21,12 +21,6 @@ __all__ = ["NoiseSource", "Serve", "WithoutModel", "serving"]
 Serve = Callable[[Frame, str, NoiseProfile | None], tuple[FrequencySplitResNet, NoiseProfile, str]]
 """Takes a frame, its name and the noise profile of the stored burst it is of, if any; gives the network and the noise
 profile to denoise it with, and says in a few words which these are."""
-
-CHANNELS: Mapping[Domain, tuple[str, ...]] = {
-    "bayer": ("R", "G1", "G2", "B"),
-    "rgb": ("R", "G", "B"),
-    "mono": ("mono",),
-}
 
 
 @dataclass(frozen=True)
@@ -148,7 +142,7 @@ class NoiseSource:
         return profile, source
 
     def _measured(self, file: Path, info: FrameInfo, name: str) -> tuple[NoiseProfile, str]:
-        fitting = [sensor for sensor in self._sensors if sensor.channels == CHANNELS[info.domain]]
+        fitting = [sensor for sensor in self._sensors if sensor.channels == PLANES[info.domain]]
         own = [sensor for sensor in fitting if sensor.camera == info.camera and sensor.white_level == info.white_level]
         if not own and not (self._any_sensor and fitting):
             there = " and ".join(f"{s.camera or 'an unknown camera'} (white {s.white_level:g})" for s in self._sensors)

@@ -15,13 +15,13 @@ from burst_denoise.capture.flats import read_flat
 from burst_denoise.capture.grouping import find_sources, group_series, linear_frames
 from burst_denoise.capture.series import SeriesVerdict
 from burst_denoise.capture.store import Burst, sharing_defects
-from burst_denoise.config import ChannelProfile, Domain, Estimate, FrameInfo
+from burst_denoise.config import ChannelProfile, Estimate, FrameInfo
 from burst_denoise.errors import SeriesError
 from burst_denoise.judge.channels import weaknesses
 from burst_denoise.run.ingest import open_inputs
 from burst_denoise.sensor.defects import Repair, find_defects
 from burst_denoise.sensor.fixed_pattern import MasterDark, master_dark, response_of, sensitivity
-from burst_denoise.sensor.frame import Frame, pack, to_linear
+from burst_denoise.sensor.frame import PLANES, Frame, pack, to_linear
 from burst_denoise.sensor.framings import pattern_of_framings
 from burst_denoise.sensor.metrics import frame_moments
 from burst_denoise.sensor.photon_transfer import TransferSamples, transfer_samples
@@ -32,11 +32,6 @@ __all__ = ["SensorProfile", "profile", "profile_bursts"]
 Float = npt.NDArray[np.float32]
 Mask = npt.NDArray[np.bool_]
 
-CHANNELS: Mapping[Domain, tuple[str, ...]] = {
-    "bayer": ("R", "G1", "G2", "B"),
-    "rgb": ("R", "G", "B"),
-    "mono": ("mono",),
-}
 LONG_STACK = 10
 """Frames from which a level of an EMVA measurement is one for fixed pattern."""
 
@@ -157,7 +152,7 @@ def profile_bursts(
     if shared and not (flat and masters):
         note("the fixed pattern from the framings of bursts is rough; flats (--flats) and lens-cap frames settle it")
     pattern = _Pattern(
-        prnu=flat.response.fine if flat else (shared.prnu_of_all,) * len(CHANNELS[info.domain]) if shared else None,
+        prnu=flat.response.fine if flat else (shared.prnu_of_all,) * len(PLANES[info.domain]) if shared else None,
         dsnu=(shared.dsnu if shared else {}) | {iso: master.dsnu.whole for iso, master in masters.items()},
         left={iso: master.left_std for iso, master in masters.items()},
     )
@@ -246,7 +241,7 @@ def _channels(
 ) -> Iterator[ChannelProfile]:
     counts = pack(defects.astype(np.float32), info.cfa).sum(axis=(1, 2))
     offsets, left = pattern.dsnu.get(iso), pattern.left.get(iso)
-    for index, (name, found) in enumerate(zip(CHANNELS[info.domain], noise, strict=True)):
+    for index, (name, found) in enumerate(zip(PLANES[info.domain], noise, strict=True)):
         black = info.black_level[index]
         span = info.white_level - black
         gain = found.shot_noise_scale.value * span

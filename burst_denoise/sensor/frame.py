@@ -5,6 +5,7 @@ An *image* here is an array of photosites: (H, W) for a Bayer mosaic or a mono p
 are information.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,9 +14,15 @@ import numpy.typing as npt
 
 from burst_denoise.config import Domain, FrameInfo
 
-__all__ = ["BAYER_PHASES", "Frame", "RawBorder", "pack", "plane_count", "to_dn", "to_linear", "unpack"]
+__all__ = ["BAYER_PHASES", "PLANES", "Frame", "RawBorder", "pack", "plane_count", "to_dn", "to_linear", "unpack"]
 
 BAYER_PHASES = ("RGGB", "GRBG", "GBRG", "BGGR")
+PLANES: Mapping[Domain, tuple[str, ...]] = {
+    "bayer": ("R", "G1", "G2", "B"),
+    "rgb": ("R", "G", "B"),
+    "mono": ("mono",),
+}
+"""Names of the planes that `pack` makes of a frame, in its order."""
 
 Float = npt.NDArray[np.float32]
 Dn = npt.NDArray[np.uint8] | npt.NDArray[np.uint16]
@@ -49,7 +56,7 @@ class Frame:
 
 def plane_count(domain: Domain) -> int:
     """Return how many planes `pack` makes of a frame: 4 for Bayer, 1 for mono, 3 for rgb."""
-    return {"bayer": 4, "mono": 1, "rgb": 3}[domain]
+    return len(PLANES[domain])
 
 
 def to_linear(dn: npt.NDArray[np.generic], info: FrameInfo) -> Float:
