@@ -24,9 +24,10 @@ import numpy.typing as npt
 import torch
 from PIL import Image
 from safetensors import safe_open
-from safetensors.torch import save
+from safetensors.torch import load_file, save
 from scipy.special import gamma
 from skimage import data as bundled
+from torch.optim import RAdam
 
 from burst_denoise import __version__
 from burst_denoise.config import NoiseProfile
@@ -34,7 +35,7 @@ from burst_denoise.files import written_aside
 from burst_denoise.learn.content import PICTURES
 from burst_denoise.learn.device import choose_device, compute_dtype
 from burst_denoise.learn.network import build_network
-from burst_denoise.learn.train import AVERAGE_DECAY, GRADIENT_NORM, make_optimizer
+from burst_denoise.learn.train import AVERAGE_DECAY, GRADIENT_NORM
 from burst_denoise.sensor.metrics import psnr
 from burst_denoise.sensor.noise import stabilise, unstabilise
 from burst_denoise.sensor.tone import srgb_to_linear
@@ -44,6 +45,13 @@ Float, Picture = npt.NDArray[np.float32], npt.NDArray[np.uint8]
 STAGES = ((8, 64), (4, 96), (3, 128))
 """Samples of a batch and their side in plane pixels, for equal parts of the time: small patches teach fast, but most of
 their pixels see less surroundings than the network can use, as none does in a picture."""
+INPUTS = 288
+"""Of an output of the fine scale; weights with more get a smaller rate, in proportion. RAdam moves each weight by about
+the rate, and so an output by the rate times their number: at one rate for all, every ReLU of the coarse scale fell
+silent for ever, unnoticed for 40,000 steps. (The few hundred steps of a calibration are better off without.)"""
+LEVELLING = 0.25
+"""Exponent of S in a sample's weight. The squared error that no network can remove, in units of the noise's variance,
+falls about so with S (0.83 at 5e-5, 0.25 at 6e-3): unweighted, shots that hardly need denoising would lead."""
 VALIDATE_EVERY, SAVE_EVERY_S = 1000, 120.0
 HELD_OUT = slice(15, None, 31)  # pictures of the folder that are left to validation: 8 of 248
 VALIDATED_SIDE = 104  # plane pixels; twice as many photosites fit into the smallest picture
@@ -72,6 +80,7 @@ def main() -> None:
     parser.add_argument("--minutes", type=float, default=135)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--learning-rate", type=float, default=1.5e-3)
+    parser.add_argument("--start", type=Path, help="weights to start from; only the last, largest patches then")
     parser.add_argument("--device", default="auto")
     options = parser.parse_args()
     cv2.setNumThreads(1)
@@ -81,13 +90,19 @@ def main() -> None:
 def _train(options: argparse.Namespace, device: torch.device) -> None:
     training, held_out, digest = _pictures(options.data / "clean_train")
     settings = {name: getattr(options, name) for name in ("minutes", "seed", "learning_rate")}
-    settings |= {"stages": [*map(list, STAGES)], "cameras": CAMERAS}
+    stages = STAGES[-1:] if options.start else STAGES
+    settings |= {"stages": [*map(list, stages)], "cameras": CAMERAS, "levelling": LEVELLING}
     settings |= {"clean_train_sha256": digest, "bundled": [*PICTURES], "version": __version__}
     torch.manual_seed(options.seed)
     network = build_network("fast", 4).to(device)
+    if options.start:
+        settings["start_sha256"] = hashlib.sha256(options.start.read_bytes()).hexdigest()
+        _grow(network, load_file(options.start))
     average, dtype = copy.deepcopy(network), compute_dtype(device)
     parameters, averages = list(network.parameters()), list(average.parameters())
-    optimizer = make_optimizer("radam", parameters, options.learning_rate)
+    optimizer = RAdam(
+        [{"params": [p], "share": min(1, INPUTS / p[0].numel())} for p in parameters], lr=options.learning_rate
+    )
     checkpoint, product = options.work / "checkpoint.safetensors", options.work / "prior.safetensors"
     state = _load(checkpoint, settings, network, average, optimizer)
     questions, losses = _questions(held_out), list[float]()
@@ -109,20 +124,27 @@ def _train(options: argparse.Namespace, device: torch.device) -> None:
         tensors |= {f"optimizer/{i}/{k}": torch.as_tensor(v) for i, entry in moments.items() for k, v in entry.items()}
         _write(checkpoint, tensors, state)
 
+    def revive() -> None:
+        noisy, _, _ = _batch(training, (32, 64), options.seed + 1, state["steps"])
+        if count := _revive(network, average, _tensor(noisy, device)):
+            print(f"step {state['steps']:6d}: {count} channels were silent", flush=True)
+
     print(f"{len(training)} pictures, {len(held_out)} held out; first the noisy ones")
-    validate(average if state["steps"] else torch.nn.Identity())
+    validate(average if state["steps"] or options.start else torch.nn.Identity())
+    revive()
     began, saved = time.monotonic() - state["seconds"], time.monotonic()
     with ThreadPoolExecutor(1) as background:
-        stage = STAGES[min(int(state["seconds"] / (60 * options.minutes) * len(STAGES)), len(STAGES) - 1)]
+        stage = stages[min(int(state["seconds"] / (60 * options.minutes) * len(stages)), len(stages) - 1)]
         upcoming = background.submit(_batch, training, stage, options.seed, state["steps"])
         while (done := state["seconds"] / (60 * options.minutes)) < 1:
-            noisy, target, valid = (_tensor(part, device) for part in upcoming.result())
-            stage = STAGES[int(done * len(STAGES))]
+            noisy, target, weight = (_tensor(part, device) for part in upcoming.result())
+            stage = stages[int(done * len(stages))]
             upcoming = background.submit(_batch, training, stage, options.seed, state["steps"] + 1)
-            optimizer.param_groups[0]["lr"] = options.learning_rate * 0.5 * (1 + math.cos(math.pi * done))
+            for group in optimizer.param_groups:
+                group["lr"] = group["share"] * options.learning_rate * 0.5 * (1 + math.cos(math.pi * done))
             with torch.autocast(device.type, dtype, enabled=dtype != torch.float32):
                 denoised = network(noisy)
-            loss = ((denoised - target) ** 2 * valid).sum() / valid.sum().clamp(min=1)
+            loss = ((denoised - target) ** 2 * weight).sum() / weight.sum().clamp(min=1)
             optimizer.zero_grad()
             loss.backward()
             torch.nn.utils.clip_grad_norm_(parameters, GRADIENT_NORM, error_if_nonfinite=True)
@@ -134,6 +156,7 @@ def _train(options: argparse.Namespace, device: torch.device) -> None:
                 torch._foreach_lerp_(averages, parameters, 1 - min(AVERAGE_DECAY, (1 + step) / (10 + step)))
             if step % VALIDATE_EVERY == 0:
                 validate(average)
+                revive()
             if time.monotonic() - saved > SAVE_EVERY_S:
                 keep()
                 saved = time.monotonic()
@@ -154,7 +177,7 @@ def _pictures(folder: Path) -> tuple[list[Picture], list[Picture], str]:
 
 
 def _batch(pictures: list[Picture], stage: tuple[int, int], seed: int, step: int) -> tuple[Float, Float, Float]:
-    """Return (noisy, target, valid) of a step, each (samples * 4, side, side); the first two stabilised."""
+    """Return (noisy, target, weight) of a step, each (samples * 4, side, side); the first two stabilised."""
     count, side = stage
     rng = np.random.default_rng([seed, step])
     clean = np.concatenate([_random_planes(pictures, side, rng) for _ in range(count)])
@@ -164,7 +187,8 @@ def _batch(pictures: list[Picture], stage: tuple[int, int], seed: int, step: int
     sensors += [rng.uniform(*CAMERAS[name], count) for name in ("row_share", "tukey_shape")]
     noisy, profile = _exposed(clean, *sensors, rng=rng)
     # Whether a photosite counts depends on what the network sees alone, so it bends no expectation.
-    return stabilise(noisy, profile), stabilise(clean, profile), (noisy < 1).astype(np.float32)
+    level = (np.repeat(sensors[0], 4).astype(np.float32) / np.float32(4e-4)) ** np.float32(LEVELLING)
+    return stabilise(noisy, profile), stabilise(clean, profile), (noisy < 1) * level[:, None, None]
 
 
 def _log_uniform(name: str, count: int, rng: np.random.Generator) -> npt.NDArray[np.float64]:
@@ -220,6 +244,41 @@ def _tukey(shape: Float, size: tuple[int, ...], rng: np.random.Generator) -> Flo
     variance = 2 / k**2 * (1 / (1 + 2 * k) - gamma(k + 1) ** 2 / gamma(2 * k + 2))
     u = np.clip(rng.random(size, np.float32), np.float32(2**-24), np.float32(1 - 2**-24))
     return ((u**k - (1 - u) ** k) / (k * np.sqrt(variance))).astype(np.float32)
+
+
+@torch.no_grad()
+def _grow(network: Any, weights: dict[str, torch.Tensor]) -> None:
+    """Start from the weights of a smaller network: blocks that it lacks add nothing at first, nor do new widths."""
+    fresh = network.state_dict()
+    fitting = {key: value for key, value in weights.items() if key in fresh and fresh[key].shape == value.shape}
+    network.load_state_dict(fitting, strict=False)
+    if "up_middle.weight" not in fitting:
+        network.up_middle.weight.zero_()
+
+
+@torch.no_grad()
+def _revive(network: torch.nn.Module, average: torch.nn.Module, planes: torch.Tensor) -> int:
+    """Draw those channels of the blocks anew whose ReLU is 0 everywhere: they would learn nothing for ever.
+
+    What they add starts at 0, so the network's result stays. Returns their number.
+    """
+    silent: list[torch.Tensor] = []
+    pairs = [(b, a) for b, a in zip(network.modules(), average.modules(), strict=True) if hasattr(b, "second")]
+    hooks = [
+        block.first.register_forward_hook(lambda _layer, _input, y: silent.append(y.amax((0, 2, 3)) <= 0))
+        for block, _ in pairs
+    ]
+    network(planes)
+    for hook in hooks:
+        hook.remove()
+    for (block, averaged), channels in zip(pairs, silent, strict=True):
+        weight = block.first.weight
+        weight[channels] = torch.randn_like(weight[channels]) * math.sqrt(2 / weight[0].numel())
+        block.first.bias[channels] = 0
+        block.second.weight[:, channels] = 0
+        for ours, theirs in zip(averaged.parameters(), block.parameters(), strict=True):
+            ours.copy_(torch.where(channels.any(), theirs, ours))
+    return int(sum(channels.sum() for channels in silent))
 
 
 def _questions(pictures: list[Picture]) -> list[tuple[Float, Float, NoiseProfile]]:
