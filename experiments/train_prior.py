@@ -97,7 +97,7 @@ def _train(options: argparse.Namespace, device: torch.device) -> None:
     network = build_network("fast", 4).to(device)
     if options.start:
         settings["start_sha256"] = hashlib.sha256(options.start.read_bytes()).hexdigest()
-        _grow(network, load_file(options.start))
+        network.load_state_dict(load_file(options.start), strict=False)  # blocks that it lacks add nothing at first
     average, dtype = copy.deepcopy(network), compute_dtype(device)
     parameters, averages = list(network.parameters()), list(average.parameters())
     optimizer = RAdam(
@@ -244,16 +244,6 @@ def _tukey(shape: Float, size: tuple[int, ...], rng: np.random.Generator) -> Flo
     variance = 2 / k**2 * (1 / (1 + 2 * k) - gamma(k + 1) ** 2 / gamma(2 * k + 2))
     u = np.clip(rng.random(size, np.float32), np.float32(2**-24), np.float32(1 - 2**-24))
     return ((u**k - (1 - u) ** k) / (k * np.sqrt(variance))).astype(np.float32)
-
-
-@torch.no_grad()
-def _grow(network: Any, weights: dict[str, torch.Tensor]) -> None:
-    """Start from the weights of a smaller network: blocks that it lacks add nothing at first, nor do new widths."""
-    fresh = network.state_dict()
-    fitting = {key: value for key, value in weights.items() if key in fresh and fresh[key].shape == value.shape}
-    network.load_state_dict(fitting, strict=False)
-    if "up_middle.weight" not in fitting:
-        network.up_middle.weight.zero_()
 
 
 @torch.no_grad()

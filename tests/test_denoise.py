@@ -11,7 +11,7 @@ from burst_denoise.learn.network import FastNet
 from burst_denoise.sensor.defects import Repair
 from burst_denoise.sensor.frame import BAYER_PHASES
 
-NARROW = (8, 8, 8)
+NARROW = (8, 8)
 """Widths of a network with the geometry of the real one and a sixteenth of its work."""
 PROFILE = NoiseProfile(
     iso=1600,

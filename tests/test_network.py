@@ -98,7 +98,7 @@ def test_fast_preset_starts_as_the_identity(planes):
 
 @pytest.mark.parametrize("size", [(32, 32), (33, 35), (30, 41)])
 def test_fast_preset_takes_any_size(size):
-    net = FastNet(4, (8, 8, 8))
+    net = FastNet(4, (8, 8))
     torch.nn.init.normal_(net.tail.weight)
     assert net(torch.randn(1, 4, *size)).shape == (1, 4, *size)
 
@@ -116,7 +116,7 @@ def test_fast_preset_costs_what_its_docstring_says():
         if isinstance(module, torch.nn.Conv2d | torch.nn.ConvTranspose2d):
             module.register_forward_hook(count)
     net(torch.zeros(1, 4, 64, 64))
-    assert multiplies / (4 * 64 * 64) == pytest.approx(54_000, rel=0.02)
+    assert multiplies / (4 * 64 * 64) == pytest.approx(53_000, rel=0.02)
 
 
 @pytest.mark.parametrize("offset", range(4))

@@ -116,8 +116,7 @@ def noise_graph(network: FastNet) -> Any:
         y = transform(x, weight, list(layer.stride), pads_begin=border, pads_end=border, dilations=[1, 1])
         return ops.add(y, bias[None, :, None, None])
 
-    def blocks(layers: nn.Sequential, x: Any) -> Any:
-        block: Any
+    def blocks(layers: Any, x: Any) -> Any:
         for block in layers:
             x = ops.add(x, convolve(block.second, ops.relu(convolve(block.first, x))))
         return x
@@ -126,19 +125,16 @@ def noise_graph(network: FastNet) -> Any:
         return ops.slice(x, [border, border], [-border, -border], [1, 1], [2, 3]) if border else x
 
     # Margins in plane pixels, from the last layer to the first: each convolution needs one more pixel of its scale.
+    half = len(network.coarse) // 2
     fine_out = _up(1 + 2 * len(network.fine_out), 2)
-    middle_out = _up(fine_out + 2 * 2 * len(network.middle_out), 4)
-    coarse = middle_out + 4 * 2 * len(network.coarse)
-    first = _up(coarse + 2 * 2 * len(network.middle_in) + 2 * len(network.fine_in) + 1, 4)
+    middle = fine_out + 2 * 2 * (len(network.coarse) - half)
+    first = _up(middle + 2 * 2 * half + 2 * len(network.fine_in) + 1, 2)
 
     bands = ops.parameter([-1, 4 * network.planes, -1, -1], np.float32)
     fine = blocks(network.fine_in, convolve(network.head, crop(bands, network.margin - first)))
-    middle = blocks(network.middle_in, convolve(network.down_middle, fine))
-    deep = blocks(network.coarse, crop(convolve(network.down_coarse, middle), (first - coarse) // 4))
-    deep = crop(deep, (coarse - middle_out) // 4)
-    middle = ops.add(crop(middle, (first - middle_out) // 2), convolve(network.up_middle, deep))
-    middle = crop(blocks(network.middle_out, middle), (middle_out - fine_out) // 2)
-    fine = ops.add(crop(fine, first - fine_out), convolve(network.up_fine, middle))
+    coarse = blocks(network.coarse[:half], convolve(network.down, fine))
+    coarse = blocks(network.coarse[half:], crop(coarse, (first - middle) // 2))
+    fine = ops.add(crop(fine, first - fine_out), convolve(network.up, crop(coarse, (middle - fine_out) // 2)))
     noise = crop(convolve(network.tail, blocks(network.fine_out, fine)), fine_out)
     return _openvino().Model([noise], [bands])
 
