@@ -28,6 +28,7 @@ def channels(iso: float | None = 1600, **changes: object) -> list[ChannelProfile
 
 
 def written(folder: Path, *measured: list[ChannelProfile]) -> Path:
+    folder.mkdir(exist_ok=True)
     write_profile(folder / "sensor.json", [channel for one in measured for channel in one])
     return folder / "sensor.json"
 
@@ -76,14 +77,23 @@ def test_a_given_file_goes_before_the_burst_the_burst_before_the_tag_the_tag_bef
     assert told[0].endswith("; calibrate for better")
 
 
-def test_each_source_is_told_once_per_iso(frame: Frame):
+def test_each_source_is_told_once_per_camera_and_iso(frame: Frame):
     told: list[str] = []
     source = NoiseSource(None, any_sensor=False, note=told.append)
     other = Frame(frame.dn, frame.info.model_copy(update={"iso": 3200.0}), frame.path)
-    for name, shot in (("a", frame), ("b", frame), ("c", other), ("d", other)):
+    second = Frame(frame.dn, frame.info.model_copy(update={"camera": "another"}), frame.path)
+    for name, shot in (("a", frame), ("b", frame), ("c", other), ("d", other), ("e", second), ("f", second)):
         source.profile_for(shot, name)
-    source.profile_for(frame, "e", STORED)
-    assert [line.partition(":")[0] for line in told] == ["a", "c", "e"]
+    source.profile_for(frame, "g", STORED)
+    assert [line.partition(":")[0] for line in told] == ["a", "c", "e", "g"]
+
+
+def test_a_shot_of_unknown_iso_is_told_which_one_serves_it(tmp_path: Path, frame: Frame):
+    silent = Frame(frame.dn, frame.info.model_copy(update={"iso": None}), frame.path)
+    words = asked(silent, written(tmp_path, channels(800)))[1]
+    assert words == "from sensor.json, of ISO 800 (the shot does not say its own)"
+    with pytest.raises(ConfigError, match=r"does not say its ISO, .* has ISO 800, 3200; give one of the shot's ISO al"):
+        asked(silent, written(tmp_path / "two", channels(800), channels(3200)))
 
 
 def test_isos_of_the_file_are_interpolated_and_beyond_it_scaled_and_told(tmp_path: Path, frame: Frame):
@@ -117,7 +127,7 @@ def test_a_file_about_another_camera_or_mode_is_refused_unless_asked(
     tmp_path: Path, frame: Frame, changes: dict[str, object]
 ):
     file = written(tmp_path, channels(**changes))
-    with pytest.raises(ConfigError, match=r"IMG_1\.dng: is bayer, of Synthetic APS-C.*sensor\.json is about"):
+    with pytest.raises(ConfigError, match=r"IMG_1\.dng: from Synthetic APS-C.*sensor\.json is about"):
         asked(frame, file)
     assert asked(frame, file, any_sensor=True)[0].shot_noise_scale == pytest.approx((1.6e-4,) * 4)
 
@@ -129,7 +139,7 @@ def test_the_right_camera_of_several_serves(tmp_path: Path, frame: Frame):
 
 def test_a_file_about_pictures_serves_no_mosaic(tmp_path: Path, frame: Frame):
     file = written(tmp_path, [GOOD.model_copy(update={"channel": "mono"})])
-    with pytest.raises(ConfigError, match="is bayer, of Synthetic"):
+    with pytest.raises(ConfigError, match=r"from Synthetic APS-C \(bayer"):
         asked(frame, file, any_sensor=True)
 
 
@@ -195,7 +205,7 @@ def test_without_a_model_the_prior_of_the_domain_serves_and_is_loaded_once(tmp_p
     assert words.endswith("; noise as its NoiseProfile tag says")
     assert serve(tagged, "b", STORED)[:2] == (network, STORED)
     mono = Frame(tagged.dn, tagged.info.model_copy(update={"domain": "mono", "cfa": None}), tagged.path)
-    with pytest.raises(ModelFileError, match="no prior comes with the package for mono frames"):
+    with pytest.raises(ModelFileError, match="has no Bayer mosaic"):
         serve(mono, "c", None)
 
 

@@ -383,7 +383,7 @@ def test_a_picture_has_no_prior_and_the_raw_shot_beside_it_is_done(tmp_path: Pat
     with pytest.raises(JobError, match="1 of 2 shots failed") as caught:
         denoise([tmp_path / "in"], tmp_path / "out", PRIOR)
     assert isinstance(caught.value.failures["a.png"], ModelFileError)
-    assert "no prior comes with the package for mono frames" in str(caught.value.failures["a.png"])
+    assert "a.png: has no Bayer mosaic (mono)" in str(caught.value.failures["a.png"])
     assert sorted(everything_in(tmp_path / "out")) == ["frame_000.dng"]
 
 

@@ -166,7 +166,11 @@ def _check_shift(found: Findings) -> None:
         distance = float(np.hypot(*alignment.shifts[place]))
         found.shifts[k] = distance
         if not alignment.together:
-            found.reject(k, "shift", f"not static: no two frames agree, this one moved by {distance:.2f} px")
+            found.reject(
+                k,
+                "shift",
+                f"not static: no two frames agree; this one lies {distance:.2f} px from the one compared with",
+            )
         elif place not in alignment.together:
             found.reject(k, "shift", f"moved by {distance:.2f} px against the series")
 

@@ -69,7 +69,7 @@ def find_sources(inputs: Sequence[Path]) -> list[Path]:
             found = [path for path in found if path.suffix.lower() in RAW_SUFFIXES or path.with_suffix("") not in raws]
             if not found:
                 raise InputFileError(
-                    f"{given}: no RAW, picture or video files in this folder; name one that holds frames"
+                    f"{given}: no RAW, picture or video files of a camera in this folder; name one that holds frames"
                 )
         elif not given.exists():
             raise InputFileError(f"{given}: no such file or folder; check the name")
@@ -80,7 +80,7 @@ def find_sources(inputs: Sequence[Path]) -> list[Path]:
         elif is_denoised(given):
             raise InputFileError(f"{given}: was denoised by this program and is no shot; name the original")
         else:
-            found = [given] if given.name != CLEAN_REFERENCE else []
+            found = [given]
         sources.update(dict.fromkeys(absolute(path) for path in found))
     if not sources:
         raise InputFileError("no frames given; name RAW, picture or video files, or folders that hold them")

@@ -7,11 +7,11 @@ from functools import cache, partial
 from pathlib import Path
 
 from burst_denoise.config import ChannelProfile, FrameInfo, NoiseProfile
-from burst_denoise.errors import ConfigError, InputFileError
+from burst_denoise.errors import ConfigError, InputFileError, ModelFileError
 from burst_denoise.learn.device import choose_device
 from burst_denoise.learn.model_file import Model
 from burst_denoise.learn.network import FrequencySplitResNet
-from burst_denoise.learn.prior import load_prior
+from burst_denoise.learn.prior import load_prior, prior_file
 from burst_denoise.sensor.blind_noise import estimate_noise
 from burst_denoise.sensor.frame import PLANES, Frame
 from burst_denoise.sensor.noise import profile_scaled
@@ -59,6 +59,11 @@ def serving(model: Model | WithoutModel, *, any_sensor: bool, note: Callable[[st
     def by_prior(
         frame: Frame, name: str, stored: NoiseProfile | None
     ) -> tuple[FrequencySplitResNet, NoiseProfile, str]:
+        if not prior_file(frame.info.domain).is_file():
+            raise ModelFileError(
+                f"{name}: has no Bayer mosaic ({frame.info.domain}), as shots denoised without a model must; "
+                "calibrate a model of its camera and name it with -m"
+            )
         prior = prior_of(frame.info.domain)
         profile, source = noise.profile_for(frame, name, stored)
         return prior.network, profile, f"prior {prior.sha256[:12]}; noise {source}"
@@ -82,7 +87,7 @@ class _Sensor:
 
 
 class NoiseSource:
-    """Finds the noise profile of shots, the best there is, and tells once per source and ISO which one serves.
+    """Finds the noise profile of shots, the best there is, and tells once per source, camera and ISO which one serves.
 
     Parameters
     ----------
@@ -103,7 +108,7 @@ class NoiseSource:
         self._file = profile
         self._any_sensor = any_sensor
         self._note = note
-        self._told: set[tuple[str, float | None]] = set()
+        self._told: set[tuple[str, str | None, float | None]] = set()
         self._sensors = [] if profile is None else _read_sensors(profile, note)
 
     def profile_for(self, frame: Frame, name: str, stored: NoiseProfile | None = None) -> tuple[NoiseProfile, str]:
@@ -136,8 +141,9 @@ class NoiseSource:
         else:
             profile, source = _estimated(frame, name), "estimated from the shot itself"
             found = f"noise {source}, {_figures(profile)}; calibrate for better"
-        if (source, frame.info.iso) not in self._told:
-            self._told.add((source, frame.info.iso))
+        kind = (source, frame.info.camera, frame.info.iso)
+        if kind not in self._told:
+            self._told.add(kind)
             self._note(f"{name}: {found}")
         return profile, source
 
@@ -147,15 +153,19 @@ class NoiseSource:
         if not own and not (self._any_sensor and fitting):
             there = " and ".join(f"{s.camera or 'an unknown camera'} (white {s.white_level:g})" for s in self._sensors)
             raise ConfigError(
-                f"{name}: is {info.domain}, of {info.camera or 'an unknown camera'} (white {info.white_level:g}), but "
+                f"{name}: from {info.camera or 'an unknown camera'} ({info.domain}, white {info.white_level:g}), but "
                 f"{file} is about {there}; profile this camera, or override with --any-sensor"
             )
         sensor = (own or fitting)[0]
         try:
             profile = profile_scaled(sensor.profiles, info.iso)
         except ValueError as error:
-            raise ConfigError(f"{name}: does not say its ISO, and {file} has ISO {sensor.isos}") from error
+            raise ConfigError(
+                f"{name}: does not say its ISO, and {file} has ISO {sensor.isos}; give one of the shot's ISO alone"
+            ) from error
         known = [measured.iso for measured in sensor.profiles if measured.iso is not None]
+        if info.iso is None and known:
+            return profile, f"from {file.name}, of ISO {sensor.isos} (the shot does not say its own)"
         if info.iso is None or not known or known[0] <= info.iso <= known[-1]:
             return profile, f"from {file.name}"
         return profile, f"from {file.name}, scaled to ISO {info.iso:g} from {sensor.isos}"

@@ -143,7 +143,8 @@ def profile_at(profiles: Sequence[NoiseProfile], iso: float | None) -> NoiseProf
         return profiles[0]
     known = [(p.iso, p) for p in profiles if p.iso is not None]
     if iso is None or not known or not known[0][0] <= iso <= known[-1][0]:
-        raise ValueError(f"ISO {iso} is outside the calibrated {[p.iso for p in profiles]}")
+        span = ", ".join("unknown" if p.iso is None else f"{p.iso:g}" for p in profiles)
+        raise ValueError(f"ISO {'unknown' if iso is None else f'{iso:g}'} is outside the calibrated span ({span})")
     for (low_iso, low), (high_iso, high) in zip(known, known[1:] or known, strict=False):
         if low_iso <= iso <= high_iso:
             share = 0.0 if high_iso == low_iso else math.log(iso / low_iso) / math.log(high_iso / low_iso)
