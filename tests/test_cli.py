@@ -552,12 +552,12 @@ class TestFullDisk:
         self, run: Run, shoot: Shoot, disk: Callable[[str], Path], tmp_path: Path
     ) -> None:
         job = ["train", shoot.good, "-o", tmp_path / "disk" / "model", "--steps", 1]
-        place = disk("36m")
+        place = disk("13m")
         done = run(*job)
         assert done.code == 1
         assert "model: cannot be written" in done.error
         assert sorted(path.name for path in place.iterdir()) == ["model.work"]
-        disk("96m")
+        disk("40m")
         assert run(*job).code == 0
         assert sorted(path.name for path in place.iterdir()) == ["model"]
 
