@@ -17,8 +17,8 @@ __all__ = ["TILE", "denoise_image"]
 
 Float = npt.NDArray[np.float32]
 
-TILE = 1024
-"""Photosites along a side of a tile: small enough for a gigabyte, large enough that its margin costs little."""
+TILE = 832
+"""Photosites along a side of a tile: with 1,024 its margin costs less, but its layers leave the cache: a sixth slower."""
 
 
 def denoise_image(

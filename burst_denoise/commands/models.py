@@ -117,7 +117,7 @@ def denoise_command(
         bool, typer.Option("--any-sensor", help="Use the model or profile on another camera or ISO all the same.")
     ] = False,
     resume: Annotated[bool, typer.Option("--resume", help="Pass over shots whose output exists.")] = False,
-    tile: Annotated[int, typer.Option(min=32, help="Side of a tile in photosites; less takes less memory.")] = 1024,
+    tile: Annotated[int, typer.Option(min=32, help="Side of a tile in photosites; less takes less memory.")] = 832,
     device: Device = "auto",
 ) -> None:
     """Denoise shots: RAW in, DNG (or TIFF, PNG) out. Best with a model of your camera, made by calibrate.
