@@ -18,7 +18,7 @@ __all__ = ["TILE", "denoise_image"]
 Float = npt.NDArray[np.float32]
 
 TILE = 832
-"""Photosites along a side of a tile: with 1,024 its margin costs less, but its layers leave the cache: a sixth slower."""
+"""Photosites along a side of a tile: with 1,024 the margin costs less, but layers leave the cache: a sixth slower."""
 
 
 def denoise_image(
