@@ -36,6 +36,8 @@ NetworkPreset = Literal["fast", "paper"]
 
 MOST_FRAMES = 20
 """Frames of a series used at most by default: a sensor warms up in a long burst, and its noise with it."""
+TILE = 832
+"""Photosites along a side of a tile: with 1,024 the margin costs less, but layers leave the cache: a sixth slower."""
 
 
 class Document(BaseModel):
@@ -213,7 +215,7 @@ class BurstManifest(Document):
 
 
 class TrainSettings(Document):
-    """What decides a training run; equal settings and bursts give equal weights on one machine."""
+    """What decides a training run: equal bursts, settings and steps give equal weights on one machine."""
 
     preset: NetworkPreset = "fast"
     optimizer: Literal["radam", "torch-radam", "adamw"] = "radam"

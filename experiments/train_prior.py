@@ -32,7 +32,7 @@ from torch.optim import RAdam
 from burst_denoise import __version__
 from burst_denoise.config import NoiseProfile
 from burst_denoise.files import written_aside
-from burst_denoise.learn.content import PICTURES
+from burst_denoise.learn.content import PICTURES, rggb_planes
 from burst_denoise.learn.device import choose_device, compute_dtype
 from burst_denoise.learn.network import build_network
 from burst_denoise.learn.train import AVERAGE_DECAY, GRADIENT_NORM
@@ -215,8 +215,7 @@ def _planes(picture: Picture, side: int, scale: float, blur_px: float, white: np
         seen = cv2.resize(seen, (2 * side, 2 * side), interpolation=cv2.INTER_AREA)
     if blur_px > 0:
         seen = cv2.GaussianBlur(seen, (0, 0), blur_px, borderType=cv2.BORDER_REFLECT)
-    red, green, blue = np.moveaxis(seen, 2, 0)
-    return np.stack((red[0::2, 0::2], green[0::2, 1::2], green[1::2, 0::2], blue[1::2, 1::2]))
+    return rggb_planes(seen)
 
 
 def _exposed(clean: Float, *sensors: npt.ArrayLike, rng: np.random.Generator) -> tuple[Float, NoiseProfile]:
@@ -261,13 +260,13 @@ def _revive(network: torch.nn.Module, average: torch.nn.Module, planes: torch.Te
     network(planes)
     for hook in hooks:
         hook.remove()
-    for (block, averaged), channels in zip(pairs, silent, strict=True):
-        weight = block.first.weight
-        weight[channels] = torch.randn_like(weight[channels]) * math.sqrt(2 / weight[0].numel())
-        block.first.bias[channels] = 0
-        block.second.weight[:, channels] = 0
-        for ours, theirs in zip(averaged.parameters(), block.parameters(), strict=True):
-            ours.copy_(torch.where(channels.any(), theirs, ours))
+    for pair, channels in zip(pairs, silent, strict=True):
+        weight = pair[0].first.weight
+        drawn = torch.randn_like(weight[channels]) * math.sqrt(2 / weight[0].numel())
+        for block in pair:  # the average's channel too, or it would take long to follow
+            block.first.weight[channels] = drawn
+            block.first.bias[channels] = 0
+            block.second.weight[:, channels] = 0
     return int(sum(channels.sum() for channels in silent))
 
 

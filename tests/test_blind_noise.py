@@ -71,7 +71,7 @@ def test_measured_sensors_are_known_within_an_eighth(shared_data: Path, picture:
 
 @pytest.mark.parametrize("picture", ["grass", "gravel"])
 def test_a_picture_that_is_all_texture_gives_too_much_noise_never_too_little(shared_data: Path, picture: str):
-    for iso, most in ((100, 5.0), (12800, 0.25)):
+    for iso, most in ((100, 5.0), (12800, 0.35)):
         sensor = measured_sensor(shared_data / "noise_params", "CanonEOS700D" if iso == 100 else "NikonD850", iso)
         (noisy,) = sensor.frames(mosaic_of(picture), 1, 0)
         error = std_error(estimate_noise(noisy, "RGGB"), sensor)
@@ -103,17 +103,40 @@ def test_hot_photosites_are_no_noise():
 
 
 def test_in_the_dark_all_of_it_is_read_noise():
-    (noisy,) = SENSOR.frames(np.zeros((256, 256), np.float32), 1, 0)
-    (offset, *_) = estimate_noise(noisy, "RGGB").read_noise_variance
-    # Without the row noise, 1 % of it, which a second difference along the row does not see.
-    assert offset == pytest.approx(SENSOR.read_variance / SENSOR.span**2, rel=0.1)
+    for seed in range(3):
+        (noisy,) = SENSOR.frames(np.zeros((256, 256), np.float32), 1, seed)
+        found = estimate_noise(noisy, "RGGB")
+        # Row noise, 1 % of it, is not seen by a second difference along the row.
+        assert found.read_noise_variance[0] == pytest.approx(SENSOR.read_variance / SENSOR.span**2, rel=0.15)
+        # What light would add is left open, but not to chance: no sensor has less, or more, read noise in electrons.
+        assert 0.5 < found.read_noise_variance[0] ** 0.5 / found.shot_noise_scale[0] < 10
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_an_even_backdrop_is_known_at_its_level_and_beyond_as_far_as_sensors_are_alike(seed: int):
+    scene = np.full((512, 768), 0.25, np.float32)
+    scene[100:400, 200:600] = mosaic_of("coffee")[:300, :400]
+    (noisy,) = SENSOR.frames(scene, 1, seed)
+    at_002, at_01, at_04 = std_error(estimate_noise(noisy, "RGGB"), SENSOR)
+    assert abs(at_002) < 0.2
+    assert max(abs(at_01), abs(at_04)) < 0.06
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_a_night_sky_is_known_in_its_dark_and_by_half_in_its_stars(seed: int):
+    scene = np.full((512, 512), 1e-3, np.float32)
+    scene[tuple(np.random.default_rng(9).integers(0, 512, (2, 200)))] = 0.5
+    (noisy,) = SENSOR.frames(scene, 1, seed)
+    at_002, _, at_04 = std_error(estimate_noise(noisy, "RGGB"), SENSOR)
+    assert abs(at_002) < 0.3
+    assert abs(at_04) < 0.5
 
 
 @pytest.mark.parametrize("cfa", [None, "RGGB"])
 def test_a_shot_without_noise_has_the_smallest_there_is(cfa: str | None):
     found = estimate_noise(np.full((128, 128), 0.25, np.float32), cfa)
     assert found.read_noise_variance[0] == SMALLEST_VARIANCE
-    assert 0 <= found.shot_noise_scale[0] < 1e-12
+    assert 0 <= found.shot_noise_scale[0] * 0.25 <= SMALLEST_VARIANCE
 
 
 def test_the_colours_of_a_picture_are_told_apart():

@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 
-from burst_denoise.learn.content import EXAMINED_PICTURES, PICTURES, content_patch, content_pictures
+from burst_denoise.learn.content import EXAMINED_PICTURES, PICTURES, content_patch, content_pictures, rggb_planes
+from burst_denoise.sensor.frame import pack
 
 
 def test_the_pictures_come_with_scikit_image_and_leave_out_the_scene_of_the_demo():
@@ -29,11 +30,19 @@ def test_a_patch_has_the_planes_of_its_domain_and_stays_below_white(domain, plan
         assert 0 <= patch.min() <= patch.max() <= 1
 
 
-def test_a_mosaic_patch_lays_the_picture_out_as_rggb():
-    y, x = np.mgrid[:200, :200].astype(np.float32) / 200
-    ramp = np.stack((x, (x + y) / 2, y), 2)
-    patch = content_patch([ramp], "bayer", 32, np.random.default_rng(5))
-    assert np.allclose(patch[1], patch[2], atol=0.1 * patch.max())  # the two greens see nearly the same
+def test_a_mosaic_sees_red_at_its_top_left_blue_at_its_bottom_right_and_green_between():
+    picture = np.arange(2 * 4 * 3, dtype=np.float32).reshape(2, 4, 3)
+    red, green_1, green_2, blue = (plane.tolist() for plane in rggb_planes(picture))
+    assert red == [[picture[0, 0, 0], picture[0, 2, 0]]]
+    assert green_1 == [[picture[0, 1, 1], picture[0, 3, 1]]]
+    assert green_2 == [[picture[1, 0, 1], picture[1, 2, 1]]]
+    assert blue == [[picture[1, 1, 2], picture[1, 3, 2]]]
+    assert np.array_equal(rggb_planes(picture), pack(_mosaic(picture), "RGGB"))
+
+
+def _mosaic(picture):
+    colour = np.tile([[0, 1], [1, 2]], (picture.shape[0] // 2, picture.shape[1] // 2))
+    return np.take_along_axis(picture, colour[..., None], 2)[..., 0]
 
 
 def test_the_same_seed_gives_the_same_patch():

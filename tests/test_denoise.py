@@ -121,10 +121,11 @@ def test_a_strength_outside_0_to_1_is_refused(trained):
         run(trained, picture(64, 64), strength=1.5)
 
 
-def test_too_little_memory_names_the_remedy():
+@pytest.mark.parametrize("error", [torch.OutOfMemoryError("CUDA out of memory"), MemoryError()])
+def test_too_little_memory_names_the_remedy(error):
     class Greedy(FastNet):
         def forward(self, planes):
-            raise torch.OutOfMemoryError("CUDA out of memory")
+            raise error
 
     with pytest.raises(DeviceError, match="take a smaller --tile"):
         run(Greedy(4, NARROW), picture(64, 64))

@@ -136,7 +136,21 @@ def test_a_shot_of_another_sensor_or_iso_is_refused_unless_overridden(model, bur
     info = burst.info.model_copy(update=change)
     with pytest.raises(ModelFileError, match=message + ".*--any-sensor"):
         model.profile_for(info, "a.dng")
-    assert model.profile_for(info, "a.dng", any_sensor=True) == model.header.profiles[0]
+    own = model.header.profiles[0]
+    scale = (info.iso or 0) / (own.iso or 1)
+    served = model.profile_for(info, "a.dng", any_sensor=True)
+    assert served.shot_noise_scale == pytest.approx(np.array(own.shot_noise_scale) * scale)
+    assert (served == own) == (scale == 1)
+
+
+def test_a_shot_that_does_not_say_its_iso_is_served_by_a_model_of_one_iso_only(model, burst):
+    info = burst.info.model_copy(update={"iso": None})
+    assert model.profile_for(info, "a.dng") == model.header.profiles[0]
+    other = model.header.profiles[0].model_copy(update={"iso": 6400.0})
+    header = model.header.model_copy(update={"profiles": (*model.header.profiles, other)})
+    for any_sensor in (False, True):
+        with pytest.raises(ModelFileError, match=r"ISO unknown .* \(3200, 6400\); name a model of one ISO"):
+            replace(model, header=header).profile_for(info, "a.dng", any_sensor=any_sensor)
 
 
 def test_a_picture_cannot_be_served_by_a_raw_model_at_all(model, burst):

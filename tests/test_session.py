@@ -22,10 +22,11 @@ from burst_denoise.errors import ConfigError, InputFileError, JobError, ModelFil
 from burst_denoise.learn.model_file import Model, load_model, model_of
 from burst_denoise.learn.prior import load_prior
 from burst_denoise.run import session
+from burst_denoise.run.ingest import ingest
 from burst_denoise.run.noise_source import WithoutModel
 from burst_denoise.run.session import DenoiseSettings, denoise_session
 from burst_denoise.sensor.defects import Repair, find_defects
-from burst_denoise.sensor.frame import to_linear
+from burst_denoise.sensor.frame import Frame, to_linear
 from burst_denoise.sensor.synthetic import SyntheticCamera, shoot
 from tests.shots import (
     burst_frames,
@@ -152,6 +153,21 @@ def test_the_frames_of_a_stored_burst_are_shots(tmp_path: Path, model: Model, bu
         denoise([burst.folder], tmp_path / "other", model, format="png")
 
 
+def test_frames_of_a_stored_burst_are_repaired_by_its_own_map_and_lose_its_dark(tmp_path: Path, model: Model) -> None:
+    hot = hot_shots(tmp_path)
+    darks = [tmp_path / "darks"]
+    frames = shoot(SyntheticCamera(hot_fraction=1 / 300), scene(SMALL), 1600, 3, 0)[0]
+    found = ingest([*write_frames(tmp_path / "burst", frames)], tmp_path / "bursts", 20, lambda _: None, darks)[0]
+    assert found.defects is not None
+    assert found.dark is not None
+    denoise([found.folder], tmp_path / "out", model)
+    written = read_raw(next((tmp_path / "out").rglob("frame_000.dng"))).linear
+    change = np.abs(written - frames[0].linear)
+    assert (change[hot & found.defects] > 0.02).all()
+    calm = ~cv2.dilate(found.defects.astype(np.uint8), np.ones((5, 5))).astype(bool)
+    assert np.abs(written - (frames[0].linear - found.dark))[calm].max() < 0.6 / 13256
+
+
 def test_a_stored_video_gives_a_picture_for_every_frame(tmp_path: Path) -> None:
     writer = cv2.VideoWriter(str(tmp_path / "clip.avi"), cv2.VideoWriter.fourcc(*"MJPG"), 10, (64, 48))
     rng = np.random.default_rng(0)
@@ -168,6 +184,28 @@ def test_a_stored_video_gives_a_picture_for_every_frame(tmp_path: Path) -> None:
     assert sorted(everything_in(tmp_path / "out")) == ["clip", *names]
     with pytest.raises(InputFileError, match="videos calibrate a model but are not denoised"):
         denoise([tmp_path / "clip.avi"], tmp_path / "other", model)
+
+
+def test_a_file_that_cannot_be_opened_is_none_of_our_results(tmp_path: Path) -> None:
+    assert not is_denoised(tmp_path / "taken away.dng")
+
+
+def test_a_shot_that_memory_is_too_small_for_is_named_and_the_rest_is_done(
+    tmp_path: Path, model: Model, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shots = write_frames(tmp_path / "shots", burst_frames(3, size=SMALL))
+    read = session.read_raw
+
+    def too_large(path: Path) -> Frame:
+        if path == shots[1]:
+            raise MemoryError
+        return read(path)
+
+    monkeypatch.setattr(session, "read_raw", too_large)
+    with pytest.raises(JobError, match="1 of 3 shots failed; the rest is done") as caught:
+        denoise([tmp_path / "shots"], tmp_path / "out", model)
+    assert "frame_001.dng: needs more memory than there is" in str(caught.value.failures["frame_001.dng"])
+    assert sorted(everything_in(tmp_path / "out")) == ["frame_000.dng", "frame_002.dng"]
 
 
 def test_a_truncated_shot_among_three_is_named_and_the_rest_is_done(tmp_path: Path, model: Model) -> None:

@@ -45,6 +45,14 @@ def test_many_bursts_are_sampled(burst):
     assert len(questions) == 2 * EXAMINED_BURSTS
 
 
+def test_bursts_of_all_isos_are_examined_whatever_their_order(burst, tmp_path):
+    sensitive = stored_burst(tmp_path / "sensitive.burst", iso=6400)
+    assert sensitive.info.iso != burst.info.iso
+    questions = Examiner([burst, sensitive] * EXAMINED_BURSTS, CPU).questions
+    assert {question.burst.info.iso for question in questions} == {burst.info.iso, sensitive.info.iso}
+    assert len(questions) == 2 * EXAMINED_BURSTS
+
+
 def test_a_mosaic_of_odd_width_is_examined_in_its_own_phase(burst, tmp_path):
     frames = [burst.frame(i) for i in range(len(burst))]
     info = burst.info.model_copy(update={"width": 255})

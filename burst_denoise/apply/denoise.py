@@ -5,7 +5,7 @@ import numpy.typing as npt
 import torch
 
 from burst_denoise.apply.engine import Engine, fastest_engine
-from burst_denoise.config import NoiseProfile
+from burst_denoise.config import TILE, NoiseProfile
 from burst_denoise.errors import DeviceError
 from burst_denoise.learn.network import FrequencySplitResNet
 from burst_denoise.sensor.defects import Repair
@@ -13,12 +13,9 @@ from burst_denoise.sensor.frame import pack, unpack
 from burst_denoise.sensor.geometry import DIHEDRAL, dihedral, dihedral_cfa, dihedral_inverse, plan_tiles
 from burst_denoise.sensor.noise import stabilise, unstabilised_change
 
-__all__ = ["TILE", "denoise_image"]
+__all__ = ["denoise_image"]
 
 Float = npt.NDArray[np.float32]
-
-TILE = 832
-"""Photosites along a side of a tile: with 1,024 the margin costs less, but layers leave the cache: a sixth slower."""
 
 
 def denoise_image(
@@ -130,8 +127,8 @@ def _run(engine: Engine, planes: Float) -> Float:
     channels, height, width = planes.shape
     try:
         output: Float = engine.run(torch.from_numpy(np.ascontiguousarray(planes))[None]).numpy()[0]
-    except RuntimeError as error:  # torch.OutOfMemoryError on a GPU; on a processor they do not tell them apart
-        if not isinstance(error, torch.OutOfMemoryError) and "memory" not in str(error).lower():
+    except (RuntimeError, MemoryError) as error:  # torch.OutOfMemoryError on a GPU; on a processor only words tell
+        if not isinstance(error, torch.OutOfMemoryError | MemoryError) and "memory" not in str(error).lower():
             raise
         raise DeviceError(
             f"too little memory for a tile of {channels}x{height}x{width}; take a smaller --tile"

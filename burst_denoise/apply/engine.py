@@ -146,7 +146,7 @@ def _openvino() -> Any:
 
 
 def _parts(values: Tensor) -> tuple[Tensor, Tensor]:
-    """Return two tensors of bfloat16 values, still float32, whose sum is ``values`` to 16 bits."""
+    """Return values rounded to bfloat16 and what that left over, both float32: rounded again, their sum has 16 bits."""
     rounded = values.bfloat16().float()
     return rounded, values - rounded
 

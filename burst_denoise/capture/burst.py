@@ -82,7 +82,8 @@ class Burst:
         return self.saturated if self.defects is None else self.saturated | self.defects
 
     @cached_property
-    def _repair(self) -> Repair | None:
+    def repair(self) -> Repair | None:
+        """What repairs the defects; None where there are none known."""
         return None if self.defects is None else Repair(self.defects, self.info.cfa)
 
     def __len__(self) -> int:
@@ -182,12 +183,12 @@ class Burst:
         ]
         if self.info.cfa is not None and any(span.start % 2 for span in spans):
             raise ValueError(f"window {spans[0].start}, {spans[1].start} does not start on an even row and column")
-        if self._repair is None:
+        if self.repair is None:
             return read(*window)
-        reach = self._repair.reach
+        reach = self.repair.reach
         top, left = (max(0, span.start - reach) for span in spans)
         wide = read(slice(top, spans[0].stop + reach), slice(left, spans[1].stop + reach))
-        mended = self._repair.apply(wide, top, left)
+        mended = self.repair.apply(wide, top, left)
         rows, columns = (slice(s.start - o, s.stop - o) for s, o in zip(spans, (top, left), strict=True))
         return mended[..., rows, columns]
 

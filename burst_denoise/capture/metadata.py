@@ -193,7 +193,7 @@ def _directories(path: Path) -> Iterator[list[tifffile.TiffPage]]:
             tiff = stack.enter_context(tifffile.TiffFile(path))
             pages = [page for page in tiff.pages if isinstance(page, tifffile.TiffPage)]
             pages += [sub for page in pages for sub in page.pages or () if isinstance(sub, tifffile.TiffPage)]
-        except (tifffile.TiffFileError, *DAMAGE):
+        except (tifffile.TiffFileError, OSError, *DAMAGE):
             pages = []
         mosaics = [page for page in pages if page.tags.valueof(262) == 32803]
         main = max(mosaics or pages, key=lambda page: sum(page.databytecounts), default=None)

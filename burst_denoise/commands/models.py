@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 import typer
 
 from burst_denoise.commands.options import Darks, Device, Inputs, Limit, MinutesOption, Seed, finite
-from burst_denoise.config import MOST_FRAMES
+from burst_denoise.config import MOST_FRAMES, TILE
 from burst_denoise.screen import fail, note, show, show_verdict, training_bar
 
 __all__ = ["calibrate_command", "denoise_command", "train_command"]
@@ -107,7 +107,7 @@ def denoise_command(
     ] = None,
     quality: Annotated[
         Literal["fast", "best"],
-        typer.Option(help="best averages over 8 flips and rotations: a little better, about 7 times slower."),
+        typer.Option(help="best averages over 8 flips and rotations: a little better, about ten times slower."),
     ] = "fast",
     strength: Annotated[
         float, typer.Option(min=0, max=1, callback=finite, help="1 denoises fully, 0 gives the input back.")
@@ -117,7 +117,7 @@ def denoise_command(
         bool, typer.Option("--any-sensor", help="Use the model or profile on another camera or ISO all the same.")
     ] = False,
     resume: Annotated[bool, typer.Option("--resume", help="Pass over shots whose output exists.")] = False,
-    tile: Annotated[int, typer.Option(min=32, help="Side of a tile in photosites; less takes less memory.")] = 832,
+    tile: Annotated[int, typer.Option(min=32, help="Side of a tile in photosites; less takes less memory.")] = TILE,
     device: Device = "auto",
 ) -> None:
     """Denoise shots: RAW in, DNG (or TIFF, PNG) out. Best with a model of your camera, made by calibrate.

@@ -14,7 +14,7 @@ import numpy.typing as npt
 from burst_denoise.config import Domain
 from burst_denoise.sensor.tone import srgb_to_linear
 
-__all__ = ["EXAMINED_PICTURES", "PICTURES", "content_patch", "content_pictures"]
+__all__ = ["EXAMINED_PICTURES", "PICTURES", "content_patch", "content_pictures", "rggb_planes"]
 
 Float = npt.NDArray[np.float32]
 
@@ -86,9 +86,14 @@ def content_patch(pictures: Sequence[Float], domain: Domain, patch: int, rng: np
     exposure = np.float32(2.0 ** rng.uniform(-3.0, 0.2))
     colours = np.minimum(colours * balance * exposure, np.float32(1))
     if domain == "bayer":
-        red, green, blue = np.moveaxis(colours, 2, 0)
-        return np.stack((red[0::2, 0::2], green[0::2, 1::2], green[1::2, 0::2], blue[1::2, 1::2]))
+        return rggb_planes(colours)
     if domain == "mono":
         return np.ascontiguousarray(colours[None, ..., 1])
     # Developed pictures are not linear in light: a plain square root stands for their tone curve.
     return np.ascontiguousarray(np.sqrt(np.moveaxis(colours, 2, 0)))
+
+
+def rggb_planes(picture: Float) -> Float:
+    """Return what the photosites of an RGGB mosaic see of a picture (2h, 2w, 3): planes R, G1, G2, B, (4, h, w)."""
+    red, green, blue = np.moveaxis(picture, 2, 0)
+    return np.stack((red[0::2, 0::2], green[0::2, 1::2], green[1::2, 0::2], blue[1::2, 1::2]))

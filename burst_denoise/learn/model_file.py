@@ -22,7 +22,7 @@ from burst_denoise.errors import ConfigError, ModelFileError
 from burst_denoise.files import written_aside
 from burst_denoise.learn.network import FrequencySplitResNet, build_network
 from burst_denoise.sensor.frame import plane_count
-from burst_denoise.sensor.noise import profile_at
+from burst_denoise.sensor.noise import profile_at, profile_scaled
 
 __all__ = ["Model", "load_model", "model_of", "save_model", "weights_digest"]
 
@@ -58,12 +58,13 @@ class Model:
         name : str
             The shot's file, for the message.
         any_sensor : bool
-            Serve another camera or an ISO outside the calibrated span, with the profile of the nearest calibrated ISO.
+            Serve another camera or an ISO outside the calibrated span, with the profile scaled to that ISO.
 
         Raises
         ------
         ModelFileError
-            If domain or levels do not fit, or, unless ``any_sensor``, the camera or the ISO.
+            If the domain does not fit, or, unless ``any_sensor``, camera, levels or ISO. If the shot does not say its
+            ISO and the model has several.
         """
         header = self.header
         if info.domain != header.domain:
@@ -85,14 +86,14 @@ class Model:
                     f"at {header.black_level} and {header.white_level:g}; calibrate in this mode, or override with "
                     "--any-sensor"
                 )
+        unknown = info.iso is None and len(header.profiles) > 1
         try:
-            return profile_at(header.profiles, info.iso)
+            return (profile_scaled if any_sensor else profile_at)(header.profiles, info.iso)
         except ValueError as error:
-            if not any_sensor:
-                raise ModelFileError(
-                    f"{name}: {error}; calibrate at this ISO too, or override with --any-sensor"
-                ) from error
-        return min(header.profiles, key=lambda p: abs((p.iso or 0) - (info.iso or 0)))
+            advice = (
+                "name a model of one ISO" if unknown else "calibrate at this ISO too, or override with --any-sensor"
+            )
+            raise ModelFileError(f"{name}: {error}; {advice}") from error
 
 
 def model_of(network: FrequencySplitResNet, bursts: list[Burst], record: TrainingRecord) -> Model:

@@ -46,8 +46,8 @@ class Patches:
 def held_out(burst: Burst) -> slice:
     """Return the columns of a burst that training never sees: the same share at the same place in every burst.
 
-    The same place, because two bursts may show the same scene at two ISOs. They start at an even column, as every
-    window of a mosaic must.
+    The same place, because two bursts may show the same scene at two ISOs; if the camera moved between them, what one
+    holds out may be seen in the other. They start at an even column, as every window of a mosaic must.
     """
     width = burst.info.width
     return slice(int(width * (1 - HELD_OUT_SHARE)) // 2 * 2, width)

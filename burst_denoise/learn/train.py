@@ -200,7 +200,8 @@ def train(
             left = state.seconds * (1 - done) / max(done, 1e-3)
             report(Progress(state.step, done, loss.item(), state.start_psnr_db, state.psnr_db, left))
         upcoming.cancel()
-    _validate(state, examiner)
+    if not state.curve or state.curve[-1][0] != state.step:
+        _validate(state, examiner)
     _save(state, state_file, fingerprint)
     return Trained(
         network=state.best,

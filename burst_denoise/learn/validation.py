@@ -5,6 +5,7 @@ network that learns these scenes by heart does well there. So the noise of the s
 pictures that no training sees.
 """
 
+import itertools
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -68,8 +69,7 @@ class Examiner:
     """The held-out columns of the bursts: what they show, and their noise on other pictures."""
 
     def __init__(self, bursts: Sequence[Burst], device: torch.device) -> None:
-        every = math.ceil(len(bursts) / EXAMINED_BURSTS)
-        asked = [_question(burst, index, device) for burst in bursts[::every] for index in (0, len(burst) // 2)]
+        asked = [_question(burst, index, device) for burst in _sample(bursts) for index in (0, len(burst) // 2)]
         self.questions = [question for question in asked if question.valid.mean() > LEAST_VALID]
         if not self.questions:
             raise SeriesError(
@@ -110,10 +110,19 @@ class Examiner:
         return psnr_of_mse(max(mse, SMALLEST_ERROR), peak=1.0)
 
 
+def _sample(bursts: Sequence[Burst]) -> list[Burst]:
+    """Return as many bursts as are examined, of all ISOs in turn: names often go scene by scene, ISO by ISO."""
+    by_iso: dict[float | None, list[Burst]] = {}
+    for burst in bursts:
+        by_iso.setdefault(burst.info.iso, []).append(burst)
+    turns = itertools.zip_longest(*by_iso.values())
+    return [burst for turn in turns for burst in turn if burst is not None][:EXAMINED_BURSTS]
+
+
 def _question(burst: Burst, index: int, device: torch.device) -> _Question:
     columns = held_out(burst)
     height, margin = burst.info.height, min(CONTEXT, columns.start)
-    # A middle piece of a large sensor is enough; sides in multiples of 8 photosites, so planes halve twice.
+    # A middle piece of a large sensor is enough; sides in multiples of 8 photosites.
     rows = min(height // 8 * 8, EXAMINED_ROWS)
     top = (height - rows) // 4 * 2
     left = columns.start - margin

@@ -16,7 +16,7 @@ from burst_denoise.capture.grouping import CLEAN_REFERENCE
 from burst_denoise.capture.raw import develop, read_raw
 from burst_denoise.capture.series import SeriesVerdict
 from burst_denoise.capture.store import Burst, pooled_by_iso, sharing_defects
-from burst_denoise.config import MOST_FRAMES, TrainSettings
+from burst_denoise.config import MOST_FRAMES, TILE, TrainSettings
 from burst_denoise.files import refuse_existing, written_aside
 from burst_denoise.judge.baselines import nlm_stabilised
 from burst_denoise.judge.figures import draw_comparison
@@ -169,7 +169,7 @@ def _fitted(picture: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
 
 
 def _denoise(shot: Path, target: Path, model: Model) -> None:
-    settings = DenoiseSettings(strength=1, quality="fast", tile=1024, format=None, any_sensor=False, resume=False)
+    settings = DenoiseSettings(strength=1, quality="fast", tile=TILE, format=None, any_sensor=False, resume=False)
     denoise_session([shot], target, model, settings, lambda *_: None)
 
 

@@ -21,7 +21,7 @@ from burst_denoise.capture.picture import PICTURE_SUFFIXES, VIDEO_SUFFIXES, read
 from burst_denoise.capture.raw import RAW_SUFFIXES, read_raw
 from burst_denoise.capture.store import open_burst
 from burst_denoise.config import FrameInfo, NoiseProfile
-from burst_denoise.errors import BurstDenoiseError, InputFileError, JobError, OutputError
+from burst_denoise.errors import BurstDenoiseError, DeviceError, InputFileError, JobError, OutputError
 from burst_denoise.files import absolute, refuse_existing
 from burst_denoise.learn.device import compute_dtype
 from burst_denoise.learn.model_file import Model
@@ -67,7 +67,9 @@ class _Shot:
     source: Path | None
     """Its file, which LibRaw may develop; None for a frame of a stored burst."""
     stored: NoiseProfile | None = None
-    """Measured on the stored burst that it is a frame of."""
+    dark: npt.NDArray[np.float32] | None = None
+    repair: Repair | None = None
+    """All three as measured for the stored burst that it is a frame of."""
 
 
 def denoise_session(
@@ -92,11 +94,11 @@ def denoise_session(
         A model is on the device to compute on.
     settings : DenoiseSettings
     report : callable
-        Called per shot, in order, with its name, its result (None where it was passed over), its number and how many
-        there are.
+        Called per shot, in order, with name, result (None where it was passed over), number and how many there are.
     darks : sequence of Path
-        Lens-cap frames of the camera, files or folders, and no shots: their mean is subtracted from shots of equal ISO
-        and exposure, their defects are repaired in all shots of their camera and size, beside those the model knows.
+        Lens-cap frames, files or folders, and no shots: their mean is subtracted from shots of equal ISO and exposure,
+        their defects are repaired in all shots of their camera and size, beside those the model knows. Frames of a
+        stored burst have that burst's dark and map of defects, where no other fits.
     note : callable
         Called with a line of text about the first shot of an ISO and exposure for which there are darks, but none fit,
         and, without a model, about the first shot of an ISO whose noise profile comes from another source.
@@ -112,8 +114,7 @@ def denoise_session(
 
     Notes
     -----
-    The next shot is read and the last one written while one is denoised, in a thread each; never more than these three
-    are in memory.
+    The next shot is read and the last one written while one is denoised; never more than these three are in memory.
     """
     serve = serving(model, any_sensor=settings.any_sensor, note=note)
     fixed = _FixedPattern.of(model if isinstance(model, Model) else None, read_darks(darks), note)
@@ -175,16 +176,16 @@ class _FixedPattern:
 
     def dark(self, shot: _Shot, info: FrameInfo) -> npt.NDArray[np.float32] | None:
         master = dark_for(self.darks, info)
-        if master is None and self.darks and (info.iso, info.exposure_s) not in self.told:
+        if master is None and shot.dark is None and self.darks and (info.iso, info.exposure_s) not in self.told:
             self.told.add((info.iso, info.exposure_s))
             self.note(
                 f"{shot.name}: no lens-cap frames of its camera at ISO {info.iso or 0:g} and {info.exposure_s or 0:g} "
                 "s; no dark is subtracted from such shots"
             )
-        return None if master is None else master.offset
+        return shot.dark if master is None else master.offset
 
-    def repair(self, frame: Frame) -> Repair | None:
-        return self.repairs.get((frame.info.camera, frame.info.cfa, frame.dn.shape))
+    def repair(self, shot: _Shot, frame: Frame) -> Repair | None:
+        return self.repairs.get((frame.info.camera, frame.info.cfa, frame.dn.shape), shot.repair)
 
 
 def _shots(inputs: Sequence[Path], output: Path, settings: DenoiseSettings, capped: set[Path]) -> Iterator[_Shot]:
@@ -212,7 +213,8 @@ def _shots(inputs: Sequence[Path], output: Path, settings: DenoiseSettings, capp
             name, _, number = burst.frame(index).path.name.partition("#")  # clip.mp4#0003 is a frame of a video
             stem = Path(name).stem + (f"_{number}" if number else "")
             target = output if single else output / burst.folder.stem / (stem + suffix)
-            yield _Shot(f"{burst.name}/{stem}", target, partial(burst.frame, index), None, burst.profile)
+            read = partial(burst.frame, index)
+            yield _Shot(f"{burst.name}/{stem}", target, read, None, burst.profile, burst.dark, burst.repair)
 
 
 def _is_one_file(output: Path, shots: int, settings: DenoiseSettings) -> bool:
@@ -238,7 +240,10 @@ def _overlapped(
 
     When this ends early, the shot being written is written to its end.
     """
-    engine_of = cache(_engine)  # one for the model, or one per domain
+
+    @cache  # one for the model, or one per domain
+    def engine_of(network: FrequencySplitResNet) -> Engine:
+        return fastest_engine(network, compute_dtype(next(network.parameters()).device))
 
     def denoise(shot: _Shot, frame: Frame) -> Callable[[], None]:
         return _denoise(shot, frame, settings, serve, fixed, engine_of)
@@ -264,10 +269,8 @@ def _step(
         return shot, work(shot, value)
     except BurstDenoiseError as error:
         return shot, error
-
-
-def _engine(network: FrequencySplitResNet) -> Engine:
-    return fastest_engine(network, compute_dtype(next(network.parameters()).device))
+    except MemoryError:
+        return shot, DeviceError(f"{shot.name}: needs more memory than there is; denoise it on a larger machine")
 
 
 def _denoise(
@@ -292,7 +295,7 @@ def _denoise(
         augment=settings.quality == "best",
         tile=settings.tile,
         dark=dark,
-        repair=fixed.repair(frame),
+        repair=fixed.repair(shot, frame),
         engine=engine_of(network),
     )
     notes = (

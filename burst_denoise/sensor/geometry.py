@@ -50,12 +50,10 @@ def dihedral_cfa(cfa: str | None, k: int, shape: tuple[int, ...]) -> str | None:
 
 @dataclass(frozen=True)
 class Tile:
-    """One tile of an image: what to read (with its halo), and which part of the result to keep."""
+    """One tile of an image: what to read (with its halo), and what it contributes."""
 
     read: tuple[slice, slice]
     """Rows and columns in the image extended by `margin` on all sides."""
-    keep: tuple[slice, slice]
-    """Rows and columns in the result of ``read``."""
     write: tuple[slice, slice]
     """Rows and columns in the image."""
 
@@ -93,6 +91,5 @@ def plan_tiles(height: int, width: int, tile: int, margin: int, step: int = 1) -
                     slice(top, top + read_rows + 2 * margin),
                     slice(left, left + read_columns + 2 * margin),
                 ),
-                keep=(slice(margin, margin + rows), slice(margin, margin + columns)),
                 write=(slice(top, top + rows), slice(left, left + columns)),
             )
