@@ -14,7 +14,7 @@ demo-quick: $(VENV)/installed
 	$(BIN)/burst-denoise demo --output demo --quick
 
 test: $(VENV)/installed
-	$(BIN)/python -m pytest -m "not slow"
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist worksteal -m "not slow"
 
 test-slow: $(VENV)/installed
 	$(BIN)/python -m pytest -m slow
