@@ -2,18 +2,18 @@
 
     python experiments/bench_speed.py [MODEL] [--megapixels 24] [--threads 2] [--runs 3]
 
-Without a model the prior is measured. Every method gets the same synthetic shot, the slow ones a part of it: ours whole
-tiles, which makes them 3 % faster than the shot with its cut ones. Median of several runs after a warm-up; BM3D and the
-`paper` preset run once. OpenCV's non-local means runs twice: as it is shipped (windows of 7 and 21) and as the
-benchmark tunes it. "of peak" is the rate of the convolutions on one tile, multiply-adds counted layer by layer, over
-that of a large matrix product in the same precision, both at their best.
+Without a model the prior is measured. Every method gets a part of the same synthetic shot and is timed in turn with
+ours on all of it, round by round after a warm-up; median, but BM3D and the `paper` preset run once. OpenCV's non-local
+means runs twice: as it is shipped (windows of 7 and 21) and as the benchmark tunes it. The share of the machine's peak
+is the rate of the convolutions on one tile, multiply-adds counted layer by layer, over that of a matrix product in the
+same precision, both at their best.
 """
 
 import argparse
 import platform
 import statistics
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -34,7 +34,11 @@ from burst_denoise.sensor.frame import pack
 from burst_denoise.sensor.noise import stabilise
 from burst_denoise.sensor.synthetic import SyntheticCamera, shoot
 
+Work = Callable[[], object]
+
 CPU = torch.device("cpu")
+PRODUCT = 2048
+"""Side of the matrices whose product is the measure of the machine."""
 STRENGTH = 0.85
 """Of the tuned rivals, where no model says theirs: it has no influence on their speed."""
 
@@ -53,40 +57,36 @@ def main() -> None:
     profile = _profile(4)
     part = np.ascontiguousarray(image[: 2 * TILE, : 2 * TILE])
     fast = compute_dtype(CPU)
-    engines: list[EngineName] = ["openvino", "torch"] if find_spec("openvino") else ["torch"]
-    print(f"{_cpu_name()}, {options.threads} threads, {image.size / 1e6:.1f} megapixels, median of {options.runs}")
-    peaks = {dtype: _peak(dtype) for dtype in (torch.bfloat16, torch.float16, torch.float32)}
-    print("matrix product: " + ", ".join(f"{_short(d)} {rate / 1e12:.2f} TFLOP/s" for d, rate in peaks.items()))
+    names: list[EngineName] = ["openvino", "torch"] if find_spec("openvino") else ["torch"]
+    wanted = [(name, dtype) for name in names for dtype in dict.fromkeys((fast, torch.float32))]
+    engines = {(name, dtype): fastest_engine(network, dtype, name) for name, dtype in wanted}
+    print(f"{_cpu_name()}, {options.threads} threads, median of {options.runs} rounds")
 
-    ours: dict[str, float] = {}
-    for name in engines:
-        for dtype in dict.fromkeys((fast, torch.float32)):
-            engine = fastest_engine(network, dtype, name)
-            large = image if dtype == fast else part
-            for augment in (False, True) if dtype == fast else (False,):
-                picture = part if augment else large
-                seconds = _time(
-                    lambda p=picture, a=augment, d=dtype, e=engine: denoise_image(
-                        p, info.cfa, network, profile, dtype=d, augment=a, engine=e
-                    ),
-                    options.runs,
-                )
-                ours[f"ours, {name} {_short(dtype)}{', augmented' * augment}"] = seconds / picture.size * 1e6
-            tile, macs = _tile(network, name)
-            seconds = _time(lambda e=engine, t=tile: e.run(t), options.runs, min)
-            split = _time(lambda t=tile: network.split(t), options.runs, min)
-            peaks[dtype] = _peak(dtype)  # again: a machine with other work is not the same twice
-            print(
-                f"one tile, {name} {_short(dtype)}: {seconds:.3f} s, of it split {split:.3f}; {macs / 1e9:.0f} GMAC, "
-                f"convolutions {2 * macs / (seconds - split) / peaks[dtype]:.0%} of peak"
-            )
-    rivals = _rivals(part, info, profile, options.runs)
-    best = next(iter(ours.values()))
-    for name, value in (ours | rivals).items():
-        print(f"{name:38s} {value:8.3f} s/MP  {value / best:7.1f} times ours")
+    def ours(name: EngineName, dtype: torch.dtype, picture: np.ndarray = part, *, augment: bool = False) -> Work:
+        engine = engines[name, dtype]
+        return lambda: denoise_image(picture, info.cfa, network, profile, dtype=dtype, augment=augment, engine=engine)
+
+    reference = ours(names[0], fast, image)
+    (seconds,) = _in_turn([reference], options.runs)
+    print(f"ours, {names[0]} {_short(fast)}: {image.size / 1e6:.1f} megapixels in {seconds:.2f} s")
+    for (name, dtype), engine in engines.items():
+        tile, macs = _tile(network, name)
+        runs = [lambda e=engine, t=tile: e.run(t), lambda t=tile: network.split(t), _product(dtype)]
+        seconds, split, multiplied = _in_turn(runs, 5 * options.runs, min)
+        rate, peak = 2 * macs / (seconds - split), 2 * PRODUCT**3 / multiplied
+        print(
+            f"one tile, {name} {_short(dtype)}: {seconds:.3f} s, of it split {split:.3f}; {macs / 1e9:.0f} GMAC, "
+            f"convolutions {rate / 1e12:.2f} TFLOP/s, {rate / peak:.0%} of a matrix product's {peak / 1e12:.2f}"
+        )
+    methods = {f"ours, {name} {_short(dtype)}": (ours(name, dtype), part.size, options.runs) for name, dtype in engines}
+    methods[f"ours, {names[0]} {_short(fast)}, augmented"] = ours(names[0], fast, augment=True), part.size, options.runs
+    for name, (work, size, count) in (methods | _rivals(part, info, profile, options.runs)).items():
+        seconds, beside = _in_turn([work, reference], count)
+        print(f"{name:38s} {seconds / size * 1e6:8.3f} s/MP  {seconds / size * image.size / beside:7.1f} times ours")
 
 
-def _rivals(image: np.ndarray, info: FrameInfo, profile: NoiseProfile, runs: int) -> dict[str, float]:
+def _rivals(image: np.ndarray, info: FrameInfo, profile: NoiseProfile, runs: int) -> dict[str, tuple[Work, int, int]]:
+    """Return every other method, with the photosites it works on and how often it is to run."""
     from skimage.restoration import denoise_nl_means
 
     planes = pack(image, info.cfa)
@@ -105,7 +105,7 @@ def _rivals(image: np.ndarray, info: FrameInfo, profile: NoiseProfile, runs: int
     def paper_run() -> None:
         denoise_image(picture, None, paper, noise_of_paper, dtype=torch.float32)
 
-    works: dict[str, tuple[Callable[[], object], int, int]] = {
+    works: dict[str, tuple[Work, int, int]] = {
         "NLM coloured 8-bit, as shipped": (lambda: cv2.fastNlMeansDenoisingColored(colour), image.size, runs),
         "NLM one grey plane 8-bit, as shipped": (lambda: cv2.fastNlMeansDenoising(grey), image.size, runs),
         "NLM stabilised 16-bit, windows 7/21": (stabilised_nlm, image.size, runs),
@@ -122,7 +122,7 @@ def _rivals(image: np.ndarray, info: FrameInfo, profile: NoiseProfile, runs: int
         works[f"{name}, tuned"] = (
             lambda f=baseline, p=small: f(p, info, profile, 1.0 if f is bm3d else STRENGTH), small.size, count
         )  # fmt: skip
-    return {name: _time(work, count) / size * 1e6 for name, (work, size, count) in works.items()}
+    return works
 
 
 def _tile(network: FrequencySplitResNet, name: EngineName) -> tuple[torch.Tensor, float]:
@@ -132,7 +132,7 @@ def _tile(network: FrequencySplitResNet, name: EngineName) -> tuple[torch.Tensor
     macs = 0.0
     if name == "openvino":
         graph = noise_graph(network)
-        graph.reshape([1, graph.inputs[0].partial_shape[1].get_length(), side, side])
+        graph.reshape({band.any_name: list(tile.shape) for band in graph.inputs})
         for node in graph.get_ops():
             kind = node.get_type_name()
             if kind.startswith("Convolution"):
@@ -155,16 +155,10 @@ def _tile(network: FrequencySplitResNet, name: EngineName) -> tuple[torch.Tensor
     return tile, macs
 
 
-def _peak(dtype: torch.dtype) -> float:
-    """Return the floating-point operations per second of a large matrix product; the best of several sizes and runs."""
-    rates = []
-    for side in (2048, 4096) if dtype == torch.bfloat16 else (2048,):
-        a, b = torch.rand(side, side).to(dtype), torch.rand(side, side).to(dtype)
-        for _ in range(5):
-            began = time.perf_counter()
-            a @ b
-            rates.append(2 * side**3 / (time.perf_counter() - began))
-    return max(rates)
+def _product(dtype: torch.dtype) -> Work:
+    """Return a matrix product large enough to run at the machine's best rate."""
+    a, b = torch.rand(PRODUCT, PRODUCT).to(dtype), torch.rand(PRODUCT, PRODUCT).to(dtype)
+    return lambda: a @ b
 
 
 def _shot(megapixels: float) -> tuple[np.ndarray, FrameInfo]:
@@ -176,13 +170,21 @@ def _shot(megapixels: float) -> tuple[np.ndarray, FrameInfo]:
     return np.tile(frames[0].linear, (8, 8)), frames[0].info
 
 
-def _time(work: Callable[[], object], runs: int, choose: Callable[[list[float]], float] = statistics.median) -> float:
-    seconds = []
-    for _ in range(runs + (runs > 1)):
-        began = time.perf_counter()
-        work()
-        seconds.append(time.perf_counter() - began)
-    return choose(seconds[(runs > 1) :])
+def _in_turn(
+    works: Sequence[Work], rounds: int, choose: Callable[[list[float]], float] = statistics.median
+) -> list[float]:
+    """Return the seconds of each, timed one after the other, round by round, after a warm-up.
+
+    A machine with other work is not the same twice: what is to be compared must be measured in the same minute.
+    """
+    seconds: list[list[float]] = [[] for _ in works]
+    for number in range(rounds + (rounds > 1)):
+        for work, times in zip(works, seconds, strict=True):
+            began = time.perf_counter()
+            work()
+            if number or rounds == 1:
+                times.append(time.perf_counter() - began)
+    return [choose(times) for times in seconds]
 
 
 def _profile(planes: int) -> NoiseProfile:

@@ -91,8 +91,9 @@ def denoise_image(
         change = _change(noisy, cfa, engine, network.margin, profile, augment=augment)
         # The engine took off all of the margin but a step.
         rows, columns = (slice(step, step + part.stop - part.start) for part in piece.write)
-        result[..., *piece.write] = image[..., *piece.write] + np.float32(strength) * change[..., rows, columns]
-    np.copyto(result, image, where=image >= 1)
+        change, noisy, denoised = change[..., rows, columns], image[..., *piece.write], result[..., *piece.write]
+        np.add(noisy, change if strength == 1 else np.float32(strength) * change, out=denoised)
+        np.copyto(denoised, noisy, where=noisy >= 1)
     return result
 
 

@@ -84,10 +84,11 @@ def _openvino_run(network: FastNet, dtype: torch.dtype) -> Callable[[Tensor], Te
         height, width = planes.shape[-2:]
         low, high = network.split(planes)
         rounded, rest = _parts(low)
-        bands = torch.cat((rounded, rounded, rest, high), 1)
+        bands = [rounded, rest, high]
         if height % network.step or width % network.step:
-            bands = functional.pad(bands, (0, -width % network.step, 0, -height % network.step), mode="reflect")
-        (noise,) = request.infer([bands.numpy()], share_inputs=True, share_outputs=True).values()
+            border = (0, -width % network.step, 0, -height % network.step)
+            bands = [functional.pad(band, border, mode="reflect") for band in bands]
+        (noise,) = request.infer([band.numpy() for band in bands], share_inputs=True, share_outputs=True).values()
         inner = planes[..., centre, centre]
         return inner - torch.from_numpy(noise)[..., : inner.shape[-2], : inner.shape[-1]]
 
@@ -95,7 +96,7 @@ def _openvino_run(network: FastNet, dtype: torch.dtype) -> Callable[[Tensor], Te
 
 
 def noise_graph(network: FastNet) -> Any:
-    """Return `FastNet` as an OpenVINO model: parts of the low band and the high band -> noise, without its margin.
+    """Return `FastNet` as an OpenVINO model: two parts of the low band and the high band -> noise, without its margin.
 
     Low band and its weights come as `_parts`, of whose four products three count. Rounded to bfloat16 once, they cost
     smooth highlights 0.05 dB; these channels stay empty in a matrix product otherwise.
@@ -130,13 +131,15 @@ def noise_graph(network: FastNet) -> Any:
     middle = fine_out + 2 * 2 * (len(network.coarse) - half)
     first = _up(middle + 2 * 2 * half + 2 * len(network.fine_in) + 1, 2)
 
-    bands = ops.parameter([-1, 4 * network.planes, -1, -1], np.float32)
-    fine = blocks(network.fine_in, convolve(network.head, crop(bands, network.margin - first)))
+    bands = [ops.parameter([-1, network.planes, -1, -1], np.float32) for _ in ("rounded", "rest", "high")]
+    rounded, rest, high = (crop(band, network.margin - first) for band in bands)
+    joined = ops.concat([rounded, rounded, rest, high], 1)
+    fine = blocks(network.fine_in, convolve(network.head, joined))
     coarse = blocks(network.coarse[:half], convolve(network.down, fine))
     coarse = blocks(network.coarse[half:], crop(coarse, (first - middle) // 2))
     fine = ops.add(crop(fine, first - fine_out), convolve(network.up, crop(coarse, (middle - fine_out) // 2)))
     noise = crop(convolve(network.tail, blocks(network.fine_out, fine)), fine_out)
-    return _openvino().Model([noise], [bands])
+    return _openvino().Model([noise], bands)
 
 
 def _openvino() -> Any:

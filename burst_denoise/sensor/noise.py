@@ -65,8 +65,15 @@ def stabilise(planes: Float, profile: NoiseProfile) -> Float:
     """
     scale, root, dark = _anscombe_terms(profile)
     light: Float = planes - dark
-    denominator: Float = np.sqrt(scale * np.maximum(light, 0) + root * root) + root
-    return 2 * light / denominator
+    # In place: fresh memory for every step costs as much as the arithmetic.
+    denominator = np.maximum(light, 0)
+    denominator *= scale
+    denominator += root * root
+    np.sqrt(denominator, out=denominator)
+    denominator += root
+    light *= 2
+    light /= denominator
+    return light
 
 
 def unstabilise(stabilised: Float, profile: NoiseProfile) -> Float:
@@ -86,8 +93,12 @@ def unstabilised_change(before: Float, after: Float, profile: NoiseProfile) -> F
     The difference of the two inverses would carry the rounding of both.
     """
     scale, root, _ = _anscombe_terms(profile)
-    bent = np.maximum(after, 0) ** 2 - np.maximum(before, 0) ** 2
-    change: Float = (after - before) * root + scale / 4 * bent
+    bent = np.square(np.maximum(after, 0))
+    bent -= np.square(np.maximum(before, 0))
+    bent *= scale / 4
+    change: Float = after - before
+    change *= root
+    change += bent
     return change
 
 
