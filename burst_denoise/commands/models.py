@@ -107,7 +107,7 @@ def denoise_command(
     ] = None,
     quality: Annotated[
         Literal["fast", "best"],
-        typer.Option(help="best averages over 8 flips and rotations: a little better, about ten times slower."),
+        typer.Option(help="best averages over 8 flips and rotations: a little better, about eight times slower."),
     ] = "fast",
     strength: Annotated[
         float, typer.Option(min=0, max=1, callback=finite, help="1 denoises fully, 0 gives the input back.")
