@@ -73,9 +73,9 @@ def _methods(
 ) -> Iterator[tuple[str, Method]]:
     info, dtype = burst.info, compute_dtype(device)
     yield "single frame", lambda frame: frame
-    networks = {"prior": (load_prior(info.domain, device).network, burst.profile)}
+    prior = load_prior(info.domain, device).network
+    networks = {"prior": (prior, burst.profile)}
     networks |= {name: (model.network, model.profile_for(info, name)) for name, model in models.items()}
-    prior = networks["prior"][0]
     yield (
         "prior, blind",
         lambda frame: denoise_image(frame, info.cfa, prior, estimate_noise(frame, info.cfa, info.iso), dtype=dtype),

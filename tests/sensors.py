@@ -67,6 +67,16 @@ class Sensor:
         return shots
 
 
+def seen_through(cfa: str, scene: np.ndarray) -> np.ndarray:
+    """Return the mosaic of a scene (H, W, 3), cut to whole periods."""
+    height, width = (size // 2 * 2 for size in scene.shape[:2])
+    mosaic = np.empty((height, width), np.float32)
+    for place, colour in enumerate(cfa):
+        row, column = divmod(place, 2)
+        mosaic[row::2, column::2] = scene[row:height:2, column:width:2, "RGB".index(colour)]
+    return mosaic
+
+
 ADMITTED = {
     ("numpy.core.multiarray", "_reconstruct"): multiarray._reconstruct,
     ("numpy.core.multiarray", "scalar"): multiarray.scalar,

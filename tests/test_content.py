@@ -5,6 +5,7 @@ import pytest
 
 from burst_denoise.learn.content import EXAMINED_PICTURES, PICTURES, content_patch, content_pictures, rggb_planes
 from burst_denoise.sensor.frame import pack
+from tests.sensors import seen_through
 
 
 def test_the_pictures_come_with_scikit_image_and_leave_out_the_scene_of_the_demo():
@@ -37,12 +38,7 @@ def test_a_mosaic_sees_red_at_its_top_left_blue_at_its_bottom_right_and_green_be
     assert green_1 == [[picture[0, 1, 1], picture[0, 3, 1]]]
     assert green_2 == [[picture[1, 0, 1], picture[1, 2, 1]]]
     assert blue == [[picture[1, 1, 2], picture[1, 3, 2]]]
-    assert np.array_equal(rggb_planes(picture), pack(_mosaic(picture), "RGGB"))
-
-
-def _mosaic(picture):
-    colour = np.tile([[0, 1], [1, 2]], (picture.shape[0] // 2, picture.shape[1] // 2))
-    return np.take_along_axis(picture, colour[..., None], 2)[..., 0]
+    assert np.array_equal(rggb_planes(picture), pack(seen_through("RGGB", picture), "RGGB"))
 
 
 def test_the_same_seed_gives_the_same_patch():

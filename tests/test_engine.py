@@ -27,10 +27,11 @@ INSTALLED = find_spec("openvino") is not None  # importing it here would start i
 needs_half = pytest.mark.skipif(torch.bfloat16 != HALF, reason="needs a processor that multiplies in bfloat16")
 
 
-@pytest.fixture(params=["torch", "openvino"])
+needs_openvino = pytest.mark.skipif(not INSTALLED, reason="openvino is not installed")
+
+
+@pytest.fixture(params=["torch", pytest.param("openvino", marks=needs_openvino)])
 def name(request):
-    if request.param == "openvino" and not INSTALLED:
-        pytest.skip("openvino is not installed")
     return request.param
 
 
@@ -68,9 +69,8 @@ def test_what_lies_beyond_the_margin_changes_nothing(name):
     assert (engine.run(wide[..., 8:-8, 8:-8]) - engine.run(wide)[..., 8:-8, 8:-8]).abs().max() < 1e-4
 
 
+@needs_openvino
 def test_openvino_reports_its_use_to_nobody():
-    if not INSTALLED:
-        pytest.skip("openvino is not installed")
     script = (
         "import sys, threading, torch\n"
         "from burst_denoise.apply.engine import fastest_engine\n"
@@ -106,9 +106,8 @@ def test_the_engine_is_chosen_by_rule_and_says_its_name():
     assert fastest_engine(PaperNet(), torch.float32).name == "torch"
 
 
+@needs_openvino
 def test_both_engines_denoise_an_image_alike():
-    if not INSTALLED:
-        pytest.skip("openvino is not installed")
     net = trained()
     rng = np.random.default_rng(0)
     image = rng.random((150, 203), np.float32)

@@ -22,7 +22,7 @@ ROOMS = {
     "learn": "device content pairs network model_file prior validation train",
     "apply": "engine denoise exif_directory output",
     "judge": "baselines classical rows benchmark channels noise_export charts figures page report",
-    "run": "ingest calibrate noise_source overlap session profile score report demo cluster",
+    "run": "ingest calibrate noise_source overlap shots session profile score report demo cluster",
     "commands": "options bursts models proof",
 }
 ORDER = [f"{room}.{name}".lstrip(".") for room, names in ROOMS.items() for name in names.split()]

@@ -194,14 +194,13 @@ def test_a_shot_that_memory_is_too_small_for_is_named_and_the_rest_is_done(
     tmp_path: Path, model: Model, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     shots = write_frames(tmp_path / "shots", burst_frames(3, size=SMALL))
-    read = session.read_raw
 
     def too_large(path: Path) -> Frame:
         if path == shots[1]:
             raise MemoryError
-        return read(path)
+        return read_raw(path)
 
-    monkeypatch.setattr(session, "read_raw", too_large)
+    monkeypatch.setattr("burst_denoise.run.shots.read_raw", too_large)
     with pytest.raises(JobError, match="1 of 3 shots failed; the rest is done") as caught:
         denoise([tmp_path / "shots"], tmp_path / "out", model)
     assert "frame_001.dng: needs more memory than there is" in str(caught.value.failures["frame_001.dng"])
@@ -468,7 +467,7 @@ def test_the_next_shot_is_read_and_the_last_one_written_while_one_is_denoised(
 
         return done
 
-    monkeypatch.setattr(session, "read_raw", counted("read", session.read_raw))
+    monkeypatch.setattr("burst_denoise.run.shots.read_raw", counted("read", read_raw))
     monkeypatch.setattr(session, "denoise_image", counted("denoised", session.denoise_image))
     monkeypatch.setattr(session, "write_dng", counted("written", session.write_dng))
     told = denoise([tmp_path / "shots"], tmp_path / "out", model)

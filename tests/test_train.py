@@ -145,8 +145,9 @@ def test_a_damaged_checkpoint_is_refused_by_name(burst, tmp_path):
 def test_an_interrupted_training_ends_in_the_same_bits(burst, tmp_path, monkeypatch, optimizer):
     monkeypatch.setattr(training, "SAVE_EVERY_S", 0.0)
     monkeypatch.setattr(training, "VALIDATE_EVERY", 2)
+    settings = {"steps": 7, "optimizer": optimizer, "from_scratch": True}
     # From scratch: a few steps away from the prior may help nothing, and the prior would be what comes out.
-    whole = run(burst, tmp_path / "whole.safetensors", steps=7, optimizer=optimizer, from_scratch=True)
+    whole = run(burst, tmp_path / "whole.safetensors", **settings)
     assert whole.best_step > 0
 
     class Interrupted(Exception):
@@ -156,15 +157,14 @@ def test_an_interrupted_training_ends_in_the_same_bits(burst, tmp_path, monkeypa
         if progress.step == 4:
             raise Interrupted
 
-    settings = TrainSettings(steps=7, batch=2, patch=32, optimizer=optimizer, from_scratch=True)
     with pytest.raises(Interrupted):
-        train([burst], settings, tmp_path / "parts.safetensors", CPU, stop)
-    parts = run(burst, tmp_path / "parts.safetensors", steps=7, optimizer=optimizer, from_scratch=True)
+        train([burst], TrainSettings(**settings, batch=2, patch=32), tmp_path / "parts.safetensors", CPU, stop)
+    parts = run(burst, tmp_path / "parts.safetensors", **settings)
     assert weights(parts.network) == weights(whole.network)
     assert (parts.best_step, parts.best_psnr_db) == (whole.best_step, whole.best_psnr_db)
     assert [step for step, _ in whole.curve] == [2, 4, 6, 7]
     assert parts.curve == whole.curve
-    again = run(burst, tmp_path / "parts.safetensors", steps=7, optimizer=optimizer, from_scratch=True)
+    again = run(burst, tmp_path / "parts.safetensors", **settings)
     assert again.curve == whole.curve  # started again when it was done
 
 

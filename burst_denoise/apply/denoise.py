@@ -87,11 +87,10 @@ def denoise_image(
     extended = np.pad(image, [(0, 0)] * (image.ndim - 2) + sides, mode="reflect")
     result = np.empty_like(image)
     for piece in plan_tiles(height, width, tile, margin, step):
-        noisy = extended[..., *piece.read]
-        change = _change(noisy, cfa, engine, network.margin, profile, augment=augment)
+        tile_change = _change(extended[..., *piece.read], cfa, engine, network.margin, profile, augment=augment)
         # The engine took off all of the margin but a step.
         rows, columns = (slice(step, step + part.stop - part.start) for part in piece.write)
-        change, noisy, denoised = change[..., rows, columns], image[..., *piece.write], result[..., *piece.write]
+        change, noisy, denoised = tile_change[..., rows, columns], image[..., *piece.write], result[..., *piece.write]
         np.add(noisy, change if strength == 1 else np.float32(strength) * change, out=denoised)
         np.copyto(denoised, noisy, where=noisy >= 1)
     return result

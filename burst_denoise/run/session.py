@@ -17,29 +17,22 @@ from burst_denoise.apply.output import write_developed, write_dng, write_picture
 from burst_denoise.capture.darks import DarkSet, dark_for, read_darks
 from burst_denoise.capture.grouping import find_sources
 from burst_denoise.capture.metadata import DENOISED_MARK
-from burst_denoise.capture.picture import PICTURE_SUFFIXES, VIDEO_SUFFIXES, read_picture
-from burst_denoise.capture.raw import RAW_SUFFIXES, read_raw
-from burst_denoise.capture.store import open_burst
-from burst_denoise.config import FrameInfo, NoiseProfile
-from burst_denoise.errors import BurstDenoiseError, DeviceError, InputFileError, JobError, OutputError
-from burst_denoise.files import absolute, refuse_existing
+from burst_denoise.config import FrameInfo
+from burst_denoise.errors import BurstDenoiseError, DeviceError, JobError, OutputError
 from burst_denoise.learn.device import compute_dtype
 from burst_denoise.learn.model_file import Model
 from burst_denoise.learn.network import FrequencySplitResNet
-from burst_denoise.run.ingest import split_inputs
 from burst_denoise.run.noise_source import Serve, WithoutModel, serving
 from burst_denoise.run.overlap import ahead
+from burst_denoise.run.shots import OutputFormat, Shot, find_shots
 from burst_denoise.sensor.defects import Repair, find_defects
 from burst_denoise.sensor.frame import Frame
 
-__all__ = ["DenoiseSettings", "OutputFormat", "Quality", "denoise_session"]
+__all__ = ["DenoiseSettings", "Quality", "denoise_session"]
 
 T = TypeVar("T")
 R = TypeVar("R")
-OutputFormat = Literal["dng", "tiff", "png"]
 Quality = Literal["fast", "best"]
-SUFFIXES = {"dng": ".dng", "tiff": ".tif", "png": ".png"}
-FORMATS = {".dng": "dng", ".tif": "tiff", ".tiff": "tiff", ".png": "png"}
 
 
 @dataclass(frozen=True)
@@ -55,21 +48,6 @@ class DenoiseSettings:
     any_sensor: bool
     resume: bool
     """Pass over shots whose output is there already."""
-
-
-@dataclass(frozen=True)
-class _Shot:
-    """One shot to denoise: how to read it and where its result goes."""
-
-    name: str
-    target: Path
-    read: Callable[[], Frame]
-    source: Path | None
-    """Its file, which LibRaw may develop; None for a frame of a stored burst."""
-    stored: NoiseProfile | None = None
-    dark: npt.NDArray[np.float32] | None = None
-    repair: Repair | None = None
-    """All three as measured for the stored burst that it is a frame of."""
 
 
 def denoise_session(
@@ -114,25 +92,13 @@ def denoise_session(
 
     Notes
     -----
-    The next shot is read and the last one written while one is denoised; never more than these three are in memory.
+    The next shot is read and the last one written while one is denoised, in a thread each; never more than these three
+    are in memory.
     """
     serve = serving(model, any_sensor=settings.any_sensor, note=note)
     fixed = _FixedPattern.of(model if isinstance(model, Model) else None, read_darks(darks), note)
     capped = set(find_sources(darks)) if darks else set()
-    shots = list(_shots(inputs, output, settings, capped))
-    sources = {shot.source for shot in shots}
-    targets: dict[Path, str] = {}
-    for shot in shots:
-        if shot.target in targets:
-            raise OutputError(
-                f"{shot.target}: both {targets[shot.target]} and {shot.name} would go there; "
-                "denoise their folders one at a time"
-            )
-        targets[shot.target] = shot.name
-        if absolute(shot.target) in sources:
-            raise OutputError(f"{shot.target}: is a shot to denoise itself; name another folder for the results")
-        if not settings.resume:
-            refuse_existing(shot.target)
+    shots = find_shots(inputs, output, settings.format, capped, resume=settings.resume)
     failures: dict[str, BurstDenoiseError] = {}
     for number, (shot, result) in enumerate(_overlapped(shots, settings, serve, fixed), 1):
         if isinstance(result, BurstDenoiseError):
@@ -174,68 +140,27 @@ class _FixedPattern:
             maps[kind] = maps.get(kind, np.zeros_like(found)) | found
         return cls(darks, {kind: Repair(mask, kind[1]) for kind, mask in maps.items()}, note, set())
 
-    def dark(self, shot: _Shot, info: FrameInfo) -> npt.NDArray[np.float32] | None:
+    def dark(self, shot: Shot, info: FrameInfo) -> npt.NDArray[np.float32] | None:
         master = dark_for(self.darks, info)
-        if master is None and shot.dark is None and self.darks and (info.iso, info.exposure_s) not in self.told:
+        if master is not None:
+            return master.offset
+        stored = None if shot.burst is None else shot.burst.dark
+        if stored is None and self.darks and (info.iso, info.exposure_s) not in self.told:
             self.told.add((info.iso, info.exposure_s))
             self.note(
                 f"{shot.name}: no lens-cap frames of its camera at ISO {info.iso or 0:g} and {info.exposure_s or 0:g} "
                 "s; no dark is subtracted from such shots"
             )
-        return shot.dark if master is None else master.offset
+        return stored
 
-    def repair(self, shot: _Shot, frame: Frame) -> Repair | None:
-        return self.repairs.get((frame.info.camera, frame.info.cfa, frame.dn.shape), shot.repair)
-
-
-def _shots(inputs: Sequence[Path], output: Path, settings: DenoiseSettings, capped: set[Path]) -> Iterator[_Shot]:
-    stored, loose = split_inputs(inputs)
-    bursts = [open_burst(path) for path in stored]
-    sources: dict[Path, Path] = {}
-    for given in loose:
-        for path in find_sources([given]):
-            # An earlier run may have put its results inside the folder of the shots; they are not shots.
-            root = absolute(given) if given.is_dir() else path.parent
-            own = absolute(output) in path.parents and absolute(output) not in (root, *root.parents)
-            if not own and path not in capped:
-                sources.setdefault(path, root)
-    single = _is_one_file(output, len(sources) + sum(map(len, bursts)), settings)
-    for path, root in sources.items():
-        raw = path.suffix.lower() in RAW_SUFFIXES
-        if path.suffix.lower() in VIDEO_SUFFIXES:
-            raise InputFileError(f"{path}: videos calibrate a model but are not denoised; name pictures or raw files")
-        suffix = SUFFIXES[settings.format or ("dng" if raw else "tiff")]
-        target = output if single else output / path.parent.relative_to(root) / (path.stem + suffix)
-        yield _Shot(str(path.relative_to(root)), target, partial(read_raw if raw else read_picture, path), source=path)
-    for burst in bursts:
-        suffix = SUFFIXES[settings.format or ("dng" if burst.info.domain == "bayer" else "tiff")]
-        for index in range(len(burst)):
-            name, _, number = burst.frame(index).path.name.partition("#")  # clip.mp4#0003 is a frame of a video
-            stem = Path(name).stem + (f"_{number}" if number else "")
-            target = output if single else output / burst.folder.stem / (stem + suffix)
-            read = partial(burst.frame, index)
-            yield _Shot(f"{burst.name}/{stem}", target, read, None, burst.profile, burst.dark, burst.repair)
-
-
-def _is_one_file(output: Path, shots: int, settings: DenoiseSettings) -> bool:
-    """Return whether ``output`` names a file, by its suffix; refuse a name that promises what will not be written."""
-    suffix = output.suffix.lower()
-    if output.is_file() and suffix not in FORMATS:
-        refuse_existing(output)
-    if output.is_dir() or suffix not in RAW_SUFFIXES | PICTURE_SUFFIXES | VIDEO_SUFFIXES:
-        return False
-    if suffix not in FORMATS:
-        raise OutputError(f"{output}: {suffix} is not written here; name a {', '.join(FORMATS)} file, or a folder")
-    if shots != 1:
-        raise OutputError(f"{output}: is the name of one file, but there are {shots} shots; name a folder")
-    if settings.format not in (None, FORMATS[suffix]):
-        raise OutputError(f"{output}: is no {settings.format} file by its name; rename it, or leave --format out")
-    return True
+    def repair(self, shot: Shot, frame: Frame) -> Repair | None:
+        known = self.repairs.get((frame.info.camera, frame.info.cfa, frame.dn.shape))
+        return shot.burst.repair if known is None and shot.burst is not None else known
 
 
 def _overlapped(
-    shots: Sequence[_Shot], settings: DenoiseSettings, serve: Serve, fixed: _FixedPattern
-) -> Iterator[tuple[_Shot, Path | BurstDenoiseError | None]]:
+    shots: Sequence[Shot], settings: DenoiseSettings, serve: Serve, fixed: _FixedPattern
+) -> Iterator[tuple[Shot, Path | BurstDenoiseError | None]]:
     """Denoise shots and give each, in order, with its result, what was wrong, or None where it was passed over.
 
     When this ends early, the shot being written is written to its end.
@@ -245,10 +170,10 @@ def _overlapped(
     def engine_of(network: FrequencySplitResNet) -> Engine:
         return fastest_engine(network, compute_dtype(next(network.parameters()).device))
 
-    def denoise(shot: _Shot, frame: Frame) -> Callable[[], None]:
+    def denoise(shot: Shot, frame: Frame) -> Callable[[], None]:
         return _denoise(shot, frame, settings, serve, fixed, engine_of)
 
-    def write(shot: _Shot, written: Callable[[], None]) -> Path:
+    def write(shot: Shot, written: Callable[[], None]) -> Path:
         written()
         return shot.target
 
@@ -259,8 +184,8 @@ def _overlapped(
 
 
 def _step(
-    work: Callable[[_Shot, T], R], before: tuple[_Shot, T | BurstDenoiseError | None]
-) -> tuple[_Shot, R | BurstDenoiseError | None]:
+    work: Callable[[Shot, T], R], before: tuple[Shot, T | BurstDenoiseError | None]
+) -> tuple[Shot, R | BurstDenoiseError | None]:
     """Do the next thing to a shot, unless it is passed over or something was wrong with it."""
     shot, value = before
     if value is None or isinstance(value, BurstDenoiseError):
@@ -274,7 +199,7 @@ def _step(
 
 
 def _denoise(
-    shot: _Shot,
+    shot: Shot,
     frame: Frame,
     settings: DenoiseSettings,
     serve: Serve,
@@ -283,7 +208,7 @@ def _denoise(
 ) -> Callable[[], None]:
     """Denoise a frame and return what writes the result."""
     write = _writer(shot, frame)
-    network, profile, words = serve(frame, shot.name, shot.stored)
+    network, profile, words = serve(frame, shot.name, None if shot.burst is None else shot.burst.profile)
     dark = fixed.dark(shot, frame.info)
     image = denoise_image(
         frame.linear,
@@ -306,7 +231,7 @@ def _denoise(
     return partial(write, image, notes=notes)
 
 
-def _writer(shot: _Shot, frame: Frame) -> Callable[..., None]:
+def _writer(shot: Shot, frame: Frame) -> Callable[..., None]:
     """Return what writes an image, and notes, to the shot's target; refuse what no frame of its kind can become."""
     bayer = frame.info.domain == "bayer"
     if shot.target.suffix.lower() == ".dng":
