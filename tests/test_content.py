@@ -41,6 +41,13 @@ def test_a_mosaic_sees_red_at_its_top_left_blue_at_its_bottom_right_and_green_be
     assert np.array_equal(rggb_planes(picture), pack(seen_through("RGGB", picture), "RGGB"))
 
 
+def test_a_mosaic_patch_lays_the_picture_out_as_rggb():
+    y, x = np.mgrid[:200, :200].astype(np.float32) / 200
+    ramp = np.stack((x, (x + y) / 2, y), 2)
+    patch = content_patch([ramp], "bayer", 32, np.random.default_rng(5))
+    assert np.allclose(patch[1], patch[2], atol=0.1 * patch.max())  # the two greens see nearly the same
+
+
 def test_the_same_seed_gives_the_same_patch():
     first, second = (content_patch(content_pictures(), "rgb", 16, np.random.default_rng(7)) for _ in range(2))
     assert np.array_equal(first, second)
