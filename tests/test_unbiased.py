@@ -200,7 +200,8 @@ def network() -> Callable[[np.ndarray, float], np.ndarray]:
     optimizer = torch.optim.RAdam(net.parameters(), 6e-3)
     rng = np.random.default_rng(77)
     y, x = np.mgrid[:64, :64]
-    for _ in range(120):
+    # After 120 steps it left half of the noise, where the errors of the score against the full mean cancel by chance.
+    for _ in range(240):
         batch = []
         for scale in np.exp(rng.uniform(np.log(1e-5), np.log(3e-3), 8)):
             a, b, c, angle = rng.uniform(4, 20, 4)
@@ -298,6 +299,4 @@ def test_scores_are_true_and_intervals_hold_in_200_runs(method: str, level: str,
         assert trials.std_db[count] < trials.upsnr_std_db[count]
         # The naive scores fail where the corrected one holds.
         assert trials.uncorrected_db[count] < -0.1
-    # Its two errors, the noise of the mean and the frame's own share in it, cancel where half of the noise is left.
-    if (method, level) != ("network", "high"):
-        assert max(abs(bias) for bias in trials.against_full_mean_db.values()) > 0.2
+    assert max(abs(bias) for bias in trials.against_full_mean_db.values()) > 0.2

@@ -93,12 +93,8 @@ def unstabilised_change(before: Float, after: Float, profile: NoiseProfile) -> F
     The difference of the two inverses would carry the rounding of both.
     """
     scale, root, _ = _anscombe_terms(profile)
-    bent = np.square(np.maximum(after, 0))
-    bent -= np.square(np.maximum(before, 0))
-    bent *= scale / 4
-    change: Float = after - before
-    change *= root
-    change += bent
+    bent = np.maximum(after, 0) ** 2 - np.maximum(before, 0) ** 2
+    change: Float = (after - before) * root + scale / 4 * bent
     return change
 
 
