@@ -11,7 +11,7 @@ from pathlib import Path
 
 from burst_denoise.errors import OutputError
 
-__all__ = ["absolute", "parents_made", "refuse_existing", "written_aside"]
+__all__ = ["absolute", "atomic_write", "created_parents", "refuse_existing"]
 
 
 def refuse_existing(path: Path) -> None:
@@ -30,7 +30,7 @@ def absolute(path: Path) -> Path:
 
 
 @contextlib.contextmanager
-def parents_made(path: Path) -> Iterator[None]:
+def created_parents(path: Path) -> Iterator[None]:
     """Make the missing parent folders of ``path``; when the work in the ``with`` fails, take them away again.
 
     Raises
@@ -54,7 +54,7 @@ def parents_made(path: Path) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def written_aside(path: Path, *, overwrite: bool = False) -> Iterator[Path]:
+def atomic_write(path: Path, *, overwrite: bool = False) -> Iterator[Path]:
     """Give a temporary name beside ``path`` to write to, and rename it to ``path`` when all went well.
 
     Parameters
@@ -77,7 +77,7 @@ def written_aside(path: Path, *, overwrite: bool = False) -> Iterator[Path]:
     if not overwrite:
         refuse_existing(path)
     aside = path.parent / f".{path.stem[:100]}.{os.getpid()}.partial{path.suffix}"
-    with parents_made(path):
+    with created_parents(path):
         try:
             _remove(aside)
             yield aside

@@ -18,16 +18,16 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from burst_denoise.apply.denoise import denoise_image
-from burst_denoise.capture.store import Burst
-from burst_denoise.judge.classical import baselines_for, tuned_strengths
-from burst_denoise.learn.device import choose_device, compute_dtype
-from burst_denoise.learn.model_file import Model, load_model
-from burst_denoise.learn.prior import load_prior
-from burst_denoise.run.ingest import open_inputs
-from burst_denoise.sensor.blind_noise import estimate_noise
-from burst_denoise.sensor.frame import pack, unpack
-from burst_denoise.sensor.metrics import psnr
+from burst_denoise.burst.store import Burst
+from burst_denoise.frame.frame import pack, unpack
+from burst_denoise.inference.tiles import denoise_image
+from burst_denoise.jobs.ingest import open_inputs
+from burst_denoise.model.device import choose_device, compute_dtype
+from burst_denoise.model.model_file import Model, load_model
+from burst_denoise.model.prior import load_prior
+from burst_denoise.score.baselines import baselines_for, tuned_strengths
+from burst_denoise.score.metrics import psnr
+from burst_denoise.sensor.single_image import estimate_noise
 
 DATA = Path(os.environ.get("BURST_DENOISE_DATA", Path(__file__).resolve().parents[2] / "shared" / "data"))
 TEST_BURSTS = [f"kodim0{scene}_iso{iso}" for scene in (1, 2, 3) for iso in (1600, 6400)]

@@ -22,17 +22,17 @@ import numpy as np
 import torch
 from torch import nn
 
-from burst_denoise.apply.denoise import denoise_image
-from burst_denoise.apply.engine import EngineName, fastest_engine, noise_graph
-from burst_denoise.config import TILE, FrameInfo, NoiseProfile
-from burst_denoise.judge.classical import baselines_for, bm3d
-from burst_denoise.learn.device import choose_device, compute_dtype
-from burst_denoise.learn.model_file import load_model
-from burst_denoise.learn.network import FrequencySplitResNet, build_network
-from burst_denoise.learn.prior import load_prior
-from burst_denoise.sensor.frame import pack
-from burst_denoise.sensor.noise import stabilise
-from burst_denoise.sensor.synthetic import SyntheticCamera, shoot
+from burst_denoise.frame.frame import pack
+from burst_denoise.frame.synthetic import SyntheticCamera, shoot
+from burst_denoise.inference.engine import EngineName, fastest_engine, noise_graph
+from burst_denoise.inference.tiles import denoise_image
+from burst_denoise.model.device import choose_device, compute_dtype
+from burst_denoise.model.model_file import load_model
+from burst_denoise.model.network import FrequencySplitResNet, build_network
+from burst_denoise.model.prior import load_prior
+from burst_denoise.schemas import TILE, FrameInfo, NoiseProfile
+from burst_denoise.score.baselines import baselines_for, bm3d
+from burst_denoise.sensor.noise_model import stabilise
 
 Work = Callable[[], object]
 

@@ -5,10 +5,10 @@ import numpy as np
 import numpy.typing as npt
 from scipy.special import gamma
 
-from burst_denoise.config import NoiseProfile
-from burst_denoise.learn.content import rggb_planes
-from burst_denoise.sensor.noise import stabilise
-from burst_denoise.sensor.tone import srgb_to_linear
+from burst_denoise.frame.srgb import srgb_to_linear
+from burst_denoise.model.content import rggb_planes
+from burst_denoise.schemas import NoiseProfile
+from burst_denoise.sensor.noise_model import stabilise
 
 __all__ = ["CAMERAS", "LEVELLING", "Float", "Picture", "exposed", "planes_of", "training_batch"]
 

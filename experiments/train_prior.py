@@ -4,7 +4,7 @@
 
 Every sample is a clean picture through another lens, white balance, exposure and sensor, stabilised with that sensor's
 true noise profile: the network only ever sees noise of standard deviation 1, so it serves sensors it never met.
-Network, loss, optimiser and running average are those of `burst_denoise.learn.train`; the rate follows the clock.
+Network, loss, optimiser and running average are those of `burst_denoise.model.train`; the rate follows the clock.
 """
 
 import argparse
@@ -29,14 +29,14 @@ from skimage import data as bundled
 from torch.optim import RAdam
 
 from burst_denoise import __version__
-from burst_denoise.config import NoiseProfile
-from burst_denoise.files import written_aside
-from burst_denoise.learn.content import PICTURES
-from burst_denoise.learn.device import choose_device, compute_dtype
-from burst_denoise.learn.network import build_network
-from burst_denoise.learn.train import AVERAGE_DECAY, GRADIENT_NORM
-from burst_denoise.sensor.metrics import psnr
-from burst_denoise.sensor.noise import stabilise, unstabilise
+from burst_denoise.files import atomic_write
+from burst_denoise.model.content import PICTURES
+from burst_denoise.model.device import choose_device, compute_dtype
+from burst_denoise.model.network import build_network
+from burst_denoise.model.train import AVERAGE_DECAY, GRADIENT_NORM
+from burst_denoise.schemas import NoiseProfile
+from burst_denoise.score.metrics import psnr
+from burst_denoise.sensor.noise_model import stabilise, unstabilise
 
 STAGES = ((8, 64), (4, 96), (3, 128))
 """Samples of a batch and their side in plane pixels, for equal parts of the time: small patches teach fast, but most of
@@ -212,7 +212,7 @@ def _tensor(planes: Float, device: torch.device) -> torch.Tensor:
 
 def _write(path: Path, tensors: dict[str, torch.Tensor], record: dict[str, Any]) -> None:
     content = save({k: v.detach().cpu().contiguous() for k, v in tensors.items()}, {"prior": json.dumps(record)})
-    with written_aside(path, overwrite=True) as aside:
+    with atomic_write(path, overwrite=True) as aside:
         aside.write_bytes(content)
 
 

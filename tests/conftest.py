@@ -9,11 +9,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from burst_denoise.capture.store import Burst, store_burst
-from burst_denoise.cli import main
-from burst_denoise.config import FrameVerdict
-from burst_denoise.sensor.frame import to_linear
-from burst_denoise.sensor.synthetic import SyntheticCamera, shoot
+from burst_denoise.burst.store import Burst, store_burst
+from burst_denoise.cli.app import main
+from burst_denoise.frame.frame import to_linear
+from burst_denoise.frame.synthetic import SyntheticCamera, shoot
+from burst_denoise.schemas import FrameVerdict
 
 PROJECT = Path(__file__).resolve().parent.parent
 

@@ -6,14 +6,14 @@ import cv2
 import numpy as np
 from skimage.data import coffee
 
-from burst_denoise.capture.series import check_frames
-from burst_denoise.config import ChannelProfile, FrameVerdict, NoiseProfile, TrainingRecord, TrainSettings
-from burst_denoise.judge.report import CropSet, JudgedSeries, MeasuredChannel, PatternMap, Report
-from burst_denoise.judge.rows import BenchmarkRow
-from burst_denoise.sensor.frame import Frame, pack
+from burst_denoise.burst.series import check_frames
+from burst_denoise.frame.frame import Frame, pack
+from burst_denoise.frame.srgb import linear_to_srgb
+from burst_denoise.frame.synthetic import Fault, SyntheticCamera, scene_from_picture, shoot
+from burst_denoise.reporting.report import CropSet, JudgedSeries, MeasuredChannel, PatternMap, Report
+from burst_denoise.schemas import ChannelProfile, FrameVerdict, NoiseProfile, TrainingRecord, TrainSettings
+from burst_denoise.score.rows import BenchmarkRow
 from burst_denoise.sensor.photon_transfer import fit_measurements, measure_noise
-from burst_denoise.sensor.synthetic import Fault, SyntheticCamera, scene_from_picture, shoot
-from burst_denoise.sensor.tone import linear_to_srgb
 
 CAMERA = SyntheticCamera()
 VERSIONS = {"burst-denoise": "0.1.0", "python": "3.11.2"}
@@ -76,7 +76,7 @@ def channel(profile: NoiseProfile, bins: tuple[tuple[float, float, float], ...],
     white = CAMERA.white_level - CAMERA.black_level[0]
     scale, variance = profile.shot_noise_scale[plane], profile.read_noise_variance[plane]
     gain, read = scale * white, float(np.sqrt(max(variance, 1e-12))) * white
-    doubts = ("the read noise is known only to 16%: shoot a scene with deep shadows, or add lens-cap frames (--darks)",)
+    doubts = ("the read noise is known only to 16%: shoot a scene with deep shadows, or add dark frames (--darks)",)
     return MeasuredChannel(
         ChannelProfile(
             camera=CAMERA.name, iso=profile.iso, channel=("R", "G1", "G2", "B")[plane],

@@ -7,11 +7,11 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from burst_denoise.apply.output import write_dng
-from burst_denoise.capture.store import Burst
-from burst_denoise.config import FrameVerdict, TrainingRecord, TrainSettings
-from burst_denoise.sensor.frame import Frame
-from burst_denoise.sensor.synthetic import Fault, SyntheticCamera, scene_from_picture, shoot
+from burst_denoise.burst.store import Burst
+from burst_denoise.frame.frame import Frame
+from burst_denoise.frame.synthetic import Fault, SyntheticCamera, scene_from_picture, shoot
+from burst_denoise.io.dng import write_dng
+from burst_denoise.schemas import FrameVerdict, TrainingRecord, TrainSettings
 
 SIZE = (160, 192)
 """Rows and columns: the least that training patches of 130 photosites fit in, and a little more."""
@@ -30,7 +30,7 @@ def burst_frames(count: int = 4, iso: float = 1600, seed: int = 0, cfa: str = "R
 
 
 def dark_frames(count: int = 6, iso: float = 1600, size: tuple[int, int] = SIZE, hot: float = 1e-4) -> list[Frame]:
-    """Return lens-cap frames of the camera of `burst_frames`, of which a share ``hot`` of the photosites are hot."""
+    """Return dark frames of the camera of `burst_frames`, of which a share ``hot`` of the photosites are hot."""
     return shoot(SyntheticCamera(hot_fraction=hot), np.zeros((*size, 3), np.float32), iso, count, 1000)[0]
 
 
@@ -51,9 +51,9 @@ def verdicts(frames: list[Frame], gains: list[float] | None = None) -> list[Fram
 
 def write_identity_model(path: Path, burst: Burst) -> Path:
     """Write a model of the burst's sensor with an untrained network, which gives its input back."""
-    from burst_denoise.learn.model_file import model_of, save_model
-    from burst_denoise.learn.network import build_network
-    from burst_denoise.sensor.frame import plane_count
+    from burst_denoise.frame.frame import plane_count
+    from burst_denoise.model.model_file import model_of, save_model
+    from burst_denoise.model.network import build_network
 
     record = TrainingRecord(
         settings=TrainSettings(steps=1), steps_done=0, best_step=0, start_psnr_db=40.0, best_psnr_db=40.0,

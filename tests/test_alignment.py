@@ -6,8 +6,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from skimage.data import astronaut
 
-from burst_denoise.capture.alignment import Alignment, align, grey_picture, tile_sums
-from burst_denoise.sensor.synthetic import Fault, SyntheticCamera, scene_from_picture, shoot
+from burst_denoise.burst.alignment import Alignment, align, grey_picture, tile_sums
+from burst_denoise.frame.synthetic import Fault, SyntheticCamera, scene_from_picture, shoot
 
 
 def shot(faults: dict[int, Fault], iso: float = 1600, n: int = 6, seed: int = 0, cfa: str = "RGGB") -> Alignment:
@@ -21,7 +21,7 @@ def test_a_shift_is_measured_in_photosites(cfa: str) -> None:
     found = shot({4: Fault(shift=(2.3, -1.1))}, cfa=cfa)
     np.testing.assert_allclose(found.shifts[4], [2.3, -1.1], atol=0.05)
     np.testing.assert_allclose(np.delete(found.shifts, 4, axis=0), 0, atol=0.03)
-    assert found.together == (0, 1, 2, 3, 5)
+    assert found.inliers == (0, 1, 2, 3, 5)
 
 
 @given(right=st.floats(-1, 1), down=st.floats(-1, 1))
@@ -42,17 +42,17 @@ def test_an_object_that_moves_by_itself_is_no_shift() -> None:
 def test_noise_does_not_pass_for_a_shift() -> None:
     found = shot({}, iso=25600)
     assert np.hypot(*found.shifts.T).max() < 0.1
-    assert len(found.together) == 6
+    assert len(found.inliers) == 6
 
 
 def test_the_many_are_right_and_the_few_have_moved() -> None:
     moved = Fault(shift=(1.0, 0.0))
-    assert shot({0: moved, 3: moved}).together == (1, 2, 4, 5)
+    assert shot({0: moved, 3: moved}).inliers == (1, 2, 4, 5)
 
 
 def test_when_no_two_agree_nobody_is_right() -> None:
     found = shot({k: Fault(shift=(0.6 * k, 0.0)) for k in range(1, 4)}, n=4)
-    assert found.together == ()
+    assert found.inliers == ()
     np.testing.assert_allclose(np.diff(found.shifts[:, 0]), 0.6, atol=0.05)
 
 
@@ -60,7 +60,7 @@ def test_without_texture_nothing_is_measured_and_nobody_has_moved() -> None:
     frames, _ = shoot(SyntheticCamera(prnu=0, hot_fraction=0), np.full((128, 128, 3), 0.3, np.float32), 1600, 4, 0)
     found = align([grey_picture(frame.linear, "RGGB") for frame in frames], 0.25)
     assert np.isnan(found.shifts).all()
-    assert found.together == (0, 1, 2, 3)
+    assert found.inliers == (0, 1, 2, 3)
 
 
 def test_hot_photosites_are_levelled() -> None:

@@ -12,17 +12,18 @@ import numpy as np
 import pytest
 from rich.console import Console
 
-from burst_denoise.capture.store import Burst, store_burst
-from burst_denoise.config import FrameInfo, FrameVerdict
+from burst_denoise.burst.store import Burst, store_burst
+from burst_denoise.cli.tables import score_table
 from burst_denoise.errors import ModelFileError, TooFewFramesError
-from burst_denoise.judge.baselines import nlm_stabilised, tune
-from burst_denoise.judge.benchmark import benchmark
-from burst_denoise.judge.rows import BenchmarkRow, table
-from burst_denoise.run.ingest import open_inputs
+from burst_denoise.frame.frame import Frame, to_linear
+from burst_denoise.frame.synthetic import SyntheticCamera, shoot
+from burst_denoise.jobs.ingest import open_inputs
+from burst_denoise.schemas import FrameInfo, FrameVerdict
+from burst_denoise.score.baselines import nlm_stabilised, tune
+from burst_denoise.score.benchmark import benchmark
+from burst_denoise.score.metrics import mean_squared_error
+from burst_denoise.score.rows import BenchmarkRow
 from burst_denoise.sensor.defects import find_defects
-from burst_denoise.sensor.frame import Frame, to_linear
-from burst_denoise.sensor.metrics import mean_squared_error
-from burst_denoise.sensor.synthetic import SyntheticCamera, shoot
 
 STRENGTH = {"nlm-stabilised": 0.9, "nlm-colour-8bit": 0.5}
 CAMERA = SyntheticCamera(prnu=0.002, dark_offset_std_dn=0.0, hot_fraction=3e-4)
@@ -45,7 +46,7 @@ def store(
         for frame, gain in zip(frames, gains or [1.0] * len(frames), strict=True)
     ]
     burst = store_burst(folder / f"{name}.burst", name, frames, verdicts, 0.01, 0.001, clean)
-    return replace(burst, shared_defects=find_defects(burst.info.cfa, framings=[burst.framing()]))
+    return replace(burst, shared_defects=find_defects(burst.info.cfa, scenes=[burst.scene()]))
 
 
 @pytest.fixture(scope="module")
@@ -188,7 +189,7 @@ def test_a_clean_reference_is_brought_to_the_brightness_of_the_burst(tmp_path: P
 
 
 def test_flicker_that_was_corrected_costs_nothing(tmp_path: Path, burst: Burst):
-    from burst_denoise.sensor.synthetic import Fault
+    from burst_denoise.frame.synthetic import Fault
 
     frames, clean_dn = shoot(CAMERA, picture(), 3200, 8, 1, {k: Fault(light=1.015) for k in range(1, 8, 2)})
     clean = to_linear(clean_dn, frames[0].info)
@@ -327,7 +328,9 @@ def test_pictures_too_small_for_ssim_have_none(tmp_path: Path):
 
 def test_the_table_shows_what_the_rows_say(rows):
     console = Console(file=io.StringIO(), width=140)
-    console.print(table([*rows.values(), rows["model"].model_copy(update={"burst": "other", "true_psnr_db": None})]))
+    console.print(
+        score_table([*rows.values(), rows["model"].model_copy(update={"burst": "other", "true_psnr_db": None})])
+    )
     text = console.file.getvalue()
     for row in rows.values():
         assert row.method in text

@@ -7,9 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from burst_denoise.apply.denoise import denoise_image
-from burst_denoise.capture.store import pooled_by_iso, sharing_defects
-from burst_denoise.config import TrainSettings
+from burst_denoise.burst.store import pooled_by_iso, sharing_defects
 from burst_denoise.errors import (
     BurstDenoiseError,
     ConfigError,
@@ -18,17 +16,19 @@ from burst_denoise.errors import (
     SeriesError,
     TooFewFramesError,
 )
-from burst_denoise.learn.model_file import Model, load_model
-from burst_denoise.learn.train import Progress
-from burst_denoise.run.calibrate import calibrate
-from burst_denoise.run.demo import CALIBRATION_SCENES, TEST_SCENE, _fitted
-from burst_denoise.run.ingest import ingest
+from burst_denoise.frame.frame import pack, to_linear, unpack
+from burst_denoise.frame.synthetic import SyntheticCamera, scene_from_picture, shoot
+from burst_denoise.inference.tiles import denoise_image
+from burst_denoise.jobs.calibrate import calibrate
+from burst_denoise.jobs.demo import CALIBRATION_SCENES, TEST_SCENE, _fitted
+from burst_denoise.jobs.ingest import ingest
+from burst_denoise.model.model_file import Model, load_model
+from burst_denoise.model.train import Progress
+from burst_denoise.schemas import TrainSettings
 from burst_denoise.sensor.defects import Repair
 from burst_denoise.sensor.fixed_pattern import flat_response, master_dark
-from burst_denoise.sensor.frame import pack, to_linear, unpack
-from burst_denoise.sensor.framings import pattern_of_framings
-from burst_denoise.sensor.noise import noise_variance
-from burst_denoise.sensor.synthetic import SyntheticCamera, scene_from_picture, shoot
+from burst_denoise.sensor.noise_model import noise_variance
+from burst_denoise.sensor.prnu_from_scenes import prnu_from_scenes
 from tests.shots import burst_frames, everything_in, scene, write_frames
 
 CPU = torch.device("cpu")
@@ -108,7 +108,7 @@ def test_frames_and_the_bursts_stored_from_them_make_the_same_model(shots: Path,
 def test_an_interrupted_calibration_goes_on_and_ends_in_the_same_bits(
     shots: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("burst_denoise.learn.train.SAVE_EVERY_S", 0.0)
+    monkeypatch.setattr("burst_denoise.model.train.SAVE_EVERY_S", 0.0)
     settings = TrainSettings(steps=4, batch=2, from_scratch=True)
     reference = run([shots / "low"], tmp_path / "reference", settings)
     assert reference.header.training.best_step > 0
@@ -139,7 +139,7 @@ def test_the_work_of_another_calibration_is_left_alone(shots: Path, tmp_path: Pa
 def test_other_settings_do_not_go_on_from_a_checkpoint(
     shots: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("burst_denoise.learn.train.SAVE_EVERY_S", 0.0)
+    monkeypatch.setattr("burst_denoise.model.train.SAVE_EVERY_S", 0.0)
     with pytest.raises(KeyboardInterrupt):
         run([shots], tmp_path / "model", on_progress=killed_at(1))
     with pytest.raises(ConfigError, match="checkpoint of another training"):
@@ -293,7 +293,7 @@ def test_a_camera_of_one_hot_photosite_in_2000_leaves_less_than_one_in_100000(tm
     assert camera.hot_left(model, repaired=True) < camera.clean.size / 100_000
     given = [tmp_path / "darks"] if darks else []
     bursts = ingest([tmp_path / "shots"], tmp_path / "bursts", 20, ignore, given)
-    pattern = pattern_of_framings([burst.framing() for burst in sharing_defects(pooled_by_iso(bursts))], "RGGB")
+    pattern = prnu_from_scenes([burst.scene() for burst in sharing_defects(pooled_by_iso(bursts))], "RGGB")
     assert pattern is not None
     assert np.sqrt(np.mean([plane.value**2 for plane in pattern.prnu])) == pytest.approx(0.01, rel=0.10)
     grey = np.full((*camera.clean.shape, 3), 0.5, np.float32)

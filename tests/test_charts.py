@@ -5,7 +5,7 @@ import re
 import numpy as np
 import pytest
 
-from burst_denoise.judge.charts import Layer, chart, interval_bar, measured, number, table, table_line
+from burst_denoise.reporting.charts import Layer, chart, interval_bar, measured, number, table, table_line
 
 
 def places(svg: str, kind: str) -> list[tuple[float, float]]:

@@ -9,10 +9,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from skimage.data import astronaut, coffee
 
-from burst_denoise.capture.checks import Findings, check_all
-from burst_denoise.config import FrameInfo
-from burst_denoise.sensor.frame import Frame
-from burst_denoise.sensor.synthetic import Fault, SyntheticCamera, scene_from_picture, shoot
+from burst_denoise.burst.checks import Findings, check_all
+from burst_denoise.frame.frame import Frame
+from burst_denoise.frame.synthetic import Fault, SyntheticCamera, scene_from_picture, shoot
+from burst_denoise.schemas import FrameInfo
 
 SCENE_PATH = Path("scene.png")
 SCENES = {"portrait": astronaut()[:256, :320], "cup": coffee()[60:316, 100:420]}

@@ -17,14 +17,14 @@ import pytest
 from safetensors import safe_open
 
 from burst_denoise import __version__
-from burst_denoise.capture.raw import read_raw
-from burst_denoise.run.ingest import ingest
-from burst_denoise.sensor.synthetic import Fault
+from burst_denoise.frame.synthetic import Fault
+from burst_denoise.io.raw import read_raw
+from burst_denoise.jobs.ingest import ingest
 from tests.conftest import Done, Run
 from tests.shots import burst_frames, everything_in, write_frames, write_identity_model
 
 COMMANDS = ("inspect", "profile", "ingest", "train", "calibrate", "denoise", "benchmark", "report", "demo")
-PROGRAM = (sys.executable, "-c", "from burst_denoise.cli import main; main()")
+PROGRAM = (sys.executable, "-c", "from burst_denoise.cli.app import main; main()")
 SMALL = (96, 128)
 
 
@@ -72,7 +72,7 @@ def test_every_command_has_help(run: Run, command: str) -> None:
 def test_help_and_version_load_no_torch() -> None:
     for arguments in (["--help"], ["--version"], *([command, "--help"] for command in COMMANDS)):
         code = (
-            "import sys, contextlib; from burst_denoise.cli import main\n"
+            "import sys, contextlib; from burst_denoise.cli.app import main\n"
             f"sys.argv[1:] = {arguments}\n"
             "with contextlib.suppress(SystemExit): main()\n"
             "print('torch' in sys.modules, file=sys.stderr)"
@@ -579,7 +579,7 @@ def weights(path: Path) -> dict[str, np.ndarray]:
         return {key: handle.get_tensor(key) for key in handle.keys()}  # noqa: SIM118 (no mapping)
 
 
-EAGER = "import burst_denoise.learn.train as t; t.SAVE_EVERY_S = 0.0; from burst_denoise.cli import main; main()"
+EAGER = "import burst_denoise.model.train as t; t.SAVE_EVERY_S = 0.0; from burst_denoise.cli.app import main; main()"
 
 
 def train(frames: Path, output: Path) -> list[str]:

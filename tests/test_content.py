@@ -3,22 +3,22 @@
 import numpy as np
 import pytest
 
-from burst_denoise.learn.content import EXAMINED_PICTURES, PICTURES, content_patch, content_pictures, rggb_planes
-from burst_denoise.sensor.frame import pack
+from burst_denoise.frame.frame import pack
+from burst_denoise.model.content import PICTURES, VALIDATION_PICTURES, content_patch, content_pictures, rggb_planes
 from tests.sensors import seen_through
 
 
 def test_the_pictures_come_with_scikit_image_and_leave_out_the_scene_of_the_demo():
-    pictures = content_pictures() + content_pictures(EXAMINED_PICTURES)
-    assert len(pictures) == len(PICTURES) + len(EXAMINED_PICTURES)
-    assert "coffee" not in PICTURES + EXAMINED_PICTURES
+    pictures = content_pictures() + content_pictures(VALIDATION_PICTURES)
+    assert len(pictures) == len(PICTURES) + len(VALIDATION_PICTURES)
+    assert "coffee" not in PICTURES + VALIDATION_PICTURES
     assert all(
         p.ndim == 3 and p.shape[2] == 3 and p.dtype == np.float32 and 0 <= p.min() < p.max() <= 1 for p in pictures
     )
 
 
 def test_no_picture_is_both_trained_on_and_examined_on():
-    assert not set(PICTURES) & set(EXAMINED_PICTURES)
+    assert not set(PICTURES) & set(VALIDATION_PICTURES)
 
 
 @pytest.mark.parametrize(("domain", "planes"), [("bayer", 4), ("mono", 1), ("rgb", 3)])

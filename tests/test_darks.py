@@ -1,11 +1,11 @@
-"""Lens-cap frames: which may be averaged, which may be subtracted, and what is refused in one line."""
+"""Dark frames: which may be averaged, which may be subtracted, and what is refused in one line."""
 
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from burst_denoise.capture.darks import dark_for, read_darks
+from burst_denoise.burst.darks import dark_for, read_darks
 from burst_denoise.errors import BurstDenoiseError, IncompatibleFramesError, InputFileError, TooFewFramesError
 from tests.shots import burst_frames, dark_frames, write_frames
 
@@ -84,12 +84,12 @@ def a_video(folder: Path) -> None:
 @pytest.mark.parametrize(
     ("bad", "error", "said"),
     [
-        (mixed_exposures, IncompatibleFramesError, r"frame_004\.dng: lens-cap frame of 2 s, but .*frame_000\.dng has"),
+        (mixed_exposures, IncompatibleFramesError, r"frame_004\.dng: dark frame of 2 s, but .*frame_000\.dng has"),
         (one_other_exposure, IncompatibleFramesError, r"frame_007\.dng: exposure time 2.0 instead of 0.03"),
-        (pictures, InputFileError, r"frame_000\.dng: is no lens-cap frame: its bright parts reach .* of white, 5%"),
-        (a_picture_among_darks, InputFileError, r"frame_005\.dng: is no lens-cap frame"),
+        (pictures, InputFileError, r"frame_000\.dng: is no dark frame: its bright parts reach .* of white, 5%"),
+        (a_picture_among_darks, InputFileError, r"frame_005\.dng: is no dark frame"),
         (two_cameras, IncompatibleFramesError, r"camera is Nikon D5, but .* has Synthetic APS-C; darks, flats"),
-        (too_few, TooFewFramesError, r"frame_000\.dng: 3 lens-cap frames at ISO 1600, 4 needed"),
+        (too_few, TooFewFramesError, r"frame_000\.dng: 3 dark frames at ISO 1600, 4 needed"),
         (a_video, InputFileError, r"dark\.avi: is a video"),
     ],
 )

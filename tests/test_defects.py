@@ -5,13 +5,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from burst_denoise.config import NoiseProfile
+from burst_denoise.frame.frame import BAYER_PHASES
+from burst_denoise.frame.synthetic import SyntheticCamera, scene_from_picture, shoot
+from burst_denoise.schemas import NoiseProfile
 from burst_denoise.sensor.defects import Repair, find_defects
 from burst_denoise.sensor.fixed_pattern import master_dark
-from burst_denoise.sensor.frame import BAYER_PHASES
-from burst_denoise.sensor.framings import Framing
-from burst_denoise.sensor.metrics import frame_moments
-from burst_denoise.sensor.synthetic import SyntheticCamera, scene_from_picture, shoot
+from burst_denoise.sensor.moments import frame_moments
+from burst_denoise.sensor.prnu_from_scenes import SceneMean
 
 SIZE = (128, 160)
 READ_STD = 0.002
@@ -32,9 +32,9 @@ def frames_of(scene: np.ndarray, count: int, seed: int, extra: np.ndarray | floa
     return [(scene + std * rng.standard_normal(scene.shape)).astype(np.float32) for _ in range(count)]
 
 
-def framing(scene: np.ndarray, seed: int, extra: np.ndarray | float = 0.0, planes: int = 4) -> Framing:
+def scene(scene: np.ndarray, seed: int, extra: np.ndarray | float = 0.0, planes: int = 4) -> SceneMean:
     moments = frame_moments(frames_of(scene, 10, seed, extra))
-    return Framing(moments.mean.astype(np.float32), 10, profile(planes), variance=moments.variance.astype(np.float32))
+    return SceneMean(moments.mean.astype(np.float32), 10, profile(planes), variance=moments.variance.astype(np.float32))
 
 
 def waves(period: float, size: tuple[int, ...] = SIZE) -> np.ndarray:
@@ -48,7 +48,7 @@ def places(mask: np.ndarray) -> list[tuple[int, ...]]:
 
 def isolated(frames: list[np.ndarray], noise: NoiseProfile, cfa: str | None) -> np.ndarray:
     mean = np.mean(frames, axis=0, dtype=np.float64).astype(np.float32)
-    return find_defects(cfa, framings=[Framing(mean, len(frames), noise)])
+    return find_defects(cfa, scenes=[SceneMean(mean, len(frames), noise)])
 
 
 def smooth_scene(side: int = 128) -> np.ndarray:
@@ -129,32 +129,32 @@ def test_flickering_photosites_are_found_in_darks_and_in_bursts(shape: tuple[int
         extra[place] = 60 * READ_STD
     assert places(find_defects(None, [master_dark(frames_of(np.zeros(shape), 16, 3, extra), None)])) == flickering
     planes = 1 if len(shape) == 2 else 3
-    assert places(find_defects(None, framings=[framing(waves(9, shape), 4, extra, planes)])) == flickering
+    assert places(find_defects(None, scenes=[scene(waves(9, shape), 4, extra, planes)])) == flickering
 
 
 def test_what_moves_is_no_flicker():
     moving = np.zeros(SIZE)
     moving[40:44, 60:75] = 20 * READ_STD
-    assert places(find_defects("RGGB", framings=[framing(waves(9), 4, moving)])) == []
+    assert places(find_defects("RGGB", scenes=[scene(waves(9), 4, moving)])) == []
 
 
-def test_a_weak_defect_is_found_where_two_framings_agree():
+def test_a_weak_defect_is_found_where_two_scenes_agree():
     offset = np.zeros(SIZE)
     for place in ((31, 40), (80, 81), (100, 11)):
         offset[place] = 0.03
     textured = [
         waves(period) + 0.002 * np.random.default_rng(k).standard_normal(SIZE) for k, period in ((1, 5), (2, 9))
     ]
-    bursts = [framing(scene + offset, k) for k, scene in enumerate(textured)]
-    assert places(find_defects("RGGB", framings=bursts)) == places(offset > 0)
+    bursts = [scene(picture + offset, k) for k, picture in enumerate(textured)]
+    assert places(find_defects("RGGB", scenes=bursts)) == places(offset > 0)
 
 
 def test_a_sharp_point_of_one_scene_is_no_defect_of_the_sensor():
     star = waves(5)
     star[60, 60] += 0.3
-    alone = find_defects("RGGB", framings=[framing(star, 1)])
+    alone = find_defects("RGGB", scenes=[scene(star, 1)])
     assert places(alone) == [(60, 60)]  # one burst cannot know better
-    assert places(find_defects("RGGB", framings=[framing(star, 1), framing(waves(9), 2)])) == []
+    assert places(find_defects("RGGB", scenes=[scene(star, 1), scene(waves(9), 2)])) == []
 
 
 @pytest.mark.parametrize("cfa", [*BAYER_PHASES, None])

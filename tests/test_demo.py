@@ -7,8 +7,8 @@ import tifffile
 import torch
 
 from burst_denoise.errors import OutputError
-from burst_denoise.run import demo as room
-from burst_denoise.run.demo import demo
+from burst_denoise.jobs import demo as room
+from burst_denoise.jobs.demo import demo
 
 
 @pytest.fixture
@@ -41,7 +41,7 @@ def test_the_demo_leaves_bursts_plot_model_shots_picture_and_table(tmp_path):
     assert tifffile.imread(tmp_path / "demo" / "denoised.tif").dtype == np.uint16
     assert "before_after.png" in result.next_steps
     assert "calibrate FOLDER" in result.next_steps
-    assert result.table.row_count == 2 * 10  # two ISOs; single frame, mean of 2, six baselines, prior, model
+    assert len(result.rows) == 2 * 10  # two ISOs; single frame, mean of 2, six baselines, prior, model
 
 
 @pytest.mark.usefixtures("small")

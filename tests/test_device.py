@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from burst_denoise.errors import DeviceError
-from burst_denoise.learn.device import choose_device, compute_dtype
+from burst_denoise.model.device import choose_device, compute_dtype
 
 
 def test_cpu_is_always_there_and_auto_finds_something():

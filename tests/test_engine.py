@@ -11,15 +11,15 @@ import pytest
 import tifffile
 import torch
 
-from burst_denoise.apply.denoise import denoise_image
-from burst_denoise.apply.engine import fastest_engine
-from burst_denoise.capture.raw import read_raw
-from burst_denoise.config import NoiseProfile
-from burst_denoise.learn.device import compute_dtype
-from burst_denoise.learn.network import FastNet, PaperNet
-from burst_denoise.learn.prior import load_prior
-from burst_denoise.sensor.frame import to_linear
-from burst_denoise.sensor.metrics import psnr
+from burst_denoise.frame.frame import to_linear
+from burst_denoise.inference.engine import fastest_engine
+from burst_denoise.inference.tiles import denoise_image
+from burst_denoise.io.raw import read_raw
+from burst_denoise.model.device import compute_dtype
+from burst_denoise.model.network import FastNet, PaperNet
+from burst_denoise.model.prior import load_prior
+from burst_denoise.schemas import NoiseProfile
+from burst_denoise.score.metrics import psnr
 
 CPU = torch.device("cpu")
 HALF = compute_dtype(CPU)
@@ -73,8 +73,8 @@ def test_what_lies_beyond_the_margin_changes_nothing(name):
 def test_openvino_reports_its_use_to_nobody():
     script = (
         "import sys, threading, torch\n"
-        "from burst_denoise.apply.engine import fastest_engine\n"
-        "from burst_denoise.learn.network import FastNet\n"
+        "from burst_denoise.inference.engine import fastest_engine\n"
+        "from burst_denoise.model.network import FastNet\n"
         "fastest_engine(FastNet(4, (8, 8)), torch.float32)\n"
         "print(sys.modules.get('openvino_telemetry'), threading.active_count())"
     )

@@ -8,9 +8,10 @@ import cv2
 import numpy as np
 import pytest
 
-from burst_denoise.capture.series import check_frames
+from burst_denoise.burst.series import check_frames
 from burst_denoise.errors import OutputError
-from burst_denoise.judge.figures import (
+from burst_denoise.frame.synthetic import Fault, SyntheticCamera, shoot
+from burst_denoise.reporting.figures import (
     data_uri,
     deviation_chart,
     diverging,
@@ -21,7 +22,6 @@ from burst_denoise.judge.figures import (
     transfer_chart,
     transfer_misfit_chart,
 )
-from burst_denoise.sensor.synthetic import Fault, SyntheticCamera, shoot
 from tests.reports import realistic_report
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from burst_denoise.errors import InputFileError, OutputError
-from burst_denoise.files import refuse_existing, written_aside
+from burst_denoise.files import atomic_write, refuse_existing
 
 
 def names_in(folder: Path) -> list[str]:
@@ -18,7 +18,7 @@ def names_in(folder: Path) -> list[str]:
 
 def write(target: Path, text: str, *, failing: BaseException | None = None, overwrite: bool = False) -> None:
     """Write a file aside, and fail after that where asked to."""
-    with written_aside(target, overwrite=overwrite) as aside:
+    with atomic_write(target, overwrite=overwrite) as aside:
         aside.write_text(text)
         if failing is not None:
             raise failing
@@ -26,7 +26,7 @@ def write(target: Path, text: str, *, failing: BaseException | None = None, over
 
 def test_a_file_appears_under_its_name_when_all_went_well(tmp_path: Path):
     target = tmp_path / "new" / "folder" / "a.dng"
-    with written_aside(target) as aside:
+    with atomic_write(target) as aside:
         assert aside.parent == target.parent
         assert aside.suffix == ".dng"
         aside.write_text("whole")
@@ -36,7 +36,7 @@ def test_a_file_appears_under_its_name_when_all_went_well(tmp_path: Path):
 
 
 def test_a_folder_appears_as_a_whole(tmp_path: Path):
-    with written_aside(tmp_path / "scene.burst") as aside:
+    with atomic_write(tmp_path / "scene.burst") as aside:
         (aside / "sub").mkdir(parents=True)
         (aside / "burst.json").write_text("{}")
     assert sorted(path.name for path in (tmp_path / "scene.burst").iterdir()) == ["burst.json", "sub"]
@@ -49,7 +49,7 @@ def test_what_exists_is_neither_overwritten_nor_touched(tmp_path: Path, make):
     message = "model.safetensors: exists already; delete it or name another output"
     with pytest.raises(OutputError, match=message):
         refuse_existing(target)
-    with pytest.raises(OutputError, match=message), written_aside(target):
+    with pytest.raises(OutputError, match=message), atomic_write(target):
         pytest.fail("the work must not begin")
     assert names_in(tmp_path) == ["model.safetensors"]
 
@@ -58,7 +58,7 @@ def test_what_appeared_meanwhile_is_not_overwritten_either(tmp_path: Path):
     target = tmp_path / "a.dng"
 
     def work() -> None:
-        with written_aside(target) as aside:
+        with atomic_write(target) as aside:
             aside.write_text("late")
             target.write_text("first")
 
@@ -94,7 +94,7 @@ def test_nothing_is_left_behind_by_a_failure(tmp_path: Path, error: BaseExceptio
 
 def test_nothing_is_left_behind_of_a_folder(tmp_path: Path):
     def work() -> None:
-        with written_aside(tmp_path / "a.burst") as aside:
+        with atomic_write(tmp_path / "a.burst") as aside:
             aside.mkdir()
             (aside / "frame_000.npy").write_bytes(b"half")
             raise KeyboardInterrupt
@@ -115,40 +115,40 @@ def test_a_disk_that_refuses_is_an_output_error_in_one_line(tmp_path: Path):
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs the device that is always full")
 def test_a_disk_full_while_writing_is_an_output_error(tmp_path: Path):
-    with pytest.raises(OutputError, match="No space left on device"), written_aside(tmp_path / "a.dng"):
+    with pytest.raises(OutputError, match="No space left on device"), atomic_write(tmp_path / "a.dng"):
         Path("/dev/full").write_bytes(b"x" * 10_000)
     assert names_in(tmp_path) == []
 
 
 def test_a_parent_that_is_a_file_is_an_output_error(tmp_path: Path):
     (tmp_path / "file").write_text("kept")
-    with pytest.raises(OutputError, match="cannot be written"), written_aside(tmp_path / "file" / "a.dng"):
+    with pytest.raises(OutputError, match="cannot be written"), atomic_write(tmp_path / "file" / "a.dng"):
         pytest.fail("the work must not begin")
     assert (tmp_path / "file").read_text() == "kept"
 
 
 def test_the_longest_name_the_disk_holds_will_do(tmp_path: Path):
     target = tmp_path / ("x" * 251 + ".dng")
-    with written_aside(target) as aside:
+    with atomic_write(target) as aside:
         aside.write_text("whole")
     assert target.read_text() == "whole"
 
 
 def test_a_name_too_long_for_the_disk_is_an_output_error(tmp_path: Path):
-    with pytest.raises(OutputError, match="cannot be written"), written_aside(tmp_path / ("x" * 300 + ".dng")):
+    with pytest.raises(OutputError, match="cannot be written"), atomic_write(tmp_path / ("x" * 300 + ".dng")):
         pytest.fail("the work must not begin")
 
 
 def test_a_product_that_was_never_made_is_an_output_error(tmp_path: Path):
-    with pytest.raises(OutputError, match="cannot be written"), written_aside(tmp_path / "a.dng"):
+    with pytest.raises(OutputError, match="cannot be written"), atomic_write(tmp_path / "a.dng"):
         pass
 
 
 def test_killed_while_writing_a_rerun_finishes(tmp_path: Path):
     target = tmp_path / "a.dng"
     code = (
-        "import os, signal, sys; from pathlib import Path; from burst_denoise.files import written_aside\n"
-        "with written_aside(Path(sys.argv[1])) as aside:\n"
+        "import os, signal, sys; from pathlib import Path; from burst_denoise.files import atomic_write\n"
+        "with atomic_write(Path(sys.argv[1])) as aside:\n"
         "    aside.write_text('half'); os.kill(os.getpid(), signal.SIGKILL)"
     )
     root = Path(__file__).resolve().parent.parent

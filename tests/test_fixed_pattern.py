@@ -75,7 +75,7 @@ def test_what_is_subtracted_leaves_no_more_pattern_than_there_was(dsnu: float, c
     assert left < 1.02 * plain
     # The least error of a linear estimate; 1/31 of the noise is in the shading.
     assert left == pytest.approx(dsnu * noise_std / np.hypot(dsnu, noise_std), abs=0.06 * noise_std)
-    assert dark.left_std[0] == pytest.approx(left, abs=0.06 * noise_std)
+    assert dark.residual_std[0] == pytest.approx(left, abs=0.06 * noise_std)
 
 
 def test_slow_dark_shading_is_subtracted_in_full():

@@ -5,11 +5,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from burst_denoise.capture.darks import read_darks
-from burst_denoise.capture.flats import read_flat
+from burst_denoise.burst.darks import read_darks
+from burst_denoise.burst.flats import read_flat
 from burst_denoise.errors import TooFewFramesError
-from burst_denoise.sensor.frame import Frame, pack
-from burst_denoise.sensor.synthetic import SyntheticCamera, shoot
+from burst_denoise.frame.frame import Frame, pack
+from burst_denoise.frame.synthetic import SyntheticCamera, shoot
 from tests.shots import write_frames
 
 CAMERA = SyntheticCamera(prnu=0.01, hot_fraction=0, cfa="GRBG")

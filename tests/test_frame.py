@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from burst_denoise.config import Domain, FrameInfo
-from burst_denoise.sensor.frame import BAYER_PHASES, Frame, pack, plane_count, to_dn, to_linear, unpack
+from burst_denoise.frame.frame import BAYER_PHASES, Frame, pack, plane_count, to_dn, to_linear, unpack
+from burst_denoise.schemas import Domain, FrameInfo
 
 COLOUR_OF_PLANE = ("R", "G", "G", "B")
 SIZES = st.integers(2, 9)

@@ -5,8 +5,8 @@ import numpy as np
 import pytest
 from hypothesis import given
 
-from burst_denoise.sensor.frame import BAYER_PHASES
-from burst_denoise.sensor.geometry import DIHEDRAL, dihedral, dihedral_cfa, dihedral_inverse, plan_tiles
+from burst_denoise.frame.frame import BAYER_PHASES
+from burst_denoise.frame.geometry import DIHEDRAL, dihedral, dihedral_cfa, dihedral_inverse, plan_tiles
 
 sizes = st.tuples(st.integers(2, 9), st.integers(2, 9))
 

@@ -6,12 +6,12 @@ import cv2
 import numpy as np
 import pytest
 
-from burst_denoise.apply.output import write_dng
-from burst_denoise.capture.grouping import Series, find_sources, group_series, read_frames
-from burst_denoise.capture.metadata import DENOISED_MARK
-from burst_denoise.config import FrameInfo
+from burst_denoise.burst.grouping import Series, find_sources, group_series, read_frames
 from burst_denoise.errors import InputFileError
-from burst_denoise.sensor.synthetic import SyntheticCamera, shoot
+from burst_denoise.frame.synthetic import SyntheticCamera, shoot
+from burst_denoise.io.dng import write_dng
+from burst_denoise.io.metadata import DENOISED_MARK
+from burst_denoise.schemas import FrameInfo
 
 BASE = FrameInfo(
     domain="bayer",

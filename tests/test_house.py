@@ -1,4 +1,4 @@
-"""The house keeps its order: who may import whom, how long a file gets, what loads at start, what is public."""
+"""The house keeps its order: who may import whom, what loads at start, what is public."""
 
 import ast
 import importlib
@@ -15,22 +15,24 @@ from burst_denoise import errors
 
 PACKAGE = Path(burst_denoise.__file__).parent
 ROOMS = {
-    "": "errors files config",
-    "sensor": "frame geometry tone noise blind_noise jackknife line_noise photon_transfer transfer_interval "
-    "metrics unbiased residual fixed_pattern framings defects synthetic",
-    "capture": "metadata raw picture grouping emva alignment motion checks series burst store darks flats",
-    "learn": "device content pairs network model_file prior validation train",
-    "apply": "engine denoise exif_directory output",
-    "judge": "baselines classical rows benchmark channels noise_export charts figures page report",
-    "run": "ingest calibrate noise_source overlap shots session profile score report demo cluster",
-    "commands": "options bursts models proof",
+    "": "errors files arrays schemas",
+    "frame": "mosaic frame geometry srgb synthetic",
+    "sensor": "identity intervals moments noise_model row_noise photon_transfer channel_fit single_image "
+    "fixed_pattern prnu_from_scenes defects verdict",
+    "io": "tags metadata raw picture exif dng pictures noise_profile_export emva1288",
+    "burst": "grouping alignment motion checks series burst store darks flats",
+    "score": "metrics unbiased residual baselines rows benchmark",
+    "model": "device content pairs network model_file prior validation train",
+    "reporting": "charts figures page report",
+    "inference": "engine tiles noise_source denoiser",
+    "session": "shots overlap ledger workers cluster",
+    "jobs": "listener inspect ingest profile calibrate denoise merge benchmark report demo",
+    "cli": "options console tables bursts models proof app",
 }
-ORDER = [f"{room}.{name}".lstrip(".") for room, names in ROOMS.items() for name in names.split()]
-ORDER[ORDER.index("commands.options") : ORDER.index("commands.options")] = ["screen"]
-ORDER += ["cli", "__main__"]
-"""Every file of the package, in the order in which data flows; each may import from those before it."""
+"""Every room and file of the package, in the order in which data flows; each may import from those before it."""
 
-LONGEST_FILE = 320
+ORDER = [f"{room}.{name}".lstrip(".") for room, names in ROOMS.items() for name in names.split()]
+ORDER += ["api", "__main__"]
 
 
 def module_name(path: Path) -> str:
@@ -61,11 +63,6 @@ def test_a_file_imports_only_from_files_before_it(path: Path):
     assert name in ORDER, f"{name} has no place in the house; give it one in ORDER"
     before = ORDER[: ORDER.index(name)]
     assert sorted(imported_modules(path) - set(before)) == []
-
-
-@pytest.mark.parametrize("path", FILES, ids=module_name)
-def test_a_file_is_short_enough_to_read_in_one_go(path: Path):
-    assert len(path.read_text(encoding="utf-8").splitlines()) <= LONGEST_FILE
 
 
 @pytest.mark.parametrize("path", FILES, ids=module_name)
@@ -102,10 +99,10 @@ def test_importing_the_package_loads_nothing_slow():
 
 
 def test_the_command_line_starts_without_anything_slow():
-    assert not loaded_by("import burst_denoise.cli") & SLOW
+    assert not loaded_by("import burst_denoise.cli.app") & SLOW
 
 
-@pytest.mark.parametrize("module", ["sensor.metrics", "judge.baselines", "judge.benchmark", "capture.store"])
+@pytest.mark.parametrize("module", ["score.metrics", "score.baselines", "score.benchmark", "burst.store"])
 def test_rooms_that_need_no_network_load_no_torch(module: str):
     assert not loaded_by(f"import burst_denoise.{module}") & SLOW
 

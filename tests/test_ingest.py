@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 import tifffile
 
-from burst_denoise.capture.darks import read_darks
-from burst_denoise.capture.series import SeriesVerdict
-from burst_denoise.capture.store import sharing_defects
+from burst_denoise.burst.darks import read_darks
+from burst_denoise.burst.series import SeriesVerdict
+from burst_denoise.burst.store import sharing_defects
 from burst_denoise.errors import (
     BurstDenoiseError,
     BurstStoreError,
@@ -19,8 +19,8 @@ from burst_denoise.errors import (
     SeriesError,
     TooFewFramesError,
 )
-from burst_denoise.run.ingest import ingest, inspect, open_inputs
-from burst_denoise.sensor.synthetic import Fault, SyntheticCamera, shoot
+from burst_denoise.frame.synthetic import Fault, SyntheticCamera, shoot
+from burst_denoise.jobs.ingest import ingest, inspect, open_inputs
 from tests.shots import burst_frames, dark_frames, everything_in, scene, write_frames
 
 SMALL = (96, 128)
@@ -246,7 +246,7 @@ def test_frames_that_make_no_burst_say_why_in_one_line(tmp_path: Path, bad, erro
 
 
 def hot_shoot(folder: Path, iso: float = 1600) -> np.ndarray:
-    """Write two bursts and lens-cap frames of a camera with hot photosites; return where these are."""
+    """Write two bursts and dark frames of a camera with hot photosites; return where these are."""
     camera = SyntheticCamera(hot_fraction=1 / 500)
     for name in ("a", "b"):
         write_frames(folder / "shots" / name, shoot(camera, scene(SMALL, seed=ord(name)), 1600, 4, ord(name))[0])
@@ -282,14 +282,14 @@ def test_darks_of_another_iso_give_their_defects_only_and_that_is_told(tmp_path:
     assert a.dark is b.dark is None
     assert a.defects[hot].all()
     assert len(told) == 2
-    assert told[0].startswith("a: shot with ISO 1600 at 0.0333333 s, the lens-cap frames with ISO 6400 at 0.0333333 s")
+    assert told[0].startswith("a: shot with ISO 1600 at 0.0333333 s, the dark frames with ISO 6400 at 0.0333333 s")
 
 
 def test_darks_inside_the_folder_of_the_shots_are_no_burst(tmp_path: Path) -> None:
     hot_shoot(tmp_path)
     bursts = ingest([tmp_path], tmp_path / "bursts", 20, ignore, [tmp_path / "darks"])
     assert [burst.name for burst in bursts] == ["a", "b"]
-    with pytest.raises(InputFileError, match="all frames given are lens-cap frames"):
+    with pytest.raises(InputFileError, match="all frames given are dark frames"):
         ingest([tmp_path / "darks"], tmp_path / "none", 20, ignore, [tmp_path / "darks"])
 
 

@@ -8,16 +8,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from burst_denoise.config import FrameInfo
-from burst_denoise.sensor.metrics import (
-    corrected_mse,
-    frame_moments,
-    mean_squared_error,
-    psnr,
-    psnr_of_mse,
-    rendering,
-    ssim,
-)
+from burst_denoise.schemas import FrameInfo
+from burst_denoise.score.metrics import corrected_mse, mean_squared_error, psnr, psnr_of_mse, rendering, ssim
+from burst_denoise.sensor.moments import frame_moments
 
 SIGMA = 0.02
 

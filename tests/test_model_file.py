@@ -11,10 +11,10 @@ import torch
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
-from burst_denoise.config import ModelHeader, TrainingRecord, TrainSettings
 from burst_denoise.errors import ModelFileError, OutputError
-from burst_denoise.learn.model_file import load_model, model_of, save_model
-from burst_denoise.learn.network import FastNet
+from burst_denoise.model.model_file import load_model, model_of, save_model
+from burst_denoise.model.network import FastNet
+from burst_denoise.schemas import ModelHeader, TrainingRecord, TrainSettings
 
 CPU = torch.device("cpu")
 

@@ -7,7 +7,7 @@ import torch
 from hypothesis import given, settings
 from torch.nn import functional
 
-from burst_denoise.learn.network import FastNet, FrequencySplit, PaperNet, build_network, butterworth_kernel
+from burst_denoise.model.network import FastNet, FrequencySplit, PaperNet, build_network, butterworth_kernel
 
 
 def test_low_pass_gain_is_one_half_at_the_cut_off_and_one_at_zero():

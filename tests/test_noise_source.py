@@ -6,17 +6,17 @@ import numpy as np
 import pytest
 import torch
 
-from burst_denoise.capture.raw import read_raw
-from burst_denoise.capture.store import store_burst
-from burst_denoise.config import ChannelProfile, NoiseProfile
+from burst_denoise.burst.store import store_burst
 from burst_denoise.errors import ConfigError, InputFileError, ModelFileError
-from burst_denoise.judge.noise_export import write_dng_with_profile, write_profile
-from burst_denoise.learn.model_file import load_model
-from burst_denoise.run.noise_source import NoiseSource, WithoutModel, serving
-from burst_denoise.sensor.frame import Frame
-from burst_denoise.sensor.synthetic import SyntheticCamera
+from burst_denoise.frame.frame import Frame
+from burst_denoise.frame.synthetic import SyntheticCamera
+from burst_denoise.inference.noise_source import NoiseSource, WithoutModel, serving
+from burst_denoise.io.noise_profile_export import write_dng_with_profile, write_profile
+from burst_denoise.io.raw import read_raw
+from burst_denoise.model.model_file import load_model
+from burst_denoise.schemas import ChannelProfile, NoiseProfile
 from tests.shots import burst_frames, verdicts, write_frames, write_identity_model
-from tests.test_channels import GOOD
+from tests.test_verdict import GOOD
 
 CAMERA = SyntheticCamera()
 SPAN = 15304 - 2048

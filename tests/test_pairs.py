@@ -5,12 +5,12 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from burst_denoise.capture.store import store_burst
-from burst_denoise.config import FrameVerdict
-from burst_denoise.learn import pairs
-from burst_denoise.learn.pairs import GUARD, held_out, sample_patches
-from burst_denoise.sensor.frame import BAYER_PHASES, pack
-from burst_denoise.sensor.noise import stabilise
+from burst_denoise.burst.store import store_burst
+from burst_denoise.frame.frame import BAYER_PHASES, pack
+from burst_denoise.model import pairs
+from burst_denoise.model.pairs import GUARD, held_out, sample_patches
+from burst_denoise.schemas import FrameVerdict
+from burst_denoise.sensor.noise_model import stabilise
 
 from .conftest import stored_burst
 

@@ -7,9 +7,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from burst_denoise.capture.raw import read_raw
-from burst_denoise.config import FrameInfo
-from burst_denoise.sensor.frame import to_linear
+from burst_denoise.frame.frame import to_linear
+from burst_denoise.io.raw import read_raw
+from burst_denoise.schemas import FrameInfo
 from burst_denoise.sensor.photon_transfer import fit_noise_profile
 
 SHOT = 4e-4

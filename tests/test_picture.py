@@ -9,14 +9,14 @@ import tifffile
 from PIL import Image
 from PIL.TiffImagePlugin import IFDRational
 
-from burst_denoise.capture.picture import (
+from burst_denoise.errors import InputFileError
+from burst_denoise.io.picture import (
     PICTURE_SUFFIXES,
     VIDEO_SUFFIXES,
     read_picture,
     read_picture_info,
     read_video,
 )
-from burst_denoise.errors import InputFileError
 
 
 def random_values(shape: tuple[int, ...], dtype: type = np.uint8) -> np.ndarray:

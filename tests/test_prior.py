@@ -7,13 +7,13 @@ import pytest
 import torch
 from safetensors import safe_open
 
-from burst_denoise.config import NoiseProfile
 from burst_denoise.errors import ModelFileError
-from burst_denoise.learn.content import content_pictures
-from burst_denoise.learn.prior import load_prior, prior_file
-from burst_denoise.sensor.frame import pack
-from burst_denoise.sensor.metrics import psnr
-from burst_denoise.sensor.noise import stabilise, unstabilise
+from burst_denoise.frame.frame import pack
+from burst_denoise.model.content import content_pictures
+from burst_denoise.model.prior import load_prior, prior_file
+from burst_denoise.schemas import NoiseProfile
+from burst_denoise.score.metrics import psnr
+from burst_denoise.sensor.noise_model import stabilise, unstabilise
 
 CPU = torch.device("cpu")
 CARD = prior_file("bayer").with_name("prior.md").read_text(encoding="utf-8")

@@ -8,8 +8,8 @@ import cv2
 import numpy as np
 import pytest
 
-from burst_denoise.config import ChannelProfile
-from burst_denoise.sensor.synthetic import SyntheticCamera, scene_from_picture, shoot
+from burst_denoise.frame.synthetic import SyntheticCamera, scene_from_picture, shoot
+from burst_denoise.schemas import ChannelProfile
 from tests.conftest import Run
 from tests.shots import burst_frames, write_frames
 
@@ -84,13 +84,13 @@ def test_bursts_darks_and_flats_give_the_synthetic_camera_back(run: Run, shots: 
         assert channel.dsnu_e == pytest.approx(CAMERA.dark_offset_std_dn / CAMERA.gain_dn_per_e, rel=0.15)
         # What 16 darks leave: read noise / 4, and the offsets themselves, combined as the best linear estimate does.
         noise_e, there_e = read_std / 4 / CAMERA.gain(ISO), CAMERA.dark_offset_std_dn / CAMERA.gain_dn_per_e
-        assert channel.dsnu_left_e == pytest.approx(noise_e * there_e / np.hypot(noise_e, there_e), rel=0.1)
+        assert channel.residual_dsnu_e == pytest.approx(noise_e * there_e / np.hypot(noise_e, there_e), rel=0.1)
         assert channel.usable, channel.reasons
     defects = sum(channel.defects for channel in found)
     assert defects == pytest.approx(SIZE[0] * SIZE[1] / 2000, rel=0.25)
 
 
-def test_two_framings_give_the_fixed_pattern_without_darks_or_flats(run: Run, shots: Shoot):
+def test_two_scenes_give_the_fixed_pattern_without_darks_or_flats(run: Run, shots: Shoot):
     found = rows(run("profile", shots.bursts, "--json").out)
     prnu = [channel.prnu_percent for channel in found]
     assert np.mean(prnu) == pytest.approx(100 * CAMERA.prnu, rel=0.10)
@@ -160,8 +160,8 @@ def test_what_is_not_usable_is_not_exported_to_other_programs(run: Run, shots: S
     assert not list(tmp_path.iterdir())
 
 
-def test_what_two_framings_tell_is_called_rough(run: Run, shots: Shoot):
-    assert "from the framings of bursts is rough" in run("profile", shots.bursts).err
+def test_what_two_scenes_tell_is_called_rough(run: Run, shots: Shoot):
+    assert "from the scenes of bursts is rough" in run("profile", shots.bursts).err
 
 
 @pytest.mark.parametrize("option", ["--darks", "--flats"])

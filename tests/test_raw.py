@@ -10,12 +10,12 @@ import pytest
 import rawpy
 import tifffile
 
-from burst_denoise.apply.output import write_dng
-from burst_denoise.capture.metadata import Exif, read_exif
-from burst_denoise.capture.raw import RAW_SUFFIXES, develop, read_raw, read_raw_info
-from burst_denoise.config import DngTag, FrameInfo
 from burst_denoise.errors import InputFileError
-from burst_denoise.sensor.frame import BAYER_PHASES, RawBorder, to_linear
+from burst_denoise.frame.frame import BAYER_PHASES, RawBorder, to_linear
+from burst_denoise.io.dng import write_dng
+from burst_denoise.io.metadata import Exif, read_exif
+from burst_denoise.io.raw import RAW_SUFFIXES, develop, read_raw, read_raw_info
+from burst_denoise.schemas import DngTag, FrameInfo
 
 BLACK = {"R": 500.0, "G1": 520.0, "G2": 540.0, "B": 560.0}
 

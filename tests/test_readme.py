@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import typer
 
-from burst_denoise.cli import app
+from burst_denoise.cli.app import app
 
 README = (Path(__file__).parent.parent / "README.md").read_text(encoding="utf-8")
 COMMANDS = typer.main.get_command(app).commands

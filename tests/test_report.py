@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 
 from burst_denoise.errors import OutputError
-from burst_denoise.judge.report import CropSet, PatternMap, Report, write_report, write_rows
-from burst_denoise.judge.rows import BenchmarkRow
+from burst_denoise.reporting.report import CropSet, PatternMap, Report, write_report, write_rows
+from burst_denoise.score.rows import BenchmarkRow
 from tests.reports import realistic_report, row, rows
 
 VOID = {"meta", "link", "img", "br", "input"}

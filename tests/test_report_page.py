@@ -10,7 +10,7 @@ import cv2
 import numpy as np
 import pytest
 
-from burst_denoise.judge.report import write_report
+from burst_denoise.reporting.report import write_report
 from tests.reports import realistic_report
 
 sync_api = pytest.importorskip("playwright.sync_api", reason="no playwright: pip install playwright")

@@ -4,7 +4,7 @@ import cv2
 import numpy as np
 import pytest
 
-from burst_denoise.sensor.residual import ResidualScore
+from burst_denoise.score.residual import ResidualScore
 
 STD = 0.01
 

@@ -8,12 +8,12 @@ import numpy as np
 import pytest
 from skimage.data import astronaut
 
-from burst_denoise.apply.output import write_dng
-from burst_denoise.capture.grouping import Series, find_sources, group_series, read_frames
-from burst_denoise.capture.series import SeriesVerdict, check_frames
-from burst_denoise.config import FrameVerdict
-from burst_denoise.sensor.frame import Frame
-from burst_denoise.sensor.synthetic import Fault, SyntheticCamera, scene_from_picture, shoot
+from burst_denoise.burst.grouping import Series, find_sources, group_series, read_frames
+from burst_denoise.burst.series import SeriesVerdict, check_frames
+from burst_denoise.frame.frame import Frame
+from burst_denoise.frame.synthetic import Fault, SyntheticCamera, scene_from_picture, shoot
+from burst_denoise.io.dng import write_dng
+from burst_denoise.schemas import FrameVerdict
 
 SCENE = scene_from_picture(astronaut()[:192, :256])
 

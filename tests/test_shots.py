@@ -4,9 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from burst_denoise.capture.store import store_burst
+from burst_denoise.burst.store import store_burst
 from burst_denoise.errors import OutputError
-from burst_denoise.run.shots import find_shots
+from burst_denoise.session.shots import find_shots
 from tests.shots import burst_frames, verdicts, write_frames
 
 SMALL = (48, 64)

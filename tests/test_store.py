@@ -10,12 +10,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from burst_denoise.capture.store import Burst, find_bursts, open_burst, pooled_by_iso, sharing_defects, store_burst
-from burst_denoise.config import FrameVerdict
+from burst_denoise.burst.store import Burst, find_bursts, open_burst, pooled_by_iso, sharing_defects, store_burst
 from burst_denoise.errors import BurstStoreError, OutputError, SeriesError
+from burst_denoise.frame.frame import Frame
+from burst_denoise.frame.synthetic import SyntheticCamera, shoot
+from burst_denoise.schemas import FrameVerdict
 from burst_denoise.sensor.defects import Repair
-from burst_denoise.sensor.frame import Frame
-from burst_denoise.sensor.synthetic import SyntheticCamera, shoot
 from tests.shots import SIZE, burst_frames, everything_in, verdicts
 
 SMALL = (48, 64)
@@ -279,7 +279,7 @@ def test_frames_and_means_come_with_the_dark_subtracted_and_defects_repaired(tmp
         assert np.array_equal(found.frame(index).dn, frames[index].dn)  # as shot
     assert found.mean() == pytest.approx(np.mean(expected, axis=0), abs=1e-6)
     assert np.array_equal(found.excluded, found.saturated | defects)
-    assert found.framing(repaired=False).mean[~defects] == pytest.approx(found.mean()[~defects], abs=1e-6)
+    assert found.scene(repaired=False).mean[~defects] == pytest.approx(found.mean()[~defects], abs=1e-6)
     hurt = store_burst(tmp_path / "b.burst", "a", frames, verdicts(frames, gains), 0.05, 0.001)
     assert found.fingerprint != hurt.fingerprint
     assert hurt.defects is hurt.dark is None

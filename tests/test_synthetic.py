@@ -5,8 +5,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from burst_denoise.sensor.frame import BAYER_PHASES, pack
-from burst_denoise.sensor.synthetic import Fault, SyntheticCamera, scene_from_picture, shoot
+from burst_denoise.frame.frame import BAYER_PHASES, pack
+from burst_denoise.frame.synthetic import Fault, SyntheticCamera, scene_from_picture, shoot
 
 FLAWLESS = {"prnu": 0.0, "dark_offset_std_dn": 0.0, "hot_fraction": 0.0}
 

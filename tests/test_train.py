@@ -11,15 +11,15 @@ import numpy as np
 import pytest
 import torch
 
-from burst_denoise.apply.denoise import denoise_image
-from burst_denoise.capture.store import store_burst
-from burst_denoise.config import FrameInfo, FrameVerdict, TrainSettings
+from burst_denoise.burst.store import store_burst
 from burst_denoise.errors import ConfigError
-from burst_denoise.learn import train as training
-from burst_denoise.learn.prior import load_prior
-from burst_denoise.learn.train import make_optimizer, train
-from burst_denoise.sensor.frame import Frame
-from burst_denoise.sensor.metrics import psnr
+from burst_denoise.frame.frame import Frame
+from burst_denoise.inference.tiles import denoise_image
+from burst_denoise.model import train as training
+from burst_denoise.model.prior import load_prior
+from burst_denoise.model.train import make_optimizer, train
+from burst_denoise.schemas import FrameInfo, FrameVerdict, TrainSettings
+from burst_denoise.score.metrics import psnr
 
 CPU = torch.device("cpu")
 
@@ -49,7 +49,7 @@ def untouched(monkeypatch):
         known = weights(network)
         for exam in ("score", "content_score"):
             worse = -1.0 if exam in exams else 1.0
-            monkeypatch.setattr(training.Examiner, exam, lambda _, n, w=worse: 0.0 if weights(n) == known else w)
+            monkeypatch.setattr(training.Validator, exam, lambda _, n, w=worse: 0.0 if weights(n) == known else w)
 
     return judge
 
@@ -171,10 +171,10 @@ def test_an_interrupted_training_ends_in_the_same_bits(burst, tmp_path, monkeypa
 SCRIPT = """
 import sys, torch
 from pathlib import Path
-from burst_denoise.capture.store import open_burst
-from burst_denoise.capture.store import store_burst
-from burst_denoise.config import FrameInfo, FrameVerdict, TrainSettings
-from burst_denoise.learn import train as training
+from burst_denoise.burst.store import open_burst
+from burst_denoise.burst.store import store_burst
+from burst_denoise.schemas import FrameInfo, FrameVerdict, TrainSettings
+from burst_denoise.model import train as training
 training.SAVE_EVERY_S = 0.0
 torch.set_num_threads(1)
 settings = TrainSettings(steps=12, batch=2, patch=32, from_scratch=True)

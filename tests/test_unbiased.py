@@ -9,9 +9,10 @@ import cv2
 import numpy as np
 import pytest
 
-from burst_denoise.sensor.frame import pack, unpack
-from burst_denoise.sensor.metrics import corrected_mse, frame_moments, mean_squared_error, psnr_of_mse
-from burst_denoise.sensor.unbiased import BurstScore, paired_difference_db
+from burst_denoise.frame.frame import pack, unpack
+from burst_denoise.score.metrics import corrected_mse, mean_squared_error, psnr_of_mse
+from burst_denoise.score.unbiased import BurstScore, paired_difference_db
+from burst_denoise.sensor.moments import frame_moments
 
 Denoise = Callable[[np.ndarray], np.ndarray]
 
@@ -192,7 +193,7 @@ def network() -> Callable[[np.ndarray, float], np.ndarray]:
     """Return the fast network after a short training on other scenes of the same kind."""
     import torch
 
-    from burst_denoise.learn.network import build_network
+    from burst_denoise.model.network import build_network
 
     torch.manual_seed(0)
     torch.set_num_threads(1)

@@ -4,14 +4,14 @@ import numpy as np
 import pytest
 import torch
 
-from burst_denoise.capture.store import store_burst
+from burst_denoise.burst.store import store_burst
 from burst_denoise.errors import SeriesError
-from burst_denoise.learn import validation
-from burst_denoise.learn.network import build_network
-from burst_denoise.learn.pairs import held_out, noise_of
-from burst_denoise.learn.validation import EXAMINED_BURSTS, Examiner
-from burst_denoise.sensor.frame import Frame
-from burst_denoise.sensor.metrics import psnr
+from burst_denoise.frame.frame import Frame
+from burst_denoise.model import validation
+from burst_denoise.model.network import build_network
+from burst_denoise.model.pairs import held_out, noise_of
+from burst_denoise.model.validation import VALIDATION_BURSTS, Validator
+from burst_denoise.score.metrics import psnr
 
 from .conftest import stored_burst
 
@@ -22,7 +22,7 @@ def test_the_score_agrees_with_the_known_clean_image(burst):
     columns = held_out(burst)
     known = np.mean([psnr(burst.linear(i)[:, columns], burst.clean[:, columns], peak=1.0) for i in (0, 3)])
     # 5,632 photosites: the corrected error of a noisy frame is good to 2.5 %, 0.11 dB.
-    assert Examiner([burst], CPU).score(build_network("fast", 4)) == pytest.approx(known, abs=0.3)
+    assert Validator([burst], CPU).score(build_network("fast", 4)) == pytest.approx(known, abs=0.3)
 
 
 @pytest.mark.parametrize("cfa", ["GRBG", "BGGR"])
@@ -30,27 +30,27 @@ def test_the_score_does_not_depend_on_the_phase_of_the_mosaic(tmp_path, cfa):
     burst = stored_burst(tmp_path / "phase.burst", cfa=cfa)
     columns = held_out(burst)
     known = np.mean([psnr(burst.linear(i)[:, columns], burst.clean[:, columns], peak=1.0) for i in (0, 3)])
-    assert Examiner([burst], CPU).score(build_network("fast", 4)) == pytest.approx(known, abs=0.3)
+    assert Validator([burst], CPU).score(build_network("fast", 4)) == pytest.approx(known, abs=0.3)
 
 
 def test_a_network_that_adds_an_error_loses_what_that_error_costs(burst):
     network = build_network("fast", 4)
-    before = Examiner([burst], CPU).score(network)
+    before = Validator([burst], CPU).score(network)
     torch.nn.init.constant_(network.tail.bias, 1.0)  # one noise deviation off everywhere: twice the squared error
-    assert Examiner([burst], CPU).score(network) == pytest.approx(before - 10 * np.log10(2), abs=0.3)
+    assert Validator([burst], CPU).score(network) == pytest.approx(before - 10 * np.log10(2), abs=0.3)
 
 
 def test_many_bursts_are_sampled(burst):
-    questions = Examiner([burst] * (3 * EXAMINED_BURSTS), CPU).questions
-    assert len(questions) == 2 * EXAMINED_BURSTS
+    questions = Validator([burst] * (3 * VALIDATION_BURSTS), CPU).samples
+    assert len(questions) == 2 * VALIDATION_BURSTS
 
 
 def test_bursts_of_all_isos_are_examined_whatever_their_order(burst, tmp_path):
     sensitive = stored_burst(tmp_path / "sensitive.burst", iso=6400)
     assert sensitive.info.iso != burst.info.iso
-    questions = Examiner([burst, sensitive] * EXAMINED_BURSTS, CPU).questions
+    questions = Validator([burst, sensitive] * VALIDATION_BURSTS, CPU).samples
     assert {question.burst.info.iso for question in questions} == {burst.info.iso, sensitive.info.iso}
-    assert len(questions) == 2 * EXAMINED_BURSTS
+    assert len(questions) == 2 * VALIDATION_BURSTS
 
 
 def test_a_mosaic_of_odd_width_is_examined_in_its_own_phase(burst, tmp_path):
@@ -59,7 +59,7 @@ def test_a_mosaic_of_odd_width_is_examined_in_its_own_phase(burst, tmp_path):
     odd = [Frame(frame.dn[:, :255], info, frame.path) for frame in frames]
     stored = store_burst(tmp_path / "odd.burst", "odd", odd, burst.manifest.frames, 0.1, 1e-4)
     assert held_out(stored).start % 2 == 0
-    for question in Examiner([stored], CPU).questions:
+    for question in Validator([stored], CPU).samples:
         reds, greens = question.noisy[0, 0].mean(), question.noisy[0, 1].mean()
         assert reds < 0.9 * greens  # the scene is 0.6 : 1 : 0.7 everywhere
 
@@ -70,8 +70,8 @@ def test_an_overexposed_right_eighth_is_refused_before_training(burst, tmp_path)
     overexposed = stored_burst(tmp_path / "lamp.burst")
     object.__setattr__(overexposed, "saturated", white)
     with pytest.raises(SeriesError, match="lamp: the right eighth of every series is overexposed"):
-        Examiner([overexposed], CPU)
-    assert len(Examiner([burst, overexposed], CPU).questions) == 2
+        Validator([overexposed], CPU)
+    assert len(Validator([burst, overexposed], CPU).samples) == 2
 
 
 def test_defects_count_for_nothing(burst, tmp_path):
@@ -84,9 +84,9 @@ def test_defects_count_for_nothing(burst, tmp_path):
     for name, shots, known in (("as shot", frames, None), ("hot", hot, None), ("mapped", hot, defects)):
         stored = store_burst(tmp_path / name, name, shots, burst.manifest.frames, 0.1, 1e-4, defects=known)
         torch.nn.init.constant_(network.tail.bias, 1.0)
-        examiner = Examiner([stored], CPU)
-        assert (examiner.questions[0].valid.mean() < 1) == (name == "mapped")
-        scores[name] = examiner.score(network)
+        validator = Validator([stored], CPU)
+        assert (validator.samples[0].valid.mean() < 1) == (name == "mapped")
+        scores[name] = validator.score(network)
     assert scores["mapped"] == pytest.approx(scores["as shot"], abs=0.1)
 
 
@@ -95,12 +95,12 @@ def test_the_content_score_is_0_db_for_noise_as_it_is_and_rises_as_the_noise_fal
         def forward(self, planes):
             return truth + (planes - truth) / 2
 
-    examiner = Examiner([burst], CPU)
-    assert examiner.content_score(torch.nn.Identity()) == pytest.approx(0, abs=0.3)
-    (examined, *_) = examiner.transplants
-    examiner.transplants, truth = [examined], examined.clean
-    assert examiner.content_score(Half()) == pytest.approx(
-        examiner.content_score(torch.nn.Identity()) + 20 * np.log10(2), abs=0.01
+    validator = Validator([burst], CPU)
+    assert validator.content_score(torch.nn.Identity()) == pytest.approx(0, abs=0.3)
+    (examined, *_) = validator.synthetic_samples
+    validator.synthetic_samples, truth = [examined], examined.clean
+    assert validator.content_score(Half()) == pytest.approx(
+        validator.content_score(torch.nn.Identity()) + 20 * np.log10(2), abs=0.01
     )
 
 
@@ -112,10 +112,10 @@ def test_the_noise_put_on_other_pictures_is_that_of_the_held_out_columns(burst, 
         return noise_of(burst, index, window)
 
     monkeypatch.setattr(validation, "noise_of", watched)
-    examined = Examiner([burst], CPU).transplants
+    examined = Validator([burst], CPU).synthetic_samples
     assert seen == {held_out(burst).start}
-    assert {tuple(transplant.noisy.shape[1:]) for transplant in examined} == {(4, 64, 64)}
-    assert all(transplant.clean.min() >= 0 and transplant.valid.mean() > 0.9 for transplant in examined)
+    assert {tuple(synthetic.noisy.shape[1:]) for synthetic in examined} == {(4, 64, 64)}
+    assert all(synthetic.clean.min() >= 0 and synthetic.valid.mean() > 0.9 for synthetic in examined)
 
 
 def test_a_frame_whose_noise_is_overexposed_does_not_switch_the_content_exam_off(burst, tmp_path):
@@ -123,7 +123,7 @@ def test_a_frame_whose_noise_is_overexposed_does_not_switch_the_content_exam_off
     white = np.zeros((176, 256), bool)
     white[:150, 224:] = True
     object.__setattr__(bright, "saturated", white)
-    both = Examiner([burst, bright], CPU)
-    assert len(both.questions) == 4
-    assert both.content_score(torch.nn.Identity()) == Examiner([burst], CPU).content_score(torch.nn.Identity())
-    assert np.isnan(Examiner([bright], CPU).content_score(torch.nn.Identity()))
+    both = Validator([burst, bright], CPU)
+    assert len(both.samples) == 4
+    assert both.content_score(torch.nn.Identity()) == Validator([burst], CPU).content_score(torch.nn.Identity())
+    assert np.isnan(Validator([bright], CPU).content_score(torch.nn.Identity()))

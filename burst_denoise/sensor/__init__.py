@@ -1,1 +1,1 @@
-"""What a frame is: units, geometry, noise, scores, and a synthetic camera. Knows no file format."""
+"""What a sensor adds to a picture: random noise, fixed pattern, defects; and which sensor it is."""

@@ -8,29 +8,27 @@ import numpy as np
 import numpy.typing as npt
 from scipy.special import chdtri
 
+from burst_denoise.arrays import Float, Index, Mask
+from burst_denoise.frame.frame import pack, unpack
 from burst_denoise.sensor.fixed_pattern import MasterDark
-from burst_denoise.sensor.frame import pack, unpack
-from burst_denoise.sensor.framings import Framing, framings_apart
-from burst_denoise.sensor.noise import noise_variance
+from burst_denoise.sensor.noise_model import noise_variance
+from burst_denoise.sensor.prnu_from_scenes import SceneMean, scene_numbers
 
 __all__ = ["Repair", "find_defects"]
 
-Float = npt.NDArray[np.float32]
-Index = npt.NDArray[np.intp]
-Mask = npt.NDArray[np.bool_]
 T = TypeVar("T", np.float32, np.float64)
 
-HOT, HARMFUL = 6.0, 2.0
+HOT_PIXEL_SIGMA, VISIBLE_SIGMA = 6.0, 2.0
 """A photosite is hot from so many standard deviations of its plane's dark offsets, and of one frame's noise: both."""
-FLICKERING = 9.0
+FLICKER_VARIANCE_RATIO = 9.0
 """Times the noise variance of its like; more where few frames make that likely."""
-UNLIKELY = 1e-9
+FLICKER_P_VALUE = 1e-9
 """Probability that chance makes a photosite flicker."""
-STICKS_OUT = 5.0
-"""Standard deviations of its surroundings by which a photosite must depart in two framings to be a defect..."""
-CONFIRMS = 2.0
+DETECTION_SIGMA = 5.0
+"""Standard deviations of its surroundings by which a photosite must depart in two scenes to be a defect..."""
+CONFIRMATION_SIGMA = 2.0
 """...and those that confirm what one burst alone took for one."""
-REACHES = (2, 4, 8, 16)
+SEARCH_RADII = (2, 4, 8, 16)
 """Photosites around a defect that are searched for healthy ones, in turn; a larger hole is left as it is."""
 INTERPOLATION = {
     "A": ((0, 1, 1 / 2), (1, 1, -1 / 4)),
@@ -47,8 +45,8 @@ MOST_NEIGHBOURS = 24
 """Healthy neighbours that a repaired value is made of, at most; the nearest."""
 
 
-def find_defects(cfa: str | None, darks: Sequence[MasterDark] = (), framings: Sequence[Framing] = ()) -> Mask:
-    """Return the hot, dead and flickering photosites that lens-cap frames and bursts of one sensor reveal.
+def find_defects(cfa: str | None, darks: Sequence[MasterDark] = (), scenes: Sequence[SceneMean] = ()) -> Mask:
+    """Return the hot, dead and flickering photosites that dark frames and bursts of one sensor reveal.
 
     Parameters
     ----------
@@ -56,8 +54,8 @@ def find_defects(cfa: str | None, darks: Sequence[MasterDark] = (), framings: Se
         CFA phase of the frames.
     darks : sequence of MasterDark
         Of any ISO and exposure.
-    framings : sequence of Framing
-        Any number of any scenes. ``darks`` and ``framings`` together are at least one, and equal in shape.
+    scenes : sequence of SceneMean
+        Any number of any scenes. ``darks`` and ``scenes`` together are at least one, and equal in shape.
 
     Returns
     -------
@@ -66,26 +64,26 @@ def find_defects(cfa: str | None, darks: Sequence[MasterDark] = (), framings: Se
     Notes
     -----
     In a dark: an offset beyond what DSNU and noise allow that also shows in a single frame. In a burst: a photosite
-    that sticks out as no picture detail does, confirmed by a second framing where there is one. In two framings: the
+    that sticks out as no picture detail does, confirmed by a second scene where there is one. In two scenes: the
     same photosite departs in both by 5 standard deviations of its surroundings to the same side; pictures do so once in
     a thousand places, and two pictures at the same one hardly ever. Flickering: temporal variance far beyond that of
     its like, and alone in that, as nothing that moves is.
     """
-    shape = (darks[0].mean if darks else framings[0].mean).shape
+    shape = (darks[0].mean if darks else scenes[0].mean).shape
     found, alone = np.zeros(shape, np.bool_), np.zeros(shape, np.bool_)
     for dark in darks:
         found |= _hot(dark, cfa) | _flickering(dark.variance, None, dark.count, cfa)
-    for burst in framings:
+    for burst in scenes:
         alone |= _isolated(burst, cfa)
         if burst.variance is not None:
             expected = unpack(noise_variance(pack(burst.mean, cfa), burst.profile), cfa, shape)
             found |= _flickering(burst.variance, expected, burst.count, cfa)
-    views = _views(framings, cfa)
+    views = _views(scenes, cfa)
     if len(views) < 2:
         return found | alone
     high, low = np.partition(views, -2, axis=0)[-2], np.partition(views, 1, axis=0)[1]
     agreed = np.maximum(high, -low)
-    found |= (alone & (agreed > CONFIRMS)) | (agreed > STICKS_OUT)
+    found |= (alone & (agreed > CONFIRMATION_SIGMA)) | (agreed > DETECTION_SIGMA)
     return found
 
 
@@ -95,7 +93,7 @@ def _hot(dark: MasterDark, cfa: str | None) -> Mask:
     for index, plane in enumerate(away):
         away[index] = np.abs(plane - cv2.medianBlur(np.ascontiguousarray(plane), 5))
         usual = 1.4826 * float(np.median(away[index]))
-        limit[index] = max(HOT * usual, HARMFUL * float(np.median(noise[index])) ** 0.5)
+        limit[index] = max(HOT_PIXEL_SIGMA * usual, VISIBLE_SIGMA * float(np.median(noise[index])) ** 0.5)
     return unpack(away - limit, cfa, dark.mean.shape) > 0
 
 
@@ -108,7 +106,7 @@ def _flickering(variance: Float, expected: Float | None, count: int, cfa: str | 
         usual = np.broadcast_to(np.median(planes, axis=(1, 2), keepdims=True), planes.shape)
         expected = unpack(np.ascontiguousarray(usual), cfa, variance.shape)
     ratio = (variance / np.maximum(expected, 1e-12)).astype(np.float32)
-    limit = max(FLICKERING, 1.5 * float(chdtri(count - 1, UNLIKELY)) / (count - 1))
+    limit = max(FLICKER_VARIANCE_RATIO, 1.5 * float(chdtri(count - 1, FLICKER_P_VALUE)) / (count - 1))
     beside = np.ones((5, 5), np.uint8)
     beside[2, 2] = 0
     around = np.stack([cv2.dilate(layer, beside) for layer in _layers(ratio)]).reshape(ratio.shape)
@@ -116,7 +114,7 @@ def _flickering(variance: Float, expected: Float | None, count: int, cfa: str | 
     return alone
 
 
-def _isolated(burst: Framing, cfa: str | None) -> Mask:
+def _isolated(burst: SceneMean, cfa: str | None) -> Mask:
     """Return where single photosites stick out of a burst's mean as no picture detail does.
 
     Such a one lies outside the values of its 24 nearest photosites of the same colour, by more than half their span and
@@ -147,15 +145,15 @@ def _isolated(burst: Framing, cfa: str | None) -> Mask:
     return lonely & (unpack(outside - 5 * noise_std, cfa, shape) > 0)
 
 
-def _views(framings: Sequence[Framing], cfa: str | None) -> Float:
+def _views(scenes: Sequence[SceneMean], cfa: str | None) -> Float:
     """Return for each different scene how far its photosites depart from their surroundings, (scenes, ...)."""
-    scenes: dict[int, list[Float]] = {}
-    for burst, scene in zip(framings, framings_apart([burst.mean for burst in framings], cfa), strict=True):
-        scenes.setdefault(scene, []).append(_departure(burst, cfa))
-    return np.array([np.mean(views, axis=0) for views in scenes.values()], np.float32)
+    views: dict[int, list[Float]] = {}
+    for burst, scene in zip(scenes, scene_numbers([burst.mean for burst in scenes], cfa), strict=True):
+        views.setdefault(scene, []).append(_departure(burst, cfa))
+    return np.array([np.mean(alike, axis=0) for alike in views.values()], np.float32)
 
 
-def _departure(burst: Framing, cfa: str | None) -> Float:
+def _departure(burst: SceneMean, cfa: str | None) -> Float:
     """Return how far each photosite is from the median of its like around it, in standard deviations of that there."""
     planes = pack(burst.mean, cfa).copy()
     noise = noise_variance(planes, burst.profile) / burst.count
@@ -206,7 +204,7 @@ class Repair:
             of_colour = self._colours[self._places[1, pending] % 2, self._places[2, pending] % 2] == colour
             alone = self._interpolate(pending[of_colour], INTERPOLATION[str(colour)])
             pending = np.setdiff1d(pending, alone)
-        for reach in REACHES:
+        for reach in SEARCH_RADII:
             if len(pending):
                 pending = self._average(pending, reach)
 

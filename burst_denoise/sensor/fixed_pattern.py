@@ -1,4 +1,4 @@
-"""Fixed pattern: what is the same in every frame of one camera copy and is not scene; from lens-cap frames and flats.
+"""Fixed pattern: what is the same in every frame of one camera copy and is not scene; from dark frames and flats.
 
 No score made of one tripod burst sees it: it survives the mean and counts as scene. DSNU, the dark signal
 non-uniformity, is the standard deviation of the photosites' dark offsets; PRNU, the photo-response non-uniformity,
@@ -13,10 +13,11 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from burst_denoise.config import Estimate
-from burst_denoise.sensor.frame import pack, unpack
-from burst_denoise.sensor.jackknife import left_out_estimate, root_of_variance
-from burst_denoise.sensor.metrics import FrameMoments, frame_moments
+from burst_denoise.arrays import Double, Float, Mask
+from burst_denoise.frame.frame import pack, unpack
+from burst_denoise.schemas import Estimate
+from burst_denoise.sensor.intervals import left_out_estimate, root_of_variance
+from burst_denoise.sensor.moments import FrameMoments, frame_moments
 
 __all__ = [
     "MasterDark",
@@ -29,9 +30,6 @@ __all__ = [
     "sensitivity",
 ]
 
-Float = npt.NDArray[np.float32]
-Double = npt.NDArray[np.float64]
-Mask = npt.NDArray[np.bool_]
 
 SHADING_WINDOW = 31
 """Side of the window, plane pixels, whose mean is the slow shading."""
@@ -53,7 +51,7 @@ class NonUniformity:
 
 @dataclass(frozen=True)
 class MasterDark:
-    """What lens-cap frames of one ISO and exposure show."""
+    """What dark frames of one ISO and exposure show."""
 
     mean: Float
     """(H, W) or (3, H, W), linear: mean of the frames above the black level, per photosite."""
@@ -65,13 +63,13 @@ class MasterDark:
     """Frames averaged; the noise variance of the mean is ``variance / count``."""
     dsnu: NonUniformity
     """Dark signal non-uniformity, linear units."""
-    left_std: tuple[float, ...]
+    residual_std: tuple[float, ...]
     """Per plane, linear units: standard deviation of the dark offsets that are expected to remain in a frame from which
     ``offset`` was subtracted."""
 
 
 def master_dark(darks: Iterable[Float], cfa: str | None) -> MasterDark:
-    """Average lens-cap frames of one ISO and exposure, and measure the dark signal non-uniformity.
+    """Average dark frames of one ISO and exposure, and measure the dark signal non-uniformity.
 
     Parameters
     ----------

@@ -1,6 +1,6 @@
 """Photon transfer: what static stacks of frames reveal about the noise of their sensor.
 
-Model: variance = S x + O at linear value x, per plane and ISO, as in `burst_denoise.sensor.noise`.
+Model: variance = S x + O at linear value x, per plane and ISO, as in `burst_denoise.sensor.noise_model`.
 """
 
 import math
@@ -11,10 +11,11 @@ import numpy as np
 import numpy.typing as npt
 from scipy.ndimage import uniform_filter
 
-from burst_denoise.config import NoiseMeasurement, NoiseProfile
-from burst_denoise.sensor.frame import pack
-from burst_denoise.sensor.line_noise import jackknife_groups, line_noise
-from burst_denoise.sensor.noise import SMALLEST_VARIANCE
+from burst_denoise.arrays import Double, Float
+from burst_denoise.frame.frame import pack
+from burst_denoise.schemas import NoiseMeasurement, NoiseProfile
+from burst_denoise.sensor.noise_model import SMALLEST_VARIANCE
+from burst_denoise.sensor.row_noise import jackknife_groups, line_noise
 
 __all__ = [
     "TransferSamples",
@@ -27,8 +28,6 @@ __all__ = [
     "transfer_samples",
 ]
 
-Float = npt.NDArray[np.float32]
-Double = npt.NDArray[np.float64]
 
 BINS = 64
 FEWEST_PER_BIN = 16

@@ -1,1 +1,0 @@
-"""A model and a new shot become a denoised file."""

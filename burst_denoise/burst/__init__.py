@@ -1,0 +1,1 @@
+"""From files to accepted bursts: grouping, quality checks, darks and flats, storing."""

@@ -1,0 +1,200 @@
+"""`Burst`: the accepted frames of one series, memory-mapped, with their exact sum and a manifest.
+
+A folder ``NAME.burst`` holds ``burst.json`` (`BurstManifest`), ``frame_000.npy`` ... (DN as read), ``sum.npy``
+(float64, sum of the linear, brightness-corrected frames), ``saturated.npy`` (bool) and, where they were given,
+``defects.npy`` (bool), ``dark.npy`` and ``clean.npy`` (float32, linear). What is on disk is as shot: dark offsets are
+subtracted and defects repaired when frames are asked for.
+"""
+
+import hashlib
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import TypeVar
+
+import numpy as np
+import numpy.typing as npt
+
+from burst_denoise.arrays import Float, Mask
+from burst_denoise.frame.frame import Frame, to_linear
+from burst_denoise.schemas import BurstManifest, FrameInfo, NoiseProfile
+from burst_denoise.sensor.defects import Repair
+from burst_denoise.sensor.prnu_from_scenes import SceneMean
+
+__all__ = ["DARK", "DEFECTS", "Burst", "frame_file"]
+
+DEFECTS, DARK = "defects.npy", "dark.npy"
+WHOLE = (slice(None), slice(None))
+
+Window = tuple[slice, slice]
+T = TypeVar("T", np.float32, np.float64)
+
+
+def frame_file(index: int) -> str:
+    """Return the name of a frame in the folder of its burst."""
+    return f"frame_{index:03d}.npy"
+
+
+@dataclass(frozen=True)
+class Burst:
+    """A stored burst; its frames are read from disk when asked for."""
+
+    folder: Path
+    manifest: BurstManifest
+    pooled: NoiseProfile | None = None
+    """Noise profile of all bursts at this ISO, from `pooled_by_iso`."""
+    shared_defects: Mask | None = field(default=None, compare=False)
+    """Defects found in any burst of the sensor, from `sharing_defects`."""
+
+    @property
+    def name(self) -> str:
+        """Name of the series."""
+        return self.manifest.series
+
+    @property
+    def info(self) -> FrameInfo:
+        """What the first frame's file said; camera, CFA, white level, ISO and exposure hold for all."""
+        return self.manifest.info
+
+    @property
+    def profile(self) -> NoiseProfile:
+        """Noise profile to work with: the pooled one, or else the one fitted to this burst alone."""
+        return self.pooled or self.manifest.profile
+
+    @cached_property
+    def defects(self) -> Mask | None:
+        """Defective photosites, which are repaired and count for nothing; None where none were looked for."""
+        if self.shared_defects is not None or self.manifest.defects_sha256 is None:
+            return self.shared_defects
+        mask: Mask = np.load(self.folder / DEFECTS, mmap_mode="r")
+        return mask
+
+    @cached_property
+    def dark(self) -> Float | None:
+        """Dark offsets, linear float32, which are subtracted from every frame; None where they are not known."""
+        return np.load(self.folder / DARK, mmap_mode="r") if self.manifest.dark_sha256 else None
+
+    @cached_property
+    def excluded(self) -> Mask:
+        """Photosites that count for nothing: saturated in any frame, or defective; same shape as a frame."""
+        return self.saturated if self.defects is None else self.saturated | self.defects
+
+    @cached_property
+    def repair(self) -> Repair | None:
+        """What repairs the defects; None where there are none known."""
+        return None if self.defects is None else Repair(self.defects, self.info.cfa)
+
+    def __len__(self) -> int:
+        return len(self.manifest.sha256)
+
+    @cached_property
+    def _infos(self) -> list[FrameInfo]:
+        return [self.info.model_copy(update={"black_level": black}) for black in self.manifest.black_levels]
+
+    @cached_property
+    def _frames(self) -> list[npt.NDArray[np.generic]]:
+        return [np.load(self.folder / frame_file(i), mmap_mode="r") for i in range(len(self))]
+
+    @cached_property
+    def _sum(self) -> npt.NDArray[np.float64]:
+        total: npt.NDArray[np.float64] = np.load(self.folder / "sum.npy", mmap_mode="r")
+        return total
+
+    @cached_property
+    def saturated(self) -> npt.NDArray[np.bool_]:
+        """Photosites at the white level in any frame; same shape as a frame. They count for nothing."""
+        mask: npt.NDArray[np.bool_] = np.load(self.folder / "saturated.npy", mmap_mode="r")
+        return mask
+
+    @cached_property
+    def clean(self) -> Float | None:
+        """The known clean image, linear float32, or None where there is none (every real burst)."""
+        path = self.folder / "clean.npy"
+        return np.load(path, mmap_mode="r") if path.exists() else None
+
+    @cached_property
+    def gains(self) -> tuple[float, ...]:
+        """Brightness of each stored frame relative to the series."""
+        return tuple(v.gain or 1.0 for v in self.manifest.frames if v.accepted)
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """Digest of all that decides what the burst teaches: its frames, dark offsets and defects, shared ones too."""
+        digest = hashlib.sha256("".join((*self.manifest.sha256, str(self.manifest.dark_sha256))).encode())
+        digest.update(b"" if self.defects is None else np.packbits(self.defects).tobytes())
+        return digest.hexdigest()
+
+    def frame(self, index: int) -> Frame:
+        """Return a frame as it was shot, brightness not corrected."""
+        name = [v.file for v in self.manifest.frames if v.accepted][index]
+        return Frame(np.asarray(self._frames[index]), self._infos[index], Path(name))
+
+    def linear(self, index: int, window: Window = WHOLE) -> Float:
+        """Return a frame, or a window of it: linear, dark subtracted, brightness corrected, defects repaired.
+
+        Parameters
+        ----------
+        index : int
+        window : (rows, columns) slices
+            On a mosaic they must start on even rows and columns.
+        """
+
+        def as_shot(rows: slice, columns: slice) -> Float:
+            linear = to_linear(self._frames[index][..., rows, columns], self._infos[index])
+            if self.dark is not None:
+                linear = linear - self.dark[..., rows, columns]
+            return linear / np.float32(self.gains[index])
+
+        return self._repaired(as_shot, window)
+
+    def leave_one_out_mean(self, index: int, window: Window = WHOLE) -> Float:
+        """Return the mean of all frames except one, in linear units.
+
+        It does not depend on the frame left out; its noise variance is that of one frame / (len(self) - 1).
+
+        References
+        ----------
+        Lehtinen et al., "Noise2Noise", ICML 2018.
+        """
+        mean: Float = ((self._total(window) - self.linear(index, window)) / (len(self) - 1)).astype(np.float32)
+        return mean
+
+    def mean(self) -> Float:
+        """Return the mean of all frames, in linear units."""
+        mean: Float = (self._total(WHOLE) / len(self)).astype(np.float32)
+        return mean
+
+    def _total(self, window: Window, *, repaired: bool = True) -> npt.NDArray[np.float64]:
+        """Return the sum of all frames as `linear` gives them: subtraction and repair are linear, so they can wait."""
+        shares = sum(1 / np.float32(gain) for gain in self.gains)
+
+        def as_shot(rows: slice, columns: slice) -> npt.NDArray[np.float64]:
+            total = self._sum[..., rows, columns]
+            return np.asarray(total) if self.dark is None else total - shares * self.dark[..., rows, columns]
+
+        return self._repaired(as_shot, window) if repaired else as_shot(*window)
+
+    def _repaired(self, read: Callable[[slice, slice], npt.NDArray[T]], window: Window) -> npt.NDArray[T]:
+        """Return a window of an image that ``read`` gives, its defects repaired from inside and around the window."""
+        spans = [
+            range(*part.indices(size)) for part, size in zip(window, (self.info.height, self.info.width), strict=True)
+        ]
+        if self.info.cfa is not None and any(span.start % 2 for span in spans):
+            raise ValueError(f"window {spans[0].start}, {spans[1].start} does not start on an even row and column")
+        if self.repair is None:
+            return read(*window)
+        reach = self.repair.reach
+        top, left = (max(0, span.start - reach) for span in spans)
+        wide = read(slice(top, spans[0].stop + reach), slice(left, spans[1].stop + reach))
+        mended = self.repair.apply(wide, top, left)
+        rows, columns = (slice(s.start - o, s.stop - o) for s, o in zip(spans, (top, left), strict=True))
+        return mended[..., rows, columns]
+
+    def scene(self, *, repaired: bool = True) -> SceneMean:
+        """Return the burst as the fixed pattern sees it: its mean, and what counts for nothing.
+
+        Defects are repaired in the mean unless they are what is looked for.
+        """
+        mean = self._total(WHOLE, repaired=repaired) / len(self)
+        return SceneMean(mean.astype(np.float32), len(self), self.profile, excluded=self.excluded)

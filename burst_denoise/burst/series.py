@@ -1,0 +1,119 @@
+"""Quality checks of a series: a verdict with a reason for every frame, and one for the series.
+
+Two layers: the checks of each frame (`burst_denoise.burst.checks`), then the deviation statistic of Kovalenko &
+Demyanenko (2021) over the frames that are left.
+"""
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from burst_denoise.burst.checks import Findings, check_all
+from burst_denoise.frame.frame import Frame
+from burst_denoise.schemas import FrameInfo, FrameVerdict
+
+__all__ = ["SeriesVerdict", "check_frames"]
+
+LARGEST_SIGMA = 0.007
+"""Standard deviation of the deviations up to which the source paper accepts a series."""
+FEWEST_FRAMES = 3
+"""A leave-one-out mean of fewer has the noise of a single frame."""
+
+
+@dataclass(frozen=True)
+class SeriesVerdict:
+    """What the quality checks found about a series and each of its frames."""
+
+    series: str
+    info: FrameInfo
+    """Of the first frame."""
+    accepted: bool
+    detail: str
+    """In words, why the series was not accepted; empty when it was."""
+    mu: float
+    """Mean of ``deviations``; nan when no frame was accepted."""
+    sigma: float
+    """Standard deviation of ``deviations``; nan when no frame was accepted."""
+    deviations: tuple[float, ...]
+    """e_k of every accepted frame, in order: RMS distance to the mean of the accepted ones, all scaled to mean 1."""
+    frames: tuple[FrameVerdict, ...]
+    """One per frame, frames that do not fit the series last."""
+    left_out: int
+    """Frames beyond the limit, which nobody looked at."""
+
+
+def check_frames(
+    name: str, frames: Sequence[Frame], incompatible: Sequence[FrameVerdict] = (), left_out: int = 0
+) -> SeriesVerdict:
+    """Judge the frames of a series and the series as a whole.
+
+    Parameters
+    ----------
+    name : str
+        Name of the series.
+    frames : sequence of Frame, at least 1
+        Equal in camera, size, CFA, levels, ISO and exposure. The order does not matter.
+    incompatible : sequence of FrameVerdict
+        Verdicts on frames that do not fit, handed on.
+    left_out : int
+        Handed on.
+
+    Returns
+    -------
+    SeriesVerdict
+        Accepted when at least 3 frames are, and their deviations spread by no more than 0.007.
+
+    References
+    ----------
+    Kovalenko and Demyanenko, 2021 (deviation statistic and its limit).
+    """
+    found = check_all(frames)
+    good = found.good()
+    deviations = _deviations(found, good)
+    mu = float(np.mean(deviations)) if good else float("nan")
+    sigma = float(np.std(deviations)) if good else float("nan")
+    detail = ""
+    if len(good) < FEWEST_FRAMES:
+        counts = Counter([*filter(None, found.reasons), *(reason for v in incompatible for reason in v.reasons)])
+        why = ", ".join(f"{count} {reason}" for reason, count in counts.items())
+        detail = f"{len(good)} of {len(frames) + len(incompatible)} frames accepted, {FEWEST_FRAMES} needed"
+        detail += f" (rejected: {why})" if why else ""
+    elif sigma > LARGEST_SIGMA:
+        detail = f"not steady: the deviations of its frames spread by {sigma:.4f}, more than {LARGEST_SIGMA}"
+    verdicts = [
+        FrameVerdict(
+            file=frame.path.name,
+            accepted=reason is None,
+            reasons=() if reason is None else (reason,),
+            gain=None if np.isnan(found.gains[k]) else float(found.gains[k]),
+            shift_px=None if np.isnan(found.shifts[k]) else float(found.shifts[k]),
+            detail=found.details[k],
+        )
+        for k, (frame, reason) in enumerate(zip(frames, found.reasons, strict=True))
+    ]
+    return SeriesVerdict(
+        series=name,
+        info=frames[0].info,
+        accepted=not detail,
+        detail=detail,
+        mu=mu,
+        sigma=sigma,
+        deviations=tuple(deviations),
+        frames=(*verdicts, *incompatible),
+        left_out=left_out,
+    )
+
+
+def _deviations(found: Findings, good: Sequence[int]) -> list[float]:
+    """Return the RMS distance of each good frame to their mean, all scaled to a mean absolute value of 1."""
+    scales = [float(np.abs(found.frames[k].linear).mean(dtype=np.float64)) or 1.0 for k in good]
+    total = np.zeros(())
+    for k, scale in zip(good, scales, strict=True):
+        total = total + found.frames[k].linear / np.float32(scale)
+    mean = total / max(len(good), 1)
+    return [
+        float(np.sqrt(np.mean((found.frames[k].linear / np.float32(scale) - mean) ** 2)))
+        for k, scale in zip(good, scales, strict=True)
+    ]

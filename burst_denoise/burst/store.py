@@ -1,0 +1,226 @@
+"""Stored bursts: written aside and renamed, so one is whole or not there; opened, checked and pooled."""
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+
+from burst_denoise import __version__
+from burst_denoise.arrays import Float, Mask
+from burst_denoise.burst.burst import DARK, DEFECTS, Burst, frame_file
+from burst_denoise.errors import BurstStoreError, ConfigError, SeriesError
+from burst_denoise.files import atomic_write
+from burst_denoise.frame.frame import Frame
+from burst_denoise.schemas import BurstManifest, FrameVerdict, NoiseMeasurement
+from burst_denoise.sensor.defects import Repair, find_defects
+from burst_denoise.sensor.photon_transfer import fit_measurements, measure_noise
+
+__all__ = [
+    "BURST_SUFFIX",
+    "WORK_SUFFIX",
+    "Burst",
+    "find_bursts",
+    "open_burst",
+    "pooled_by_iso",
+    "sharing_defects",
+    "split_inputs",
+    "store_burst",
+]
+
+BURST_SUFFIX = ".burst"
+WORK_SUFFIX = ".work"
+"""Of folders that hold bursts a calibration is still at work on; they are nobody's input."""
+MANIFEST = "burst.json"
+
+
+def store_burst(
+    folder: Path,
+    series: str,
+    frames: Sequence[Frame],
+    verdicts: Sequence[FrameVerdict],
+    mu: float,
+    sigma: float,
+    clean: Float | None = None,
+    defects: Mask | None = None,
+    dark: Float | None = None,
+) -> Burst:
+    """Write the accepted frames of a series as a stored burst and fit its noise profile.
+
+    Parameters
+    ----------
+    folder : Path
+        The folder to make; by custom its name ends in ``.burst``.
+    series : str
+        Name of the series.
+    frames : sequence of Frame, at least 3
+        The accepted frames, in the order of the accepted ones in ``verdicts``.
+    verdicts : sequence of FrameVerdict
+        One per frame of the series, rejected ones too.
+    mu, sigma : float
+        Mean and standard deviation of the deviations of the accepted frames.
+    clean : image, optional
+        The known clean image of a simulated burst, linear.
+    defects : bool array of the shape of a frame, optional
+        Defective photosites, from `burst_denoise.sensor.defects.find_defects`.
+    dark : image, optional
+        Dark offsets at the ISO and exposure of the frames, linear; see `burst_denoise.sensor.fixed_pattern.MasterDark`.
+
+    Raises
+    ------
+    OutputError
+        If ``folder`` exists or cannot be written.
+    SeriesError
+        If two frames are the same shot, or the noise cannot be measured because all is overexposed.
+    """
+    info = frames[0].info
+    gains = [v.gain or 1.0 for v in verdicts if v.accepted]
+    _refuse_copies(series, frames)
+    repair = None if defects is None else Repair(defects, info.cfa)
+
+    def corrected(frame: Frame, gain: float) -> Float:
+        linear = frame.linear if dark is None else frame.linear - dark
+        return (linear if repair is None else repair.apply(linear)) / np.float32(gain)
+
+    try:
+        noise = measure_noise(map(corrected, frames, gains), info.cfa)
+        profile = fit_measurements([noise], info.iso)
+    except ValueError as error:
+        raise SeriesError(f"{series}: its noise cannot be measured: {error}") from error
+    with atomic_write(folder) as aside:
+        aside.mkdir()
+        total = np.zeros(frames[0].dn.shape, np.float64)
+        saturated = np.zeros(frames[0].dn.shape, np.bool_)
+        digests = []
+        for index, (frame, gain) in enumerate(zip(frames, gains, strict=True)):
+            total += frame.linear / np.float32(gain)
+            saturated |= frame.dn >= info.white_level
+            np.save(aside / frame_file(index), frame.dn)
+            digests.append(_digest(aside / frame_file(index)))
+        np.save(aside / "sum.npy", total)
+        np.save(aside / "saturated.npy", saturated)
+        if clean is not None:
+            np.save(aside / "clean.npy", clean.astype(np.float32))
+        for name, image in ((DEFECTS, defects), (DARK, dark)):
+            if image is not None:
+                np.save(aside / name, image)
+        manifest = BurstManifest(
+            series=series,
+            info=info,
+            mu=mu,
+            sigma=sigma,
+            frames=tuple(verdicts),
+            black_levels=tuple(frame.info.black_level for frame in frames),
+            sha256=tuple(digests),
+            noise=noise,
+            profile=profile,
+            defects_sha256=None if defects is None else _digest(aside / DEFECTS),
+            dark_sha256=None if dark is None else _digest(aside / DARK),
+            version=__version__,
+        )
+        (aside / MANIFEST).write_text(manifest.to_json(), encoding="utf-8")
+    return open_burst(folder)
+
+
+def find_bursts(given: Path) -> list[Path]:
+    """Return the stored bursts that a path names: the folder itself, or all in it; none is no error.
+
+    Hidden folders and those of a calibration at work (``NAME.work``) are passed over: what they hold may be half done.
+    """
+    if (given / MANIFEST).is_file():
+        return [given]
+    found = sorted(path.parent for path in given.rglob(MANIFEST)) if given.is_dir() else []
+    return [folder for folder in found if not any(map(_is_passed_over, folder.relative_to(given).parts))]
+
+
+def split_inputs(inputs: Sequence[Path]) -> tuple[list[Path], list[Path]]:
+    """Return the stored bursts that inputs name, each once, and the inputs that name none."""
+    named = [(given, find_bursts(given)) for given in inputs]
+    stored = {path.resolve(): path for _, found in named for path in found}
+    return list(stored.values()), [given for given, found in named if not found]
+
+
+def open_burst(folder: Path) -> Burst:
+    """Open a stored burst and check that every frame is what was written.
+
+    Raises
+    ------
+    BurstStoreError
+        If the manifest or a frame is missing, damaged or of another format version.
+    """
+    try:
+        text = (folder / MANIFEST).read_text(encoding="utf-8")
+        manifest = BurstManifest.parse(text, str(folder / MANIFEST))
+        given = {DEFECTS: manifest.defects_sha256, DARK: manifest.dark_sha256}
+        expected = [*zip(map(frame_file, range(len(manifest.sha256))), manifest.sha256, strict=True)]
+        expected += [(name, digest) for name, digest in given.items() if digest is not None]
+        damaged = [name for name, digest in expected if _digest(folder / name) != digest]
+        companions = [np.load(folder / name, mmap_mode="r") for name in ("sum.npy", "saturated.npy")]
+    except (OSError, EOFError, ValueError) as error:
+        raise BurstStoreError(f"{folder}: stored burst is damaged ({error}); ingest its frames again") from error
+    except ConfigError as error:
+        raise BurstStoreError(f"{error}; ingest the frames again") from error
+    if damaged:
+        raise BurstStoreError(f"{folder / damaged[0]}: damaged; ingest the frames of this burst again")
+    burst = Burst(folder, manifest)
+    if not len(manifest.sha256) == len(manifest.black_levels) == len(burst.gains) > 0:
+        raise BurstStoreError(f"{folder / MANIFEST}: frames, black levels and digests differ in number; ingest again")
+    companions += [image for image in (burst.defects, burst.dark) if image is not None]
+    if any(array.shape != burst.frame(0).dn.shape for array in companions):
+        raise BurstStoreError(f"{folder}: sum or mask has another size than the frames; ingest the frames again")
+    return burst
+
+
+def pooled_by_iso(bursts: Sequence[Burst]) -> list[Burst]:
+    """Return bursts of one sensor with a noise profile fitted to all bursts of their ISO together."""
+    measured: dict[float | None, list[NoiseMeasurement]] = {}
+    for burst in bursts:
+        measured.setdefault(burst.info.iso, []).append(burst.manifest.noise)
+    profiles = {iso: fit_measurements(together, iso) for iso, together in measured.items()}
+    return [replace(burst, pooled=profiles[burst.info.iso]) for burst in bursts]
+
+
+def sharing_defects(bursts: Sequence[Burst]) -> list[Burst]:
+    """Return bursts of one sensor, each with the defects found in any of them, or in two scenes of one size.
+
+    Bursts that were stored without a map of defects stay without one if no other has one of their size.
+    """
+    sizes: dict[tuple[int, ...], list[Burst]] = {}
+    for burst in bursts:
+        sizes.setdefault(burst.saturated.shape, []).append(burst)
+    maps = {}
+    for size, alike in sizes.items():
+        if any(burst.defects is not None for burst in alike):
+            cfa, scenes = alike[0].info.cfa, [burst.scene(repaired=False) for burst in alike]
+            # What one burst alone took for a defect must be seen in the other scenes too; what darks or flicker told
+            # need not.
+            told = [
+                burst.defects & ~find_defects(cfa, scenes=[scene])
+                for burst, scene in zip(alike, scenes, strict=True)
+                if burst.defects is not None
+            ]
+            maps[size] = np.logical_or.reduce([*told, find_defects(cfa, scenes=scenes)])
+    return [replace(burst, shared_defects=maps.get(burst.saturated.shape)) for burst in bursts]
+
+
+def _is_passed_over(name: str) -> bool:
+    return name.startswith(".") or name.endswith(WORK_SUFFIX)
+
+
+def _refuse_copies(series: str, frames: Sequence[Frame]) -> None:
+    """Raise when two frames are equal to the bit: noise is never the same twice, so they are copies of one shot."""
+    seen: dict[bytes, Path] = {}
+    for frame in frames:
+        digest = hashlib.sha256(frame.dn.tobytes()).digest()
+        if digest in seen:
+            raise SeriesError(
+                f"{series}: {frame.path.name} and {seen[digest].name} are the same shot, equal to the bit; "
+                "take the copies away"
+            )
+        seen[digest] = frame.path
+
+
+def _digest(path: Path) -> str:
+    with path.open("rb") as handle:
+        return hashlib.file_digest(handle, "sha256").hexdigest()

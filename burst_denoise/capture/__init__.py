@@ -1,1 +1,0 @@
-"""Files become accepted bursts: reading, grouping, quality checks, storing."""

@@ -1,0 +1,73 @@
+"""The command line: all commands, and how a mistake ends."""
+
+import sys
+from typing import Annotated
+
+import typer
+
+from burst_denoise import __version__
+from burst_denoise.cli.bursts import ingest_command, inspect_command, profile_command
+from burst_denoise.cli.console import fail, show
+from burst_denoise.cli.models import calibrate_command, denoise_command, train_command
+from burst_denoise.cli.proof import benchmark_command, demo_command, report_command
+from burst_denoise.errors import BurstDenoiseError, JobError
+
+__all__ = ["app", "main"]
+
+app = typer.Typer(
+    help="Turn tripod RAW bursts into a denoiser calibrated to your camera's sensor, and prove what it gains.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+
+
+def main() -> None:
+    """Run the command line; a user's mistake ends in one line and exit code 1, a partly failed batch in 3."""
+    debug = "--debug" in sys.argv
+    arguments = [argument for argument in sys.argv[1:] if argument != "--debug"]
+    try:
+        app(args=arguments)
+    except (BurstDenoiseError, OSError) as error:
+        if debug:
+            raise
+        failures = error.failures if isinstance(error, JobError) else {}
+        for item, failure in failures.items():
+            fail(str(failure) if item in str(failure) else f"{item}: {failure}")
+        fail(f"error: {error}")
+        sys.exit(3 if failures else 1)
+    except UnicodeEncodeError as error:  # LibRaw, safetensors and JSON take names in UTF-8 only
+        if debug:
+            raise
+        fail(f"error: {error.object!a}: this name is not UTF-8; rename the file or folder")
+        sys.exit(1)
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        show(__version__)
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
+    ] = False,
+    debug: Annotated[bool, typer.Option("--debug", help="Show where an error came from.")] = False,
+) -> None:
+    """Options of all commands."""
+
+
+for _name, _command in (
+    ("inspect", inspect_command),
+    ("profile", profile_command),
+    ("ingest", ingest_command),
+    ("calibrate", calibrate_command),
+    ("train", train_command),
+    ("denoise", denoise_command),
+    ("benchmark", benchmark_command),
+    ("report", report_command),
+    ("demo", demo_command),
+):
+    app.command(_name)(_command)

@@ -1,1 +1,0 @@
-"""One function per command: it parses, makes one call into a room, and prints."""

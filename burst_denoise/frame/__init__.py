@@ -1,0 +1,1 @@
+"""One exposure: its photosites, its colour filter array, and a camera that simulates it."""

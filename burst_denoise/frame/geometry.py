@@ -1,0 +1,95 @@
+"""Geometry of an image: the eight flips and rotations with their effect on the CFA phase, and the tile plan."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+
+from burst_denoise.arrays import Float
+
+__all__ = ["DIHEDRAL", "Tile", "dihedral", "dihedral_cfa", "dihedral_inverse", "plan_tiles"]
+
+
+DIHEDRAL = range(8)
+"""Transform k turns by k % 4 quarter turns counter-clockwise, after a left-right flip when k >= 4."""
+
+
+def dihedral(image: Float, k: int) -> Float:
+    """Return one of the eight flips and rotations of the last two axes of an image (a view where possible)."""
+    flipped = image[..., ::-1] if k >= 4 else image
+    return np.rot90(flipped, k % 4, axes=(-2, -1))
+
+
+def dihedral_inverse(image: Float, k: int) -> Float:
+    """Return the image whose `dihedral` transform ``k`` is ``image``."""
+    turned = np.rot90(image, -(k % 4), axes=(-2, -1))
+    return turned[..., ::-1] if k >= 4 else turned
+
+
+def dihedral_cfa(cfa: str | None, k: int, shape: tuple[int, ...]) -> str | None:
+    """Return the CFA phase of the `dihedral` transform ``k`` of a mosaic.
+
+    Parameters
+    ----------
+    cfa : str or None
+        Phase of the mosaic before ("RGGB"), None for mono and rgb.
+    k : int
+        Transform, 0 to 7.
+    shape : (..., H, W)
+        Shape of the mosaic before: a flip of an even side changes the phase, of an odd side it does not.
+    """
+    if cfa is None:
+        return None
+    height, width = shape[-2:]
+    # The colours of a mosaic of the same parity, large enough to hold its 2x2 period.
+    names = np.array(list(cfa)).reshape(2, 2)
+    colours = np.tile(names, (2, 2))[: 2 + height % 2, : 2 + width % 2]
+    turned = np.rot90(colours[:, ::-1] if k >= 4 else colours, k % 4)
+    return "".join(turned[:2, :2].ravel())
+
+
+@dataclass(frozen=True)
+class Tile:
+    """One tile of an image: what to read (with its halo), and what it contributes."""
+
+    read: tuple[slice, slice]
+    """Rows and columns in the image extended by `margin` on all sides."""
+    write: tuple[slice, slice]
+    """Rows and columns in the image."""
+
+
+def plan_tiles(height: int, width: int, tile: int, margin: int, step: int = 1) -> Iterator[Tile]:
+    """Yield tiles that cover an image exactly once, each read with ``margin`` around it.
+
+    Parameters
+    ----------
+    height, width : int
+        Size of the image. It must have been extended by ``margin`` on all four sides, and at the bottom and right by
+        what brings it to a multiple of ``step``.
+    tile : int
+        Side of what a tile contributes; rounded up to a multiple of ``step``.
+    margin : int
+        At least the receptive radius of what runs on the tile, a multiple of ``step``: then the result does not depend
+        on ``tile``.
+    step : int
+        Tiles begin at multiples of it, so that a network that halves its planes sees the same grid in every tile.
+
+    Raises
+    ------
+    ValueError
+        If ``margin`` is not a multiple of ``step``.
+    """
+    if margin % step:
+        raise ValueError(f"margin {margin} is not a multiple of step {step}")
+    side = -(-tile // step) * step
+    for top in range(0, height, side):
+        for left in range(0, width, side):
+            rows, columns = min(side, height - top), min(side, width - left)
+            read_rows, read_columns = -(-rows // step) * step, -(-columns // step) * step
+            yield Tile(
+                read=(
+                    slice(top, top + read_rows + 2 * margin),
+                    slice(left, left + read_columns + 2 * margin),
+                ),
+                write=(slice(top, top + rows), slice(left, left + columns)),
+            )

@@ -1,0 +1,62 @@
+"""The sRGB tone curve, its inverse and a plain development, for pictures people look at; no pipeline uses them."""
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+
+from burst_denoise.arrays import Float
+from burst_denoise.frame.frame import pack, unpack
+from burst_denoise.schemas import FrameInfo
+
+__all__ = ["developed", "linear_to_srgb", "srgb_to_linear"]
+
+
+def linear_to_srgb(linear: Float) -> Float:
+    """Return linear light, 0 to 1, on the sRGB curve, 0 to 1; values outside are clipped, as in any picture file.
+
+    References
+    ----------
+    IEC 61966-2-1: 12.92 x up to 0.0031308, then 1.055 x^(1/2.4) - 0.055.
+    """
+    x = np.clip(linear, np.float32(0), np.float32(1))
+    curve: Float = np.where(x <= 0.0031308, 12.92 * x, 1.055 * x ** np.float32(1 / 2.4) - 0.055).astype(np.float32)
+    return curve
+
+
+def srgb_to_linear(encoded: npt.NDArray[np.uint8] | Float) -> Float:
+    """Return the linear light, 0 to 1 float32, of sRGB values: uint8 0 to 255, or float 0 to 1."""
+    x = encoded.astype(np.float32) / 255 if encoded.dtype == np.uint8 else encoded
+    light: Float = np.where(x <= 0.04045, x / 12.92, ((x + 0.055) / 1.055) ** np.float32(2.4)).astype(np.float32)
+    return light
+
+
+def developed(image: Float, info: FrameInfo) -> npt.NDArray[np.uint8]:
+    """Return a picture to look at: white balance, edge-aware demosaicing, the curve of sRGB, 8 bits; no colour matrix.
+
+    Parameters
+    ----------
+    image : (H, W) or (3, H, W) float32 array, linear
+        A picture (rgb, mono) is taken as developed already. A window of a frame must start on even rows and columns.
+    info : FrameInfo
+        Gives the domain, the CFA and the white balance.
+
+    Returns
+    -------
+    (H, W, 3) uint8 array, sRGB
+    """
+    if info.domain == "bayer":
+        assert info.cfa is not None
+        red, green, blue = info.as_shot_neutral or (1.0, 1.0, 1.0)
+        gains = np.array([green / red, 1.0, 1.0, green / blue], np.float32)[:, None, None]
+        planes = pack(image, info.cfa) * gains
+        mosaic = unpack(planes, "RGGB", (2 * planes.shape[1], 2 * planes.shape[2]))
+        # OpenCV leaves a border of one pixel without colours of its own: give it two photosites to spoil.
+        levels = np.rint(np.clip(np.pad(mosaic, 2, mode="reflect"), 0, 1) * 65535).astype(np.uint16)
+        colour = cv2.demosaicing(levels, cv2.COLOR_BayerRGGB2RGB_EA).astype(np.float32) / np.float32(65535)
+        top, left = divmod(info.cfa.index("R"), 2)
+        height, width = image.shape
+        curved = linear_to_srgb(colour[2 + top : 2 + top + height, 2 + left : 2 + left + width])
+    else:
+        layers = np.broadcast_to(image, (3, *image.shape[-2:]))
+        curved = np.clip(np.moveaxis(layers, 0, -1), 0, 1)
+    return np.rint(curved * 255).astype(np.uint8)

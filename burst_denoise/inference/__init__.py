@@ -1,0 +1,1 @@
+"""From a model and a frame to a clean frame."""

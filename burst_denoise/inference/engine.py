@@ -1,0 +1,158 @@
+"""Engines: what runs the convolutions of a network. PyTorch, or OpenVINO where it is installed."""
+
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from importlib import import_module
+from importlib.util import find_spec
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from burst_denoise.model.network import FastNet, FrequencySplitResNet
+
+__all__ = ["Engine", "EngineName", "fastest_engine", "noise_graph"]
+
+EngineName = Literal["openvino", "torch"]
+
+
+@dataclass(frozen=True)
+class Engine:
+    """A network made ready to denoise tiles, on one device and in one precision."""
+
+    name: EngineName
+    run: Callable[[Tensor], Tensor]
+    """(B, C, H, W) stabilised float32 planes in memory -> denoised ones, without the outermost
+    `FrequencySplitResNet.margin` of every side, which would have to see beyond it."""
+
+
+def fastest_engine(network: FrequencySplitResNet, dtype: torch.dtype, name: EngineName | None = None) -> Engine:
+    """Return the fastest engine there is here for a network.
+
+    Parameters
+    ----------
+    network : FrequencySplitResNet
+        On the device to compute on. The engine may keep a copy of its weights.
+    dtype : torch.dtype
+        Precision of the convolutions, from `burst_denoise.model.device.compute_dtype`. The frequency split and the
+        subtraction of the noise stay in float32.
+    name : EngineName, optional
+        To have that one. By default OpenVINO for the ``fast`` preset on a processor, where it is installed.
+
+    Notes
+    -----
+    A rule, not a race: the same machine gives the same picture twice. OpenVINO was the faster one in every measurement
+    (`experiments/bench_speed.py`); it adds ReLU and sums while a convolution's result is still in the cache.
+    """
+    device = next(network.parameters()).device
+    if name is None:
+        served = type(network) is FastNet and device.type == "cpu" and dtype in (torch.bfloat16, torch.float32)
+        name = "openvino" if served and find_spec("openvino") else "torch"
+    if name == "torch":
+        return Engine(name, _torch_run(network, device, dtype))
+    assert isinstance(network, FastNet)
+    return Engine(name, _openvino_run(network, dtype))
+
+
+def _torch_run(network: FrequencySplitResNet, device: torch.device, dtype: torch.dtype) -> Callable[[Tensor], Tensor]:
+    centre = slice(network.margin, -network.margin)
+
+    @torch.inference_mode()
+    def run(planes: Tensor) -> Tensor:
+        with torch.autocast(device.type, dtype, enabled=dtype != torch.float32):
+            denoised: Tensor = network(planes.to(device))
+        return denoised[..., centre, centre].float().cpu()
+
+    return run
+
+
+def _openvino_run(network: FastNet, dtype: torch.dtype) -> Callable[[Tensor], Tensor]:
+    settings = {
+        "INFERENCE_PRECISION_HINT": "bf16" if dtype == torch.bfloat16 else "f32",
+        "INFERENCE_NUM_THREADS": torch.get_num_threads(),
+        "PERFORMANCE_HINT": "LATENCY",
+    }
+    compiled = _openvino().Core().compile_model(noise_graph(network), "CPU", settings)
+    request = compiled.create_infer_request()
+    centre = slice(network.margin, -network.margin)
+
+    @torch.inference_mode()
+    def run(planes: Tensor) -> Tensor:
+        height, width = planes.shape[-2:]
+        low, high = network.split(planes)
+        rounded, rest = _parts(low)
+        bands = [rounded, rest, high]
+        if height % network.step or width % network.step:
+            border = (0, -width % network.step, 0, -height % network.step)
+            bands = [functional.pad(band, border, mode="reflect") for band in bands]
+        (noise,) = request.infer([band.numpy() for band in bands], share_inputs=True, share_outputs=True).values()
+        inner = planes[..., centre, centre]
+        return inner - torch.from_numpy(noise)[..., : inner.shape[-2], : inner.shape[-1]]
+
+    return run
+
+
+def noise_graph(network: FastNet) -> Any:
+    """Return `FastNet` as an OpenVINO model: two parts of the low band and the high band -> noise, without its margin.
+
+    Low band and its weights come as `_parts`, of whose four products three count. Rounded to bfloat16 once, they cost
+    smooth highlights 0.05 dB; these channels stay empty in a matrix product otherwise.
+    Built layer by layer: OpenVINO's own conversion takes a second. A tile's margin
+    shrinks on the way, as every scale needs less of it than the one before.
+    """
+    ops = _openvino().opset13
+
+    def convolve(layer: Any, x: Any) -> Any:
+        transform = ops.convolution if isinstance(layer, nn.Conv2d) else ops.convolution_backprop_data
+        weight, bias = layer.weight.detach(), layer.bias.detach().numpy()
+        if layer is network.head:
+            low, high = weight[:, : network.planes] / 16, weight[:, network.planes :]  # as in `FastNet.noise`
+            rounded, rest = _parts(low)
+            weight = torch.cat((rounded, rest, rounded, high), 1)
+        weight = weight.contiguous().numpy()
+        border = list(layer.padding)
+        y = transform(x, weight, list(layer.stride), pads_begin=border, pads_end=border, dilations=[1, 1])
+        return ops.add(y, bias[None, :, None, None])
+
+    def blocks(layers: Any, x: Any) -> Any:
+        for block in layers:
+            x = ops.add(x, convolve(block.second, ops.relu(convolve(block.first, x))))
+        return x
+
+    def crop(x: Any, border: int) -> Any:
+        return ops.slice(x, [border, border], [-border, -border], [1, 1], [2, 3]) if border else x
+
+    # Margins in plane pixels, from the last layer to the first: each convolution needs one more pixel of its scale.
+    half = len(network.coarse) // 2
+    fine_out = _up(1 + 2 * len(network.fine_out), 2)
+    middle = fine_out + 2 * 2 * (len(network.coarse) - half)
+    first = _up(middle + 2 * 2 * half + 2 * len(network.fine_in) + 1, 2)
+
+    bands = [ops.parameter([-1, network.planes, -1, -1], np.float32) for _ in ("rounded", "rest", "high")]
+    rounded, rest, high = (crop(band, network.margin - first) for band in bands)
+    joined = ops.concat([rounded, rounded, rest, high], 1)
+    fine = blocks(network.fine_in, convolve(network.head, joined))
+    coarse = blocks(network.coarse[:half], convolve(network.down, fine))
+    coarse = blocks(network.coarse[half:], crop(coarse, (first - middle) // 2))
+    fine = ops.add(crop(fine, first - fine_out), convolve(network.up, crop(coarse, (middle - fine_out) // 2)))
+    noise = crop(convolve(network.tail, blocks(network.fine_out, fine)), fine_out)
+    return _openvino().Model([noise], bands)
+
+
+def _openvino() -> Any:
+    """Import OpenVINO so that it reports its use to nobody: without this module of its own it cannot."""
+    sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]
+    return import_module("openvino")
+
+
+def _parts(values: Tensor) -> tuple[Tensor, Tensor]:
+    """Return values rounded to bfloat16 and what that left over, both float32: rounded again, their sum has 16 bits."""
+    rounded = values.bfloat16().float()
+    return rounded, values - rounded
+
+
+def _up(value: int, step: int) -> int:
+    return -(-value // step) * step

@@ -1,0 +1,1 @@
+"""All foreign formats: raw files, pictures, metadata, DNG; read and written here and nowhere else."""

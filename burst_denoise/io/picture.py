@@ -1,0 +1,177 @@
+"""Developed pictures (PNG, TIFF, JPEG) and videos as frames of the domains rgb and mono.
+
+The only file that decodes pictures with OpenCV. Rows stay as stored: the orientation is noted, not applied.
+"""
+
+import contextlib
+import zlib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+
+from burst_denoise.errors import InputFileError
+from burst_denoise.frame.frame import Frame
+from burst_denoise.io.metadata import Exif, read_exif, refuse_incomplete
+from burst_denoise.schemas import FrameInfo
+
+__all__ = ["PICTURE_SUFFIXES", "VIDEO_SUFFIXES", "read_picture", "read_picture_info", "read_video"]
+
+PICTURE_SUFFIXES = frozenset({".jpeg", ".jpg", ".png", ".tif", ".tiff"})
+VIDEO_SUFFIXES = frozenset({".avi", ".m4v", ".mkv", ".mov", ".mp4", ".mpeg", ".mpg", ".mts", ".webm"})
+
+JPEG_START, PNG_START = b"\xff\xd8", b"\x89PNG\r\n\x1a\n"
+START_OF_SCAN, END_OF_IMAGE = 0xDA, b"\xff\xd9"
+
+
+def read_picture(path: Path) -> Frame:
+    """Return a picture as a frame: the values as stored, black 0, white the greatest value of its type.
+
+    Parameters
+    ----------
+    path : Path
+        PNG or TIFF of 8 or 16 bits, or JPEG; grey or RGB.
+
+    Returns
+    -------
+    Frame
+        ``dn`` is (3, H, W) for RGB and (H, W) for grey, uint8 or uint16.
+
+    Raises
+    ------
+    InputFileError
+        If the file is missing, empty, truncated, damaged or not a picture, has an alpha channel, or values of another
+        type.
+    """
+    refuse_incomplete(path)
+    data = path.read_bytes()
+    _refuse_damaged(data, path)
+    try:
+        with _quiet_opencv():
+            values: npt.NDArray[Any] | None = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
+    except cv2.error as error:
+        raise InputFileError(f"{path}: cannot be decoded ({error.err}); save it again as PNG or TIFF") from error
+    if values is None:
+        raise InputFileError(f"{path}: is damaged or not a picture; PNG, TIFF and JPEG can be read")
+    if values.dtype not in (np.uint8, np.uint16):
+        raise InputFileError(f"{path}: holds values of type {values.dtype}; save it with 8 or 16 bits per channel")
+    if values.ndim == 3 and values.shape[2] != 3:
+        raise InputFileError(f"{path}: has {values.shape[2]} channels (transparency?); save it as grey or RGB")
+    dn = values if values.ndim == 2 else _channels_first(values)
+    return Frame(dn, _info(dn, read_exif(path)), path)
+
+
+def read_picture_info(path: Path) -> FrameInfo:
+    """Return what `read_picture` says about a frame, without keeping its values; it takes as long.
+
+    Raises
+    ------
+    InputFileError
+        As `read_picture`.
+    """
+    return read_picture(path).info
+
+
+def read_video(path: Path, limit: int) -> list[Frame]:
+    """Return the first frames of a video.
+
+    Parameters
+    ----------
+    path : Path
+        Any video that OpenCV's FFmpeg reads.
+    limit : int
+        At most so many frames.
+
+    Returns
+    -------
+    list of Frame
+        ``dn`` is (3, H, W) uint8 RGB; the path of frame 3 of ``clip.mp4`` is ``clip.mp4#0003``.
+
+    Raises
+    ------
+    InputFileError
+        If the file is missing, empty or not a video.
+    """
+    refuse_incomplete(path)
+    frames: list[Frame] = []
+    with _quiet_opencv():
+        video = cv2.VideoCapture(str(path), cv2.CAP_FFMPEG)
+    try:
+        while len(frames) < limit:
+            read, bgr = video.read()
+            if not read:
+                break
+            dn = _channels_first(bgr)
+            frames.append(Frame(dn, _info(dn, Exif()), path.with_name(f"{path.name}#{len(frames):04d}")))
+    finally:
+        video.release()
+    if not frames:
+        raise InputFileError(f"{path}: is damaged or not a video; extract its frames as PNG and name their folder")
+    return frames
+
+
+def _channels_first(bgr: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    """Return OpenCV's (H, W, 3) blue, green, red as (3, H, W) red, green, blue."""
+    return np.ascontiguousarray(bgr[..., ::-1].transpose(2, 0, 1))
+
+
+def _info(dn: npt.NDArray[Any], exif: Exif) -> FrameInfo:
+    *channels, height, width = dn.shape
+    return FrameInfo(
+        domain="rgb" if channels else "mono",
+        camera=exif.camera,
+        cfa=None,
+        height=height,
+        width=width,
+        black_level=(0.0,) * (3 if channels else 1),
+        white_level=float(np.iinfo(dn.dtype).max),
+        iso=exif.iso or None,
+        exposure_s=exif.exposure_s or None,
+        f_number=exif.f_number or None,
+        taken_at=exif.taken_at,
+        orientation=exif.orientation,
+        dng_tags=exif.lens,
+    )
+
+
+def _refuse_damaged(data: bytes, path: Path) -> None:
+    """Raise `InputFileError` for a JPEG without its end, or a PNG without its end or with a wrong checksum.
+
+    OpenCV fills what is missing with grey or black, without an error.
+    """
+    whole = _jpeg_has_end(data) if data.startswith(JPEG_START) else True
+    whole = _png_is_sound(data) if data.startswith(PNG_START) else whole
+    if not whole:
+        raise InputFileError(f"{path}: is truncated or damaged; copy it from the camera again")
+
+
+def _jpeg_has_end(data: bytes) -> bool:
+    place = len(JPEG_START)
+    while place + 4 <= len(data) and data[place + 1] != START_OF_SCAN:  # over Exif, which may hold a whole thumbnail
+        place += 2 + int.from_bytes(data[place + 2 : place + 4])
+    return data.find(END_OF_IMAGE, place) >= 0
+
+
+def _png_is_sound(data: bytes) -> bool:
+    place, kind = len(PNG_START), b""
+    while kind != b"IEND" and place + 12 <= len(data):
+        end = place + 8 + int.from_bytes(data[place : place + 4])
+        kind = data[place + 4 : place + 8]
+        if zlib.crc32(memoryview(data)[place + 4 : end]) != int.from_bytes(data[end : end + 4]):
+            return False
+        place = end + 4
+    return kind == b"IEND"
+
+
+@contextlib.contextmanager
+def _quiet_opencv() -> Iterator[None]:
+    """Keep OpenCV from writing to stderr about damaged files; our error says it in one line."""
+    logging = cv2.utils.logging
+    before = logging.setLogLevel(logging.LOG_LEVEL_SILENT)
+    try:
+        yield
+    finally:
+        logging.setLogLevel(before)

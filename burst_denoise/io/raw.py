@@ -1,0 +1,239 @@
+"""Raw camera files: the photosites, what the file says about them, and LibRaw's development of a shot.
+
+The only file that knows rawpy (LibRaw).
+"""
+
+import contextlib
+from collections.abc import Iterator
+from datetime import UTC
+from pathlib import Path
+
+import numpy as np
+import rawpy
+
+from burst_denoise.arrays import UInt16
+from burst_denoise.errors import InputFileError
+from burst_denoise.frame.frame import BAYER_PHASES, Frame, RawBorder
+from burst_denoise.io.metadata import UNKNOWN_CAMERA, Exif, read_dng_metadata, read_exif, refuse_incomplete
+from burst_denoise.schemas import DngTag, FrameInfo, NoiseProfile
+
+__all__ = ["RAW_SUFFIXES", "develop", "read_raw", "read_raw_info"]
+
+RAW_SUFFIXES = frozenset((
+    ".3fr", ".arw", ".cr2", ".cr3", ".crw", ".dcr", ".dng", ".erf", ".fff", ".iiq", ".kdc", ".mef", ".mos", ".mrw",
+    ".nef", ".nrw", ".orf", ".pef", ".raf", ".raw", ".rw2", ".rwl", ".sr2", ".srf", ".srw", ".x3f",
+))  # fmt: skip
+
+
+EXIF_ORIENTATION = {0: 1, 1: 2, 2: 4, 3: 3, 4: 5, 5: 8, 6: 6, 7: 7}
+"""LibRaw's flip (1 mirror columns, 2 mirror rows, 4 transpose, added up) to Exif orientation."""
+
+PLACED_TAGS = {50719, 50720, 51008, 51009, 51022, 51125}
+"""Crops and lens corrections: their coordinates are counted from the ActiveArea."""
+
+ASCII, SHORT, LONG, SRATIONAL = 2, 3, 4, 10
+
+
+def read_raw(path: Path) -> Frame:
+    """Return the photosites of a raw file with a Bayer mosaic, as stored, and what the file says about them.
+
+    Parameters
+    ----------
+    path : Path
+        Any file that LibRaw reads: DNG, CR2, CR3, NEF, ARW, RAF, RW2, ORF, PEF, ...
+
+    Returns
+    -------
+    Frame
+        ``dn`` is the (H, W) uint16 active area, DN with the black level included; ``border`` the whole sensor array
+        when that is larger, of which ``dn`` is then a view.
+
+    Raises
+    ------
+    InputFileError
+        If the file is missing, empty, truncated or not a raw file, or its mosaic is not 2x2 Bayer.
+    """
+    with _opened(path) as raw:
+        sizes = raw.sizes
+        whole: UInt16 = raw.raw_image.copy()
+        top, left = sizes.top_margin, sizes.left_margin
+        dn = whole[top : top + sizes.height, left : left + sizes.width]
+        border = RawBorder(whole, top, left) if dn.shape != whole.shape else None
+        return Frame(dn, _info(raw, path), path, border)
+
+
+def read_raw_info(path: Path) -> FrameInfo:
+    """Return what `read_raw` says about a frame, without keeping its photosites.
+
+    rawpy tells the levels only after decoding, so this takes as long as `read_raw` (5 to 25 ms per megapixel).
+
+    Raises
+    ------
+    InputFileError
+        As `read_raw`.
+    """
+    with _opened(path) as raw:
+        return _info(raw, path)
+
+
+def develop(source: Path, mosaic_dn: UInt16) -> UInt16:
+    """Return LibRaw's development of a shot with its photosites replaced.
+
+    White balance and colours are the camera's; no automatic brightness of any kind, so that the noisy and the
+    denoised shot come out equally bright. Demosaic: DHT, the most accurate of LibRaw's on clean mosaics.
+
+    Parameters
+    ----------
+    source : Path
+        A raw file that `read_raw` reads.
+    mosaic_dn : (H, W) uint16 array, DN
+        Its active area.
+
+    Returns
+    -------
+    (h, w, 3) uint16 array
+        sRGB, full range, upright.
+
+    Raises
+    ------
+    InputFileError
+        As `read_raw`.
+    ValueError
+        If the shapes differ.
+    """
+    with _opened(source) as raw:
+        visible = raw.raw_image_visible
+        if visible.shape != mosaic_dn.shape:
+            raise ValueError(f"{source}: a mosaic of {mosaic_dn.shape} for an active area of {visible.shape}")
+        visible[:] = mosaic_dn
+        rgb = raw.postprocess(
+            demosaic_algorithm=rawpy.DemosaicAlgorithm.DHT,
+            use_camera_wb=True,
+            no_auto_bright=True,
+            adjust_maximum_thr=0.0,  # else LibRaw takes the brightest photosite for white
+            output_color=rawpy.ColorSpace.sRGB,
+            gamma=(2.4, 12.92),
+            output_bps=16,
+        )
+        return rgb.view(np.uint16)  # it is: rawpy's annotation forgets 16 bits
+
+
+@contextlib.contextmanager
+def _opened(path: Path) -> Iterator[rawpy.RawPy]:
+    """Open and decode a raw file with a Bayer mosaic; all that can be wrong with it is an `InputFileError`."""
+    refuse_incomplete(path)
+    try:
+        with rawpy.imread(str(path)) as raw:
+            _refuse_other_mosaics(raw, path)
+            yield raw
+    except rawpy.LibRawFileUnsupportedError as error:
+        version = ".".join(str(part) for part in rawpy.libraw_version)
+        raise InputFileError(f"{path}: is not a raw file, or of a camera that LibRaw {version} does not know; "
+                             "convert it to DNG") from error  # fmt: skip
+    except rawpy.LibRawError as error:
+        reason = error.args[0].decode() if error.args and isinstance(error.args[0], bytes) else str(error)
+        raise InputFileError(f"{path}: cannot be decoded ({reason}), it is damaged, truncated or not a raw file; "
+                             "copy it from the camera again") from error  # fmt: skip
+
+
+def _refuse_other_mosaics(raw: rawpy.RawPy, path: Path) -> None:
+    pattern = raw.raw_pattern
+    if raw.raw_type != rawpy.RawType.Flat or pattern is None:
+        found = "no colour mosaic"
+    elif pattern.shape != (2, 2):
+        found = f"a mosaic of {pattern.shape[0]} x {pattern.shape[1]} photosites, as X-Trans sensors have"
+    elif _cfa(raw) not in BAYER_PHASES:
+        found = f"a mosaic of the colours {_cfa(raw)}"
+    else:
+        return
+    raise InputFileError(f"{path}: has {found}; only Bayer mosaics (2 x 2, red, green, blue) are supported")
+
+
+def _info(raw: rawpy.RawPy, path: Path) -> FrameInfo:
+    sizes, other, exif = raw.sizes, raw.other, read_exif(path)
+    dng = read_dng_metadata(path)
+    tags = exif.lens + (dng.tags if dng is not None else _tags_of_other_formats(raw, exif))
+    values = {tag.code: tag.value for tag in tags}
+    unique = values.get(50708)
+    named = isinstance(unique, str) and unique != UNKNOWN_CAMERA
+    # LibRaw's black levels start at the ActiveArea of a DNG; its own active area starts at an even row and column.
+    rows = sizes.top_margin - dng.top if dng is not None else 0
+    columns = sizes.left_margin - dng.left if dng is not None else 0
+    if rows or columns:
+        tags = tuple(tag for tag in tags if tag.code not in PLACED_TAGS)
+    # Exif first: LibRaw has these in single precision, and makes 1 second of an unknown 0/1000000.
+    exposure_s = other.shutter_speed if exif.exposure_s is None else exif.exposure_s
+    f_number = other.aperture if exif.f_number is None else exif.f_number
+    iso = other.iso_speed or exif.iso or None
+    dated = other.timestamp.replace(tzinfo=UTC).timestamp() if other.timestamp.year > 1970 else None
+    return FrameInfo(
+        domain="bayer",
+        camera=exif.camera or (str(unique) if named else None),
+        cfa=_cfa(raw),
+        height=sizes.height,
+        width=sizes.width,
+        black_level=_black_level(raw, rows, columns),
+        white_level=raw.white_level,
+        iso=iso,
+        exposure_s=exposure_s or None,
+        f_number=f_number or None,
+        taken_at=exif.taken_at if exif.taken_at is not None else dated,
+        orientation=EXIF_ORIENTATION.get(sizes.flip, 1),
+        as_shot_neutral=_neutral(values.get(50728), raw.camera_whitebalance),
+        dng_tags=tags,
+        noise_profile=None if dng is None or dng.noise_profile is None else _noise_profile(dng.noise_profile, iso),
+    )
+
+
+def _cfa(raw: rawpy.RawPy) -> str:
+    """Return the colours of the top left 2x2 photosites of LibRaw's active area, row by row."""
+    return "".join(chr(raw.color_desc[colour]) for colour in np.asarray(raw.raw_pattern).ravel())
+
+
+def _black_level(raw: rawpy.RawPy, rows: int, columns: int) -> tuple[float, ...]:
+    """Return the black levels of R, G1 (in rows of red), G2, B.
+
+    LibRaw keeps them by colour, two greens apart, assigned as if its active area began where that of the file does:
+    ``rows`` and ``columns`` lie between the two.
+    """
+    by_place = np.array(raw.black_level_per_channel, float)[raw.raw_pattern]
+    by_place = np.roll(by_place, (-rows, -columns), axis=(0, 1))
+    row, column = divmod(_cfa(raw).index("R"), 2)
+    places = ((row, column), (row, 1 - column), (1 - row, column), (1 - row, 1 - column))
+    return tuple(float(by_place[place]) for place in places)
+
+
+def _noise_profile(colours: tuple[tuple[float, float], ...], iso: float | None) -> NoiseProfile:
+    """Return S and O of red, green and blue as those of the four planes; the tag knows no row noise."""
+    red, green, blue = colours
+    scale, offset = zip(red, green, green, blue, strict=True)
+    return NoiseProfile(iso=iso, shot_noise_scale=scale, read_noise_variance=offset, row_noise_variance=(0.0,) * 4)
+
+
+def _neutral(tag: object, multipliers: list[float]) -> tuple[float, float, float] | None:
+    """Return the R, G, B of a neutral patch, green 1, from AsShotNeutral or else from LibRaw's multipliers."""
+    if isinstance(tag, tuple) and len(tag) == 6 and all(tag):
+        red, green, blue = (float(tag[2 * index]) / float(tag[2 * index + 1]) for index in range(3))
+    elif all(multiplier > 0 for multiplier in multipliers[:3]):
+        red, green, blue = (1 / multiplier for multiplier in multipliers[:3])
+    else:
+        return None
+    return red / green, 1.0, blue / green
+
+
+def _tags_of_other_formats(raw: rawpy.RawPy, exif: Exif) -> tuple[DngTag, ...]:
+    """Return what a DNG made from a CR2, NEF, ... needs: camera name, LibRaw's colour matrix, the camera's crop."""
+    tags = [DngTag(code=code, dtype=ASCII, count=len(text) + 1, value=text)
+            for code, text in ((271, exif.make), (272, exif.model)) if text is not None]  # fmt: skip
+    sizes = raw.sizes
+    top, left = sizes.crop_top_margin - sizes.top_margin, sizes.crop_left_margin - sizes.left_margin
+    height, width = sizes.crop_height, sizes.crop_width
+    if height > 0 and width > 0 and 0 <= top <= sizes.height - height and 0 <= left <= sizes.width - width:
+        tags += [DngTag(code=50719, dtype=LONG, count=2, value=(left, top)),
+                 DngTag(code=50720, dtype=LONG, count=2, value=(width, height))]  # fmt: skip
+    matrix = raw.rgb_xyz_matrix[:3]
+    if matrix.any():  # LibRaw's table holds the camera
+        entries = tuple(number for entry in matrix.ravel() for number in (round(float(entry) * 10000), 10000))
+        tags += [DngTag(code=50721, dtype=SRATIONAL, count=9, value=entries),
+                 DngTag(code=50778, dtype=SHORT, count=1, value=(21,))]  # fmt: skip
+    return tuple(tags)

@@ -1,0 +1,1 @@
+"""Whole jobs, from files to products: one file a command."""

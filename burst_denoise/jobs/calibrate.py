@@ -1,0 +1,148 @@
+"""The owner's whole job: frames in, a calibrated model out."""
+
+import json
+import shutil
+from collections.abc import Callable, Sequence
+from importlib.metadata import version
+from pathlib import Path
+
+import torch
+
+from burst_denoise import __version__
+from burst_denoise.burst.grouping import find_sources
+from burst_denoise.burst.series import SeriesVerdict
+from burst_denoise.burst.store import WORK_SUFFIX, Burst, find_bursts, pooled_by_iso, sharing_defects
+from burst_denoise.errors import BurstDenoiseError, ConfigError, OutputError, SeriesError
+from burst_denoise.files import atomic_write, created_parents, refuse_existing
+from burst_denoise.jobs.ingest import open_inputs
+from burst_denoise.model.model_file import Model, model_of, save_model
+from burst_denoise.model.pairs import GUARD, held_out
+from burst_denoise.model.train import Progress, train
+from burst_denoise.schemas import TrainingRecord, TrainSettings
+from burst_denoise.score.baselines import tuned_strengths
+
+__all__ = ["calibrate"]
+
+
+def calibrate(
+    inputs: Sequence[Path],
+    output: Path,
+    settings: TrainSettings,
+    device: torch.device,
+    limit: int,
+    on_series: Callable[[SeriesVerdict], None],
+    on_progress: Callable[[Progress], None],
+    darks: Sequence[Path] = (),
+    note: Callable[[str], None] = lambda _: None,
+) -> Model:
+    """Make a model of one sensor from frames, folders or stored bursts, and write it.
+
+    Parameters
+    ----------
+    inputs : sequence of Path
+        Files, folders (searched recursively) or stored bursts of one camera.
+    output : Path
+        The model file to write; must not exist. Work in progress lies beside it, in ``OUTPUT.work``, until the model is
+        written: killed at any moment, the same call goes on where it was. After an error that folder is kept only if
+        it holds a checkpoint, which is work worth keeping.
+    settings : TrainSettings
+    device : torch.device
+    limit : int
+        Frames of a series used at most.
+    on_series, on_progress : callable
+        Called with the verdict on each series, and after every training step.
+    darks : sequence of Path
+        Dark frames of the camera; see `burst_denoise.jobs.ingest.ingest`.
+    note : callable
+        Called with a line of text about darks that do not fit.
+
+    Returns
+    -------
+    Model
+
+    Raises
+    ------
+    OutputError
+        If ``output`` exists or cannot be written, or its work folder belongs to another calibration.
+    BurstDenoiseError
+        Whatever is wrong with the inputs.
+    """
+    refuse_existing(output)
+    job = _job(inputs, darks, limit)
+    work = output.with_name(output.name + WORK_SUFFIX)
+    checkpoint = work / "checkpoint.safetensors"
+    with created_parents(work):
+        _claim(work, job)
+        try:
+            opened = open_inputs(inputs, work / "bursts", limit, on_series, darks, note)
+            bursts = sharing_defects(pooled_by_iso(opened))
+            _refuse_untrainable(bursts, settings)
+            model = _train(bursts, settings, checkpoint, device, on_progress)
+            save_model(model, output)
+        except BurstDenoiseError:
+            if not checkpoint.exists():
+                shutil.rmtree(work, ignore_errors=True)
+            raise
+    shutil.rmtree(work, ignore_errors=True)
+    return model
+
+
+def _refuse_untrainable(bursts: Sequence[Burst], settings: TrainSettings) -> None:
+    """Raise when no network of these settings can learn from these bursts."""
+    for burst in bursts:
+        info = burst.info
+        if settings.preset == "paper" and info.domain != "rgb":
+            raise ConfigError(
+                f"{burst.name}: the paper preset is for RGB pictures, these frames are {info.domain}; "
+                "use the fast preset"
+            )
+        least = 2 * settings.patch + 2 if info.domain == "bayer" else settings.patch
+        if min(info.height, held_out(burst).start - GUARD) < least:
+            raise SeriesError(
+                f"{burst.name}: {info.width}x{info.height} photosites are too few; training cuts squares of {least} "
+                "from 7/8 of the width; give whole frames"
+            )
+
+
+def _train(
+    bursts: list[Burst],
+    settings: TrainSettings,
+    checkpoint: Path,
+    device: torch.device,
+    on_progress: Callable[[Progress], None],
+) -> Model:
+    trained = train(bursts, settings, checkpoint, device, on_progress)
+    record = TrainingRecord(
+        settings=settings,
+        steps_done=trained.steps_done,
+        best_step=trained.best_step,
+        start_psnr_db=trained.start_psnr_db,
+        prior_psnr_db=trained.prior_psnr_db,
+        prior_sha256=trained.prior_sha256,
+        best_psnr_db=trained.best_psnr_db,
+        bursts=tuple(burst.name for burst in bursts),
+        burst_sha256=tuple(digest for burst in bursts for digest in burst.manifest.sha256),
+        versions={"burst_denoise": __version__} | {name: version(name) for name in ("torch", "numpy", "rawpy")},
+        seconds=trained.seconds,
+        curve=trained.curve,
+        baseline_strength=tuned_strengths(bursts),
+    )
+    return model_of(trained.network, bursts, record)
+
+
+def _job(inputs: Sequence[Path], darks: Sequence[Path], limit: int) -> str:
+    """Return what tells one calibration from another, settings apart: its files and the limit."""
+    files = [path for given in inputs for path in (find_bursts(given) or find_sources([given]))]
+    kinds = [files, find_sources(darks)] if darks else [files]
+    return json.dumps([limit, *([(str(path.resolve()), path.stat().st_size) for path in kind] for kind in kinds)])
+
+
+def _claim(work: Path, job: str) -> None:
+    """Make the work folder, or make sure that the one there is ours and of the same job."""
+    note = work / "inputs.json"
+    if not note.is_file():
+        with atomic_write(work) as aside:
+            aside.mkdir()
+            (aside / note.name).write_text(job, encoding="utf-8")
+    elif note.read_text(encoding="utf-8") != job:
+        raise OutputError(f"{work}: work folder of a calibration from other inputs; delete it, or name another output")

@@ -1,0 +1,214 @@
+"""The demo: a synthetic tripod shoot written as DNG files, then the real chain over them, through LibRaw."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+import tifffile
+import torch
+
+from burst_denoise.burst.grouping import CLEAN_REFERENCE
+from burst_denoise.burst.series import SeriesVerdict
+from burst_denoise.burst.store import Burst, pooled_by_iso, sharing_defects
+from burst_denoise.files import atomic_write, refuse_existing
+from burst_denoise.frame.frame import Frame, pack, unpack
+from burst_denoise.frame.synthetic import Fault, SyntheticCamera, scene_from_picture, shoot
+from burst_denoise.io.dng import rounded_dn, write_dng
+from burst_denoise.io.raw import develop, read_raw
+from burst_denoise.jobs.benchmark import ScoreSettings, score_bursts
+from burst_denoise.jobs.calibrate import calibrate
+from burst_denoise.jobs.denoise import DenoiseSettings, denoise_session
+from burst_denoise.jobs.ingest import ingest
+from burst_denoise.jobs.profile import profile_bursts
+from burst_denoise.jobs.report import crop_sets, judged_series, measured_channels, pattern_maps, provenance
+from burst_denoise.model.model_file import Model
+from burst_denoise.model.train import Progress
+from burst_denoise.reporting.figures import draw_comparison
+from burst_denoise.reporting.report import Report, write_report, write_rows
+from burst_denoise.schemas import MOST_FRAMES, TILE, TrainSettings
+from burst_denoise.score.baselines import nlm_stabilised
+from burst_denoise.score.metrics import mean_squared_error, psnr_of_mse
+from burst_denoise.score.rows import BenchmarkRow
+
+__all__ = ["DemoResult", "demo"]
+
+CALIBRATION_SCENES = ("astronaut", "chelsea", "rocket")
+TEST_SCENE = "coffee"
+ISOS = (1600, 6400)
+FRAMES = 10
+DARKS = 16
+SIZE = (448, 640)
+"""Rows and columns of the synthetic sensor."""
+FAULTS: Mapping[tuple[str, int], Mapping[int, Fault]] = {
+    ("astronaut", 1600): {10: Fault(shift=(1.6, -0.9))},
+    ("chelsea", 6400): {10: Fault(light=1.05), 11: Fault(motion=24)},
+    ("rocket", 1600): {3: Fault(light=1.015), 10: Fault(focus=1.2)},
+}
+CROP = (slice(120, 320), slice(230, 530))
+
+
+@dataclass(frozen=True)
+class DemoResult:
+    """What the demo shows at the end."""
+
+    rows: list[BenchmarkRow]
+    next_steps: str
+
+
+def demo(
+    folder: Path,
+    minutes: float,
+    device: torch.device,
+    say: Callable[[str], None],
+    on_series: Callable[[SeriesVerdict], None],
+    on_progress: Callable[[Progress], None],
+) -> DemoResult:
+    """Shoot, check, calibrate, denoise and score; leave everything in a folder.
+
+    Parameters
+    ----------
+    folder : Path
+        Must not exist.
+    minutes : float
+        Training time.
+    device : torch.device
+    say : callable
+        Called with a line of text as each stage begins.
+    on_series, on_progress : callable
+        As for `burst_denoise.jobs.calibrate.calibrate`.
+
+    Raises
+    ------
+    OutputError
+        If ``folder`` exists or cannot be written.
+    """
+    refuse_existing(folder)
+    camera = SyntheticCamera()
+    say(
+        f"1/5 shooting {len(CALIBRATION_SCENES) + 1} scenes and dark frames at two ISOs with a synthetic camera, "
+        "to DNG files"
+    )
+    for seed, scene in enumerate((*CALIBRATION_SCENES, TEST_SCENE)):
+        for iso in ISOS:
+            place = folder / "shots" / ("test" if scene == TEST_SCENE else "calibration") / f"{scene}_iso{iso}"
+            _shoot(camera, scene, iso, seed, place)
+    darks = folder / "shots" / "darks"
+    for iso in ISOS:
+        _write(darks, shoot(camera, np.zeros((*SIZE, 3), np.float32), iso, DARKS, 7 * iso)[0], f"iso{iso}_")
+    say("2/5 checking every frame")
+    verdicts: list[SeriesVerdict] = []
+
+    def judged(verdict: SeriesVerdict) -> None:
+        verdicts.append(verdict)
+        on_series(verdict)
+
+    bursts = folder / "bursts"
+    ingested = ingest([folder / "shots" / "calibration"], bursts / "calibration", MOST_FRAMES, judged, [darks])
+    tests = ingest([folder / "shots" / "test"], bursts / "test", MOST_FRAMES, judged, [darks])
+    say(f"3/5 calibrating for {minutes:g} minutes on {', '.join(CALIBRATION_SCENES)}")
+    model_file = folder / "model.safetensors"
+    settings = TrainSettings(minutes=minutes)
+    model = calibrate([bursts / "calibration"], model_file, settings, device, MOST_FRAMES, on_series, on_progress)
+    say(f"4/5 denoising a shot of {TEST_SCENE}, which the model never saw")
+    shot = folder / "shots" / "test" / f"{TEST_SCENE}_iso{ISOS[1]}" / "frame_000.dng"
+    for suffix in ("dng", "tif"):
+        _denoise(shot, folder / f"denoised.{suffix}", model)
+    say("5/5 scoring against the known clean picture")
+    models, strengths = [("model", model)], model.header.training.baseline_strength
+    tests = sharing_defects(pooled_by_iso(tests))
+    rows = list(score_bursts(tests, models, strengths, ScoreSettings(), say))
+    write_rows(folder / "benchmark.jsonl", rows)
+    _compare(folder / "before_after.png", shot, folder / "denoised.dng", tests[-1], model)
+    sensor = profile_bursts(sharing_defects(ingested + tests), [darks], [], say)
+    report = Report(
+        title=f"{camera.name}: the demo",
+        series=judged_series([folder / "shots" / "calibration", folder / "shots" / "test"], verdicts, MOST_FRAMES),
+        channels=measured_channels(sensor),
+        pattern_maps=pattern_maps(sensor),
+        training=model.header.training,
+        rows=rows,
+        model="model",
+        crops=crop_sets(tests, models, strengths),
+        provenance=provenance(tests, models, rows, "burst-denoise demo"),
+    )
+    write_report(folder / "report.html", report)
+    return DemoResult(rows, _next_steps(folder))
+
+
+def _shoot(camera: SyntheticCamera, scene: str, iso: int, seed: int, place: Path) -> None:
+    """Write a burst of a picture bundled with scikit-image as DNG files, with the clean mosaic beside them."""
+    from skimage import data
+
+    picture = _fitted(getattr(data, scene)())
+    faults = FAULTS.get((scene, iso), {})
+    count = max(FRAMES, 1 + max(faults, default=0))
+    frames, clean = shoot(
+        camera, scene_from_picture(picture, camera.as_shot_neutral), iso, count, 100 * seed + iso, faults
+    )
+    _write(place, frames)
+    with atomic_write(place / CLEAN_REFERENCE) as aside:
+        tifffile.imwrite(aside, clean, compression="zlib")
+
+
+def _write(place: Path, frames: Sequence[Frame], prefix: str = "") -> None:
+    for frame in frames:
+        notes = "burst_denoise demo, synthetic camera"
+        write_dng(place / (prefix + frame.path.name), frame.info, frame.linear, notes=notes)
+
+
+def _fitted(picture: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
+    """Return a picture scaled and cut to the size of the sensor."""
+    scale = max(SIZE[0] / picture.shape[0], SIZE[1] / picture.shape[1])
+    large = cv2.resize(picture, None, fx=scale + 1e-3, fy=scale + 1e-3, interpolation=cv2.INTER_CUBIC)
+    top, left = (large.shape[0] - SIZE[0]) // 2, (large.shape[1] - SIZE[1]) // 2
+    return large[top : top + SIZE[0], left : left + SIZE[1]].astype(np.uint8)
+
+
+def _denoise(shot: Path, target: Path, model: Model) -> None:
+    settings = DenoiseSettings(strength=1, quality="fast", tile=TILE, format=None, any_sensor=False, resume=False)
+    denoise_session([shot], target, model, settings, lambda *_: None)
+
+
+def _compare(path: Path, shot: Path, denoised: Path, burst: Burst, model: Model) -> None:
+    """Draw the same crop noisy, by tuned NLM, by the model and from the mean of the burst, all developed by LibRaw."""
+    info, clean = burst.info, burst.clean
+    assert clean is not None
+    counts, noisy = ~burst.excluded, burst.linear(0)  # as in the benchmark
+    strength = model.header.training.baseline_strength["nlm-stabilised"]
+    filtered = nlm_stabilised(pack(noisy, info.cfa), info, burst.profile, strength)
+    pictures = {
+        "one noisy frame": noisy,
+        "OpenCV NLM, tuned": unpack(filtered, info.cfa, noisy.shape),
+        "burst_denoise": read_raw(denoised).linear,
+        f"mean of all {len(burst)} frames": burst.mean(),
+    }
+    panels = [
+        (
+            f"{name}: {psnr_of_mse(mean_squared_error(picture, clean, counts), peak=1):.2f} dB",
+            develop(shot, rounded_dn(picture, info))[CROP],
+        )
+        for name, picture in pictures.items()
+    ]
+    draw_comparison(
+        path,
+        panels,
+        f"ISO {info.iso:g}, developed by LibRaw; PSNR of the whole shot, but for hot photosites, to the clean mosaic",
+    )
+
+
+def _next_steps(folder: Path) -> str:
+    return f"""
+Look at  {folder}/report.html        all of it on one page: the sensor, the gain with intervals, before and after
+         {folder}/before_after.png   one frame, NLM, burst_denoise and the mean of all frames
+         {folder}/denoised.dng       opens in any raw converter; denoised.tif is LibRaw's development of it
+         {folder}/benchmark.jsonl    the table above, for machines
+
+With your own camera: put it on a tripod, set RAW, a high ISO, manual exposure and focus, and take 10 to 14 frames
+each of a few still, varied scenes with a remote release. Then (after `. .venv/bin/activate`, if make installed it)
+
+  burst-denoise inspect FOLDER                                   are the frames usable, and if not, why?
+  burst-denoise calibrate FOLDER -o my_camera.safetensors        five minutes
+  burst-denoise denoise SHOTS -m my_camera.safetensors -o OUT    denoised DNGs"""

@@ -1,0 +1,290 @@
+"""The job `profile`: what bursts, dark frames and flats say about their sensor."""
+
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import numpy as np
+
+from burst_denoise.arrays import Float, Mask
+from burst_denoise.burst.darks import dark_for, read_darks, refuse_other_sensor
+from burst_denoise.burst.flats import read_flat
+from burst_denoise.burst.grouping import find_sources, group_series, linear_frames
+from burst_denoise.burst.series import SeriesVerdict
+from burst_denoise.burst.store import Burst, sharing_defects
+from burst_denoise.errors import SeriesError
+from burst_denoise.frame.frame import PLANES, Frame, pack, to_linear
+from burst_denoise.io.emva1288 import EmvaLevel, read_emva
+from burst_denoise.jobs.ingest import open_inputs
+from burst_denoise.schemas import ChannelProfile, Estimate, FrameInfo
+from burst_denoise.sensor.channel_fit import ChannelNoise, fit_channels
+from burst_denoise.sensor.defects import Repair, find_defects
+from burst_denoise.sensor.fixed_pattern import MasterDark, master_dark, response_of, sensitivity
+from burst_denoise.sensor.moments import frame_moments
+from burst_denoise.sensor.photon_transfer import TransferSamples, transfer_samples
+from burst_denoise.sensor.prnu_from_scenes import prnu_from_scenes
+from burst_denoise.sensor.verdict import assess_channel
+
+__all__ = ["SensorProfile", "profile", "profile_bursts"]
+
+
+LONG_STACK = 10
+"""Frames from which a level of an EMVA measurement is one for fixed pattern."""
+
+
+@dataclass(frozen=True)
+class SensorProfile:
+    """What was found out about a sensor, and what plots of it need."""
+
+    channels: tuple[ChannelProfile, ...]
+    """Per ISO, ascending, and channel."""
+    noise: Mapping[float | None, tuple[ChannelNoise, ...]]
+    """Per ISO and channel: the measured points and the fit."""
+    defects: Mask
+    """Hot, dead and flickering photosites; the shape of a frame."""
+    dark: MasterDark | None
+    """Of the first series of dark frames."""
+    response: Float | None
+    """Sensitivity of every photosite relative to its like around it, from flats."""
+    frame: Frame
+    """One frame as it was shot."""
+
+
+@dataclass(frozen=True)
+class _Pattern:
+    """Fixed pattern per plane, as far as the frames tell it."""
+
+    prnu: Sequence[Estimate] | None
+    dsnu: Mapping[float | None, Sequence[Estimate]]
+    """Per ISO, linear units."""
+    left: Mapping[float | None, Sequence[float]]
+    """Per ISO of dark frames: what remains of DSNU once they are subtracted, linear units."""
+
+
+def profile(
+    inputs: Sequence[Path],
+    darks: Sequence[Path],
+    flats: Sequence[Path],
+    limit: int,
+    report: Callable[[SeriesVerdict], None],
+    note: Callable[[str], None],
+) -> SensorProfile:
+    """Calibrate a sensor from whatever the user names.
+
+    Parameters
+    ----------
+    inputs : sequence of Path
+        Frames, folders, stored bursts; or one folder with an EMVA 1288 measurement, which holds darks and flats.
+    darks, flats
+        As for `profile_bursts`.
+    limit : int
+        Frames of a series used at most.
+    report : callable
+        Called with the verdict on each series.
+    note : callable
+        Called with a line of text about what is rough, or was given and cannot be used.
+
+    Raises
+    ------
+    BurstDenoiseError
+        Whatever is wrong with the inputs; in words, why they cannot be used.
+    """
+    if len(inputs) == 1 and (found := _profile_emva(inputs[0])) is not None:
+        if darks or flats:
+            raise SeriesError(f"{inputs[0]}: an EMVA 1288 measurement has darks and flats of its own; give no others")
+        return found
+    with TemporaryDirectory(prefix="burst_denoise_") as folder:
+        bursts = open_inputs(inputs, Path(folder), limit, report, darks, note)
+        return profile_bursts(sharing_defects(bursts), darks, flats, note)
+
+
+def profile_bursts(
+    bursts: Sequence[Burst], darks: Sequence[Path], flats: Sequence[Path], note: Callable[[str], None]
+) -> SensorProfile:
+    """Calibrate a sensor from tripod bursts, and from dark frames and flats where there are any.
+
+    Parameters
+    ----------
+    bursts : sequence of Burst
+        Of one sensor, at one or several ISOs, from `burst_denoise.burst.store.sharing_defects`. Fixed pattern is
+        looked for in those of the size of the first.
+    darks : sequence of Path
+        Dark frames, files or folders: they settle the noise at black, DSNU and the defects.
+    flats : sequence of Path
+        Frames of an evenly lit surface: they settle PRNU. Without them it comes from bursts of several scenes, if
+        there are such.
+    note : callable
+        As for `profile`.
+
+    Raises
+    ------
+    InputFileError
+        If darks are no dark frames, or flats overexposed or not evenly lit.
+    IncompatibleFramesError
+        If darks or flats are of another sensor.
+    SeriesError
+        If the noise cannot be measured.
+    """
+    info = bursts[0].info
+    sets = read_darks(darks)
+    for given in sets:
+        refuse_other_sensor(given.path, given.info, bursts[0].frame(0).path, info)
+    # The dark current of another exposure is no figure of these bursts; its defects are.
+    masters = {b.info.iso: master for b in bursts if (master := dark_for(sets, b.info)) is not None}
+    maps = _maps(bursts, [dark.master for dark in sets])
+    defects = np.logical_or.reduce([np.zeros(bursts[0].saturated.shape, np.bool_), *maps])
+    samples: dict[float | None, list[TransferSamples]] = defaultdict(list)
+    frames: dict[float | None, int] = defaultdict(int)
+    for burst in bursts:
+        samples[burst.info.iso].append(_samples((burst.linear(k) for k in range(len(burst))), burst.info))
+        frames[burst.info.iso] += len(burst)
+    repair = Repair(defects, info.cfa)  # the offset of a hot photosite is not light, and would pass for it
+    for series in group_series(find_sources(darks)) if darks else ():
+        if series.info.iso in masters and dark_for(sets, series.info) is masters[series.info.iso]:
+            samples[series.info.iso].append(_samples(map(repair.apply, linear_frames(series)), series.info))
+    alike = [burst for burst in bursts if burst.saturated.shape == defects.shape]
+    shared = prnu_from_scenes([burst.scene() for burst in alike], info.cfa)
+    flat = read_flat(flats, bursts[0].frame(0).path, info, sets)
+    if shared and not (flat and masters):
+        note("the fixed pattern from the scenes of bursts is rough; flats (--flats) and dark frames settle it")
+    pattern = _Pattern(
+        prnu=flat.response.fine if flat else (shared.prnu_of_all,) * len(PLANES[info.domain]) if shared else None,
+        dsnu=(shared.dsnu if shared else {}) | {iso: master.dsnu.whole for iso, master in masters.items()},
+        left={iso: master.residual_std for iso, master in masters.items()},
+    )
+    noise = _fitted(samples)
+    channels = [
+        channel
+        for iso in sorted(noise, key=lambda iso: iso or 0)
+        for channel in _channels(info, iso, noise[iso], pattern, defects, frames[iso])
+    ]
+    shot = bursts[0].frame(0)
+    frame = replace(shot, dn=shot.dn.copy())  # the stored burst may be a temporary one
+    dark, picture = next(iter(masters.values()), None), flat.picture if flat else None
+    return SensorProfile(tuple(channels), noise, defects, dark, picture, frame)
+
+
+def _profile_emva(folder: Path) -> SensorProfile | None:
+    """Calibrate a sensor from an EMVA 1288 measurement; None where a folder holds no descriptor of one.
+
+    The black level is the mean of the longest dark stack, PRNU and DSNU those of whole frames, as the standard has it.
+
+    Raises
+    ------
+    SeriesError
+        If there is no dark or no bright stack of at least 10 frames.
+    InputFileError
+        If descriptor or pictures are damaged.
+    """
+    levels = read_emva(folder)
+    if levels is None:
+        return None
+    dark_level, bright_level = _longest(levels, folder, dark=True), _longest(levels, folder, dark=False)
+    black = float(np.mean([frame.dn.mean(dtype=np.float64) for frame in dark_level.frames]))
+    info = dark_level.frames[0].info.model_copy(update={"black_level": (black,)})
+
+    def linear(level: EmvaLevel) -> list[Float]:
+        return [to_linear(frame.dn, info) for frame in level.frames]
+
+    dark = master_dark(linear(dark_level), None)
+    bright = frame_moments(linear(bright_level))
+    noise = _fitted({info.iso: [_samples(linear(level), info) for level in levels]})
+    defects = find_defects(None, [dark])
+    pattern = _Pattern(
+        response_of(bright, dark, None).whole, {info.iso: dark.dsnu.whole}, {info.iso: dark.residual_std}
+    )
+    frames = sum(len(level.frames) for level in levels)
+    channels = tuple(_channels(info, info.iso, noise[info.iso], pattern, defects, frames))
+    picture = sensitivity(bright, dark, None)
+    return SensorProfile(channels, noise, defects, dark, picture, replace(dark_level.frames[0], info=info))
+
+
+def _samples(stack: Iterator[Float] | Sequence[Float], info: FrameInfo) -> TransferSamples:
+    darkest = float(to_linear(np.zeros((2, 2) if info.domain != "rgb" else (3, 2, 2)), info).max())
+    return transfer_samples(stack, info.cfa, darkest=darkest)
+
+
+def _fitted(samples: Mapping[float | None, Sequence[TransferSamples]]) -> dict[float | None, tuple[ChannelNoise, ...]]:
+    try:
+        return {iso: fit_channels(stacks) for iso, stacks in samples.items()}
+    except ValueError as error:
+        raise SeriesError(f"the noise cannot be measured: {error}") from error
+
+
+def _maps(bursts: Sequence[Burst], masters: Iterable[MasterDark]) -> Iterator[Mask]:
+    """Give the defects that bursts and dark frames reveal, those of the size of the first burst."""
+    size = bursts[0].saturated.shape
+    yield from (burst.defects for burst in bursts if burst.defects is not None and burst.defects.shape == size)
+    if found := [master for master in masters if master.offset.shape == size]:
+        yield find_defects(bursts[0].info.cfa, found)
+
+
+def _longest(levels: Sequence[EmvaLevel], folder: Path, *, dark: bool) -> EmvaLevel:
+    longest = max((level for level in levels if level.dark == dark), key=lambda level: len(level.frames), default=None)
+    if longest is None or len(longest.frames) < LONG_STACK:
+        raise SeriesError(
+            f"{folder}: no {'dark' if dark else 'bright'} level of {LONG_STACK} pictures or more; "
+            "the standard wants 50 for the fixed pattern"
+        )
+    return longest
+
+
+def _channels(
+    info: FrameInfo,
+    iso: float | None,
+    noise: Sequence[ChannelNoise],
+    pattern: _Pattern,
+    defects: Mask,
+    frames: int,
+) -> Iterator[ChannelProfile]:
+    counts = pack(defects.astype(np.float32), info.cfa).sum(axis=(1, 2))
+    offsets, left = pattern.dsnu.get(iso), pattern.left.get(iso)
+    for index, (name, found) in enumerate(zip(PLANES[info.domain], noise, strict=True)):
+        black = info.black_level[index]
+        span = info.white_level - black
+        gain = found.shot_noise_scale.value * span
+        prnu = _scaled(pattern.prnu[index] if pattern.prnu else None, 100)
+        dsnu = _scaled(offsets[index] if offsets and gain > 0 else None, span / gain if gain > 0 else 0)
+        channel = ChannelProfile(
+            camera=info.camera,
+            iso=iso,
+            channel=name,
+            gain_dn_per_e=gain,
+            gain_dn_per_e_interval=_interval(found.shot_noise_scale, span),
+            read_noise_std_dn=found.read_noise_std.value * span,
+            read_noise_std_dn_interval=_interval(found.read_noise_std, span),
+            row_noise_std_dn=found.row_noise_std.value * span,
+            row_noise_std_dn_interval=_interval(found.row_noise_std, span),
+            column_noise_std_dn=found.column_noise_std.value * span,
+            column_noise_std_dn_interval=_interval(found.column_noise_std, span),
+            prnu_percent=prnu.value if prnu else None,
+            prnu_percent_interval=_interval(prnu, 1) if prnu else None,
+            dsnu_e=dsnu.value if dsnu else None,
+            dsnu_e_interval=_interval(dsnu, 1) if dsnu else None,
+            residual_dsnu_e=left[index] * span / gain if left and gain > 0 else None,
+            noise_correlation=found.correlation,
+            defects=round(float(counts[index])),
+            shot_noise_scale=found.shot_noise_scale.value,
+            read_noise_variance=found.read_noise_variance.value,
+            black_level_dn=black,
+            white_level_dn=info.white_level,
+            frames=frames,
+            usable=True,
+            reasons=(),
+        )
+        usable, reasons = assess_channel(
+            channel, developed=info.domain == "rgb", misfit=found.misfit, drift=found.drift
+        )
+        yield channel.model_copy(update={"usable": usable, "reasons": tuple(reasons)})
+
+
+def _scaled(estimate: Estimate | None, factor: float) -> Estimate | None:
+    if estimate is None:
+        return None
+    return Estimate(value=estimate.value * factor, low=estimate.low * factor, high=estimate.high * factor)
+
+
+def _interval(estimate: Estimate, factor: float) -> tuple[float, float]:
+    return estimate.low * factor, estimate.high * factor

@@ -1,1 +1,0 @@
-"""Methods and bursts become honest numbers and figures."""

@@ -1,1 +1,0 @@
-"""Bursts become a model."""

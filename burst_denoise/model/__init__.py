@@ -1,0 +1,1 @@
+"""From bursts to a model: network, training pairs, training, validation, the model file."""

@@ -1,0 +1,211 @@
+"""The model file: one safetensors file, weights and a JSON header (`ModelHeader`) that says which sensor it belongs to.
+
+It also holds the places of that sensor's defective photosites. No pickle is read or written: a model file cannot run
+code.
+"""
+
+import hashlib
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save
+
+from burst_denoise import __version__
+from burst_denoise.burst.grouping import LARGEST_BLACK_CHANGE
+from burst_denoise.burst.store import Burst
+from burst_denoise.errors import ConfigError, ModelFileError
+from burst_denoise.files import atomic_write
+from burst_denoise.frame.frame import plane_count
+from burst_denoise.model.network import FrequencySplitResNet, build_network
+from burst_denoise.schemas import FrameInfo, ModelHeader, NoiseProfile, TrainingRecord
+from burst_denoise.sensor.noise_model import extrapolate_profile, interpolate_profile
+
+__all__ = ["Model", "load_model", "model_of", "save_model", "weights_digest"]
+
+HEADER, HEADER_DIGEST = "burst_denoise", "header_sha256"
+DEFECTS = "defects"
+
+
+@dataclass(frozen=True)
+class Model:
+    """A calibrated denoiser: a network and the sensor it belongs to."""
+
+    network: FrequencySplitResNet
+    header: ModelHeader
+    defects: npt.NDArray[np.int32] | None = field(default=None, compare=False)
+    """(K, 2) rows and columns of the sensor's defective photosites, or (K, 3) planes, rows and columns of pictures."""
+
+    @property
+    def defect_map(self) -> npt.NDArray[np.bool_] | None:
+        """Where frames of `ModelHeader.defects_shape` are defective; None where no map is known."""
+        if self.defects is None or self.header.defects_shape is None:
+            return None
+        mask = np.zeros(self.header.defects_shape, np.bool_)
+        mask[tuple(self.defects.T)] = True
+        return mask
+
+    def profile_for(self, info: FrameInfo, name: str, *, any_sensor: bool = False) -> NoiseProfile:
+        """Return the noise profile for a shot, or refuse a shot the model was not calibrated for.
+
+        Parameters
+        ----------
+        info : FrameInfo
+            Of the shot.
+        name : str
+            The shot's file, for the message.
+        any_sensor : bool
+            Serve another camera or an ISO outside the calibrated span, with the profile scaled to that ISO.
+
+        Raises
+        ------
+        ModelFileError
+            If the domain does not fit, or, unless ``any_sensor``, camera, levels or ISO. If the shot does not say its
+            ISO and the model has several.
+        """
+        header = self.header
+        if info.domain != header.domain:
+            raise ModelFileError(
+                f"{name}: is {info.domain}, the model was calibrated on {header.domain}; use another model"
+            )
+        if not any_sensor:
+            if info.camera != header.camera:
+                raise ModelFileError(
+                    f"{name}: from camera {info.camera or 'unknown'}, but the model belongs to "
+                    f"{header.camera or 'unknown'}; calibrate one for this camera, or override with --any-sensor"
+                )
+            # Cameras and LibRaw measure black anew for every shot: small differences are no other mode.
+            near = LARGEST_BLACK_CHANGE * header.white_level
+            moved = max(abs(a - b) for a, b in zip(info.black_level, header.black_level, strict=True))
+            if info.white_level != header.white_level or moved > near:
+                raise ModelFileError(
+                    f"{name}: black {info.black_level} and white {info.white_level:g}, but the model was calibrated "
+                    f"at {header.black_level} and {header.white_level:g}; calibrate in this mode, or override with "
+                    "--any-sensor"
+                )
+        unknown = info.iso is None and len(header.profiles) > 1
+        try:
+            return (extrapolate_profile if any_sensor else interpolate_profile)(header.profiles, info.iso)
+        except ValueError as error:
+            advice = (
+                "name a model of one ISO" if unknown else "calibrate at this ISO too, or override with --any-sensor"
+            )
+            raise ModelFileError(f"{name}: {error}; {advice}") from error
+
+
+def model_of(network: FrequencySplitResNet, bursts: list[Burst], record: TrainingRecord) -> Model:
+    """Return the model that training ``network`` on ``bursts`` of one sensor, pooled by ISO, has made.
+
+    Its map of defects holds those of all bursts of the first one's size; there is none if no burst has one.
+    """
+    info = bursts[0].info
+    shape = bursts[0].excluded.shape
+    maps = [burst.defects for burst in bursts if burst.defects is not None and burst.defects.shape == shape]
+    defects = np.ascontiguousarray(np.argwhere(np.logical_or.reduce(maps)), np.int32) if maps else None
+    return Model(
+        network,
+        ModelHeader(
+            preset=record.settings.preset,
+            domain=info.domain,
+            camera=info.camera,
+            cfa=info.cfa,
+            black_level=info.black_level,
+            white_level=info.white_level,
+            profiles=tuple(sorted({b.info.iso: b.profile for b in bursts}.values(), key=lambda p: p.iso or 0)),
+            training=record,
+            weights_sha256=weights_digest(network),
+            defects_sha256=None if defects is None else _digest_places(defects),
+            defects_shape=None if defects is None else shape,
+            version=__version__,
+        ),
+        defects,
+    )
+
+
+def save_model(model: Model, path: Path) -> None:
+    """Write a model file; `OutputError` if it exists or cannot be written."""
+    header = model.header.model_dump_json()
+    tensors = _weights(model.network)
+    if model.defects is not None:
+        tensors[DEFECTS] = torch.from_numpy(model.defects)
+    content = save(tensors, {HEADER: header, HEADER_DIGEST: _digest_text(header)})
+    with atomic_write(path) as aside:
+        aside.write_bytes(content)
+
+
+def load_model(path: Path, device: torch.device) -> Model:
+    """Read a model file and build its network on a device.
+
+    Raises
+    ------
+    ModelFileError
+        If the file is missing, damaged, not a model of ours, or of another format version.
+    """
+    try:
+        with safe_open(path, "pt") as handle:
+            metadata = handle.metadata() or {}
+            weights = {key: handle.get_tensor(key) for key in handle.keys()}  # noqa: SIM118 (not a mapping)
+    except (SafetensorError, OSError) as error:
+        what = "is missing" if not path.exists() else f"is not a readable model file ({error})"
+        raise ModelFileError(f"{path}: {what}; name a file made by calibrate or train") from error
+    if HEADER not in metadata:
+        raise ModelFileError(
+            f"{path}: holds tensors but no burst_denoise header; name a file made by calibrate or train"
+        )
+    if metadata.get(HEADER_DIGEST) != _digest_text(metadata[HEADER]):
+        raise ModelFileError(f"{path}: header differs from what was written; the file is damaged, calibrate again")
+    try:
+        header = ModelHeader.parse(metadata[HEADER], str(path))
+    except ConfigError as error:
+        raise ModelFileError(f"{error}; the model is damaged or of another version, calibrate again") from error
+    places = weights.pop(DEFECTS, None)
+    defects = None if places is None else places.numpy()
+    if (None if defects is None else _digest_places(defects)) != header.defects_sha256 or not _fits(defects, header):
+        raise ModelFileError(
+            f"{path}: map of defects differs from what was written; the file is damaged, calibrate again"
+        )
+    if _digest(weights) != header.weights_sha256:
+        raise ModelFileError(f"{path}: weights differ from what was written; the file is damaged, calibrate again")
+    planes = plane_count(header.domain)
+    network = build_network(header.preset, planes)
+    try:
+        network.load_state_dict(weights)
+    except RuntimeError as error:
+        raise ModelFileError(f"{path}: weights do not fit the {header.preset} network; calibrate again") from error
+    return Model(network.to(device).eval(), header, defects)
+
+
+def _weights(network: FrequencySplitResNet) -> dict[str, torch.Tensor]:
+    # safetensors refuses the channels_last layout.
+    return {key: value.detach().cpu().contiguous() for key, value in network.state_dict().items()}
+
+
+def weights_digest(network: FrequencySplitResNet) -> str:
+    """Return the SHA-256 of a network's weights, hexadecimal: which network it is."""
+    return _digest(_weights(network))
+
+
+def _digest_text(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def _fits(defects: npt.NDArray[np.int32] | None, header: ModelHeader) -> bool:
+    if defects is None or header.defects_shape is None:
+        return defects is None and header.defects_shape is None
+    shape = header.defects_shape
+    return defects.ndim == 2 and defects.shape[1] == len(shape) and bool(((defects >= 0) & (defects < shape)).all())
+
+
+def _digest_places(defects: npt.NDArray[np.int32]) -> str:
+    return hashlib.sha256(defects.tobytes()).hexdigest()
+
+
+def _digest(weights: dict[str, torch.Tensor]) -> str:
+    digest = hashlib.sha256()
+    for key in sorted(weights):
+        digest.update(key.encode())
+        digest.update(weights[key].contiguous().numpy().tobytes())
+    return digest.hexdigest()

@@ -1,1 +1,0 @@
-"""Whole jobs, from files to products."""

@@ -1,0 +1,276 @@
+"""The documents that cross a process boundary: what is stored in bursts, models and JSON lines.
+
+All are frozen, refuse unknown keys and carry their format version where they are a file of their own.
+What stays inside one process is a frozen dataclass in the room it belongs to.
+"""
+
+import json
+from typing import Literal, Self
+
+from pydantic import AliasChoices, BaseModel, ConfigDict, Field, ValidationError
+
+from burst_denoise.errors import ConfigError
+
+__all__ = [
+    "MOST_FRAMES",
+    "BurstManifest",
+    "ChannelProfile",
+    "DngTag",
+    "Document",
+    "Domain",
+    "Estimate",
+    "FrameInfo",
+    "FrameVerdict",
+    "ModelHeader",
+    "NetworkPreset",
+    "NoiseMeasurement",
+    "NoiseProfile",
+    "Reason",
+    "TrainSettings",
+    "TrainingRecord",
+]
+
+Domain = Literal["bayer", "mono", "rgb"]
+Reason = Literal["shift", "light", "motion", "focus", "saturation", "incompatible"]
+NetworkPreset = Literal["fast", "paper"]
+
+MOST_FRAMES = 20
+"""Frames of a series used at most by default: a sensor warms up in a long burst, and its noise with it."""
+TILE = 832
+"""Photosites along a side of a tile: with 1,024 the margin costs less, but layers leave the cache: a sixth slower."""
+
+
+class Document(BaseModel):
+    """A frozen, closed document."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", validate_by_name=True, serialize_by_alias=True)
+
+    @classmethod
+    def parse(cls, text: str | bytes, name: str) -> Self:
+        """Read the document from JSON text; ``name`` is the file that a `ConfigError` will name."""
+        try:
+            return cls.model_validate_json(text)
+        except ValidationError as error:
+            first = error.errors()[0]
+            place = ".".join(str(part) for part in first["loc"]) or "document"
+            raise ConfigError(f"{name}: {place}: {first['msg']}") from error
+
+    def to_json(self) -> str:
+        """Return the document as indented JSON text with a final newline."""
+        return json.dumps(self.model_dump(mode="json"), indent=1) + "\n"
+
+
+class DngTag(Document):
+    """One TIFF tag copied from a source DNG to the denoised one (colour matrices, lens opcodes, ...)."""
+
+    code: int
+    dtype: int
+    """TIFF field type (3 SHORT, 5 RATIONAL, 7 UNDEFINED, 10 SRATIONAL, ...)."""
+    count: int
+    value: tuple[int, ...] | tuple[float, ...] | str
+    """Numbers as stored (rationals as numerator, denominator, ...), or text; bytes as numbers."""
+
+
+class FrameInfo(Document):
+    """What a file says about a frame, pixels apart."""
+
+    domain: Domain
+    camera: str | None
+    """Make and model, or None where the file does not say."""
+    cfa: str | None
+    """Colours of the 2x2 photosites at the top left of the active area, row by row ("RGGB"); None if no mosaic."""
+    height: int = Field(gt=0)
+    """Photosites of the active area, rows."""
+    width: int = Field(gt=0)
+    black_level: tuple[float, ...]
+    """DN per plane in the order of `burst_denoise.frame.frame.pack`: R, G1, G2, B; one for mono, three for rgb."""
+    white_level: float
+    """DN at which a photosite is saturated."""
+    iso: float | None = None
+    exposure_s: float | None = None
+    f_number: float | None = None
+    taken_at: float | None = None
+    """Seconds since 1970 by the camera's clock."""
+    orientation: int = Field(default=1, ge=1, le=8)
+    """Exif orientation of the stored rows."""
+    as_shot_neutral: tuple[float, float, float] | None = None
+    """DNG AsShotNeutral: the R, G, B of a neutral patch, green 1."""
+    dng_tags: tuple[DngTag, ...] = ()
+    """Colour and lens tags to carry over to a DNG made from this frame."""
+    noise_profile: "NoiseProfile | None" = None
+    """DNG NoiseProfile of the file, as its maker or another program put it there; of this frame as shot, so it is not
+    carried over."""
+
+
+class FrameVerdict(Document):
+    """What the quality checks found about one frame of a series."""
+
+    file: str
+    accepted: bool
+    reasons: tuple[Reason, ...]
+    gain: float | None
+    """Brightness relative to the series (1 = the same); stored bursts are divided by it."""
+    shift_px: float | None
+    """Distance moved against the series, photosites."""
+    detail: str = ""
+    """The finding in words, for people."""
+
+
+class NoiseProfile(Document):
+    """Noise variance of one sensor at one ISO, per plane: variance = S x + O at linear value x."""
+
+    iso: float | None
+    shot_noise_scale: tuple[float, ...]
+    """S of the DNG NoiseProfile, linear units; its value in DN is the gain in DN per electron."""
+    read_noise_variance: tuple[float, ...]
+    """O of the DNG NoiseProfile, linear units squared; may come out negative from a fit on unsubtracted black."""
+    row_noise_variance: tuple[float, ...]
+    """The part of O that all photosites of a row share, linear units squared."""
+
+
+class NoiseMeasurement(Document):
+    """What one static stack of frames says about noise: enough to fit it again together with other stacks."""
+
+    bins: tuple[tuple[tuple[float, float, float], ...], ...]
+    """Per plane, per bin: mean linear value, temporal variance there, number of photosites."""
+    row_noise_variance: tuple[float, ...]
+    """Per plane, linear units squared."""
+
+
+class Estimate(Document):
+    """A measured value between the ends of its 95 % interval."""
+
+    value: float
+    low: float
+    high: float
+
+
+class ChannelProfile(Document):
+    """What `profile` found out about one channel of a sensor at one ISO; null is what the given frames cannot tell."""
+
+    camera: str | None
+    iso: float | None
+    channel: str
+    """R, G1 (green in the rows of red), G2, B of a mosaic; R, G, B of a picture; mono."""
+    gain_dn_per_e: float
+    gain_dn_per_e_interval: tuple[float, float]
+    """Every interval here holds the true value in 95 of 100 measurements."""
+    read_noise_std_dn: float
+    """Standard deviation of one photosite in the dark, row, column and quantisation noise included."""
+    read_noise_std_dn_interval: tuple[float, float]
+    row_noise_std_dn: float
+    """What all photosites of a row share, redrawn in every frame."""
+    row_noise_std_dn_interval: tuple[float, float]
+    column_noise_std_dn: float
+    column_noise_std_dn_interval: tuple[float, float]
+    prnu_percent: float | None
+    """Photo-response non-uniformity: standard deviation of the photosites' sensitivities."""
+    prnu_percent_interval: tuple[float, float] | None
+    dsnu_e: float | None
+    """Dark signal non-uniformity: standard deviation of the photosites' dark offsets, electrons."""
+    dsnu_e_interval: tuple[float, float] | None
+    residual_dsnu_e: float | None = Field(default=None, alias="dsnu_left_e")
+    """What is expected to remain of it in a frame from which the master dark was subtracted; null without darks."""
+    noise_correlation: float
+    """Correlation of the noise of neighbouring photosites of this channel; 0 for raw data."""
+    defects: int
+    """Hot, dead and flickering photosites found."""
+    shot_noise_scale: float
+    """S of the DNG NoiseProfile: variance = S x + O in linear units."""
+    read_noise_variance: float
+    """O of the DNG NoiseProfile."""
+    black_level_dn: float
+    white_level_dn: float
+    frames: int
+    usable: bool
+    reasons: tuple[str, ...]
+    """Why it is not usable, or what to beware of, in words."""
+
+
+class BurstManifest(Document):
+    """The ``burst.json`` of a stored burst: the accepted frames of one scene and how they came about."""
+
+    format: Literal[1] = 1
+    series: str
+    info: FrameInfo
+    mu: float
+    """Mean of the deviations e_k of the accepted frames."""
+    sigma: float
+    """Standard deviation of e_k; the source paper accepts a series up to 0.007."""
+    frames: tuple[FrameVerdict, ...]
+    """All frames of the series; the accepted ones are stored, in this order."""
+    black_levels: tuple[tuple[float, ...], ...]
+    """Black levels of each stored frame, DN per plane: some cameras measure them anew for every shot."""
+    sha256: tuple[str, ...]
+    """One per stored frame array, in order."""
+    noise: NoiseMeasurement
+    profile: NoiseProfile
+    """Fitted to this burst alone."""
+    defects_sha256: str | None = None
+    """Of the stored map of defective photosites; None where none was looked for."""
+    dark_sha256: str | None = None
+    """Of the stored offset image that is subtracted from every frame; None where there were no dark frames."""
+    version: str
+    """Version of burst_denoise that wrote it."""
+
+
+class TrainSettings(Document):
+    """What decides a training run: equal bursts, settings and steps give equal weights on one machine."""
+
+    preset: NetworkPreset = "fast"
+    optimizer: Literal["radam", "torch-radam", "adamw"] = "radam"
+    steps: int | None = Field(default=None, gt=0)
+    minutes: float | None = Field(default=None, gt=0)
+    from_scratch: bool = False
+    """Do not start from the prior that comes with the package."""
+    seed: int = 0
+    learning_rate: float | None = Field(default=None, gt=0)
+    """None takes that of the start: `burst_denoise.model.train.LEARNING_RATES`."""
+    batch: int = Field(default=8, gt=0)
+    patch: int = Field(default=64, gt=0)
+    """Side of a training patch, in plane pixels."""
+
+
+class TrainingRecord(Document):
+    """How a model came about; part of its header."""
+
+    settings: TrainSettings
+    steps_done: int
+    best_step: int
+    start_psnr_db: float
+    """Corrected PSNR of the noisy frames themselves, on the held-out photosites."""
+    prior_psnr_db: float | None = None
+    """The same of the prior that the training started from; None if it started from scratch."""
+    prior_sha256: str | None = None
+    best_psnr_db: float
+    bursts: tuple[str, ...]
+    burst_sha256: tuple[str, ...]
+    versions: dict[str, str]
+    seconds: float
+    curve: tuple[tuple[int, float], ...] = ()
+    """Every validation: step, corrected PSNR on the held-out photosites, dB."""
+    baseline_strength: dict[str, float] = Field(
+        default={}, validation_alias=AliasChoices("baseline_strength", "nlm_strength")
+    )
+    """Strength of each baseline tuned on the same bursts, so that a benchmark is fair to it."""
+
+
+class ModelHeader(Document):
+    """The JSON header of a model file: which sensor it belongs to and how it came about."""
+
+    format: Literal[1] = 1
+    preset: NetworkPreset
+    domain: Domain
+    camera: str | None
+    cfa: str | None
+    black_level: tuple[float, ...]
+    white_level: float
+    profiles: tuple[NoiseProfile, ...]
+    """One per calibrated ISO, ascending."""
+    training: TrainingRecord
+    weights_sha256: str
+    defects_sha256: str | None = None
+    """Of the places of the sensor's defective photosites that the file holds; None where it holds none."""
+    defects_shape: tuple[int, ...] | None = None
+    """Shape of the frames that those places refer to: (H, W), or (3, H, W) for pictures."""
+    version: str

@@ -1,0 +1,1 @@
+"""Honest numbers: metrics, unbiased scores without a clean picture, baselines, the benchmark."""

@@ -1,0 +1,456 @@
+"""What a denoiser has to beat: classical methods, each used as well as it can be, tuned on other bursts.
+
+Every baseline maps planes to planes; its strength is in units of the noise, so that one value serves every ISO. All are
+listed in `baselines_for`.
+"""
+
+from collections.abc import Callable, Sequence
+from importlib import import_module
+from importlib.util import find_spec
+
+import cv2
+import numpy as np
+from scipy.fft import dct, idct
+
+from burst_denoise.arrays import Float
+from burst_denoise.burst.store import Burst, pooled_by_iso
+from burst_denoise.frame.frame import pack, unpack
+from burst_denoise.frame.srgb import linear_to_srgb, srgb_to_linear
+from burst_denoise.schemas import FrameInfo, NoiseProfile
+from burst_denoise.score.metrics import corrected_mse, psnr_of_mse
+from burst_denoise.sensor.moments import frame_moments
+from burst_denoise.sensor.noise_model import noise_variance, stabilise, unstabilise_mean
+
+__all__ = [
+    "UNTUNED",
+    "Baseline",
+    "baselines_for",
+    "bm3d",
+    "nl_means",
+    "nlm_16bit",
+    "nlm_colour_8bit",
+    "nlm_stabilised",
+    "total_variation",
+    "tune",
+    "tuned_strengths",
+    "wavelet",
+]
+
+Baseline = Callable[[Float, FrameInfo, NoiseProfile, float], Float]
+"""(planes (C, h, w) linear, what their file says, noise profile, strength in noise standard deviations) -> planes."""
+
+PATCH = 3
+PATCH_DEVELOPED = 5
+"""Side of the patch that is compared, on planes of a mosaic and on developed pictures, whose noise is correlated."""
+SEARCH = 9
+COLOUR_SEARCH = 13
+"""Side of the window that is searched. OpenCV's defaults, patch 7 and window 21, score up to 1 dB less."""
+
+WAVELET = "sym4"
+WAVELET_LEVELS = 4
+SHIFTS = ((0, 0), (1, 2), (2, 3), (3, 1), (2, 0), (3, 2), (0, 3), (1, 1))
+"""Half of the 16 shifts by 0 to 3 pixels, as many of each parity: 0.04 dB below all 16, in half the time."""
+REACH = 3
+"""Farthest row and column where non-local means looks for similar patches: 5 gains nothing."""
+PATCH_STD = 0.5
+PATCH_STD_DEVELOPED = 1.5
+"""Standard deviation of the Gaussian that weighs a patch, pixels; wider where the noise of neighbours is correlated."""
+STRIP = 256
+"""Rows filtered at a time, which bounds memory."""
+UNTUNED = {"bm3d": 1.0}
+"""Strength of baselines that need no tuning: the noise, which they are told."""
+BM3D_MOST_VALUES = 4_000_000
+"""Values of a frame up to which BM3D is offered; it takes 30 s per million of them on two cores."""
+
+START_STRENGTH = 0.85
+"""Best on white noise, measured on the stabilised planes of simulated bursts at ISO 1600 and 6400."""
+STRENGTH_STEPS = (1.5, 1.12, 1.04)
+"""Ratios of neighbouring strengths tried, coarse to fine; half a step of 12 % can cost 0.05 dB."""
+WEAKEST, STRONGEST = 0.1, 20.0
+MOST_SATURATED = 0.5
+"""Share of saturated photosites up to which a part of a burst is good to tune on."""
+TUNING_BURSTS = 6
+TUNING_FRAMES = 2
+TUNING_SIDE = 384
+"""Bursts, frames of each and photosites of each side that tuning looks at: seconds of work, whatever it is given."""
+
+
+def baselines_for(info: FrameInfo) -> dict[str, Baseline]:
+    """Return the baselines that make sense for frames like these and are installed, by the names of their rows.
+
+    ``wavelet`` needs PyWavelets. ``bm3d`` needs the package of that name, which is free for non-commercial use only and
+    therefore never installed unasked; large frames, which would take it many minutes, go without.
+    """
+    found: dict[str, Baseline] = {} if info.domain == "mono" else {"nlm-colour-8bit": nlm_colour_8bit}
+    found |= {"nlm-16bit": nlm_16bit, "nlm-stabilised": nlm_stabilised, "tv": total_variation}
+    if find_spec("pywt"):
+        found["wavelet"] = wavelet
+    found["nl-means"] = nl_means
+    values = info.height * info.width * (3 if info.domain == "rgb" else 1)
+    if find_spec("bm3d") and values <= BM3D_MOST_VALUES:
+        found["bm3d"] = bm3d
+    return found
+
+
+def tuned_strengths(bursts: Sequence[Burst]) -> dict[str, float]:
+    """Return the strength of every baseline that scores best on these bursts of one sensor; BM3D is told the noise, 1.
+
+    Parameters
+    ----------
+    bursts : sequence of Burst
+        At least one, of at least three frames each; not those that the baselines will be judged on.
+    """
+    pooled = pooled_by_iso(bursts)
+    baselines = baselines_for(bursts[0].info)
+    return UNTUNED | {name: tune(baseline, pooled) for name, baseline in baselines.items() if name not in UNTUNED}
+
+
+def tune(baseline: Baseline, bursts: Sequence[Burst]) -> float:
+    """Return the strength with which a baseline scores best on bursts, which must not be those it is judged on.
+
+    Parameters
+    ----------
+    baseline : Baseline
+    bursts : sequence of Burst
+        At least one, of at least three frames each.
+
+    Returns
+    -------
+    float
+        The strength of the best leave-one-out-corrected PSNR, averaged over the bursts, within 2 %.
+
+    Notes
+    -----
+    Scores two frames in the central 384 x 384 photosites of at most six of the bursts. Climbs from the strength that is
+    best on white noise for as long as the score rises, in steps of a half, then of 12, then of 4 %.
+    """
+    if not bursts:
+        raise ValueError("no burst to tune on")
+    chosen = np.linspace(0, len(bursts) - 1, min(len(bursts), TUNING_BURSTS)).astype(int)
+    samples = [sample for sample in (_tuning_sample(bursts[index]) for index in chosen) if sample is not None]
+    if not samples:
+        return START_STRENGTH  # all overexposed
+
+    def score(strength: float) -> float:
+        return float(np.mean([sample(baseline, strength) for sample in samples]))
+
+    best, best_score = START_STRENGTH, score(START_STRENGTH)
+    for factor in [direction for step in STRENGTH_STEPS for direction in (step, 1 / step)]:
+        while WEAKEST < best * factor < STRONGEST and (tried := score(best * factor)) > best_score:
+            best, best_score = best * factor, tried
+    return best
+
+
+def _tuning_sample(burst: Burst) -> Callable[[Baseline, float], float] | None:
+    """Return the function (baseline, strength) -> corrected PSNR in dB on a part of the burst that is not white."""
+    # An even distance from the corner keeps the CFA phase. The centre, or the corner that is best exposed.
+    last = [max(0, size - TUNING_SIDE) // 2 * 2 for size in (burst.info.height, burst.info.width)]
+    corners = [(last[0] // 4 * 2, last[1] // 4 * 2), (0, 0), (0, last[1]), (last[0], 0), (last[0], last[1])]
+    windows = [(slice(top, top + TUNING_SIDE), slice(left, left + TUNING_SIDE)) for top, left in corners]
+    shares = [float(burst.excluded[..., rows, columns].mean()) for rows, columns in windows]
+    window = windows[0] if shares[0] < MOST_SATURATED else windows[int(np.argmin(shares))]
+    if min(shares) > MOST_SATURATED:
+        return None
+    info, cfa = burst.info, burst.info.cfa
+    moments = frame_moments(burst.linear(index, window) for index in range(len(burst)))
+    counts = ~burst.excluded[..., window[0], window[1]]
+    frames = [burst.linear(index, window) for index in np.linspace(0, len(burst) - 1, TUNING_FRAMES).astype(int)]
+
+    def score(baseline: Baseline, strength: float) -> float:
+        errors = []
+        for frame in frames:
+            denoised = baseline(pack(frame, cfa), info, burst.profile, strength)
+            errors.append(corrected_mse(unpack(denoised, cfa, frame.shape), moments.without(frame), counts))
+        return psnr_of_mse(float(np.mean(errors)), peak=1)
+
+    return score
+
+
+def nlm_stabilised(planes: Float, info: FrameInfo, profile: NoiseProfile, strength: float) -> Float:
+    """Denoise planes by OpenCV's non-local means as well as it can be used: 16 bits, on noise made uniform.
+
+    Parameters
+    ----------
+    planes : (C, h, w) float32 array, linear
+    info : FrameInfo
+        Gives the domain.
+    profile : NoiseProfile
+        Of these planes.
+    strength : float
+        Filter strength h in standard deviations of the noise.
+
+    Returns
+    -------
+    (C, h, w) float32 array, linear
+
+    Notes
+    -----
+    The planes are stabilised, spread over the whole range of 16 bits, filtered and brought back; OpenCV filters 16 bits
+    by absolute differences only (``NORM_L1``). Those of a mosaic are filtered one by one after an orthonormal cosine
+    transform to their sums and differences, which scores 0.1 to 0.3 dB above the planes themselves. The channels of
+    developed pictures share their noise; they are filtered together, 0.2 dB above the transform.
+    """
+    stabilised = stabilise(planes, profile)
+    if info.domain != "bayer":
+        return unstabilise_mean(_filter_levels(stabilised, strength, info), profile)
+    colours = dct(stabilised, axis=0, norm="ortho")
+    filtered = np.concatenate([_filter_levels(colour[None], strength, info) for colour in colours])
+    return unstabilise_mean(idct(filtered, axis=0, norm="ortho"), profile)
+
+
+def nlm_16bit(planes: Float, info: FrameInfo, profile: NoiseProfile, strength: float) -> Float:
+    """Denoise planes by OpenCV's non-local means on linear values as they are: 16 bits, each plane alone.
+
+    Parameters and result are those of `nlm_stabilised`, but strength counts in standard deviations of the noise that a
+    typical photosite of the plane has: what is darker is filtered too much, what is brighter too little.
+    """
+    noise_std = np.sqrt(np.median(noise_variance(planes, profile), axis=(1, 2)))
+    filtered = [
+        _filter_levels(plane[None], strength * float(std), info) for plane, std in zip(planes, noise_std, strict=True)
+    ]
+    return np.concatenate(filtered)
+
+
+def nlm_colour_8bit(planes: Float, info: FrameInfo, profile: NoiseProfile, strength: float) -> Float:
+    """Denoise planes by OpenCV's coloured non-local means where it is commonly used: on the developed 8-bit picture.
+
+    Parameters
+    ----------
+    planes : (4, h, w) or (3, h, w) float32 array, linear
+        Of a Bayer mosaic, or of an RGB picture, which is taken as developed already.
+    info : FrameInfo
+        Gives the domain and the white balance; without a white balance the colours stay as they are.
+    profile : NoiseProfile
+        Of these planes.
+    strength : float
+        Filter strength h, for lightness and colour alike, in standard deviations of the noise that a typical photosite
+        has in the developed picture.
+
+    Returns
+    -------
+    float32 array, linear
+        Same shape. Of the developed mosaic only the colour that each photosite has of its own is read back.
+
+    Notes
+    -----
+    White balance, edge-aware demosaicing, the curve of sRGB and 8 bits, with all that 8 bits cut off below black and
+    above white: these are flaws of the common way, so they belong to the baseline.
+    """
+    if info.domain == "rgb":
+        developed = np.ascontiguousarray(np.moveaxis(planes[::-1], 0, -1))
+        filtered = _filter_colour(developed, strength * float(np.sqrt(np.median(noise_variance(planes, profile)))))
+        return np.ascontiguousarray(np.moveaxis(filtered, -1, 0)[::-1])
+    if info.domain != "bayer":
+        raise ValueError(f"coloured non-local means needs colours; these frames are {info.domain}")
+    red, green, blue = info.as_shot_neutral or (1.0, 1.0, 1.0)
+    gains = np.array([green / red, 1.0, 1.0, green / blue], np.float32)[:, None, None]
+    slope = gains * _srgb_slope(planes * gains)
+    noise_std = float(np.sqrt(np.median(noise_variance(planes, profile) * slope**2)))
+    # OpenCV leaves a border of one pixel without colours of its own: give it two photosites to spoil.
+    mosaic = np.pad(_interleave(planes * gains), 2, mode="reflect")
+    linear = cv2.demosaicing(_levels(mosaic, 65535).astype(np.uint16), cv2.COLOR_BayerRGGB2BGR_EA)
+    picture = linear.astype(np.float32) / np.float32(65535)
+    filtered = _filter_colour(linear_to_srgb(picture), strength * noise_std)
+    back = srgb_to_linear(filtered[2:-2, 2:-2])
+    own = [back[0::2, 0::2, 2], back[0::2, 1::2, 1], back[1::2, 0::2, 1], back[1::2, 1::2, 0]]
+    result: Float = np.stack(own) / gains
+    return result
+
+
+def total_variation(planes: Float, info: FrameInfo, profile: NoiseProfile, strength: float) -> Float:  # noqa: ARG001
+    """Denoise stabilised planes one by one by least total variation.
+
+    Parameters
+    ----------
+    planes : (C, h, w) float32 array, linear
+    info : FrameInfo
+        Gives the domain to those baselines that differ by it; all have the same parameters.
+    profile : NoiseProfile
+        Of these planes.
+    strength : float
+        Weight of the total variation against half the squared error, in standard deviations of the noise.
+
+    Returns
+    -------
+    (C, h, w) float32 array, linear
+
+    Notes
+    -----
+    Converged: a hundredth of scikit-image's default tolerance changes the score by less than 0.01 dB.
+
+    References
+    ----------
+    Chambolle, "An algorithm for total variation minimization and applications", Journal of Mathematical Imaging and
+    Vision 20, 2004.
+    """
+    from skimage.restoration import denoise_tv_chambolle
+
+    def denoise(plane: Float) -> Float:
+        return denoise_tv_chambolle(plane, weight=strength)  # type: ignore[no-any-return, no-untyped-call]
+
+    return _plane_by_plane(planes, profile, denoise)
+
+
+def wavelet(planes: Float, info: FrameInfo, profile: NoiseProfile, strength: float) -> Float:
+    """Denoise stabilised planes by hard thresholds on their wavelet coefficients, averaged over 8 shifts.
+
+    Parameters and result are those of `total_variation`; strength is the threshold in standard deviations of the noise.
+
+    Notes
+    -----
+    The four planes of a mosaic are taken to their sums and differences by an orthonormal cosine transform, which
+    gains 0.15 to 0.3 dB; the channels of a developed picture share their noise, so there it would lose 0.3 dB. The
+    universal threshold of VisuShrink grows with the picture, so its factor is taken out: one strength serves every
+    size. With the same shifts it beats BayesShrink by 0.5 and 0.7 dB on a smooth scene and loses 0.25 dB on a textured
+    one.
+
+    References
+    ----------
+    Donoho and Johnstone, "Ideal spatial adaptation by wavelet shrinkage", Biometrika 81(3), 1994. Coifman and Donoho,
+    "Translation-invariant de-noising", 1995.
+    """
+    from skimage.restoration import denoise_wavelet
+
+    shape = planes.shape[1:]
+    options = {
+        "sigma": strength / np.sqrt(2 * np.log(shape[0] * shape[1])),
+        "wavelet": WAVELET,
+        "wavelet_levels": min(WAVELET_LEVELS, import_module("pywt").dwtn_max_level(shape, WAVELET)),
+        "method": "VisuShrink",
+        "mode": "hard",
+        "rescale_sigma": False,
+    }
+
+    def denoise(plane: Float) -> Float:
+        total = np.zeros_like(plane)
+        for down, right in SHIFTS:
+            shifted = denoise_wavelet(np.roll(plane, (down, right), (0, 1)), **options)
+            total += np.roll(shifted, (-down, -right), (0, 1))
+        return total / np.float32(len(SHIFTS))
+
+    return _plane_by_plane(planes, profile, denoise, decorrelate=info.domain == "bayer")
+
+
+def nl_means(planes: Float, info: FrameInfo, profile: NoiseProfile, strength: float) -> Float:
+    """Denoise stabilised planes together by non-local means whose patches are weighed by a Gaussian.
+
+    Parameters and result are those of `total_variation`; strength is h of the paper.
+
+    Notes
+    -----
+    The weight of a patch is exp(-max(d - 2, 0) / h^2), d the mean squared difference over patch and planes, 2 what
+    noise alone makes of it. This is ``denoise_nl_means`` of scikit-image with known noise and ``fast_mode=False``,
+    written anew: the same scores, but that one gave NaN beside strong edges and hot photosites for strengths of 0.3
+    (mosaic) and 0.7 (mono), and took six times as long. Weighed patches score 0.3 to 0.4 dB above the flat
+    ones of ``fast_mode=True``.
+
+    References
+    ----------
+    Buades, Coll and Morel, "Non-local means denoising", Image Processing On Line 1, 2011.
+    """
+    std = PATCH_STD_DEVELOPED if info.domain == "rgb" else PATCH_STD
+    stabilised = stabilise(planes, profile)
+    margin = REACH + round(2 * std)
+    denoised = np.empty_like(stabilised)
+    for top in range(0, stabilised.shape[1], STRIP):
+        first = max(top - margin, 0)
+        strip = _mean_of_similar(stabilised[:, first : top + STRIP + margin], std, strength)
+        denoised[:, top : top + STRIP] = strip[:, top - first : top - first + STRIP]
+    return unstabilise_mean(denoised, profile)
+
+
+def bm3d(planes: Float, info: FrameInfo, profile: NoiseProfile, strength: float) -> Float:  # noqa: ARG001
+    """Denoise stabilised planes one by one by the package ``bm3d``.
+
+    Parameters and result are those of `total_variation`; strength is the noise standard deviation that BM3D is told.
+
+    References
+    ----------
+    Makinen, Azzari and Foi, "Collaborative filtering of correlated noise", IEEE Transactions on Image Processing 29,
+    2020.
+    """
+    package = import_module("bm3d")
+
+    def denoise(plane: Float) -> Float:
+        # Its matching thresholds are made for pictures between 0 and 1.
+        low, span = float(plane.min()), max(float(np.ptp(plane)), 1.0)
+        filtered: Float = package.bm3d((plane - low) / span, strength / span) * span + low
+        return filtered
+
+    return _plane_by_plane(planes, profile, denoise)
+
+
+def _filter_levels(planes: Float, strength: float, info: FrameInfo) -> Float:
+    """Filter planes together with strength h, in their own units, on 16 bits that span what they hold."""
+    low, high = float(planes.min()), float(planes.max())
+    scale = 65535 / max(high - low, strength)
+    levels = np.rint((np.moveaxis(planes, 0, -1) - low) * scale).astype(np.uint16)
+    patch = PATCH_DEVELOPED if info.domain == "rgb" else PATCH
+    filtered = cv2.fastNlMeansDenoising(levels, [strength * scale], None, patch, SEARCH, cv2.NORM_L1)
+    # OpenCV drops the axis of a single plane.
+    result: Float = filtered.reshape(levels.shape).astype(np.float32) / np.float32(scale) + np.float32(low)
+    return np.ascontiguousarray(np.moveaxis(result, -1, 0))
+
+
+def _filter_colour(developed: Float, strength: float) -> Float:
+    """Filter a (H, W, 3) blue, green, red picture in [0, 1] with strength h on that scale; clips it to 8 bits."""
+    h = strength * 255
+    levels = _levels(developed, 255).astype(np.uint8)
+    filtered = cv2.fastNlMeansDenoisingColored(levels, None, h, h, PATCH_DEVELOPED, COLOUR_SEARCH)
+    picture: Float = filtered.astype(np.float32) / np.float32(255)
+    return picture
+
+
+def _levels(values: Float, highest: int) -> Float:
+    """Return values in [0, 1] as whole levels up to ``highest``; clips what lies outside, as 8-bit pictures do."""
+    levels: Float = np.rint(np.clip(values, 0, 1) * highest)
+    return levels
+
+
+def _interleave(planes: Float) -> Float:
+    """Return R, G1, G2, B planes as one mosaic that starts with red."""
+    return unpack(planes, "RGGB", (2 * planes.shape[1], 2 * planes.shape[2]))
+
+
+def _srgb_slope(linear: Float) -> Float:
+    """Return the derivative of the sRGB encoding; zero outside [0, 1], where it is cut off."""
+    curved = 1.055 / 2.4 * np.maximum(linear, 0.0031308) ** (1 / 2.4 - 1)
+    slope: Float = np.where(linear <= 0.0031308, np.float32(12.92), curved)
+    return np.where((linear >= 0) & (linear <= 1), slope, np.float32(0))
+
+
+def _plane_by_plane(
+    planes: Float, profile: NoiseProfile, denoise: Callable[[Float], Float], *, decorrelate: bool = False
+) -> Float:
+    """Stabilise planes, denoise each, or each of their sums and differences, and return them to linear."""
+    stabilised = stabilise(planes, profile)
+    if decorrelate:
+        stabilised = dct(stabilised, axis=0, norm="ortho")
+    denoised = np.stack([denoise(plane) for plane in stabilised]).astype(np.float32)
+    if decorrelate:
+        denoised = idct(denoised, axis=0, norm="ortho")
+    return unstabilise_mean(denoised, profile)
+
+
+def _mean_of_similar(planes: Float, std: float, strength: float) -> Float:
+    """Return non-local means of stabilised planes; a pixel counts with weight 1 in its own mean."""
+    _, height, width = planes.shape
+    side = 2 * round(2 * std) + 1
+    total = planes.copy()
+    weights = np.ones((height, width), np.float32)
+    # Each pair of pixels is weighed once and used in both directions.
+    shifts = [(0, right) for right in range(1, REACH + 1)]
+    shifts += [(down, right) for down in range(1, REACH + 1) for right in range(-REACH, REACH + 1)]
+    for down, right in shifts:
+        here = (slice(max(height - down, 0)), slice(max(-right, 0), width - max(right, 0)))
+        there = (slice(down, None), slice(max(right, 0), width + min(right, 0)))
+        one, other = planes[:, *here], planes[:, *there]
+        if not one.size:
+            continue
+        distance = cv2.GaussianBlur(((one - other) ** 2).mean(axis=0), (side, side), std)
+        weight = np.exp(np.minimum(2 - distance, 0) / np.float32(strength**2))
+        total[:, *here] += weight * other
+        total[:, *there] += weight * one
+        weights[here] += weight
+        weights[there] += weight
+    return total / weights

@@ -1,0 +1,237 @@
+"""Fixed pattern from tripod bursts of several scenes, without darks or flats: what their means share."""
+
+import itertools
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+
+from burst_denoise.arrays import Double, Float, Mask
+from burst_denoise.frame.frame import pack
+from burst_denoise.schemas import Estimate, NoiseProfile
+from burst_denoise.sensor.fixed_pattern import band_sums, jackknife
+from burst_denoise.sensor.intervals import root_of_variance
+
+__all__ = ["SceneMean", "ScenePattern", "prnu_from_scenes", "scene_numbers"]
+
+
+SAME_SCENE = 0.4
+"""Correlation of coarse content from which two bursts show one scene; 0.9 and more at two ISOs, below 0.2 otherwise."""
+REACH = 2
+"""Photosites around one, of all colours, that predict it."""
+ROUNDS = 3
+"""The prediction is fitted anew so often, with weights from the errors of the round before."""
+FIT_PHOTOSITES = 2**18
+"""So many photosites of a plane are enough to fit 24 weights."""
+
+
+@dataclass(frozen=True)
+class SceneMean:
+    """One tripod burst as the fixed pattern sees it."""
+
+    mean: Float
+    """(H, W) or (3, H, W), linear: mean of its frames."""
+    count: int
+    """Frames averaged."""
+    profile: NoiseProfile
+    """Of the burst; names its ISO."""
+    variance: Float | None = None
+    """Temporal variance of one frame per photosite as measured, linear units squared; None where unknown."""
+    excluded: Mask | None = None
+    """Saturated or defective photosites; None for none."""
+
+
+@dataclass(frozen=True)
+class ScenePattern:
+    """The fixed pattern that bursts of different scenes share."""
+
+    scenes: int
+    """Different ones among the bursts."""
+    prnu: tuple[Estimate, ...]
+    """Per plane, relative to 1."""
+    prnu_of_all: Estimate
+    """Of all planes together: of one sensor they are mostly alike, and this is what sharp scenes still tell."""
+    dsnu: dict[float | None, tuple[Estimate, ...]]
+    """Per ISO of at least two scenes: per plane, linear units."""
+
+
+def prnu_from_scenes(bursts: Sequence[SceneMean], cfa: str | None) -> ScenePattern | None:
+    """Measure the fixed pattern without darks or flats: it is what the means of different scenes share.
+
+    Parameters
+    ----------
+    bursts : sequence of SceneMean
+        Of one sensor, in the same units and with the same corrections.
+    cfa : str or None
+
+    Returns
+    -------
+    ScenePattern or None
+        None where there are not two scenes.
+
+    Notes
+    -----
+    Every photosite is predicted from the 24 around it, of all colours, by weights w fitted to each plane of each mean;
+    what is left holds little of the scene. Between the means of two scenes at one photosite it has the covariance
+    P^2 (x_a x_b + sum w_a w_b x_a x_b) + D_a D_b (1 + sum w_a w_b), with P the PRNU, D the DSNU at each ISO and x the
+    levels of the photosite and its neighbours: scenes are independent, as is the noise of the bursts. P^2 and the
+    D_a D_b are fitted by least squares over all photosites and all pairs of scenes; P is common to all ISOs. Each
+    counts by the inverse of the product of the two local variances (texture and noise), taken around the photosite but
+    without it, else they would depend on the very product. Intervals by jackknife over bands of rows.
+    """
+    apart = scene_numbers([burst.mean for burst in bursts], cfa)
+    pairs = [(a, b) for a, b in itertools.combinations(range(len(bursts)), 2) if apart[a] != apart[b]]
+    if not pairs:
+        return None
+    isos = [burst.profile.iso for burst in bursts]
+    kinds = sorted({_kind(isos[a], isos[b]) for a, b in pairs}, key=str)
+    within = {kind[0]: index for index, kind in enumerate(kinds, 1) if kind[0] == kind[1]}
+    equations, prnu, dsnu = [], [], defaultdict(list)
+    for plane in range(len(pack(bursts[0].mean, cfa))):
+        seen = [_prediction_residual(burst, cfa, plane) for burst in bursts]
+        terms = [
+            _normal_equations(seen[a], seen[b], kinds.index(_kind(isos[a], isos[b])), len(kinds)) for a, b in pairs
+        ]
+        equations.append(np.sum(terms, axis=0))
+        found = jackknife(equations[-1], _solution)
+        prnu.append(root_of_variance(found[0]))
+        for iso, index in within.items():
+            dsnu[iso].append(root_of_variance(found[index]))
+    # A band of one plane is a group of its own: the noise of the planes is independent.
+    groups = np.zeros((sum(map(len, equations)), len(equations), *equations[0].shape[1:]))
+    first = 0
+    for plane, bands in enumerate(equations):
+        groups[first : first + len(bands), plane] = bands
+        first += len(bands)
+    together = root_of_variance(jackknife(groups, _common_slope)[0])
+    return ScenePattern(len(set(apart)), tuple(prnu), together, {iso: tuple(found) for iso, found in dsnu.items()})
+
+
+def scene_numbers(means: Sequence[Float], cfa: str | None) -> list[int]:
+    """Return for each burst mean which scene it shows: equal numbers, equal scenes, whatever their ISO.
+
+    Judged by the correlation of their content between 8 and 32 photosites, where fixed pattern has no say.
+    """
+    coarse: list[Float] = []
+    scene: list[int] = []
+    for mean in means:
+        grey = pack(mean, cfa).mean(axis=0)
+        period = 1 if cfa is None else 2
+        content = cv2.GaussianBlur(grey, (0, 0), 4 / period) - cv2.GaussianBlur(grey, (0, 0), 16 / period)
+        content = (content - content.mean()) / max(float(content.std()), 1e-12)
+        alike = [k for k, other in enumerate(coarse) if float((content * other).mean()) > SAME_SCENE]
+        scene.append(scene[alike[0]] if alike else len(set(scene)))
+        coarse.append(content)
+    return scene
+
+
+def _kind(iso: float | None, other: float | None) -> tuple[float | None, float | None]:
+    return (iso, other) if str(iso) <= str(other) else (other, iso)
+
+
+@dataclass(frozen=True)
+class _PredictionResidual:
+    """One plane of a burst mean: what its neighbours do not predict."""
+
+    layer: Float
+    """The image that the plane is part of."""
+    own: tuple[slice, slice]
+    """Where the plane lies in it."""
+    kernel: Float
+    """The prediction."""
+    level: Float
+    fine: Float
+    """What the prediction leaves."""
+    variance: Float
+    """Of that, around each pixel."""
+    counts: Mask
+
+
+def _prediction_residual(burst: SceneMean, cfa: str | None, index: int) -> _PredictionResidual:
+    layer = burst.mean if burst.mean.ndim == 2 else burst.mean[index]
+    excluded = np.zeros(burst.mean.shape, np.uint8) if burst.excluded is None else burst.excluded.astype(np.uint8)
+    if cfa is None:
+        own = (slice(None), slice(None))
+    else:
+        red_row, red_column = divmod(cfa.index("R"), 2)
+        own = (slice((index // 2 + red_row) % 2, None, 2), slice((index % 2 + red_column) % 2, None, 2))
+    side = 2 * REACH + 1
+    near = cv2.dilate(excluded if excluded.ndim == 2 else excluded[index], np.ones((side, side), np.uint8))
+    counts = near[own] == 0
+    counts[:REACH] = counts[-REACH:] = counts[:, :REACH] = counts[:, -REACH:] = False
+    plane = np.ascontiguousarray(layer[own])
+    variance = np.maximum(plane, 0.01 * max(float(plane.max()), 1e-6))  # as of photon noise, to begin with
+    for _ in range(ROUNDS):
+        kernel = _predictor(layer, own, counts / variance)
+        fine: Float = (plane - cv2.filter2D(layer, -1, kernel)[own]).astype(np.float32)
+        power = fine * fine
+        # The error of a pixel at most two away knows the pixel itself.
+        around = (81 * cv2.blur(power, (9, 9)) - 25 * cv2.blur(power, (5, 5))) / 56
+        variance = np.maximum(around, np.float32(1e-3) * max(float(np.median(around)), 1e-18))
+    return _PredictionResidual(
+        layer, own, kernel, cv2.blur(plane, (3, 3)).astype(np.float32), fine, variance, counts & (power < 36 * variance)
+    )
+
+
+def _predictor(layer: Float, own: tuple[slice, slice], weight: npt.NDArray[np.floating]) -> Float:
+    """Return the kernel (5, 5), centre 0, that best predicts the pixels of a plane, by weighted least squares."""
+    around = range(-REACH, REACH + 1)
+    offsets = [(y, x) for y in around for x in around if y or x]
+    every = max(1, weight.size // FIT_PHOTOSITES)
+    padded = np.pad(layer.astype(np.float64), REACH, mode="reflect")
+    height, width = layer.shape
+
+    def part(y: int, x: int) -> Double:
+        shifted = padded[REACH + y : REACH + y + height, REACH + x : REACH + x + width]
+        return shifted[own][::every].ravel()
+
+    seen = np.stack([part(y, x) for y, x in offsets])
+    weighted = seen * weight[::every].ravel()
+    normal, target = weighted @ seen.T, weighted @ part(0, 0)
+    normal[np.diag_indices(len(normal))] += 1e-9 * max(float(np.trace(normal)) / len(normal), 1e-18)
+    kernel = np.insert(np.linalg.solve(normal, target), len(offsets) // 2, 0)
+    return kernel.reshape(2 * REACH + 1, -1).astype(np.float32)
+
+
+def _normal_equations(a: _PredictionResidual, b: _PredictionResidual, kind: int, kinds: int) -> Double:
+    """Return, per band of rows, the weighted normal equations of fine_a fine_b = P^2 level + intercept of the kind.
+
+    The result is (bands, unknowns, unknowns + 1); unknown 0 is P^2, the others are the intercepts.
+    """
+    both = a.kernel * b.kernel
+    gain = 1 + float(both.sum())
+    weight = (a.counts & b.counts) / (a.variance * b.variance).astype(np.float64) * gain**2
+    level = (a.level * b.level + cv2.filter2D(a.layer * b.layer, -1, both)[a.own]) / gain
+    product = a.fine * b.fine / gain
+    terms = {
+        "1": band_sums(weight),
+        "x": band_sums(weight * level),
+        "xx": band_sums(weight * level * level),
+        "y": band_sums(weight * product),
+        "xy": band_sums(weight * level * product),
+    }
+    normal = np.zeros((len(terms["1"]), kinds + 1, kinds + 2))
+    row = kind + 1
+    normal[:, 0, 0], normal[:, row, row] = terms["xx"], terms["1"]
+    normal[:, 0, row] = normal[:, row, 0] = terms["x"]
+    normal[:, 0, -1], normal[:, row, -1] = terms["xy"], terms["y"]
+    return normal
+
+
+def _solution(normal: Double) -> Double:
+    # Least squares, because scenes of one level leave slope and intercepts undecided.
+    scale = np.sqrt(np.maximum(np.diag(normal[:, :-1]), 1e-300))
+    solution: Double = np.linalg.lstsq(normal[:, :-1] / np.outer(scale, scale), normal[:, -1] / scale, rcond=1e-9)[0]
+    return solution / scale
+
+
+def _common_slope(planes: Double) -> Double:
+    """Return the P^2 that planes of different intercepts have in common: intercepts eliminated, then pooled."""
+    intercepts = np.maximum(np.diagonal(planes[:, 1:, 1:-1], axis1=1, axis2=2), 1e-300)
+    share = planes[:, 0, 1:-1] / intercepts
+    slopes = planes[:, 0, 0] - (share * planes[:, 0, 1:-1]).sum(axis=1)
+    targets = planes[:, 0, -1] - (share * planes[:, 1:, -1]).sum(axis=1)
+    return np.array([targets.sum() / max(float(slopes.sum()), 1e-300)])

@@ -1,0 +1,135 @@
+"""The channels of a calibrated sensor: usable or not and why, and at ISOs in between."""
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+from burst_denoise.errors import SeriesError
+from burst_denoise.schemas import ChannelProfile, Estimate
+from burst_denoise.sensor.channel_fit import estimate_at
+
+__all__ = ["assess_channel", "interpolate_channels"]
+
+FEWEST_FRAMES = 8
+WIDEST_GAIN = 0.05
+"""Half an interval over its value: twice the precision that other programs' noise profiles show between copies."""
+WIDEST_READ_NOISE = 0.15
+LARGEST_CORRELATION = 0.05
+"""Raw noise of neighbours of one colour is independent; 0.65 was measured in pictures developed by a camera."""
+LARGEST_MISFIT = 0.05
+"""Share by which the variance may depart from a straight line in the signal."""
+LARGEST_DRIFT = 0.05
+COARSEST_READ_NOISE_DN = 0.5
+"""Below half a step of the converter, rounding is no longer noise of variance 1/12."""
+
+
+def assess_channel(channel: ChannelProfile, *, developed: bool, misfit: float, drift: float) -> tuple[bool, list[str]]:
+    """Return whether a channel's noise profile may be used, and what is wrong with it or to beware of.
+
+    Parameters
+    ----------
+    channel : ChannelProfile
+        Its ``usable`` and ``reasons`` are not looked at.
+    developed : bool
+        Whether the frames are pictures that a camera or program has developed.
+    misfit : float
+        Relative departure of the variance from a straight line, beyond chance.
+    drift : float
+        Share of the temporal variance that is slow drift.
+
+    Returns
+    -------
+    usable : bool
+    reasons : list of str
+        Sentences for a photographer, the errors ones first; empty for a calibration without fault.
+    """
+    errors, warnings = [], []
+    if developed:
+        errors.append("developed pictures: filtered and bent by a tone curve, they do not tell the sensor's own noise")
+    elif channel.noise_correlation > LARGEST_CORRELATION:
+        errors.append(
+            f"the noise of neighbours is alike (correlation {channel.noise_correlation:.2f}): the camera has filtered "
+            "it; switch its noise reduction off"
+        )
+    if misfit > LARGEST_MISFIT:
+        errors.append(
+            f"the noise does not grow in a straight line with the light ({misfit:.0%} off): "
+            "lossy compression, noise reduction or a wrong black level"
+        )
+    gain_width = _half_width(channel.gain_dn_per_e_interval, channel.gain_dn_per_e)
+    if not math.isfinite(gain_width):
+        errors.append("the gain cannot be measured: nothing brighter than black is in the frames")
+    elif gain_width > WIDEST_GAIN:
+        errors.append(
+            f"the gain is known only to {gain_width:.0%}: shoot a scene with both shadows and bright parts, more frames"
+        )
+    elif channel.read_noise_variance <= 0:
+        errors.append(
+            "no noise is left at black: the black level is wrong, or nothing dark is in the picture; add dark "
+            "frames (--darks)"
+        )
+    read_width = _half_width(channel.read_noise_std_dn_interval, channel.read_noise_std_dn)
+    if channel.read_noise_variance > 0 and read_width > WIDEST_READ_NOISE:
+        warnings.append(
+            f"the read noise is known only to {read_width:.0%}: shoot a scene with deep shadows, or add dark "
+            "frames (--darks)"
+        )
+    if 0 < channel.read_noise_std_dn < COARSEST_READ_NOISE_DN:
+        warnings.append(
+            f"the read noise of {channel.read_noise_std_dn:.2f} DN is finer than the steps of the converter: it is "
+            "known only roughly"
+        )
+    if drift > LARGEST_DRIFT:
+        warnings.append(f"the light drifted during the burst ({drift:.0%} of the variance); it was taken out")
+    if channel.frames < FEWEST_FRAMES:
+        warnings.append(f"only {channel.frames} frames; {FEWEST_FRAMES} or more make the intervals narrower")
+    return not errors, errors + warnings
+
+
+def interpolate_channels(channels: Sequence[ChannelProfile], iso: float) -> list[ChannelProfile]:
+    """Return the channels of a sensor at an ISO between two calibrated ones, with the uncertainty of interpolating.
+
+    Raises
+    ------
+    SeriesError
+        If ``iso`` lies outside the calibrated span.
+    """
+    known = sorted({channel.iso for channel in channels if channel.iso is not None})
+    if not known or not known[0] < iso < known[-1]:
+        raise SeriesError(
+            f"ISO {iso:g} is outside the calibrated span ({', '.join(f'{value:g}' for value in known) or 'unknown'}); "
+            "calibrate below and above it"
+        )
+    low_iso = max(value for value in known if value <= iso)
+    high_iso = min(value for value in known if value >= iso)
+    lows = [channel for channel in channels if channel.iso == low_iso]
+    highs = [channel for channel in channels if channel.iso == high_iso]
+    return [_between(low, high, low_iso, high_iso, iso) for low, high in zip(lows, highs, strict=True)]
+
+
+def _between(low: ChannelProfile, high: ChannelProfile, low_iso: float, high_iso: float, iso: float) -> ChannelProfile:
+    changes: dict[str, Any] = {"iso": iso, "frames": min(low.frames, high.frames)}
+    for name in ("gain_dn_per_e", "read_noise_std_dn", "row_noise_std_dn", "column_noise_std_dn"):
+        ends = [
+            Estimate(
+                value=getattr(end, name),
+                low=getattr(end, f"{name}_interval")[0],
+                high=getattr(end, f"{name}_interval")[1],
+            )
+            for end in (low, high)
+        ]
+        found = estimate_at(low_iso, ends[0], high_iso, ends[1], iso, power=1)
+        changes |= {name: found.value, f"{name}_interval": (max(found.low, 0.0), found.high)}
+    span = low.white_level_dn - low.black_level_dn
+    changes["shot_noise_scale"] = changes["gain_dn_per_e"] / span
+    changes["read_noise_variance"] = (changes["read_noise_std_dn"] / span) ** 2
+    changes["usable"] = low.usable and high.usable
+    changes |= {"dsnu_e": None, "dsnu_e_interval": None, "residual_dsnu_e": None}
+    errors = [reason for end in (low, high) if not end.usable for reason in end.reasons]
+    changes["reasons"] = (f"interpolated between ISO {low_iso:g} and {high_iso:g}", *dict.fromkeys(errors))
+    return low.model_copy(update=changes)
+
+
+def _half_width(interval: tuple[float, float], value: float) -> float:
+    low, high = interval
+    return (high - low) / 2 / value if value > 0 else float("inf")

@@ -1,0 +1,1 @@
+"""Many shots: which they are, and where their results go."""

@@ -1,0 +1,125 @@
+"""Documents refuse what they do not know, never change, and come back from JSON as they were."""
+
+import json
+import math
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from pydantic import ValidationError
+
+from burst_denoise.errors import ConfigError
+from burst_denoise.schemas import (
+    BurstManifest,
+    FrameInfo,
+    FrameVerdict,
+    NoiseMeasurement,
+    NoiseProfile,
+    TrainingRecord,
+    TrainSettings,
+)
+
+numbers = st.floats(allow_nan=False, allow_infinity=False)
+texts = st.text(st.characters(exclude_categories=["Cs"]), max_size=20)
+infos = st.builds(
+    FrameInfo,
+    domain=st.sampled_from(["bayer", "mono", "rgb"]),
+    camera=st.none() | texts,
+    cfa=st.none() | st.sampled_from(["RGGB", "GRBG"]),
+    height=st.integers(1, 20_000),
+    width=st.integers(1, 20_000),
+    black_level=st.tuples(numbers, numbers, numbers, numbers),
+    white_level=numbers,
+    iso=st.none() | numbers,
+    exposure_s=st.none() | numbers,
+    as_shot_neutral=st.none() | st.tuples(numbers, numbers, numbers),
+)
+profiles = st.builds(
+    NoiseProfile,
+    iso=st.none() | numbers,
+    shot_noise_scale=st.tuples(numbers, numbers),
+    read_noise_variance=st.tuples(numbers, numbers),
+    row_noise_variance=st.tuples(numbers, numbers),
+)
+
+
+def manifest() -> BurstManifest:
+    info = FrameInfo(domain="mono", camera=None, cfa=None, height=2, width=3, black_level=(0.0,), white_level=255.0)
+    profile = NoiseProfile(iso=None, shot_noise_scale=(1e-3,), read_noise_variance=(0.0,), row_noise_variance=(0.0,))
+    verdict = FrameVerdict(file="a.png", accepted=True, reasons=(), gain=1.0, shift_px=None)
+    return BurstManifest(
+        series="a",
+        info=info,
+        mu=0.1,
+        sigma=0.0,
+        frames=(verdict,),
+        black_levels=((0.0,),),
+        sha256=("0",),
+        noise=NoiseMeasurement(bins=(((0.1, 1e-4, 100.0),),), row_noise_variance=(0.0,)),
+        profile=profile,
+        version="0",
+    )
+
+
+@given(infos)
+def test_what_a_file_says_comes_back_from_json(info: FrameInfo) -> None:
+    assert FrameInfo.parse(info.to_json(), "x") == info
+
+
+@given(profiles)
+def test_a_noise_profile_comes_back_from_json_to_the_bit(profile: NoiseProfile) -> None:
+    assert NoiseProfile.parse(profile.to_json(), "x") == profile
+
+
+def test_a_manifest_comes_back_from_json() -> None:
+    assert BurstManifest.parse(manifest().to_json(), "burst.json") == manifest()
+
+
+def test_documents_never_change() -> None:
+    with pytest.raises(ValidationError, match="frozen"):
+        manifest().series = "b"  # type: ignore[misc]
+
+
+@pytest.mark.parametrize(
+    ("change", "place"),
+    [
+        ({"colour": "blue"}, "colour"),
+        ({"format": 2}, "format"),
+        ({"mu": "much"}, "mu"),
+        ({"series": None}, "series"),
+        ({"info": {"domain": "bayer"}}, "info.camera"),
+    ],
+)
+def test_what_does_not_fit_is_named_in_one_line(change: dict[str, object], place: str) -> None:
+    text = json.dumps(json.loads(manifest().to_json()) | change)
+    with pytest.raises(ConfigError) as caught:
+        BurstManifest.parse(text, "a.burst/burst.json")
+    assert str(caught.value).startswith(f"a.burst/burst.json: {place}: ")
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("text", ["", "{", "[]", "null", "\x00\x01", '{"series": "a"'])
+def test_what_is_no_json_is_named_in_one_line(text: str) -> None:
+    with pytest.raises(ConfigError, match=r"burst\.json: ") as caught:
+        BurstManifest.parse(text, "burst.json")
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [{"steps": 0}, {"minutes": -1}, {"minutes": math.nan}, {"batch": 0}, {"preset": "large"}, {"optimizer": "sgd"}],
+)
+def test_settings_that_make_no_sense_are_refused(wrong: dict[str, object]) -> None:
+    with pytest.raises(ValidationError):
+        TrainSettings.model_validate(wrong)
+
+
+def test_the_training_record_of_an_earlier_version_still_opens():
+    record = TrainingRecord(
+        settings=TrainSettings(steps=1), steps_done=1, best_step=1, start_psnr_db=40.0, best_psnr_db=41.0, bursts=(),
+        burst_sha256=(), versions={}, seconds=1.0, baseline_strength={"nlm-stabilised": 0.85},
+    )  # fmt: skip
+    earlier = json.loads(record.to_json())
+    earlier["nlm_strength"] = earlier.pop("baseline_strength")
+    del earlier["curve"]
+    assert TrainingRecord.parse(json.dumps(earlier), "model") == record

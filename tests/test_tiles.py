@@ -1,0 +1,150 @@
+"""Inference gives the same picture for any tiles, and exactly the input where nothing is to change."""
+
+import numpy as np
+import pytest
+import torch
+
+from burst_denoise.errors import DeviceError
+from burst_denoise.frame.frame import BAYER_PHASES
+from burst_denoise.inference.tiles import denoise_image
+from burst_denoise.model.network import FastNet
+from burst_denoise.schemas import NoiseProfile
+from burst_denoise.sensor.defects import Repair
+
+NARROW = (8, 8)
+"""Widths of a network with the geometry of the real one and a sixteenth of its work."""
+PROFILE = NoiseProfile(
+    iso=1600,
+    shot_noise_scale=(5e-4, 6e-4, 6e-4, 5e-4),
+    read_noise_variance=(4e-6, 5e-6, 4e-6, 3e-6),
+    row_noise_variance=(0.0,) * 4,
+)
+
+
+@pytest.fixture(scope="module")
+def trained() -> FastNet:
+    """A network with weights of the size that training gives, so that every part of it matters."""
+    torch.manual_seed(0)
+    net = FastNet(4, NARROW)
+    for parameter in net.parameters():
+        torch.nn.init.normal_(parameter, 0, 0.08)
+    return net.to(memory_format=torch.channels_last).eval()
+
+
+def picture(height=300, width=403, seed=0):
+    rng = np.random.default_rng(seed)
+    y, x = np.mgrid[:height, :width]
+    scene = 0.3 + 0.25 * np.sin(x / 9) * np.cos(y / 13) + 0.3 * (x > y)
+    return (scene + 0.02 * rng.standard_normal((height, width))).astype(np.float32)
+
+
+def run(net, image, cfa="RGGB", profile=PROFILE, **options):
+    return denoise_image(image, cfa, net, profile, dtype=torch.float32, **options)
+
+
+@pytest.mark.parametrize("augment", [False, True])
+@pytest.mark.parametrize("cfa", ["RGGB", "GBRG"])
+def test_the_result_does_not_depend_on_the_tiles(trained, cfa, augment):
+    image = picture()
+    whole = run(trained, image, cfa, tile=4096, augment=augment)
+    assert np.abs(whole - image).max() > 0.01
+    for tile in (128, 256, 512):
+        assert np.abs(run(trained, image, cfa, tile=tile, augment=augment) - whole).max() < 1e-5
+
+
+def test_no_seam_shows_at_tile_borders(trained):
+    image = picture(200, 520)
+    whole, tiled = run(trained, image, tile=4096), run(trained, image, tile=136)
+    steps = np.abs(np.diff(tiled - whole, axis=1))
+    assert steps.max() < 1e-5
+
+
+@pytest.mark.parametrize("augment", [False, True])
+@pytest.mark.parametrize("cfa", BAYER_PHASES)
+def test_an_identity_network_gives_the_input_back_exactly(cfa, augment):
+    image = picture(101, 87)
+    assert np.array_equal(run(FastNet(4, NARROW), image, cfa, tile=64, augment=augment), image)
+
+
+@pytest.mark.parametrize("level", [-0.01, 0.0, 0.18, 0.9])
+def test_an_identity_network_gives_a_constant_back_exactly(level):
+    image = np.full((90, 130), level, np.float32)
+    assert np.array_equal(run(FastNet(4, NARROW), image, augment=True, tile=64), image)
+
+
+def test_strength_zero_gives_the_input_back_and_one_half_goes_half_the_way(trained):
+    image = picture(96, 96)
+    full, half = run(trained, image), run(trained, image, strength=0.5)
+    assert np.array_equal(run(trained, image, strength=0.0), image)
+    assert np.allclose(half - image, (full - image) / 2, atol=1e-6)
+
+
+def test_values_below_black_are_not_clipped(trained):
+    image = picture(96, 96) - 0.5
+    assert run(trained, image).min() < -0.3
+
+
+def test_saturated_photosites_come_back_unchanged(trained):
+    image = picture(96, 96)
+    image[20:30, 40:50] = 1.0
+    assert (run(trained, image)[20:30, 40:50] == 1.0).all()
+
+
+def test_the_input_is_not_modified(trained):
+    image = picture(96, 96)
+    before = image.copy()
+    run(trained, image, augment=True)
+    assert np.array_equal(image, before)
+
+
+def test_augmentation_makes_the_result_equal_under_flips_of_the_shot(trained):
+    image = picture(97, 97)  # odd: a flip keeps the phase
+    assert np.allclose(
+        run(trained, image, augment=True)[:, ::-1], run(trained, image[:, ::-1], augment=True), atol=1e-6
+    )
+
+
+@pytest.mark.parametrize(("planes", "shape"), [(1, (90, 70)), (3, (3, 90, 70))])
+def test_pictures_without_a_mosaic_pass_through_too(planes, shape):
+    profile = NoiseProfile(
+        iso=None,
+        shot_noise_scale=(1e-4,) * planes,
+        read_noise_variance=(1e-5,) * planes,
+        row_noise_variance=(0.0,) * planes,
+    )
+    image = np.random.default_rng(0).random(shape, np.float32)
+    assert np.array_equal(run(FastNet(planes, NARROW), image, None, profile, augment=True, tile=48), image)
+
+
+def test_a_strength_outside_0_to_1_is_refused(trained):
+    with pytest.raises(ValueError, match=r"strength 1.5 is outside 0 to 1"):
+        run(trained, picture(64, 64), strength=1.5)
+
+
+@pytest.mark.parametrize("error", [torch.OutOfMemoryError("CUDA out of memory"), MemoryError()])
+def test_too_little_memory_names_the_remedy(error):
+    class Greedy(FastNet):
+        def forward(self, planes):
+            raise error
+
+    with pytest.raises(DeviceError, match="take a smaller --tile"):
+        run(Greedy(4, NARROW), picture(64, 64))
+
+
+def test_the_dark_is_subtracted_and_defects_are_repaired_before_the_network_sees_them(trained):
+    rng = np.random.default_rng(0)
+    image, dark = picture(120, 131), (0.01 * rng.standard_normal((120, 131))).astype(np.float32)
+    defects = rng.random(image.shape) < 0.01
+    hot = np.where(defects, np.float32(2), image + dark)
+    repair = Repair(defects, "RGGB")
+    found = run(trained, hot, dark=dark, repair=repair)
+    assert found == pytest.approx(run(trained, repair.apply(hot - dark)), abs=1e-6)
+    assert found == pytest.approx(run(trained, repair.apply(image)), abs=1e-4)
+    assert np.array_equal(run(trained, hot, dark=dark, repair=repair, strength=0.0), hot)
+
+
+def test_a_saturated_photosite_stays_saturated_when_a_dark_is_subtracted(trained):
+    image = picture(64, 64)
+    image[20:30, 20:30] = 1
+    found = run(trained, image, dark=np.full_like(image, 0.05))
+    assert (found[20:30, 20:30] == 1).all()

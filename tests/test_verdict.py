@@ -1,0 +1,107 @@
+"""Verdicts on sensor calibrations: what makes one unusable, and in which words it is said."""
+
+import io
+
+import pytest
+
+from burst_denoise.cli.tables import format_assessment, sensor_table
+from burst_denoise.errors import SeriesError
+from burst_denoise.schemas import ChannelProfile
+from burst_denoise.sensor.verdict import assess_channel, interpolate_channels
+
+GOOD = ChannelProfile(
+    camera="Canon EOS 700D", iso=1600, channel="R", gain_dn_per_e=7.0, gain_dn_per_e_interval=(6.9, 7.1),
+    read_noise_std_dn=20.0, read_noise_std_dn_interval=(19.0, 21.0), row_noise_std_dn=1.5,
+    row_noise_std_dn_interval=(1.4, 1.6), column_noise_std_dn=0.0, column_noise_std_dn_interval=(0.0, 0.2),
+    prnu_percent=None, prnu_percent_interval=None, dsnu_e=None, dsnu_e_interval=None, noise_correlation=0.001,
+    defects=3, shot_noise_scale=5e-4, read_noise_variance=2e-6, black_level_dn=2048, white_level_dn=15304, frames=10,
+    usable=True, reasons=(),
+)  # fmt: skip
+
+
+def verdict(developed: bool = False, misfit: float = 0.01, drift: float = 0.0, **changes) -> tuple[bool, list[str]]:
+    return assess_channel(GOOD.model_copy(update=changes), developed=developed, misfit=misfit, drift=drift)
+
+
+def test_a_calibration_without_fault_is_usable_and_needs_no_words():
+    assert verdict() == (True, [])
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"developed": True}, "developed pictures"),
+        ({"noise_correlation": 0.3}, "correlation 0.30): the camera has filtered it"),
+        ({"misfit": 0.2}, "straight line with the light (20% off)"),
+        ({"gain_dn_per_e_interval": (5.0, 9.0)}, "gain is known only to 29%"),
+        ({"read_noise_variance": -1e-6, "read_noise_std_dn": 0.0}, "no noise is left at black"),
+    ],
+)
+def test_a_grave_fault_makes_it_unusable(change, words):
+    usable, reasons = verdict(**change)
+    assert not usable
+    assert len(reasons) == 1
+    assert words in reasons[0]
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"read_noise_std_dn_interval": (10.0, 30.0)}, "read noise is known only to 50%"),
+        ({"read_noise_std_dn": 0.3, "read_noise_std_dn_interval": (0.29, 0.31)}, "finer than the steps"),
+        ({"drift": 0.12}, "drifted during the burst"),
+        ({"frames": 5}, "only 5 frames"),
+    ],
+)
+def test_a_mild_fault_is_told_but_leaves_it_usable(change, words):
+    usable, reasons = verdict(**change)
+    assert usable
+    assert words in " ".join(reasons)
+    assert len(reasons) == 1
+
+
+def text(renderable) -> str:
+    from rich.console import Console
+
+    console = Console(width=200, record=True, file=io.StringIO())
+    console.print(renderable)
+    return console.export_text()
+
+
+def test_the_table_shows_each_value_with_half_its_interval_to_two_digits():
+    shown = text(sensor_table([GOOD, GOOD.model_copy(update={"iso": 6400, "gain_dn_per_e_interval": (6.0, 8.0)})]))
+    assert "7.00 ± 0.10" in shown
+    assert "7.0 ± 1.0" in shown
+    assert "20.0 ± 1.0" in shown
+
+
+def test_the_words_say_each_reason_once_and_for_which_channels():
+    weak = {"usable": False, "reasons": ("too dark",)}
+    channels = [GOOD, GOOD.model_copy(update={"channel": "B"} | weak)]
+    assert format_assessment(channels) == "Canon EOS 700D, ISO 1600: NOT usable\n  B: too dark"
+    assert format_assessment([channel.model_copy(update=weak) for channel in channels]).count("too dark") == 1
+    assert format_assessment([GOOD]) == "Canon EOS 700D, ISO 1600: usable"
+
+
+def test_between_two_isos_the_gain_lies_between_and_the_interval_is_wider_than_at_either():
+    high = GOOD.model_copy(update={"iso": 6400, "gain_dn_per_e": 28.0, "gain_dn_per_e_interval": (27.6, 28.4),
+                                   "read_noise_std_dn": 70.0, "read_noise_std_dn_interval": (68.0, 72.0)})  # fmt: skip
+    (found,) = interpolate_channels([GOOD, high], 3200)
+    assert found.iso == 3200
+    assert found.gain_dn_per_e == pytest.approx(14.0, rel=0.01)
+    assert found.gain_dn_per_e_interval[0] < 14.0 < found.gain_dn_per_e_interval[1]
+    assert 20 < found.read_noise_std_dn_interval[0] < found.read_noise_std_dn < found.read_noise_std_dn_interval[1] < 70
+    assert found.shot_noise_scale == pytest.approx(found.gain_dn_per_e / 13256)
+    assert found.dsnu_e is None
+    assert found.reasons == ("interpolated between ISO 1600 and 6400",)
+
+
+@pytest.mark.parametrize("iso", [800, 12800])
+def test_beyond_the_calibrated_span_nothing_is_guessed(iso):
+    with pytest.raises(SeriesError, match=rf"ISO {iso} is outside the calibrated span \(1600, 6400\)"):
+        interpolate_channels([GOOD, GOOD.model_copy(update={"iso": 6400})], iso)
+
+
+def test_an_interval_that_reaches_zero_is_told_by_its_upper_end():
+    shown = text(sensor_table([GOOD]))
+    assert "below 0.2" in shown  # column noise 0, interval 0 to 0.2
