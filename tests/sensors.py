@@ -9,6 +9,8 @@ from pathlib import Path
 import numpy as np
 from numpy._core import multiarray
 
+from burst_denoise.frame.mosaic import MONO, Mosaic
+
 LEVELS = {  # black and white level in DN, as raw files of these cameras say
     "CanonEOS5D4": (512, 15000),
     "CanonEOS700D": (2048, 15304),
@@ -122,3 +124,8 @@ def varied_scene(height: int, width: int, seed: int = 0) -> np.ndarray:
     paint = 0.35 + 0.3 * (((11 * x).astype(int) + (13 * y).astype(int)) % 3) * np.cos(3 * y) ** 2
     texture = 1 + 0.3 * rng.standard_normal((height // 2, width // 2)).repeat(2, axis=0).repeat(2, axis=1)
     return np.clip(light * paint * texture, 0, 0.9)
+
+
+def mosaic(cfa: str | None) -> Mosaic:
+    """Return the mosaic of a phase; None stands for pictures."""
+    return MONO if cfa is None else Mosaic("bayer", cfa)

@@ -7,13 +7,15 @@ from hypothesis import strategies as st
 from skimage.data import astronaut
 
 from burst_denoise.burst.alignment import Alignment, align, grey_picture, tile_sums
+from burst_denoise.frame.mosaic import MONO, RGGB
 from burst_denoise.frame.synthetic import Fault, SyntheticCamera, scene_from_picture, shoot
+from tests.sensors import mosaic
 
 
 def shot(faults: dict[int, Fault], iso: float = 1600, n: int = 6, seed: int = 0, cfa: str = "RGGB") -> Alignment:
     scene = scene_from_picture(astronaut()[:256, :320])
     frames, _ = shoot(SyntheticCamera(cfa=cfa), scene, iso, n, seed, faults)
-    return align([grey_picture(frame.linear, cfa) for frame in frames], 0.25)
+    return align([grey_picture(frame.linear, mosaic(cfa)) for frame in frames], 0.25)
 
 
 @pytest.mark.parametrize("cfa", ["RGGB", "GRBG", "GBRG", "BGGR"])
@@ -58,7 +60,7 @@ def test_when_no_two_agree_nobody_is_right() -> None:
 
 def test_without_texture_nothing_is_measured_and_nobody_has_moved() -> None:
     frames, _ = shoot(SyntheticCamera(prnu=0, hot_fraction=0), np.full((128, 128, 3), 0.3, np.float32), 1600, 4, 0)
-    found = align([grey_picture(frame.linear, "RGGB") for frame in frames], 0.25)
+    found = align([grey_picture(frame.linear, RGGB) for frame in frames], 0.25)
     assert np.isnan(found.shifts).all()
     assert found.inliers == (0, 1, 2, 3)
 
@@ -66,7 +68,7 @@ def test_without_texture_nothing_is_measured_and_nobody_has_moved() -> None:
 def test_hot_photosites_are_levelled() -> None:
     mono = np.zeros((40, 40), np.float32)
     mono[20, 20] = 1.0
-    grey, pitch = grey_picture(mono, None)
+    grey, pitch = grey_picture(mono, MONO)
     assert (grey.max(), pitch) == (0, 1)
 
 

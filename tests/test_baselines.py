@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 
 from burst_denoise.burst.store import Burst
-from burst_denoise.frame.frame import pack, unpack
 from burst_denoise.schemas import Domain, FrameInfo, NoiseProfile
 from burst_denoise.score import baselines
 from burst_denoise.score.baselines import (
@@ -22,6 +21,7 @@ from burst_denoise.score.baselines import (
     wavelet,
 )
 from burst_denoise.score.metrics import mean_squared_error, psnr_of_mse
+from tests.sensors import mosaic
 
 needs_pywavelets = pytest.mark.skipif(not find_spec("pywt"), reason="PyWavelets is not installed")
 RIVALS = [total_variation, nl_means, pytest.param(wavelet, marks=needs_pywavelets)]
@@ -139,8 +139,10 @@ BM3D_MARKS = (pytest.mark.slow, pytest.mark.skipif(not find_spec("bm3d"), reason
 def test_every_baseline_beats_the_noisy_frame(burst: Burst, baseline: Baseline):
     frame, cfa = burst.linear(0), burst.info.cfa
     noisy = psnr_of_mse(mean_squared_error(frame, burst.clean), peak=1)
-    planes = baseline(pack(frame, cfa), burst.info, burst.profile, 1.0 if baseline is bm3d else tune(baseline, [burst]))
-    assert psnr_of_mse(mean_squared_error(unpack(planes, cfa, frame.shape), burst.clean), peak=1) > noisy + 3
+    planes = baseline(
+        mosaic(cfa).pack(frame), burst.info, burst.profile, 1.0 if baseline is bm3d else tune(baseline, [burst])
+    )
+    assert psnr_of_mse(mean_squared_error(mosaic(cfa).unpack(planes, frame.shape), burst.clean), peak=1) > noisy + 3
 
 
 def test_only_baselines_that_are_installed_and_make_sense_are_offered(monkeypatch: pytest.MonkeyPatch):

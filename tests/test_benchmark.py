@@ -46,7 +46,7 @@ def store(
         for frame, gain in zip(frames, gains or [1.0] * len(frames), strict=True)
     ]
     burst = store_burst(folder / f"{name}.burst", name, frames, verdicts, 0.01, 0.001, clean)
-    return replace(burst, shared_defects=find_defects(burst.info.cfa, scenes=[burst.scene()]))
+    return replace(burst, shared_defects=find_defects(burst.mosaic, scenes=[burst.scene()]))
 
 
 @pytest.fixture(scope="module")

@@ -16,7 +16,8 @@ from burst_denoise.errors import (
     SeriesError,
     TooFewFramesError,
 )
-from burst_denoise.frame.frame import pack, to_linear, unpack
+from burst_denoise.frame.frame import to_linear
+from burst_denoise.frame.mosaic import RGGB
 from burst_denoise.frame.synthetic import SyntheticCamera, scene_from_picture, shoot
 from burst_denoise.inference.tiles import denoise_image
 from burst_denoise.jobs.calibrate import calibrate
@@ -244,9 +245,9 @@ class HotCamera:
         """Return how many truly hot photosites are over 5 noise deviations off the clean mosaic once denoised."""
         profile, image = model.profile_for(self.frame.info, "new"), self.frame.linear
         assert model.defect_map is not None
-        repair = Repair(model.defect_map, "RGGB") if repaired else None
-        found = denoise_image(image, "RGGB", model.network, profile, dtype=torch.float32, repair=repair)
-        variance = unpack(noise_variance(pack(self.clean, "RGGB"), profile), "RGGB", image.shape)
+        repair = Repair(model.defect_map, RGGB) if repaired else None
+        found = denoise_image(image, RGGB, model.network, profile, dtype=torch.float32, repair=repair)
+        variance = RGGB.unpack(noise_variance(RGGB.pack(self.clean), profile), image.shape)
         return int(((np.abs(found - self.clean) > 5 * np.sqrt(variance)) & self.hot).sum())
 
 
@@ -293,11 +294,11 @@ def test_a_camera_of_one_hot_photosite_in_2000_leaves_less_than_one_in_100000(tm
     assert camera.hot_left(model, repaired=True) < camera.clean.size / 100_000
     given = [tmp_path / "darks"] if darks else []
     bursts = ingest([tmp_path / "shots"], tmp_path / "bursts", 20, ignore, given)
-    pattern = prnu_from_scenes([burst.scene() for burst in sharing_defects(pooled_by_iso(bursts))], "RGGB")
+    pattern = prnu_from_scenes([burst.scene() for burst in sharing_defects(pooled_by_iso(bursts))], RGGB)
     assert pattern is not None
     assert np.sqrt(np.mean([plane.value**2 for plane in pattern.prnu])) == pytest.approx(0.01, rel=0.10)
     grey = np.full((*camera.clean.shape, 3), 0.5, np.float32)
     flats, lens_cap = (shoot(camera.camera, level * grey, ISO, 16, 200)[0] for level in (1, 0))
-    dark = master_dark([frame.linear for frame in lens_cap], "RGGB")
-    for plane in flat_response([frame.linear for frame in flats], dark, "RGGB").fine:
+    dark = master_dark([frame.linear for frame in lens_cap], RGGB)
+    for plane in flat_response([frame.linear for frame in flats], dark, RGGB).fine:
         assert plane.value == pytest.approx(0.01, rel=0.05)

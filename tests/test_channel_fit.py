@@ -6,10 +6,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from burst_denoise.frame.mosaic import MONO, RGGB
 from burst_denoise.schemas import Estimate
 from burst_denoise.sensor.channel_fit import ChannelNoise, estimate_at, fit_channels
 from burst_denoise.sensor.photon_transfer import TransferSamples, transfer_samples
-from tests.sensors import Sensor, measured_sensor, varied_scene
+from tests.sensors import Sensor, measured_sensor, mosaic, varied_scene
 
 CAMERAS = ["CanonEOS700D", "NikonD850", "SonyA7S2"]
 GAUSSIAN = 0.1349
@@ -23,7 +24,7 @@ def quiet_sensor(**changes: float) -> Sensor:
 
 
 def measured(frames: list[np.ndarray], cfa: str | None = None) -> ChannelNoise:
-    return fit_channels([transfer_samples(frames, cfa)])[0]
+    return fit_channels([transfer_samples(frames, mosaic(cfa))])[0]
 
 
 def shots(sensor: Sensor, size: int, count: int, seed: int) -> ChannelNoise:
@@ -47,7 +48,7 @@ def coverage(sensor: Sensor, runs: int, size: int = 512) -> np.ndarray:
     held = []
     for seed in range(1000, 1000 + runs):
         frames = sensor.frames(scene, 10, seed)
-        channels = fit_channels([transfer_samples(frames, "RGGB", darkest=-sensor.black / sensor.span)])
+        channels = fit_channels([transfer_samples(frames, RGGB, darkest=-sensor.black / sensor.span)])
         found = np.array([ratios(channels[plane], sensor) for plane in (0, 3)])
         held.append((found[..., 1] <= 1) & (found[..., 2] >= 1))
     return np.mean(held, axis=(0, 1))
@@ -82,7 +83,7 @@ def test_intervals_hold_the_truth_of_a_measured_camera_in_95_of_100_runs(shared_
 def test_noise_of_a_measured_camera_is_found(shared_data: Path, camera: str, iso: float):
     sensor = measured_sensor(shared_data / "noise_params", camera, iso)
     frames = sensor.frames(varied_scene(1024, 1024), 16, 7)
-    for channel in fit_channels([transfer_samples(frames, "RGGB", darkest=-sensor.black / sensor.span)]):
+    for channel in fit_channels([transfer_samples(frames, RGGB, darkest=-sensor.black / sensor.span)]):
         gain, read, row = ratios(channel, sensor)[:, 0]
         assert gain == pytest.approx(1, abs=0.03)
         assert read == pytest.approx(1, abs=0.05)
@@ -115,7 +116,7 @@ def ccd_samples(folder: Path) -> tuple[list[TransferSamples], float]:
     return [
         transfer_samples(
             [((dn - black) / (4095 - black)).astype(np.float32) for dn in frames(*names)],
-            None,
+            MONO,
             darkest=-black / (4095 - black),
         )
         for names in stacks
@@ -227,7 +228,7 @@ def test_heavy_tails_are_noise_and_no_defects(shared_data: Path, frames: int):
     # The heaviest tails of the measured cameras: cut at five standard deviations, two frames would lose 3.5 % of it.
     sensor = measured_sensor(shared_data / "noise_params", "NikonD850", 100)
     dark = np.zeros((512, 512))
-    found = fit_channels([transfer_samples(sensor.frames(dark, frames, seed), None) for seed in range(3)])[0].bins
+    found = fit_channels([transfer_samples(sensor.frames(dark, frames, seed), MONO) for seed in range(3)])[0].bins
     std = math.sqrt(np.average(found[1], weights=found[2]))
     assert std * sensor.span == pytest.approx(math.sqrt(sensor.read_variance), rel=0.015)
 
@@ -236,8 +237,8 @@ def test_noise_cut_off_at_black_is_left_out_where_the_file_says_so():
     sensor = quiet_sensor(black=0)
     frames = sensor.frames(varied_scene(512, 512), 10, 11)
     truth = sensor.read_variance / sensor.span**2
-    (found,) = fit_channels([transfer_samples(frames, None, darkest=0.0)])
-    (fooled,) = fit_channels([transfer_samples(frames, None)])
+    (found,) = fit_channels([transfer_samples(frames, MONO, darkest=0.0)])
+    (fooled,) = fit_channels([transfer_samples(frames, MONO)])
     assert found.read_noise_variance.low < truth < found.read_noise_variance.high
     assert fooled.read_noise_variance.high < 0.7 * truth
     assert found.lowest_level > 3 * math.sqrt(truth)
@@ -254,8 +255,8 @@ def test_a_curve_that_is_no_line_is_reported_as_misfit():
 
 def test_a_dark_stack_narrows_the_read_noise_and_a_scene_gives_the_gain():
     sensor = quiet_sensor()
-    scene = transfer_samples(sensor.frames(0.1 + 0.5 * varied_scene(256, 256), 8, 13), None)
-    dark = transfer_samples(sensor.frames(np.zeros((128, 256)), 8, 14), None)
+    scene = transfer_samples(sensor.frames(0.1 + 0.5 * varied_scene(256, 256), 8, 13), MONO)
+    dark = transfer_samples(sensor.frames(np.zeros((128, 256)), 8, 14), MONO)
     (alone,), (both,) = fit_channels([scene]), fit_channels([scene, dark])
     truth = math.sqrt(sensor.read_variance) / sensor.span
     for found in (alone, both):
@@ -298,9 +299,9 @@ def test_what_cannot_be_fitted_is_refused():
     with pytest.raises(ValueError, match="no stack given"):
         fit_channels([])
     with pytest.raises(ValueError, match=r"a stack of 1 frame\(s\)"):
-        transfer_samples([frame], None)
+        transfer_samples([frame], MONO)
     with pytest.raises(ValueError, match="white level"):
-        fit_channels([transfer_samples([frame + 1, frame + 1.001], None)])
+        fit_channels([transfer_samples([frame + 1, frame + 1.001], MONO)])
 
 
 def estimate(value: float, half: float) -> Estimate:

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from burst_denoise.frame.frame import pack
+from burst_denoise.frame.mosaic import RGGB
 from burst_denoise.model.content import PICTURES, VALIDATION_PICTURES, content_patch, content_pictures, rggb_planes
 from tests.sensors import seen_through
 
@@ -38,7 +38,7 @@ def test_a_mosaic_sees_red_at_its_top_left_blue_at_its_bottom_right_and_green_be
     assert green_1 == [[picture[0, 1, 1], picture[0, 3, 1]]]
     assert green_2 == [[picture[1, 0, 1], picture[1, 2, 1]]]
     assert blue == [[picture[1, 1, 2], picture[1, 3, 2]]]
-    assert np.array_equal(rggb_planes(picture), pack(seen_through("RGGB", picture), "RGGB"))
+    assert np.array_equal(rggb_planes(picture), RGGB.pack(seen_through("RGGB", picture)))
 
 
 def test_a_mosaic_patch_lays_the_picture_out_as_rggb():

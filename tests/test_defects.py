@@ -5,13 +5,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from burst_denoise.frame.frame import BAYER_PHASES
+from burst_denoise.frame.mosaic import MONO, BAYER_PHASES, RGGB
 from burst_denoise.frame.synthetic import SyntheticCamera, scene_from_picture, shoot
 from burst_denoise.schemas import NoiseProfile
 from burst_denoise.sensor.defects import Repair, find_defects
 from burst_denoise.sensor.fixed_pattern import master_dark
 from burst_denoise.sensor.moments import frame_moments
 from burst_denoise.sensor.prnu_from_scenes import SceneMean
+from tests.sensors import mosaic
 
 SIZE = (128, 160)
 READ_STD = 0.002
@@ -48,7 +49,7 @@ def places(mask: np.ndarray) -> list[tuple[int, ...]]:
 
 def isolated(frames: list[np.ndarray], noise: NoiseProfile, cfa: str | None) -> np.ndarray:
     mean = np.mean(frames, axis=0, dtype=np.float64).astype(np.float32)
-    return find_defects(cfa, scenes=[SceneMean(mean, len(frames), noise)])
+    return find_defects(mosaic(cfa), scenes=[SceneMean(mean, len(frames), noise)])
 
 
 def smooth_scene(side: int = 128) -> np.ndarray:
@@ -59,12 +60,12 @@ def smooth_scene(side: int = 128) -> np.ndarray:
 PROFILE = NoiseProfile(
     iso=100, shot_noise_scale=(1e-4,) * 4, read_noise_variance=(1e-6,) * 4, row_noise_variance=(0.0,) * 4
 )
-MONO = NoiseProfile(iso=100, shot_noise_scale=(1e-4,), read_noise_variance=(1e-6,), row_noise_variance=(0.0,))
+MONO_NOISE = NoiseProfile(iso=100, shot_noise_scale=(1e-4,), read_noise_variance=(1e-6,), row_noise_variance=(0.0,))
 
 
 @pytest.mark.parametrize("cfa", [*BAYER_PHASES, None])
 def test_hot_and_dead_photosites_are_found_and_nothing_else(cfa: str | None):
-    noise = MONO if cfa is None else PROFILE
+    noise = MONO_NOISE if cfa is None else PROFILE
     rng = np.random.default_rng(3)
     scene = smooth_scene(101)  # odd size: planes are padded
     scene[40:, 60:] = 0.9  # an edge, a line and a star that covers two by two photosites are no defects
@@ -110,14 +111,14 @@ def test_small_hot_photosites_are_caught_in_darks_and_nothing_else(cfa: str | No
     hot = [(0, 0), (5, 7), (64, 80), (90, 3), (127, 159)]
     for place in hot:
         offset[place] += 3.5 * READ_STD  # seldom told from noise in a single frame
-    dark = master_dark(frames_of(offset, 16, 2), cfa)
-    assert places(find_defects(cfa, [dark])) == hot
+    dark = master_dark(frames_of(offset, 16, 2), mosaic(cfa))
+    assert places(find_defects(mosaic(cfa), [dark])) == hot
 
 
 def test_darks_are_not_changed_by_looking_for_defects():
-    dark = master_dark(frames_of(np.zeros(SIZE), 4, 0), None)
+    dark = master_dark(frames_of(np.zeros(SIZE), 4, 0), MONO_NOISE)
     before = dark.offset.copy()
-    find_defects(None, [dark])
+    find_defects(MONO, [dark])
     assert np.array_equal(dark.offset, before)
 
 
@@ -127,15 +128,15 @@ def test_flickering_photosites_are_found_in_darks_and_in_bursts(shape: tuple[int
     flickering = [(7, 9), (50, 64)] if len(shape) == 2 else [(0, 7, 9), (2, 50, 64)]
     for place in flickering:
         extra[place] = 60 * READ_STD
-    assert places(find_defects(None, [master_dark(frames_of(np.zeros(shape), 16, 3, extra), None)])) == flickering
+    assert places(find_defects(MONO, [master_dark(frames_of(np.zeros(shape), 16, 3, extra), MONO_NOISE)])) == flickering
     planes = 1 if len(shape) == 2 else 3
-    assert places(find_defects(None, scenes=[scene(waves(9, shape), 4, extra, planes)])) == flickering
+    assert places(find_defects(MONO, scenes=[scene(waves(9, shape), 4, extra, planes)])) == flickering
 
 
 def test_what_moves_is_no_flicker():
     moving = np.zeros(SIZE)
     moving[40:44, 60:75] = 20 * READ_STD
-    assert places(find_defects("RGGB", scenes=[scene(waves(9), 4, moving)])) == []
+    assert places(find_defects(RGGB, scenes=[scene(waves(9), 4, moving)])) == []
 
 
 def test_a_weak_defect_is_found_where_two_scenes_agree():
@@ -146,15 +147,15 @@ def test_a_weak_defect_is_found_where_two_scenes_agree():
         waves(period) + 0.002 * np.random.default_rng(k).standard_normal(SIZE) for k, period in ((1, 5), (2, 9))
     ]
     bursts = [scene(picture + offset, k) for k, picture in enumerate(textured)]
-    assert places(find_defects("RGGB", scenes=bursts)) == places(offset > 0)
+    assert places(find_defects(RGGB, scenes=bursts)) == places(offset > 0)
 
 
 def test_a_sharp_point_of_one_scene_is_no_defect_of_the_sensor():
     star = waves(5)
     star[60, 60] += 0.3
-    alone = find_defects("RGGB", scenes=[scene(star, 1)])
+    alone = find_defects(RGGB, scenes=[scene(star, 1)])
     assert places(alone) == [(60, 60)]  # one burst cannot know better
-    assert places(find_defects("RGGB", scenes=[scene(star, 1), scene(waves(9), 2)])) == []
+    assert places(find_defects(RGGB, scenes=[scene(star, 1), scene(waves(9), 2)])) == []
 
 
 @pytest.mark.parametrize("cfa", [*BAYER_PHASES, None])
@@ -165,7 +166,7 @@ def test_a_lonely_defect_on_a_slope_gets_the_value_it_should_have(cfa: str | Non
     defects = np.zeros(shape, bool)
     defects[5:-5:7, 6:-6:9] = True
     broken = np.where(defects, np.float32(5), slope)
-    assert Repair(defects, cfa).apply(broken) == pytest.approx(slope, abs=1e-6)
+    assert Repair(defects, mosaic(cfa)).apply(broken) == pytest.approx(slope, abs=1e-6)
 
 
 @pytest.mark.parametrize(("cfa", "shape"), [("GRBG", (40, 52)), (None, (40, 52)), (None, (3, 20, 30))])
@@ -175,16 +176,16 @@ def test_repairing_touches_defects_alone_and_never_reads_one(cfa: str | None, sh
     image = rng.random(shape).astype(np.float32)
     other = np.where(defects, np.float32(1e6), image)
     before = image.copy()
-    repaired = Repair(defects, cfa).apply(image)
+    repaired = Repair(defects, mosaic(cfa)).apply(image)
     assert np.array_equal(image, before)
     assert np.array_equal(repaired[~defects], image[~defects])
-    assert np.array_equal(repaired, Repair(defects, cfa).apply(other))
+    assert np.array_equal(repaired, Repair(defects, mosaic(cfa)).apply(other))
 
 
 def test_repairing_is_linear_and_keeps_constants():
     rng = np.random.default_rng(0)
     defects = rng.random((30, 40)) < 0.2
-    repair = Repair(defects, "RGGB")
+    repair = Repair(defects, RGGB)
     one, other = rng.random((2, 30, 40))
     assert repair.apply(2 * one + 3 * other) == pytest.approx(2 * repair.apply(one) + 3 * repair.apply(other))
     assert repair.apply(np.full((30, 40), 0.7)) == pytest.approx(0.7)
@@ -196,8 +197,8 @@ def test_a_hole_is_filled_from_its_own_colour_and_a_dead_image_is_left_alone():
     defects = np.zeros((40, 40), bool)
     defects[10:17, 10:17] = True
     broken = np.where(defects, np.float32(9), mosaic)
-    assert np.allclose(Repair(defects, "RGGB").apply(broken), mosaic, atol=1e-6)
-    assert np.array_equal(Repair(np.ones((4, 4), bool), None).apply(mosaic[:4, :4]), mosaic[:4, :4])
+    assert np.allclose(Repair(defects, RGGB).apply(broken), mosaic, atol=1e-6)
+    assert np.array_equal(Repair(np.ones((4, 4), bool), MONO_NOISE).apply(mosaic[:4, :4]), mosaic[:4, :4])
 
 
 @settings(max_examples=40, deadline=None)
@@ -206,7 +207,7 @@ def test_a_window_is_repaired_as_the_whole_is(data: st.DataObject):
     rng = np.random.default_rng(data.draw(st.integers(0, 5)))
     defects = rng.random((36, 44)) < data.draw(st.sampled_from([0.002, 0.05, 0.4]))
     image = rng.random((36, 44)).astype(np.float32)
-    repair = Repair(defects, data.draw(st.sampled_from(["RGGB", "GBRG", None])))
+    repair = Repair(defects, mosaic(data.draw(st.sampled_from(["RGGB", "GBRG", None]))))
     top, left = 2 * data.draw(st.integers(0, 17)), 2 * data.draw(st.integers(0, 21))
     near, across = max(0, top - repair.reach), max(0, left - repair.reach)
     window = repair.apply(image[near : top + 8 + repair.reach, across : left + 8 + repair.reach], near, across)
@@ -223,5 +224,5 @@ def test_repair_has_much_less_error_than_plain_means_on_a_picture(place: str, li
     defects[8:-8:8, 8 + (place == "green") : -8 : 8] = True
     steps = ((2, 0), (-2, 0), (0, 2), (0, -2)) if place == "red" else ((1, 1), (1, -1), (-1, 1), (-1, -1))
     means = sum(np.roll(clean, step, (0, 1)) for step in steps) / 4
-    error = Repair(defects, "RGGB").apply(np.where(defects, np.float32(0), clean))[defects] - clean[defects]
+    error = Repair(defects, RGGB).apply(np.where(defects, np.float32(0), clean))[defects] - clean[defects]
     assert np.sqrt(np.mean(error**2)) < limit * np.sqrt(np.mean((means - clean)[defects] ** 2))

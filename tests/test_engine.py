@@ -12,6 +12,7 @@ import tifffile
 import torch
 
 from burst_denoise.frame.frame import to_linear
+from burst_denoise.frame.mosaic import Mosaic
 from burst_denoise.inference.engine import fastest_engine
 from burst_denoise.inference.tiles import denoise_image
 from burst_denoise.io.raw import read_raw
@@ -20,6 +21,7 @@ from burst_denoise.model.network import FastNet, PaperNet
 from burst_denoise.model.prior import load_prior
 from burst_denoise.schemas import NoiseProfile
 from burst_denoise.score.metrics import psnr
+from tests.sensors import mosaic
 
 CPU = torch.device("cpu")
 HALF = compute_dtype(CPU)
@@ -115,7 +117,9 @@ def test_both_engines_denoise_an_image_alike():
         iso=100, shot_noise_scale=(1e-3,) * 4, read_noise_variance=(1e-5,) * 4, row_noise_variance=(0.0,) * 4
     )
     found = [
-        denoise_image(image, "GBRG", net, profile, dtype=torch.float32, tile=64, augment=True, engine=engine)
+        denoise_image(
+            image, Mosaic("bayer", "GBRG"), net, profile, dtype=torch.float32, tile=64, augment=True, engine=engine
+        )
         for engine in (fastest_engine(net, torch.float32, "torch"), fastest_engine(net, torch.float32, "openvino"))
     ]
     assert np.abs(found[0] - image).max() > 0.01
@@ -126,7 +130,7 @@ def loss_of_half(name, image, clean, cfa, profile):
     """PSNR that bfloat16 loses against float32, dB."""
     net = load_prior("bayer", CPU).network
     single, half = (
-        denoise_image(image, cfa, net, profile, dtype=dtype, engine=fastest_engine(net, dtype, name))
+        denoise_image(image, mosaic(cfa), net, profile, dtype=dtype, engine=fastest_engine(net, dtype, name))
         for dtype in (torch.float32, HALF)
     )
     assert psnr(single, clean, peak=1.0) > psnr(image, clean, peak=1.0) + 0.5

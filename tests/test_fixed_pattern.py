@@ -6,6 +6,7 @@ import cv2
 import numpy as np
 import pytest
 
+from burst_denoise.frame.mosaic import MONO
 from burst_denoise.sensor.fixed_pattern import (
     band_sums,
     flat_response,
@@ -13,6 +14,7 @@ from burst_denoise.sensor.fixed_pattern import (
     master_dark,
     root_of_variance,
 )
+from tests.sensors import mosaic
 
 
 def sensor(size: tuple[int, ...] = (256, 320), dsnu: float = 0.001, prnu: float = 0.01, seed: int = 0):
@@ -32,10 +34,10 @@ def sensor(size: tuple[int, ...] = (256, 320), dsnu: float = 0.001, prnu: float 
 @pytest.mark.parametrize(("cfa", "planes"), [("RGGB", 4), ("GBRG", 4), (None, 1)])
 def test_non_uniformity_of_darks_and_flats_is_the_true_one(cfa: str | None, planes: int):
     offset, _, shoot = sensor()
-    dark = master_dark(shoot(0.0, 16), cfa)
+    dark = master_dark(shoot(0.0, 16), mosaic(cfa))
     assert dark.mean == pytest.approx(offset, abs=6 * 1e-3 / 4)
     assert (dark.count, len(dark.dsnu.fine)) == (16, planes)
-    flat = flat_response(shoot(0.5, 16), dark, cfa)
+    flat = flat_response(shoot(0.5, 16), dark, mosaic(cfa))
     for found, true in ((dark.dsnu, 0.001), (flat, 0.01)):
         for estimate in (*found.fine, *found.whole):
             assert estimate.value == pytest.approx(true, rel=0.05)
@@ -45,14 +47,14 @@ def test_non_uniformity_of_darks_and_flats_is_the_true_one(cfa: str | None, plan
 
 def test_the_noise_of_few_frames_is_no_pattern():
     *_, shoot = sensor(dsnu=0, prnu=0)
-    assert master_dark(shoot(0.0, 3), None).dsnu.fine[0].low == 0
-    assert flat_response(shoot(0.5, 3), None, None).fine[0].low == 0
+    assert master_dark(shoot(0.0, 3), MONO).dsnu.fine[0].low == 0
+    assert flat_response(shoot(0.5, 3), None, MONO).fine[0].low == 0
 
 
 def test_shading_is_told_apart_from_what_differs_from_photosite_to_photosite():
     *_, shoot = sensor()
     rows = np.linspace(-1, 1, 256)[:, None]
-    flat = flat_response(shoot(0.5 * (1 - 0.2 * rows**2), 16), master_dark(shoot(0.0, 16), None), None)
+    flat = flat_response(shoot(0.5 * (1 - 0.2 * rows**2), 16), master_dark(shoot(0.0, 16), MONO), MONO)
     assert flat.fine[0].value == pytest.approx(0.01, rel=0.05)
     assert flat.whole[0].value == pytest.approx(np.hypot(0.01, np.std(0.2 * rows**2) / (1 - 0.2 / 3)), rel=0.05)
 
@@ -61,7 +63,7 @@ def test_hot_photosites_are_no_dark_signal_non_uniformity():
     *_, shoot = sensor()
     hot = np.zeros((256, 320))
     hot[::40, ::40] = 0.3
-    found = master_dark([frame + hot.astype(np.float32) for frame in shoot(0.0, 16)], None)
+    found = master_dark([frame + hot.astype(np.float32) for frame in shoot(0.0, 16)], MONO)
     assert found.dsnu.fine[0].value == pytest.approx(0.001, rel=0.06)
     assert found.offset[40, 80] == pytest.approx(0.3, abs=0.01)
 
@@ -69,7 +71,7 @@ def test_hot_photosites_are_no_dark_signal_non_uniformity():
 @pytest.mark.parametrize(("dsnu", "count"), [(0.0, 16), (0.0002, 16), (0.001, 16), (0.001, 4)])
 def test_what_is_subtracted_leaves_no_more_pattern_than_there_was(dsnu: float, count: int):
     offset, _, shoot = sensor(dsnu=dsnu)
-    dark = master_dark(shoot(0.0, count), None)
+    dark = master_dark(shoot(0.0, count), MONO)
     left, plain = ((image - offset).std() for image in (dark.offset, dark.mean))
     noise_std = 1e-3 / np.sqrt(count)
     assert left < 1.02 * plain
@@ -81,23 +83,23 @@ def test_what_is_subtracted_leaves_no_more_pattern_than_there_was(dsnu: float, c
 def test_slow_dark_shading_is_subtracted_in_full():
     *_, shoot = sensor(dsnu=0.0)
     glow = 0.01 * np.linspace(0, 1, 320) ** 2
-    dark = master_dark([frame + glow.astype(np.float32) for frame in shoot(0.0, 16)], None)
+    dark = master_dark([frame + glow.astype(np.float32) for frame in shoot(0.0, 16)], MONO)
     assert (dark.offset - glow).std() < 1e-4
 
 
 def test_a_dark_flat_and_a_single_frame_are_refused():
     *_, shoot = sensor((32, 32))
     with pytest.raises(ValueError, match="the flats are dark"):
-        flat_response(shoot(0.0, 4), None, None)
+        flat_response(shoot(0.0, 4), None, MONO)
     with pytest.raises(ValueError, match="2 are needed"):
-        master_dark(shoot(0.0, 1), None)
+        master_dark(shoot(0.0, 1), MONO)
 
 
 def test_inputs_are_not_changed():
     *_, shoot = sensor((32, 32))
     frames = shoot(0.5, 3)
     before = [frame.copy() for frame in frames]
-    flat_response(frames, master_dark(shoot(0.0, 3), None), None)
+    flat_response(frames, master_dark(shoot(0.0, 3), MONO), MONO)
     assert all(np.array_equal(a, b) for a, b in zip(frames, before, strict=True))
 
 
@@ -110,8 +112,8 @@ def test_the_figures_of_the_emva_reference_are_met(shared_data: Path):
     )
     black = np.float32(np.mean(darks))
     span, gain = 4095 - black, 0.2801
-    dark = master_dark([(frame - black) / span for frame in darks], None)
-    flat = flat_response([(frame - black) / span for frame in flats], dark, None)
+    dark = master_dark([(frame - black) / span for frame in darks], MONO)
+    flat = flat_response([(frame - black) / span for frame in flats], dark, MONO)
     (dsnu,), (prnu,) = dark.dsnu.whole, flat.whole
     assert dsnu.value * span / gain == pytest.approx(0.553, rel=0.15)
     assert prnu.value == pytest.approx(0.00433, rel=0.10)

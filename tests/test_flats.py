@@ -8,7 +8,7 @@ import pytest
 from burst_denoise.burst.darks import read_darks
 from burst_denoise.burst.flats import read_flat
 from burst_denoise.errors import TooFewFramesError
-from burst_denoise.frame.frame import Frame, pack
+from burst_denoise.frame.frame import Frame
 from burst_denoise.frame.synthetic import SyntheticCamera, shoot
 from tests.shots import write_frames
 
@@ -25,7 +25,7 @@ def test_uneven_response_is_measured_and_pictured_per_colour(tmp_path: Path):
     write_frames(tmp_path / "darks", even(0.0, 16))
     flat = read_flat([tmp_path / "flats"], paths[0], even(0.5, 1)[0].info, read_darks([tmp_path / "darks"]))
     assert [estimate.value for estimate in flat.response.fine] == pytest.approx([0.01] * 4, rel=0.1)
-    for plane in pack(flat.picture, CAMERA.cfa):
+    for plane in CAMERA.mosaic.pack(flat.picture):
         assert plane.mean() == pytest.approx(1, abs=1e-3)  # no colour is seen as sensitivity
         assert plane.std() == pytest.approx(0.011, abs=0.002)  # its own noise included
 

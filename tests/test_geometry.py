@@ -1,12 +1,11 @@
-"""Flips and rotations of a mosaic keep track of its CFA phase; tiles cover an image once."""
+"""Flips and rotations have inverses; tiles cover an image once."""
 
 import hypothesis.strategies as st
 import numpy as np
 import pytest
 from hypothesis import given
 
-from burst_denoise.frame.frame import BAYER_PHASES
-from burst_denoise.frame.geometry import DIHEDRAL, dihedral, dihedral_cfa, dihedral_inverse, plan_tiles
+from burst_denoise.frame.geometry import DIHEDRAL, dihedral, dihedral_inverse, plan_tiles
 
 sizes = st.tuples(st.integers(2, 9), st.integers(2, 9))
 
@@ -20,20 +19,6 @@ def test_every_transform_has_its_inverse(shape, k):
 def test_the_eight_transforms_are_all_different():
     image = np.arange(12, dtype=np.float32).reshape(3, 4)
     assert len({(dihedral(image, k).shape, dihedral(image, k).tobytes()) for k in DIHEDRAL}) == 8
-
-
-@given(sizes, st.sampled_from(BAYER_PHASES), st.sampled_from(DIHEDRAL))
-def test_the_phase_named_after_a_transform_is_the_phase_the_photosites_have(shape, cfa, k):
-    height, width = shape
-    colours = np.array(list(cfa)).reshape(2, 2)[np.arange(height)[:, None] % 2, np.arange(width) % 2]
-    codes = np.vectorize({"R": 0.0, "G": 1.0, "B": 2.0}.get)(colours).astype(np.float32)
-    turned = dihedral(codes, k)
-    found = "".join("RGB"[int(code)] for code in turned[:2, :2].ravel())
-    assert dihedral_cfa(cfa, k, shape) == found
-
-
-def test_pictures_without_a_mosaic_have_no_phase():
-    assert dihedral_cfa(None, 3, (3, 8, 9)) is None
 
 
 @given(st.integers(1, 60), st.integers(1, 60), st.integers(1, 40), st.integers(0, 3), st.sampled_from([1, 4, 8]))

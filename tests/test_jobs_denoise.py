@@ -16,6 +16,7 @@ from burst_denoise.burst.darks import read_darks
 from burst_denoise.burst.store import Burst, store_burst
 from burst_denoise.errors import ConfigError, InputFileError, JobError, ModelFileError, OutputError
 from burst_denoise.frame.frame import Frame, to_linear
+from burst_denoise.frame.mosaic import RGGB
 from burst_denoise.frame.synthetic import SyntheticCamera, shoot
 from burst_denoise.inference.noise_source import WithoutModel
 from burst_denoise.io.metadata import is_denoised
@@ -334,7 +335,7 @@ def test_a_shot_is_denoised_with_its_dark_subtracted_and_its_defects_repaired(tm
     written = sorted((tmp_path / "out").rglob("*.dng"))
     assert [path.name for path in written] == ["frame_000.dng"]  # dark frames are no shots
     (dark,) = read_darks([tmp_path / "darks"])
-    repair = Repair(find_defects("RGGB", [dark.master]), "RGGB")
+    repair = Repair(find_defects(RGGB, [dark.master]), RGGB)
     found, before = read_raw(written[0]), read_raw(shot)
     assert found.linear == pytest.approx(repair.apply(before.linear - dark.master.offset), abs=0.6 / 13256)
     assert found.info.black_level == before.info.black_level

@@ -6,11 +6,13 @@ import numpy as np
 import pytest
 
 from burst_denoise.burst.store import Burst, store_burst
-from burst_denoise.frame.frame import Frame, pack, to_linear, unpack
+from burst_denoise.frame.frame import Frame, to_linear
+from burst_denoise.frame.mosaic import Mosaic
 from burst_denoise.frame.synthetic import SyntheticCamera, shoot
 from burst_denoise.schemas import FrameInfo, FrameVerdict, NoiseProfile
 from burst_denoise.score.baselines import baselines_for, nlm_16bit, nlm_colour_8bit, nlm_stabilised, tune
 from burst_denoise.score.metrics import mean_squared_error, psnr_of_mse
+from tests.sensors import mosaic
 
 CAMERA = SyntheticCamera(prnu=0.0, dark_offset_std_dn=0.0, hot_fraction=0.0)
 
@@ -44,9 +46,9 @@ def burst(tmp_path_factory, shot) -> Burst:
 
 def true_psnr(burst: Burst, baseline, strength: float) -> float:
     frame, cfa = burst.linear(0), burst.info.cfa
-    planes = baseline(pack(frame, cfa), burst.info, burst.profile, strength)
+    planes = baseline(mosaic(cfa).pack(frame), burst.info, burst.profile, strength)
     assert planes.dtype == np.float32
-    return psnr_of_mse(mean_squared_error(unpack(planes, cfa, frame.shape), burst.clean), peak=1)
+    return psnr_of_mse(mean_squared_error(mosaic(cfa).unpack(planes, frame.shape), burst.clean), peak=1)
 
 
 @pytest.mark.parametrize(("baseline", "gain_db"), [(nlm_stabilised, 4.0), (nlm_16bit, 3.0), (nlm_colour_8bit, 1.5)])
@@ -81,7 +83,7 @@ def test_one_strength_serves_every_iso(tmp_path: Path, baseline):
 
 @pytest.mark.parametrize("baseline", [nlm_stabilised, nlm_16bit, nlm_colour_8bit])
 def test_planes_given_stay_as_they_were(burst: Burst, baseline):
-    planes = pack(burst.linear(0), burst.info.cfa)
+    planes = burst.mosaic.pack(burst.linear(0))
     before = planes.copy()
     baseline(planes, burst.info, burst.profile, 0.5)
     assert np.array_equal(planes, before)
@@ -114,7 +116,7 @@ def test_stabilised_non_local_means_does_not_darken():
 def test_developed_picture_comes_back_as_the_mosaic_it_was(neutral: tuple[float, float, float] | None):
     frames, clean_dn = shoot(CAMERA, discs(64, neutral or (1.0, 1.0, 1.0)), 100, 1, 3)
     info = frames[0].info.model_copy(update={"as_shot_neutral": neutral})
-    planes = pack(to_linear(clean_dn, info), info.cfa)
+    planes = Mosaic.of(info).pack(to_linear(clean_dn, info))
     silent = NoiseProfile(
         iso=100, shot_noise_scale=(0.0,) * 4, read_noise_variance=(1e-9,) * 4, row_noise_variance=(0.0,) * 4
     )

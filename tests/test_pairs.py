@@ -6,11 +6,12 @@ import numpy as np
 import pytest
 
 from burst_denoise.burst.store import store_burst
-from burst_denoise.frame.frame import BAYER_PHASES, pack
+from burst_denoise.frame.mosaic import BAYER_PHASES
 from burst_denoise.model import pairs
 from burst_denoise.model.pairs import GUARD, held_out, sample_patches
 from burst_denoise.schemas import FrameVerdict
 from burst_denoise.sensor.noise_model import stabilise
+from tests.sensors import mosaic
 
 from .conftest import stored_burst
 
@@ -68,7 +69,7 @@ def test_pairs_come_from_the_burst_and_never_from_its_held_out_or_guard_columns(
 @pytest.mark.parametrize("cfa", BAYER_PHASES)
 def test_every_flip_keeps_the_colours_in_their_planes(tmp_path, cfa):
     burst = stored_burst(tmp_path / "phase.burst", cfa=cfa)
-    means = stabilise(pack(burst.mean(), cfa), burst.profile).mean((1, 2))
+    means = stabilise(mosaic(cfa).pack(burst.mean()), burst.profile).mean((1, 2))
     for target in sample(burst, count=40).target:
         found = target.mean((1, 2))
         assert found[0] < 0.9 * found[1]  # the scene is 0.6 : 1 : 0.7 everywhere

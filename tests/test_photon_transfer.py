@@ -8,9 +8,11 @@ import numpy as np
 import pytest
 
 from burst_denoise.frame.frame import to_linear
+from burst_denoise.frame.mosaic import MONO, RGGB, Mosaic
 from burst_denoise.io.raw import read_raw
 from burst_denoise.schemas import FrameInfo
 from burst_denoise.sensor.photon_transfer import fit_noise_profile
+from tests.sensors import mosaic
 
 SHOT = 4e-4
 READ = 2e-6
@@ -34,7 +36,7 @@ def exposures(clean: np.ndarray, count: int, seed: int, row_noise: float = 0.0) 
 
 @pytest.mark.parametrize("cfa", ["RGGB", "GBRG", None])
 def test_fit_finds_the_two_terms_of_the_noise(cfa: str | None):
-    found = fit_noise_profile([exposures(scene(512, 512), 10, 1)], cfa, 800)
+    found = fit_noise_profile([exposures(scene(512, 512), 10, 1)], mosaic(cfa), 800)
     assert found.iso == 800
     assert len(found.shot_noise_scale) == len(found.row_noise_variance) == (1 if cfa is None else 4)
     assert found.shot_noise_scale == pytest.approx([SHOT] * len(found.shot_noise_scale), rel=0.01)
@@ -47,25 +49,25 @@ def test_fit_tells_the_planes_apart():
     rng = np.random.default_rng(5)
     for frame in frames:
         frame[1::2, 1::2] += 0.01 * rng.standard_normal(frame[1::2, 1::2].shape, np.float32)
-    found = fit_noise_profile([frames], "RGGB", None)
+    found = fit_noise_profile([frames], RGGB, None)
     assert found.read_noise_variance[:3] == pytest.approx([READ] * 3, rel=0.15)
     assert found.read_noise_variance[3] == pytest.approx(READ + 1e-4, rel=0.05)
 
 
 def test_several_stacks_of_two_frames_make_a_photon_transfer():
     stacks = [exposures(np.full((64, 64), level, np.float32), 2, seed) for seed, level in enumerate((0.01, 0.2, 0.6))]
-    assert fit_noise_profile(stacks, None, None).shot_noise_scale[0] == pytest.approx(SHOT, rel=0.03)
+    assert fit_noise_profile(stacks, MONO, None).shot_noise_scale[0] == pytest.approx(SHOT, rel=0.03)
 
 
 def test_slow_drift_of_the_light_cancels():
     drifting = [frame * np.float32(1 + 0.002 * k) for k, frame in enumerate(exposures(scene(), 10, 3))]
-    assert fit_noise_profile([drifting], None, None).shot_noise_scale[0] == pytest.approx(SHOT, rel=0.04)
+    assert fit_noise_profile([drifting], MONO, None).shot_noise_scale[0] == pytest.approx(SHOT, rel=0.04)
 
 
 def test_clipped_highlights_do_not_flatten_the_line():
     clean = 1.6 * scene()
     clipped = [np.minimum(frame, 1) for frame in exposures(clean, 10, 4)]
-    assert fit_noise_profile([clipped], None, None).shot_noise_scale[0] == pytest.approx(SHOT, rel=0.02)
+    assert fit_noise_profile([clipped], MONO, None).shot_noise_scale[0] == pytest.approx(SHOT, rel=0.02)
 
 
 def test_flickering_defects_do_not_raise_the_noise():
@@ -74,14 +76,14 @@ def test_flickering_defects_do_not_raise_the_noise():
     rows, columns = rng.integers(0, 192, 40), rng.integers(0, 256, 40)
     for frame in frames:
         frame[rows, columns] += rng.choice([0, 0.5], 40).astype(np.float32)
-    found = fit_noise_profile([frames], None, None)
+    found = fit_noise_profile([frames], MONO, None)
     assert found.shot_noise_scale[0] == pytest.approx(SHOT, rel=0.03)
     assert found.read_noise_variance[0] == pytest.approx(READ, rel=0.25)
 
 
 def test_row_noise_is_measured_apart():
-    quiet = fit_noise_profile([exposures(scene(), 10, 7)], None, None)
-    loud = fit_noise_profile([exposures(scene(), 10, 7, row_noise=2e-3)], None, None)
+    quiet = fit_noise_profile([exposures(scene(), 10, 7)], MONO, None)
+    loud = fit_noise_profile([exposures(scene(), 10, 7, row_noise=2e-3)], MONO, None)
     assert quiet.row_noise_variance[0] < 2e-7
     assert loud.row_noise_variance[0] == pytest.approx(4e-6, rel=0.15)
     assert loud.read_noise_variance[0] == pytest.approx(READ + 4e-6, rel=0.15)
@@ -91,23 +93,23 @@ def test_noise_that_falls_with_the_light_gets_a_flat_line():
     rng = np.random.default_rng(8)
     clean = scene()
     frames = [clean + (0.02 - 0.02 * clean) * rng.standard_normal(clean.shape).astype(np.float32) for _ in range(8)]
-    assert fit_noise_profile([frames], None, None).shot_noise_scale == (0.0,)
+    assert fit_noise_profile([frames], MONO, None).shot_noise_scale == (0.0,)
 
 
 def test_small_pictures_have_fewer_bins():
-    found = fit_noise_profile([exposures(scene(20, 24), 40, 11)], None, None)
+    found = fit_noise_profile([exposures(scene(20, 24), 40, 11)], MONO, None)
     assert found.shot_noise_scale[0] == pytest.approx(SHOT, rel=0.15)
-    assert fit_noise_profile([exposures(scene(3, 4), 9, 12)], None, None).shot_noise_scale[0] >= 0
+    assert fit_noise_profile([exposures(scene(3, 4), 9, 12)], MONO, None).shot_noise_scale[0] >= 0
 
 
 def test_unfit_stacks_are_refused():
     frame = np.full((32, 32), 0.2, np.float32)
     with pytest.raises(ValueError, match="no stack given"):
-        fit_noise_profile([], None, None)
+        fit_noise_profile([], MONO, None)
     with pytest.raises(ValueError, match=r"a stack of 1 frame\(s\) has no temporal noise; 2 are needed"):
-        fit_noise_profile([[frame]], None, None)
+        fit_noise_profile([[frame]], MONO, None)
     with pytest.raises(ValueError, match="white level"):
-        fit_noise_profile([[frame + 1, frame + 1.001]], None, None)
+        fit_noise_profile([[frame + 1, frame + 1.001]], MONO, None)
 
 
 def test_stacks_of_one_level_each_are_fitted_together():
@@ -116,7 +118,7 @@ def test_stacks_of_one_level_each_are_fitted_together():
         [(level + rng.normal(0, math.sqrt(SHOT * level + READ), (60, 60))).astype(np.float32) for _ in range(8)]
         for level in (0.0, 0.4)
     ]
-    found = fit_noise_profile(stacks, None, 800)
+    found = fit_noise_profile(stacks, MONO, 800)
     assert found.shot_noise_scale[0] == pytest.approx(SHOT, rel=0.03)
     assert found.read_noise_variance[0] == pytest.approx(READ, rel=0.1)
 
@@ -133,7 +135,7 @@ def test_gain_of_a_real_ccd_is_that_of_the_emva_reference(shared_data: Path):
     for first in sorted([*folder.glob("b_0*_snap_001.png"), *folder.glob("d_0*_snap_001.png")]):
         names = (first, first.with_name(first.name.replace("001.png", "002.png")))
         pairs.append([to_linear(cv2.imread(str(name), cv2.IMREAD_UNCHANGED), info) for name in names])
-    found = fit_noise_profile(pairs, None, None)
+    found = fit_noise_profile(pairs, MONO, None)
     assert found.shot_noise_scale[0] * 4095 == pytest.approx(0.2801, rel=0.03)
 
 
@@ -143,7 +145,7 @@ def test_gain_of_every_plane_of_a_simulated_burst_is_within_5_percent_of_the_tru
     folder = shared_data / "sim_canon700d" / f"{scene}_iso{iso}"
     frames = [read_raw(folder / f"frame_{k:03d}.dng") for k in range(10)]
     info = frames[0].info
-    profile = fit_noise_profile([[frame.linear for frame in frames]], info.cfa, info.iso)
+    profile = fit_noise_profile([[frame.linear for frame in frames]], Mosaic.of(info), info.iso)
     gains = np.array(profile.shot_noise_scale) * (info.white_level - info.black_level[0])
     truth = json.loads((folder / "truth.json").read_text())["gain_dn_per_e"]
     assert gains == pytest.approx(truth, rel=0.05)

@@ -5,6 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from burst_denoise.frame.mosaic import MONO, RGGB
 from burst_denoise.frame.synthetic import SyntheticCamera, scene_from_picture, shoot
 from burst_denoise.jobs.demo import _fitted
 from burst_denoise.schemas import Estimate, NoiseProfile
@@ -28,7 +29,7 @@ def pattern(camera: SyntheticCamera, isos: tuple[float, ...], seed: int) -> Scen
     bursts = [
         scene(camera, name, iso, 100 * seed + 10 * k + j) for k, name in enumerate(SCENES) for j, iso in enumerate(isos)
     ]
-    found = prnu_from_scenes(bursts, camera.cfa)
+    found = prnu_from_scenes(bursts, camera.mosaic)
     assert found is not None
     assert found.scenes == len(SCENES)
     return found
@@ -74,16 +75,16 @@ def test_intervals_hold_the_truth_and_the_estimate_has_no_bias_over_60_cameras()
 def test_one_scene_at_two_isos_is_one_framing_and_tells_nothing():
     camera = SyntheticCamera(prnu=0.01, hot_fraction=0)
     bursts = [scene(camera, "chelsea", iso, k) for k, iso in enumerate((1600.0, 6400.0))]
-    assert scene_numbers([burst.mean for burst in bursts], "RGGB") == [0, 0]
-    assert prnu_from_scenes(bursts, "RGGB") is None
-    assert prnu_from_scenes(bursts[:1], "RGGB") is None
+    assert scene_numbers([burst.mean for burst in bursts], RGGB) == [0, 0]
+    assert prnu_from_scenes(bursts, RGGB) is None
+    assert prnu_from_scenes(bursts[:1], RGGB) is None
 
 
 def test_scenes_are_numbered_in_the_order_in_which_they_come():
     camera = SyntheticCamera(hot_fraction=0)
     shots = [("chelsea", 1600), ("rocket", 1600), ("chelsea", 6400), ("astronaut", 1600), ("rocket", 400)]
     means = [scene(camera, name, iso, k, frames=3).mean for k, (name, iso) in enumerate(shots)]
-    assert scene_numbers(means, "RGGB") == [0, 1, 0, 2, 1]
+    assert scene_numbers(means, RGGB) == [0, 1, 0, 2, 1]
 
 
 def test_pictures_have_a_pattern_per_colour():
@@ -97,7 +98,7 @@ def test_pictures_have_a_pattern_per_colour():
         frames = [(scene * sensitivity + 0.01 * rng.standard_normal(shape)).astype(np.float32) for _ in range(8)]
         mean = np.mean(frames, axis=0, dtype=np.float64).astype(np.float32)
         bursts.append(SceneMean(mean, 8, NO_PROFILE))
-    found = prnu_from_scenes(bursts, None)
+    found = prnu_from_scenes(bursts, MONO)
     assert found is not None
     assert [estimate.value for estimate in found.prnu] == pytest.approx([0.02] * 3, rel=0.15)
 
@@ -112,7 +113,7 @@ def test_simulated_canon_bursts_of_very_sharp_pictures_are_consistent_with_their
     folder = shared_data / "sim_canon700d"
     inputs = [folder / f"kodim0{k}_iso1600" for k in (1, 2, 3)]
     bursts = sharing_defects(pooled_by_iso(open_inputs(inputs, tmp_path / "bursts", 10, lambda _: None)))
-    found = prnu_from_scenes([burst.scene() for burst in bursts], "RGGB")
+    found = prnu_from_scenes([burst.scene() for burst in bursts], RGGB)
     assert found is not None
     # Sharp to the pixel, they tell little: measured 0.47 % [0.19, 0.64], where softer pictures give 2 %.
     assert found.prnu_of_all.low <= 0.005 <= found.prnu_of_all.high

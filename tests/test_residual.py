@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 
 from burst_denoise.score.residual import ResidualScore
+from tests.sensors import mosaic
 
 STD = 0.01
 
@@ -28,7 +29,7 @@ def judge(frames: list[np.ndarray], results: dict[int, np.ndarray], mask=None, c
     """Return correlation and leak over results by the number of their frame."""
     shape = frames[0].shape
     mask = np.ones(shape, bool) if mask is None else mask
-    score = ResidualScore(lambda i: frames[i], len(frames), mask, np.full(shape, STD**2, np.float32), cfa)
+    score = ResidualScore(lambda i: frames[i], len(frames), mask, np.full(shape, STD**2, np.float32), mosaic(cfa))
     sums = 0
     for index, image in results.items():
         others = np.mean([frame for k, frame in enumerate(frames) if k != index], axis=0).astype(np.float32)

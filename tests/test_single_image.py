@@ -8,12 +8,13 @@ import pytest
 from skimage import data
 
 from burst_denoise.errors import InputFileError
+from burst_denoise.frame.mosaic import MONO, RGGB
 from burst_denoise.frame.synthetic import scene_from_picture
 from burst_denoise.io.raw import read_raw
 from burst_denoise.schemas import NoiseProfile
 from burst_denoise.sensor.noise_model import SMALLEST_VARIANCE
 from burst_denoise.sensor.single_image import estimate_noise
-from tests.sensors import Sensor, measured_sensor, seen_through
+from tests.sensors import Sensor, measured_sensor, mosaic, seen_through
 
 LEVELS = np.array([0.02, 0.1, 0.4])
 
@@ -41,7 +42,7 @@ def test_simulated_canon_shots_are_known_within_a_tenth(shared_data: Path, scene
         truth["black"], truth["white"],
     )  # fmt: skip
     frame = read_raw(folder / "frame_000.dng")
-    found = estimate_noise(frame.linear, frame.info.cfa, frame.info.iso)
+    found = estimate_noise(frame.linear, frame.mosaic, frame.info.iso)
     assert found.iso == iso
     # A brick wall in sharp focus, almost all of the picture, with little noise: 11 % at a level that it hardly has.
     hardest = scene == "kodim01" and iso == 1600
@@ -56,7 +57,7 @@ def test_simulated_canon_shots_are_known_within_a_tenth(shared_data: Path, scene
 def test_measured_sensors_are_known_within_an_eighth(shared_data: Path, picture: str, camera: str, iso: int):
     sensor = measured_sensor(shared_data / "noise_params", camera, iso)
     (noisy,) = sensor.frames(mosaic_of(picture), 1, iso)
-    assert np.abs(std_error(estimate_noise(noisy, "RGGB"), sensor)).max() < 1 / 8
+    assert np.abs(std_error(estimate_noise(noisy, RGGB), sensor)).max() < 1 / 8
 
 
 @pytest.mark.parametrize("picture", ["grass", "gravel"])
@@ -64,7 +65,7 @@ def test_a_picture_that_is_all_texture_gives_too_much_noise_never_too_little(sha
     for iso, most in ((100, 5.0), (12800, 0.35)):
         sensor = measured_sensor(shared_data / "noise_params", "CanonEOS700D" if iso == 100 else "NikonD850", iso)
         (noisy,) = sensor.frames(mosaic_of(picture), 1, 0)
-        error = std_error(estimate_noise(noisy, "RGGB"), sensor)
+        error = std_error(estimate_noise(noisy, RGGB), sensor)
         assert (error > -0.05).all()
         assert (error < most).all()
 
@@ -75,7 +76,7 @@ SENSOR = Sensor(7.2, 15.0, 0.14, 1.6, 2048, 15304)
 @pytest.mark.parametrize("cfa", ["GRBG", "GBRG", "BGGR"])
 def test_every_cfa_phase_and_odd_sizes_do(cfa: str):
     (noisy,) = SENSOR.frames(mosaic_of("coffee", cfa)[:-1, :-3], 1, 0)
-    assert np.abs(std_error(estimate_noise(noisy, cfa), SENSOR)).max() < 0.1
+    assert np.abs(std_error(estimate_noise(noisy, mosaic(cfa)), SENSOR)).max() < 0.1
 
 
 def test_overexposed_parts_do_not_count():
@@ -83,18 +84,18 @@ def test_overexposed_parts_do_not_count():
     scene[:, : scene.shape[1] // 2] *= 4
     (noisy,) = SENSOR.frames(scene, 1, 0)
     assert (noisy >= 1).mean() > 0.05
-    assert np.abs(std_error(estimate_noise(noisy, "RGGB"), SENSOR)).max() < 0.1
+    assert np.abs(std_error(estimate_noise(noisy, RGGB), SENSOR)).max() < 0.1
 
 
 def test_hot_photosites_are_no_noise():
     (noisy,) = SENSOR.frames(mosaic_of("coffee"), 1, 0)
     noisy[np.random.default_rng(0).random(noisy.shape) < 1e-3] += 0.3
-    assert np.abs(std_error(estimate_noise(noisy, "RGGB"), SENSOR)).max() < 0.1
+    assert np.abs(std_error(estimate_noise(noisy, RGGB), SENSOR)).max() < 0.1
 
 
 def test_in_the_dark_all_of_it_is_read_noise():
     (noisy,) = SENSOR.frames(np.zeros((256, 256), np.float32), 1, 0)
-    (offset, *_) = estimate_noise(noisy, "RGGB").read_noise_variance
+    (offset, *_) = estimate_noise(noisy, RGGB).read_noise_variance
     # Without the row noise, 1 % of it, which a second difference along the row does not see.
     assert offset == pytest.approx(SENSOR.read_variance / SENSOR.span**2, rel=0.1)
 
@@ -102,7 +103,7 @@ def test_in_the_dark_all_of_it_is_read_noise():
 @pytest.mark.parametrize("seed", range(3))
 def test_what_the_dark_leaves_open_is_not_left_to_chance(seed: int):
     (noisy,) = SENSOR.frames(np.zeros((256, 256), np.float32), 1, seed)
-    found = estimate_noise(noisy, "RGGB")
+    found = estimate_noise(noisy, RGGB)
     assert found.read_noise_variance[0] == pytest.approx(SENSOR.read_variance / SENSOR.span**2, rel=0.15)
     assert 0.5 < found.read_noise_variance[0] ** 0.5 / found.shot_noise_scale[0] < 10  # electrons, as sensors have
 
@@ -112,7 +113,7 @@ def test_an_even_backdrop_is_known_at_its_level_and_beyond_as_far_as_sensors_are
     scene = np.full((512, 768), 0.25, np.float32)
     scene[100:400, 200:600] = mosaic_of("coffee")[:300, :400]
     (noisy,) = SENSOR.frames(scene, 1, seed)
-    at_002, at_01, at_04 = std_error(estimate_noise(noisy, "RGGB"), SENSOR)
+    at_002, at_01, at_04 = std_error(estimate_noise(noisy, RGGB), SENSOR)
     assert abs(at_002) < 0.2
     assert max(abs(at_01), abs(at_04)) < 0.06
 
@@ -122,14 +123,14 @@ def test_a_night_sky_is_known_in_its_dark_and_by_half_in_its_stars(seed: int):
     scene = np.full((512, 512), 1e-3, np.float32)
     scene[tuple(np.random.default_rng(9).integers(0, 512, (2, 200)))] = 0.5
     (noisy,) = SENSOR.frames(scene, 1, seed)
-    at_002, _, at_04 = std_error(estimate_noise(noisy, "RGGB"), SENSOR)
+    at_002, _, at_04 = std_error(estimate_noise(noisy, RGGB), SENSOR)
     assert abs(at_002) < 0.3
     assert abs(at_04) < 0.5
 
 
 @pytest.mark.parametrize("cfa", [None, "RGGB"])
 def test_a_shot_without_noise_has_the_smallest_there_is(cfa: str | None):
-    found = estimate_noise(np.full((128, 128), 0.25, np.float32), cfa)
+    found = estimate_noise(np.full((128, 128), 0.25, np.float32), mosaic(cfa))
     assert found.read_noise_variance[0] == SMALLEST_VARIANCE
     assert 0 <= found.shot_noise_scale[0] * 0.25 <= SMALLEST_VARIANCE
 
@@ -138,22 +139,22 @@ def test_the_colours_of_a_picture_are_told_apart():
     rng = np.random.default_rng(0)
     std = np.array([0.01, 0.02, 0.04])[:, None, None]
     ramp = np.linspace(0.1, 0.8, 256)[None, None] * np.ones((3, 256, 1))
-    found = estimate_noise((ramp + std * rng.standard_normal(ramp.shape)).astype(np.float32), None)
+    found = estimate_noise((ramp + std * rng.standard_normal(ramp.shape)).astype(np.float32), MONO)
     for plane in range(3):
         variance = found.shot_noise_scale[plane] * 0.45 + found.read_noise_variance[plane]
         assert variance == pytest.approx(std[plane, 0, 0] ** 2, rel=0.15)
-    assert len(estimate_noise(ramp[0].astype(np.float32), None).shot_noise_scale) == 1
+    assert len(estimate_noise(ramp[0].astype(np.float32), MONO).shot_noise_scale) == 1
 
 
 @pytest.mark.parametrize("image", [np.ones((64, 64)), np.zeros((8, 200)), np.zeros((2, 2)), np.zeros((24, 24))])
 def test_a_picture_that_cannot_tell_is_refused_in_one_line(image: np.ndarray):
     with pytest.raises(InputFileError, match=r"its noise cannot be told: \d+ of the 16 blocks needed") as caught:
-        estimate_noise(image.astype(np.float32), "RGGB")
+        estimate_noise(image.astype(np.float32), RGGB)
     assert "\n" not in str(caught.value)
 
 
 def test_the_image_is_not_modified():
     (noisy,) = SENSOR.frames(mosaic_of("coffee")[:64, :64], 1, 0)
     before = noisy.copy()
-    estimate_noise(noisy, "RGGB")
+    estimate_noise(noisy, RGGB)
     assert np.array_equal(noisy, before)

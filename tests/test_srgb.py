@@ -3,9 +3,10 @@
 import numpy as np
 import pytest
 
-from burst_denoise.frame.frame import BAYER_PHASES, unpack
+from burst_denoise.frame.mosaic import BAYER_PHASES, Mosaic
 from burst_denoise.frame.srgb import developed, linear_to_srgb, srgb_to_linear
 from burst_denoise.schemas import FrameInfo
+from tests.sensors import mosaic
 
 
 @pytest.mark.parametrize(
@@ -34,7 +35,7 @@ def test_a_neutral_patch_is_developed_to_its_grey_whatever_the_phase(cfa, shape)
     info = FrameInfo(domain="bayer", camera=None, cfa=cfa, height=shape[0], width=shape[1], black_level=(0,) * 4,
                      white_level=1000, as_shot_neutral=(0.5, 1.0, 0.65))  # fmt: skip
     levels = np.broadcast_to(np.array([0.1, 0.2, 0.2, 0.13], np.float32)[:, None, None], (4, 20, 30))
-    picture = developed(unpack(levels, cfa, shape), info)
+    picture = developed(mosaic(cfa).unpack(levels, shape), info)
     assert picture.shape == (*shape, 3)
     assert set(picture.ravel().tolist()) == {round(255 * float(linear_to_srgb(np.float32(0.2))))}
 
@@ -43,7 +44,7 @@ def test_colours_come_out_in_the_order_red_green_blue_at_their_place():
     info = FrameInfo(domain="bayer", camera=None, cfa="GBRG", height=24, width=24, black_level=(0,) * 4, white_level=1)
     planes = np.zeros((4, 13, 13), np.float32)
     planes[0, 6:] = 1
-    picture = developed(unpack(planes, "GBRG", (24, 24)), info)
+    picture = developed(Mosaic("bayer", "GBRG").unpack(planes, (24, 24)), info)
     assert picture[20, 12].tolist() == [255, 0, 0]
     assert picture[4, 12].tolist() == [0, 0, 0]
 

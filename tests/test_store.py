@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from burst_denoise.burst.store import Burst, find_bursts, open_burst, pooled_by_iso, sharing_defects, store_burst
 from burst_denoise.errors import BurstStoreError, OutputError, SeriesError
 from burst_denoise.frame.frame import Frame
+from burst_denoise.frame.mosaic import RGGB
 from burst_denoise.frame.synthetic import SyntheticCamera, shoot
 from burst_denoise.schemas import FrameVerdict
 from burst_denoise.sensor.defects import Repair
@@ -270,7 +271,7 @@ def test_frames_and_means_come_with_the_dark_subtracted_and_defects_repaired(tmp
     found = store_burst(
         tmp_path / "a.burst", "a", frames, verdicts(frames, gains), 0.05, 0.001, defects=defects, dark=dark
     )
-    repair = Repair(defects, "RGGB")
+    repair = Repair(defects, RGGB)
     expected = [repair.apply((f.linear - dark) / np.float32(g)) for f, g in zip(frames, gains, strict=True)]
     for index, image in enumerate(expected):
         assert found.linear(index) == pytest.approx(image, abs=1e-6)

@@ -5,8 +5,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from burst_denoise.frame.frame import BAYER_PHASES, pack
+from burst_denoise.frame.mosaic import BAYER_PHASES
 from burst_denoise.frame.synthetic import Fault, SyntheticCamera, scene_from_picture, shoot
+from tests.sensors import mosaic
 
 FLAWLESS = {"prnu": 0.0, "dark_offset_std_dn": 0.0, "hot_fraction": 0.0}
 
@@ -65,7 +66,7 @@ def test_every_phase_puts_each_colour_in_its_plane(cfa: str) -> None:
     scene = np.broadcast_to(np.array([0.1, 0.3, 0.6], np.float32), (31, 37, 3))
     frames, clean = shoot(camera, scene, 100, 4, seed=0)
     linear = np.mean([frame.linear for frame in frames], axis=0)
-    means = pack(linear.astype(np.float32), cfa).mean(axis=(1, 2))
+    means = mosaic(cfa).pack(linear.astype(np.float32)).mean(axis=(1, 2))
     np.testing.assert_allclose(means, [0.1, 0.3, 0.3, 0.6], rtol=0.01)
     assert frames[0].info.cfa == cfa
     assert clean.shape == frames[0].dn.shape == (31, 37)

@@ -5,11 +5,12 @@ import pytest
 import torch
 
 from burst_denoise.errors import DeviceError
-from burst_denoise.frame.frame import BAYER_PHASES
+from burst_denoise.frame.mosaic import BAYER_PHASES, RGGB
 from burst_denoise.inference.tiles import denoise_image
 from burst_denoise.model.network import FastNet
 from burst_denoise.schemas import NoiseProfile
 from burst_denoise.sensor.defects import Repair
+from tests.sensors import mosaic
 
 NARROW = (8, 8)
 """Widths of a network with the geometry of the real one and a sixteenth of its work."""
@@ -39,7 +40,7 @@ def picture(height=300, width=403, seed=0):
 
 
 def run(net, image, cfa="RGGB", profile=PROFILE, **options):
-    return denoise_image(image, cfa, net, profile, dtype=torch.float32, **options)
+    return denoise_image(image, mosaic(cfa), net, profile, dtype=torch.float32, **options)
 
 
 @pytest.mark.parametrize("augment", [False, True])
@@ -136,7 +137,7 @@ def test_the_dark_is_subtracted_and_defects_are_repaired_before_the_network_sees
     image, dark = picture(120, 131), (0.01 * rng.standard_normal((120, 131))).astype(np.float32)
     defects = rng.random(image.shape) < 0.01
     hot = np.where(defects, np.float32(2), image + dark)
-    repair = Repair(defects, "RGGB")
+    repair = Repair(defects, RGGB)
     found = run(trained, hot, dark=dark, repair=repair)
     assert found == pytest.approx(run(trained, repair.apply(hot - dark)), abs=1e-6)
     assert found == pytest.approx(run(trained, repair.apply(image)), abs=1e-4)

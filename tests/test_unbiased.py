@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 import pytest
 
-from burst_denoise.frame.frame import pack, unpack
+from burst_denoise.frame.mosaic import RGGB
 from burst_denoise.score.metrics import corrected_mse, mean_squared_error, psnr_of_mse
 from burst_denoise.score.unbiased import BurstScore, paired_difference_db
 from burst_denoise.sensor.moments import frame_moments
@@ -209,7 +209,7 @@ def network() -> Callable[[np.ndarray, float], np.ndarray]:
             grey = 0.3 + 0.15 * np.sin(x / a + y / b) * np.cos(y / c)
             grey += 0.2 * ((np.cos(angle) * x + np.sin(angle) * y) % 60 > 30)
             grey += rng.uniform(0, 0.06) * cv2.GaussianBlur(rng.standard_normal((64, 64)), (0, 0), 1.0)
-            batch.append(pack((2 * np.sqrt(np.maximum(grey, 0.01) / scale)).astype(np.float32), "RGGB"))
+            batch.append(RGGB.pack((2 * np.sqrt(np.maximum(grey, 0.01) / scale)).astype(np.float32)))
         clean = torch.from_numpy(np.stack(batch))
         loss = ((net(clean + torch.from_numpy(rng.standard_normal(clean.shape, np.float32))) - clean) ** 2).mean()
         optimizer.zero_grad()
@@ -221,8 +221,8 @@ def network() -> Callable[[np.ndarray, float], np.ndarray]:
     def denoise(frame: np.ndarray, scale: float) -> np.ndarray:
         uniform = 2 * np.sqrt(np.maximum(frame, 0) / np.float32(scale))
         with torch.inference_mode():
-            planes = net(torch.from_numpy(pack(uniform, "RGGB"))[None])[0].numpy()
-        return unpack(planes, "RGGB", frame.shape) ** 2 * np.float32(scale / 4) + np.float32(scale / 4)
+            planes = net(torch.from_numpy(RGGB.pack(uniform))[None])[0].numpy()
+        return RGGB.unpack(planes, frame.shape) ** 2 * np.float32(scale / 4) + np.float32(scale / 4)
 
     return denoise
 

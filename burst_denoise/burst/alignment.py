@@ -9,7 +9,7 @@ import numpy.typing as npt
 from scipy.fft import irfft2, rfft2
 
 from burst_denoise.arrays import Double, Float
-from burst_denoise.frame.frame import pack
+from burst_denoise.frame.mosaic import Mosaic
 
 __all__ = ["Alignment", "align", "grey_picture", "tile_sums"]
 
@@ -43,14 +43,13 @@ class Alignment:
     """The largest set of frames that agree, those that cannot be measured among them; empty when no two agree."""
 
 
-def grey_picture(linear: Float, cfa: str | None) -> tuple[Float, int]:
+def grey_picture(linear: Float, mosaic: Mosaic) -> tuple[Float, int]:
     """Return a frame as one grey plane without hot photosites.
 
     Parameters
     ----------
     linear : (H, W) or (3, H, W) float32 array, linear
-    cfa : str or None
-        CFA phase.
+    mosaic : Mosaic
 
     Returns
     -------
@@ -60,7 +59,7 @@ def grey_picture(linear: Float, cfa: str | None) -> tuple[Float, int]:
     pitch : int
         Photosites from one pixel to the next: 2 for a mosaic, else 1.
     """
-    planes = pack(linear, cfa)
+    planes = mosaic.pack(linear)
     if len(planes) == 4:
         grey = (planes[1] + planes[2]) / 2
     elif len(planes) == 3:
@@ -69,7 +68,7 @@ def grey_picture(linear: Float, cfa: str | None) -> tuple[Float, int]:
         grey = planes[0]
     neighbours = np.ones((3, 3), np.uint8)
     neighbours[1, 1] = 0
-    return np.minimum(grey, cv2.dilate(grey, neighbours)), 1 if cfa is None else 2
+    return np.minimum(grey, cv2.dilate(grey, neighbours)), mosaic.period
 
 
 def tile_sums(picture: npt.NDArray[np.floating], side: int) -> Double:

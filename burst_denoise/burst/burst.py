@@ -18,6 +18,7 @@ import numpy.typing as npt
 
 from burst_denoise.arrays import Float, Mask
 from burst_denoise.frame.frame import Frame, to_linear
+from burst_denoise.frame.mosaic import Mosaic
 from burst_denoise.schemas import BurstManifest, FrameInfo, NoiseProfile
 from burst_denoise.sensor.defects import Repair
 from burst_denoise.sensor.prnu_from_scenes import SceneMean
@@ -58,6 +59,11 @@ class Burst:
         return self.manifest.info
 
     @property
+    def mosaic(self) -> Mosaic:
+        """Colour filter array of the frames."""
+        return Mosaic.of(self.info)
+
+    @property
     def profile(self) -> NoiseProfile:
         """Noise profile to work with: the pooled one, or else the one fitted to this burst alone."""
         return self.pooled or self.manifest.profile
@@ -83,7 +89,7 @@ class Burst:
     @cached_property
     def repair(self) -> Repair | None:
         """What repairs the defects; None where there are none known."""
-        return None if self.defects is None else Repair(self.defects, self.info.cfa)
+        return None if self.defects is None else Repair(self.defects, self.mosaic)
 
     def __len__(self) -> int:
         return len(self.manifest.sha256)
@@ -180,7 +186,7 @@ class Burst:
         spans = [
             range(*part.indices(size)) for part, size in zip(window, (self.info.height, self.info.width), strict=True)
         ]
-        if self.info.cfa is not None and any(span.start % 2 for span in spans):
+        if any(span.start % self.mosaic.period for span in spans):
             raise ValueError(f"window {spans[0].start}, {spans[1].start} does not start on an even row and column")
         if self.repair is None:
             return read(*window)

@@ -159,7 +159,7 @@ def _check_shift(found: Findings) -> None:
     usable = found.good()
     if len(usable) < 2:
         return
-    greys = [grey_picture(found.linear(k), found.frames[k].info.cfa) for k in usable]
+    greys = [grey_picture(found.linear(k), found.frames[k].mosaic) for k in usable]
     alignment = align(greys, LARGEST_SHIFT)
     for place, k in enumerate(usable):
         distance = float(np.hypot(*alignment.shifts[place]))
@@ -211,7 +211,7 @@ def _check_focus(found: Findings) -> None:
 
 
 def _fine_detail(found: Findings, k: int) -> Float:
-    grey, _ = grey_picture(found.linear(k), found.frames[k].info.cfa)
+    grey, _ = grey_picture(found.linear(k), found.frames[k].mosaic)
     detail: Float = grey - cv2.GaussianBlur(grey, (0, 0), FOCUS_PX)
     return detail
 

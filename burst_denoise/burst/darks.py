@@ -10,6 +10,7 @@ import numpy as np
 from burst_denoise.arrays import Float
 from burst_denoise.burst.grouping import Series, find_sources, group_series, linear_frames
 from burst_denoise.errors import IncompatibleFramesError, InputFileError, TooFewFramesError
+from burst_denoise.frame.mosaic import Mosaic
 from burst_denoise.io.picture import VIDEO_SUFFIXES
 from burst_denoise.schemas import FrameInfo
 from burst_denoise.sensor.fixed_pattern import MasterDark, master_dark
@@ -106,7 +107,7 @@ def _averaged(alike: Sequence[Series]) -> DarkSet:
                 _refuse_picture(path, linear)
                 yield linear
 
-    return DarkSet(first.paths[0], first.info, master_dark(frames(), first.info.cfa))
+    return DarkSet(first.paths[0], first.info, master_dark(frames(), Mosaic.of(first.info)))
 
 
 def _refuse_picture(path: Path, linear: Float) -> None:

@@ -8,6 +8,7 @@ from burst_denoise.arrays import Float
 from burst_denoise.burst.darks import DarkSet, dark_for, refuse_other_sensor
 from burst_denoise.burst.grouping import Series, find_sources, group_series, linear_frames
 from burst_denoise.errors import InputFileError, TooFewFramesError
+from burst_denoise.frame.mosaic import Mosaic
 from burst_denoise.schemas import FrameInfo
 from burst_denoise.sensor.fixed_pattern import NonUniformity, response_of, sensitivity
 from burst_denoise.sensor.moments import frame_moments
@@ -66,7 +67,7 @@ def _measured(series: Series, sensor_path: Path, sensor: FrameInfo, darks: Seque
     refuse_other_sensor(path, info, sensor_path, sensor)
     if len(series.paths) < FEWEST_FLATS:
         raise TooFewFramesError(f"{path}: {len(series.paths)} flats, {FEWEST_FLATS} needed; shoot 16")
-    dark = dark_for(darks, info)
+    dark, mosaic = dark_for(darks, info), Mosaic.of(info)
     moments = frame_moments(linear_frames(series))
     saturated = float((moments.mean >= 1).mean())
     if saturated > MOST_SATURATED:
@@ -74,7 +75,7 @@ def _measured(series: Series, sensor_path: Path, sensor: FrameInfo, darks: Seque
             f"{path}: {saturated:.1%} of its photosites are overexposed; expose flats to about half of white"
         )
     try:
-        response = response_of(moments, dark, info.cfa)
+        response = response_of(moments, dark, mosaic)
     except ValueError as error:
         raise InputFileError(f"{path}: cannot serve as a flat: {error}") from error
     uneven = max(estimate.value for estimate in response.fine)
@@ -83,4 +84,4 @@ def _measured(series: Series, sensor_path: Path, sensor: FrameInfo, darks: Seque
             f"{path}: is not evenly lit: neighbouring photosites differ by {uneven:.0%}, {MOST_UNEVEN:.0%} at most "
             "passes for a flat; shoot a blank surface out of focus"
         )
-    return Flat(response, sensitivity(moments, dark, info.cfa))
+    return Flat(response, sensitivity(moments, dark, mosaic))

@@ -6,7 +6,7 @@ import numpy as np
 
 from burst_denoise.arrays import Double, Float
 from burst_denoise.burst.alignment import tile_sums
-from burst_denoise.frame.frame import pack
+from burst_denoise.frame.mosaic import Mosaic
 from burst_denoise.schemas import FrameInfo
 from burst_denoise.sensor.noise_model import noise_variance
 from burst_denoise.sensor.photon_transfer import fit_noise_profile
@@ -76,7 +76,7 @@ def _block_chi_squares(
     None where the noise cannot be measured.
     """
     try:
-        profile = fit_noise_profile([(_some_rows(linear(k)) for k in frames)], info.cfa, info.iso)
+        profile = fit_noise_profile([(_some_rows(linear(k)) for k in frames)], Mosaic.of(info), info.iso)
     except ValueError:
         return None  # every photosite at the white level, or no noise at all
     total = np.zeros(())
@@ -136,7 +136,8 @@ def _bin_side(info: FrameInfo) -> int:
 def _binned(image: Float, info: FrameInfo) -> Float:
     """Return an image as planes of means over ``MOTION_BIN`` x ``MOTION_BIN`` photosites."""
     side = _bin_side(info)
-    return np.stack([tile_sums(plane, side) / side**2 for plane in pack(image, info.cfa)]).astype(np.float32)
+    planes = Mosaic.of(info).pack(image)
+    return np.stack([tile_sums(plane, side) / side**2 for plane in planes]).astype(np.float32)
 
 
 def _squared_slope(planes: Float) -> Float:

@@ -77,14 +77,14 @@ def store_burst(
     info = frames[0].info
     gains = [v.gain or 1.0 for v in verdicts if v.accepted]
     _refuse_copies(series, frames)
-    repair = None if defects is None else Repair(defects, info.cfa)
+    repair = None if defects is None else Repair(defects, frames[0].mosaic)
 
     def corrected(frame: Frame, gain: float) -> Float:
         linear = frame.linear if dark is None else frame.linear - dark
         return (linear if repair is None else repair.apply(linear)) / np.float32(gain)
 
     try:
-        noise = measure_noise(map(corrected, frames, gains), info.cfa)
+        noise = measure_noise(map(corrected, frames, gains), frames[0].mosaic)
         profile = fit_measurements([noise], info.iso)
     except ValueError as error:
         raise SeriesError(f"{series}: its noise cannot be measured: {error}") from error
@@ -192,15 +192,15 @@ def sharing_defects(bursts: Sequence[Burst]) -> list[Burst]:
     maps = {}
     for size, alike in sizes.items():
         if any(burst.defects is not None for burst in alike):
-            cfa, scenes = alike[0].info.cfa, [burst.scene(repaired=False) for burst in alike]
+            mosaic, scenes = alike[0].mosaic, [burst.scene(repaired=False) for burst in alike]
             # What one burst alone took for a defect must be seen in the other scenes too; what darks or flicker told
             # need not.
             told = [
-                burst.defects & ~find_defects(cfa, scenes=[scene])
+                burst.defects & ~find_defects(mosaic, scenes=[scene])
                 for burst, scene in zip(alike, scenes, strict=True)
                 if burst.defects is not None
             ]
-            maps[size] = np.logical_or.reduce([*told, find_defects(cfa, scenes=scenes)])
+            maps[size] = np.logical_or.reduce([*told, find_defects(mosaic, scenes=scenes)])
     return [replace(burst, shared_defects=maps.get(burst.saturated.shape)) for burst in bursts]
 
 

@@ -1,4 +1,4 @@
-"""Geometry of an image: the eight flips and rotations with their effect on the CFA phase, and the tile plan."""
+"""Geometry of an image: the eight flips and rotations, and the tile plan."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -7,7 +7,7 @@ import numpy as np
 
 from burst_denoise.arrays import Float
 
-__all__ = ["DIHEDRAL", "Tile", "dihedral", "dihedral_cfa", "dihedral_inverse", "plan_tiles"]
+__all__ = ["DIHEDRAL", "Tile", "dihedral", "dihedral_inverse", "plan_tiles"]
 
 
 DIHEDRAL = range(8)
@@ -24,28 +24,6 @@ def dihedral_inverse(image: Float, k: int) -> Float:
     """Return the image whose `dihedral` transform ``k`` is ``image``."""
     turned = np.rot90(image, -(k % 4), axes=(-2, -1))
     return turned[..., ::-1] if k >= 4 else turned
-
-
-def dihedral_cfa(cfa: str | None, k: int, shape: tuple[int, ...]) -> str | None:
-    """Return the CFA phase of the `dihedral` transform ``k`` of a mosaic.
-
-    Parameters
-    ----------
-    cfa : str or None
-        Phase of the mosaic before ("RGGB"), None for mono and rgb.
-    k : int
-        Transform, 0 to 7.
-    shape : (..., H, W)
-        Shape of the mosaic before: a flip of an even side changes the phase, of an odd side it does not.
-    """
-    if cfa is None:
-        return None
-    height, width = shape[-2:]
-    # The colours of a mosaic of the same parity, large enough to hold its 2x2 period.
-    names = np.array(list(cfa)).reshape(2, 2)
-    colours = np.tile(names, (2, 2))[: 2 + height % 2, : 2 + width % 2]
-    turned = np.rot90(colours[:, ::-1] if k >= 4 else colours, k % 4)
-    return "".join(turned[:2, :2].ravel())
 
 
 @dataclass(frozen=True)

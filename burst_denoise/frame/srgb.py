@@ -5,7 +5,7 @@ import numpy as np
 import numpy.typing as npt
 
 from burst_denoise.arrays import Float
-from burst_denoise.frame.frame import pack, unpack
+from burst_denoise.frame.mosaic import RGGB, Mosaic
 from burst_denoise.schemas import FrameInfo
 
 __all__ = ["developed", "linear_to_srgb", "srgb_to_linear"]
@@ -45,15 +45,15 @@ def developed(image: Float, info: FrameInfo) -> npt.NDArray[np.uint8]:
     (H, W, 3) uint8 array, sRGB
     """
     if info.domain == "bayer":
-        assert info.cfa is not None
+        mosaic = Mosaic.of(info)
         red, green, blue = info.as_shot_neutral or (1.0, 1.0, 1.0)
         gains = np.array([green / red, 1.0, 1.0, green / blue], np.float32)[:, None, None]
-        planes = pack(image, info.cfa) * gains
-        mosaic = unpack(planes, "RGGB", (2 * planes.shape[1], 2 * planes.shape[2]))
+        planes = mosaic.pack(image) * gains
+        whole = RGGB.unpack(planes, (2 * planes.shape[1], 2 * planes.shape[2]))
         # OpenCV leaves a border of one pixel without colours of its own: give it two photosites to spoil.
-        levels = np.rint(np.clip(np.pad(mosaic, 2, mode="reflect"), 0, 1) * 65535).astype(np.uint16)
+        levels = np.rint(np.clip(np.pad(whole, 2, mode="reflect"), 0, 1) * 65535).astype(np.uint16)
         colour = cv2.demosaicing(levels, cv2.COLOR_BayerRGGB2RGB_EA).astype(np.float32) / np.float32(65535)
-        top, left = divmod(info.cfa.index("R"), 2)
+        top, left = mosaic.phase
         height, width = image.shape
         curved = linear_to_srgb(colour[2 + top : 2 + top + height, 2 + left : 2 + left + width])
     else:

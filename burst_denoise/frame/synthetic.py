@@ -14,7 +14,8 @@ import numpy.typing as npt
 from scipy.ndimage import gaussian_filter, shift
 
 from burst_denoise.arrays import Float
-from burst_denoise.frame.frame import BAYER_PHASES, Frame
+from burst_denoise.frame.frame import Frame
+from burst_denoise.frame.mosaic import Mosaic
 from burst_denoise.frame.srgb import srgb_to_linear
 from burst_denoise.schemas import FrameInfo
 
@@ -54,8 +55,12 @@ class SyntheticCamera:
     """Draws the fixed pattern: two cameras of equal seed are one and the same copy."""
 
     def __post_init__(self) -> None:
-        if self.cfa not in BAYER_PHASES:
-            raise ValueError(f"cfa {self.cfa!r} is not one of {BAYER_PHASES}")
+        self.mosaic  # noqa: B018 (raises where ``cfa`` is no Bayer phase)
+
+    @property
+    def mosaic(self) -> Mosaic:
+        """Its colour filter array."""
+        return Mosaic("bayer", self.cfa)
 
     def gain(self, iso: float) -> float:
         """Return DN per electron at an ISO: the slope of variance over mean, in DN."""
@@ -65,13 +70,6 @@ class SyntheticCamera:
         """Return the variance of the read noise of one photosite at an ISO, DN squared, row noise left out."""
         before, after = self.read_noise_std_dn
         return (before * iso / 100) ** 2 + after**2
-
-    def plane_of(self, shape: tuple[int, int]) -> npt.NDArray[np.intp]:
-        """Return for every photosite of (H, W) which plane it belongs to: 0 R, 1 G1, 2 G2, 3 B."""
-        red_row, red_column = divmod(self.cfa.index("R"), 2)
-        rows, columns = np.indices(shape)
-        planes: npt.NDArray[np.intp] = 2 * ((rows + red_row) % 2) + (columns + red_column) % 2
-        return planes
 
 
 @dataclass(frozen=True)
@@ -204,7 +202,7 @@ def shoot(
     (white - black).
     """
     height, width = scene.shape[:2]
-    planes = camera.plane_of((height, width))
+    planes = camera.mosaic.plane_of((height, width))
     colour = np.array([0, 1, 1, 2])[planes]
     black = np.asarray(camera.black_level, np.float32)[planes]
     span = np.float32(camera.white_level) - black

@@ -7,7 +7,8 @@ from functools import cache, partial
 from pathlib import Path
 
 from burst_denoise.errors import ConfigError, InputFileError, ModelFileError
-from burst_denoise.frame.frame import PLANES, Frame
+from burst_denoise.frame.frame import Frame
+from burst_denoise.frame.mosaic import Mosaic
 from burst_denoise.model.device import choose_device
 from burst_denoise.model.model_file import Model
 from burst_denoise.model.network import FrequencySplitResNet
@@ -148,7 +149,7 @@ class NoiseSource:
         return profile, source
 
     def _measured(self, file: Path, info: FrameInfo, name: str) -> tuple[NoiseProfile, str]:
-        fitting = [sensor for sensor in self._sensors if sensor.channels == PLANES[info.domain]]
+        fitting = [sensor for sensor in self._sensors if sensor.channels == Mosaic.PLANES[info.domain]]
         own = [sensor for sensor in fitting if sensor.camera == info.camera and sensor.white_level == info.white_level]
         if not own and not (self._any_sensor and fitting):
             there = " and ".join(f"{s.camera or 'an unknown camera'} (white {s.white_level:g})" for s in self._sensors)
@@ -173,7 +174,7 @@ class NoiseSource:
 
 def _estimated(frame: Frame, name: str) -> NoiseProfile:
     try:
-        return estimate_noise(frame.linear, frame.info.cfa, frame.info.iso)
+        return estimate_noise(frame.linear, frame.mosaic, frame.info.iso)
     except InputFileError as error:
         raise InputFileError(f"{name}: {error}") from error
 

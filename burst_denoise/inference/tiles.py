@@ -5,8 +5,8 @@ import torch
 
 from burst_denoise.arrays import Float
 from burst_denoise.errors import DeviceError
-from burst_denoise.frame.frame import pack, unpack
-from burst_denoise.frame.geometry import DIHEDRAL, dihedral, dihedral_cfa, dihedral_inverse, plan_tiles
+from burst_denoise.frame.geometry import DIHEDRAL, dihedral, dihedral_inverse, plan_tiles
+from burst_denoise.frame.mosaic import Mosaic
 from burst_denoise.inference.engine import Engine, fastest_engine
 from burst_denoise.model.network import FrequencySplitResNet
 from burst_denoise.schemas import TILE, NoiseProfile
@@ -18,7 +18,7 @@ __all__ = ["denoise_image"]
 
 def denoise_image(
     image: Float,
-    cfa: str | None,
+    mosaic: Mosaic,
     network: FrequencySplitResNet,
     profile: NoiseProfile,
     *,
@@ -36,8 +36,8 @@ def denoise_image(
     ----------
     image : (H, W) or (3, H, W) float32 array, linear
         Not clipped; not modified.
-    cfa : str or None
-        CFA phase of a mosaic.
+    mosaic : Mosaic
+        Of the frames.
     network : FrequencySplitResNet
         On the device to compute on.
     profile : NoiseProfile
@@ -78,14 +78,14 @@ def denoise_image(
     if repair is not None:
         image = repair.apply(image)
     engine = engine or fastest_engine(network, dtype)
-    period = 1 if cfa is None else 2
+    period = mosaic.period
     step, margin = period * network.step, period * (network.margin + network.step)
     height, width = image.shape[-2:]
     sides = [(margin, margin + -size % step) for size in (height, width)]
     extended = np.pad(image, [(0, 0)] * (image.ndim - 2) + sides, mode="reflect")
     result = np.empty_like(image)
     for piece in plan_tiles(height, width, tile, margin, step):
-        tile_change = _change(extended[..., *piece.read], cfa, engine, network.margin, profile, augment=augment)
+        tile_change = _change(extended[..., *piece.read], mosaic, engine, network.margin, profile, augment=augment)
         # The engine took off all of the margin but a step.
         rows, columns = (slice(step, step + part.stop - part.start) for part in piece.write)
         change, noisy, denoised = tile_change[..., rows, columns], image[..., *piece.write], result[..., *piece.write]
@@ -95,30 +95,30 @@ def denoise_image(
 
 
 def _change(
-    noisy: Float, cfa: str | None, engine: Engine, margin: int, profile: NoiseProfile, *, augment: bool
+    noisy: Float, mosaic: Mosaic, engine: Engine, margin: int, profile: NoiseProfile, *, augment: bool
 ) -> Float:
     """Return what the network changes in the middle of a tile, linear; exactly 0 where it changes nothing."""
-    period = 1 if cfa is None else 2
-    planes = stabilise(pack(noisy, cfa), profile)
+    period = mosaic.period
+    planes = stabilise(mosaic.pack(noisy), profile)
     height, width = (side - 2 * period * margin for side in noisy.shape[-2:])
     shape = (*noisy.shape[:-2], height, width)
-    denoised = _augmented(planes, cfa, engine, noisy.shape, shape) if augment else _run(engine, planes)
+    denoised = _augmented(planes, mosaic, engine, noisy.shape, shape) if augment else _run(engine, planes)
     change = unstabilised_change(planes[:, margin:-margin, margin:-margin], denoised, profile)
-    return unpack(change, cfa, shape)
+    return mosaic.unpack(change, shape)
 
 
-def _augmented(planes: Float, cfa: str | None, engine: Engine, shape: tuple[int, ...], inner: tuple[int, ...]) -> Float:
+def _augmented(planes: Float, mosaic: Mosaic, engine: Engine, shape: tuple[int, ...], inner: tuple[int, ...]) -> Float:
     """Return the mean over the eight flips and rotations of a tile of ``shape``, of which ``inner`` comes back."""
-    stabilised = unpack(planes, cfa, shape)
+    stabilised = mosaic.unpack(planes, shape)
     # float64: the sum of eight equal values must give that value back.
     total = np.zeros(inner, np.float64)
     across = (*inner[:-2], inner[-1], inner[-2])
     for k in DIHEDRAL:
         turned = dihedral(stabilised, k)
-        turned_cfa = dihedral_cfa(cfa, k, shape)
-        output = unpack(_run(engine, pack(turned, turned_cfa)), turned_cfa, inner if k % 2 == 0 else across)
+        seen = mosaic.turned(k, shape)
+        output = seen.unpack(_run(engine, seen.pack(turned)), inner if k % 2 == 0 else across)
         total += dihedral_inverse(output, k)
-    return pack((total / len(DIHEDRAL)).astype(np.float32), cfa)
+    return mosaic.pack((total / len(DIHEDRAL)).astype(np.float32))
 
 
 def _run(engine: Engine, planes: Float) -> Float:

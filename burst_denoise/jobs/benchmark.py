@@ -10,6 +10,7 @@ from burst_denoise.burst.grouping import find_sources, group_series
 from burst_denoise.burst.series import SeriesVerdict
 from burst_denoise.burst.store import Burst, open_burst, pooled_by_iso, sharing_defects, split_inputs
 from burst_denoise.errors import ModelFileError
+from burst_denoise.frame.mosaic import Mosaic
 from burst_denoise.inference.engine import fastest_engine
 from burst_denoise.inference.tiles import denoise_image
 from burst_denoise.jobs.ingest import open_inputs
@@ -174,7 +175,9 @@ def denoiser(model: Model, *, augment: bool, any_sensor: bool) -> Denoiser:
 
     def denoise(image: Float, info: FrameInfo) -> Float:
         profile = model.profile_for(info, "burst", any_sensor=any_sensor)
-        return denoise_image(image, info.cfa, model.network, profile, dtype=dtype, augment=augment, engine=engine)
+        return denoise_image(
+            image, Mosaic.of(info), model.network, profile, dtype=dtype, augment=augment, engine=engine
+        )
 
     return denoise
 
@@ -186,7 +189,7 @@ def prior_denoiser(bursts: Sequence[Burst], device: "torch.device") -> Denoiser:
     engine = fastest_engine(prior.network, dtype)
 
     def denoise(image: Float, info: FrameInfo) -> Float:
-        return denoise_image(image, info.cfa, prior.network, profiles[info.iso], dtype=dtype, engine=engine)
+        return denoise_image(image, Mosaic.of(info), prior.network, profiles[info.iso], dtype=dtype, engine=engine)
 
     return denoise
 

@@ -14,7 +14,7 @@ from burst_denoise.burst.grouping import CLEAN_REFERENCE
 from burst_denoise.burst.series import SeriesVerdict
 from burst_denoise.burst.store import Burst, pooled_by_iso, sharing_defects
 from burst_denoise.files import atomic_write, refuse_existing
-from burst_denoise.frame.frame import Frame, pack, unpack
+from burst_denoise.frame.frame import Frame
 from burst_denoise.frame.synthetic import Fault, SyntheticCamera, scene_from_picture, shoot
 from burst_denoise.io.dng import rounded_dn, write_dng
 from burst_denoise.io.raw import develop, read_raw
@@ -174,14 +174,14 @@ def _denoise(shot: Path, target: Path, model: Model) -> None:
 
 def _compare(path: Path, shot: Path, denoised: Path, burst: Burst, model: Model) -> None:
     """Draw the same crop noisy, by tuned NLM, by the model and from the mean of the burst, all developed by LibRaw."""
-    info, clean = burst.info, burst.clean
+    info, mosaic, clean = burst.info, burst.mosaic, burst.clean
     assert clean is not None
     counts, noisy = ~burst.excluded, burst.linear(0)  # as in the benchmark
     strength = model.header.training.baseline_strength["nlm-stabilised"]
-    filtered = nlm_stabilised(pack(noisy, info.cfa), info, burst.profile, strength)
+    filtered = nlm_stabilised(mosaic.pack(noisy), info, burst.profile, strength)
     pictures = {
         "one noisy frame": noisy,
-        "OpenCV NLM, tuned": unpack(filtered, info.cfa, noisy.shape),
+        "OpenCV NLM, tuned": mosaic.unpack(filtered, noisy.shape),
         "burst_denoise": read_raw(denoised).linear,
         f"mean of all {len(burst)} frames": burst.mean(),
     }

@@ -15,6 +15,7 @@ from burst_denoise.burst.darks import DarkSet, dark_for, read_darks
 from burst_denoise.burst.grouping import find_sources
 from burst_denoise.errors import BurstDenoiseError, DeviceError, JobError, OutputError
 from burst_denoise.frame.frame import Frame
+from burst_denoise.frame.mosaic import Mosaic
 from burst_denoise.inference.engine import Engine, fastest_engine
 from burst_denoise.inference.noise_source import Serve, WithoutModel, serving
 from burst_denoise.inference.tiles import denoise_image
@@ -135,10 +136,15 @@ class _FixedPattern:
         if model is not None and model.defect_map is not None:
             maps[model.header.camera, model.header.cfa, model.defect_map.shape] = model.defect_map
         if darks:
-            found = find_defects(darks[0].info.cfa, [dark.master for dark in darks])
+            found = find_defects(Mosaic.of(darks[0].info), [dark.master for dark in darks])
             kind = (darks[0].info.camera, darks[0].info.cfa, found.shape)
             maps[kind] = maps.get(kind, np.zeros_like(found)) | found
-        return cls(darks, {kind: Repair(mask, kind[1]) for kind, mask in maps.items()}, note, set())
+        return cls(
+            darks,
+            {kind: Repair(mask, Mosaic("bayer" if kind[1] else "rgb", kind[1])) for kind, mask in maps.items()},
+            note,
+            set(),
+        )
 
     def dark(self, shot: Shot, info: FrameInfo) -> npt.NDArray[np.float32] | None:
         master = dark_for(self.darks, info)
@@ -212,7 +218,7 @@ def _denoise(
     dark = fixed.dark(shot, frame.info)
     image = denoise_image(
         frame.linear,
-        frame.info.cfa,
+        frame.mosaic,
         network,
         profile,
         dtype=compute_dtype(next(network.parameters()).device),

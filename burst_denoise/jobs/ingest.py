@@ -224,7 +224,7 @@ def _defects(
     accepted: Sequence[Frame], verdict: SeriesVerdict, dark: Float | None, darks: Sequence[DarkSet]
 ) -> npt.NDArray[np.bool_]:
     """Return the defects that darks and one burst reveal."""
-    info = accepted[0].info
+    info, mosaic = accepted[0].info, accepted[0].mosaic
     gains = [found.gain or 1.0 for found in verdict.frames if found.accepted]
 
     def frames() -> Iterator[Float]:
@@ -236,12 +236,12 @@ def _defects(
     top, left = (max(0, size - MEASURED_SIDE) // 4 * 2 for size in (info.height, info.width))
     middle = (..., slice(top, top + MEASURED_SIDE), slice(left, left + MEASURED_SIDE))
     try:
-        profile = fit_noise_profile([(frame[middle].copy() for frame in frames())], info.cfa, info.iso)
+        profile = fit_noise_profile([(frame[middle].copy() for frame in frames())], mosaic, info.iso)
     except ValueError:  # all overexposed
-        return find_defects(info.cfa, masters) if masters else np.zeros(accepted[0].dn.shape, np.bool_)
+        return find_defects(mosaic, masters) if masters else np.zeros(accepted[0].dn.shape, np.bool_)
     moments = frame_moments(frames())
     mean, variance = moments.mean.astype(np.float32), moments.variance.astype(np.float32)
-    return find_defects(info.cfa, masters, [SceneMean(mean, len(accepted), profile, variance)])
+    return find_defects(mosaic, masters, [SceneMean(mean, len(accepted), profile, variance)])
 
 
 def _known_burst(

@@ -15,7 +15,8 @@ from burst_denoise.burst.grouping import find_sources, group_series, linear_fram
 from burst_denoise.burst.series import SeriesVerdict
 from burst_denoise.burst.store import Burst, sharing_defects
 from burst_denoise.errors import SeriesError
-from burst_denoise.frame.frame import PLANES, Frame, pack, to_linear
+from burst_denoise.frame.frame import Frame, to_linear
+from burst_denoise.frame.mosaic import MONO, Mosaic
 from burst_denoise.io.emva1288 import EmvaLevel, read_emva
 from burst_denoise.jobs.ingest import open_inputs
 from burst_denoise.schemas import ChannelProfile, Estimate, FrameInfo
@@ -140,17 +141,21 @@ def profile_bursts(
     for burst in bursts:
         samples[burst.info.iso].append(_samples((burst.linear(k) for k in range(len(burst))), burst.info))
         frames[burst.info.iso] += len(burst)
-    repair = Repair(defects, info.cfa)  # the offset of a hot photosite is not light, and would pass for it
+    repair = Repair(defects, bursts[0].mosaic)  # the offset of a hot photosite is not light, and would pass for it
     for series in group_series(find_sources(darks)) if darks else ():
         if series.info.iso in masters and dark_for(sets, series.info) is masters[series.info.iso]:
             samples[series.info.iso].append(_samples(map(repair.apply, linear_frames(series)), series.info))
     alike = [burst for burst in bursts if burst.saturated.shape == defects.shape]
-    shared = prnu_from_scenes([burst.scene() for burst in alike], info.cfa)
+    shared = prnu_from_scenes([burst.scene() for burst in alike], bursts[0].mosaic)
     flat = read_flat(flats, bursts[0].frame(0).path, info, sets)
     if shared and not (flat and masters):
         note("the fixed pattern from the scenes of bursts is rough; flats (--flats) and dark frames settle it")
     pattern = _Pattern(
-        prnu=flat.response.fine if flat else (shared.prnu_of_all,) * len(PLANES[info.domain]) if shared else None,
+        prnu=flat.response.fine
+        if flat
+        else (shared.prnu_of_all,) * len(bursts[0].mosaic.plane_names)
+        if shared
+        else None,
         dsnu=(shared.dsnu if shared else {}) | {iso: master.dsnu.whole for iso, master in masters.items()},
         left={iso: master.residual_std for iso, master in masters.items()},
     )
@@ -188,22 +193,22 @@ def _profile_emva(folder: Path) -> SensorProfile | None:
     def linear(level: EmvaLevel) -> list[Float]:
         return [to_linear(frame.dn, info) for frame in level.frames]
 
-    dark = master_dark(linear(dark_level), None)
+    dark = master_dark(linear(dark_level), MONO)
     bright = frame_moments(linear(bright_level))
     noise = _fitted({info.iso: [_samples(linear(level), info) for level in levels]})
-    defects = find_defects(None, [dark])
+    defects = find_defects(MONO, [dark])
     pattern = _Pattern(
-        response_of(bright, dark, None).whole, {info.iso: dark.dsnu.whole}, {info.iso: dark.residual_std}
+        response_of(bright, dark, MONO).whole, {info.iso: dark.dsnu.whole}, {info.iso: dark.residual_std}
     )
     frames = sum(len(level.frames) for level in levels)
     channels = tuple(_channels(info, info.iso, noise[info.iso], pattern, defects, frames))
-    picture = sensitivity(bright, dark, None)
+    picture = sensitivity(bright, dark, MONO)
     return SensorProfile(channels, noise, defects, dark, picture, replace(dark_level.frames[0], info=info))
 
 
 def _samples(stack: Iterator[Float] | Sequence[Float], info: FrameInfo) -> TransferSamples:
     darkest = float(to_linear(np.zeros((2, 2) if info.domain != "rgb" else (3, 2, 2)), info).max())
-    return transfer_samples(stack, info.cfa, darkest=darkest)
+    return transfer_samples(stack, Mosaic.of(info), darkest=darkest)
 
 
 def _fitted(samples: Mapping[float | None, Sequence[TransferSamples]]) -> dict[float | None, tuple[ChannelNoise, ...]]:
@@ -218,7 +223,7 @@ def _maps(bursts: Sequence[Burst], masters: Iterable[MasterDark]) -> Iterator[Ma
     size = bursts[0].saturated.shape
     yield from (burst.defects for burst in bursts if burst.defects is not None and burst.defects.shape == size)
     if found := [master for master in masters if master.offset.shape == size]:
-        yield find_defects(bursts[0].info.cfa, found)
+        yield find_defects(bursts[0].mosaic, found)
 
 
 def _longest(levels: Sequence[EmvaLevel], folder: Path, *, dark: bool) -> EmvaLevel:
@@ -239,9 +244,10 @@ def _channels(
     defects: Mask,
     frames: int,
 ) -> Iterator[ChannelProfile]:
-    counts = pack(defects.astype(np.float32), info.cfa).sum(axis=(1, 2))
+    mosaic = Mosaic.of(info)
+    counts = mosaic.pack(defects.astype(np.float32)).sum(axis=(1, 2))
     offsets, left = pattern.dsnu.get(iso), pattern.left.get(iso)
-    for index, (name, found) in enumerate(zip(PLANES[info.domain], noise, strict=True)):
+    for index, (name, found) in enumerate(zip(mosaic.plane_names, noise, strict=True)):
         black = info.black_level[index]
         span = info.white_level - black
         gain = found.shot_noise_scale.value * span

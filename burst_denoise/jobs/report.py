@@ -15,7 +15,7 @@ from burst_denoise.burst.series import SeriesVerdict
 from burst_denoise.burst.store import Burst, open_burst, pooled_by_iso, sharing_defects, split_inputs
 from burst_denoise.errors import ModelFileError
 from burst_denoise.files import refuse_existing
-from burst_denoise.frame.frame import Frame, pack, unpack
+from burst_denoise.frame.frame import Frame
 from burst_denoise.frame.srgb import developed
 from burst_denoise.jobs.benchmark import (
     ScoreSettings,
@@ -199,7 +199,7 @@ def provenance(
 
 
 def _crop_set(burst: Burst, models: Sequence[tuple[str, Denoiser]], strengths: Mapping[str, float]) -> CropSet:
-    info, profile = burst.info, burst.profile
+    info, mosaic, profile = burst.info, burst.mosaic, burst.profile
     mean = burst.mean()
     crop = _most_detailed(mean, burst)
     rows, columns = (
@@ -208,7 +208,7 @@ def _crop_set(burst: Burst, models: Sequence[tuple[str, Denoiser]], strengths: M
     )
     inside = tuple(slice(c.start - r.start, c.stop - r.start) for c, r in zip(crop, (rows, columns), strict=True))
     noisy, reference = burst.linear(0, (rows, columns)), mean[..., rows, columns]
-    std = np.sqrt(unpack(noise_variance(pack(reference, info.cfa), profile), info.cfa, noisy.shape))
+    std = np.sqrt(mosaic.unpack(noise_variance(mosaic.pack(reference), profile), noisy.shape))
     treated = {"one noisy frame": noisy}
     for name, method in models:
         try:
@@ -216,8 +216,8 @@ def _crop_set(burst: Burst, models: Sequence[tuple[str, Denoiser]], strengths: M
         except ModelFileError:
             continue
     if "nlm-stabilised" in strengths:
-        planes = nlm_stabilised(pack(noisy, info.cfa), info, profile, strengths["nlm-stabilised"])
-        treated["nlm-stabilised"] = unpack(planes, info.cfa, noisy.shape)
+        planes = nlm_stabilised(mosaic.pack(noisy), info, profile, strengths["nlm-stabilised"])
+        treated["nlm-stabilised"] = mosaic.unpack(planes, noisy.shape)
     residuals = {
         name: _grey(np.asarray((noisy - image) / std, np.float32))[inside]
         for name, image in treated.items()

@@ -19,7 +19,7 @@ from burst_denoise.burst.grouping import LARGEST_BLACK_CHANGE
 from burst_denoise.burst.store import Burst
 from burst_denoise.errors import ConfigError, ModelFileError
 from burst_denoise.files import atomic_write
-from burst_denoise.frame.frame import plane_count
+from burst_denoise.frame.mosaic import Mosaic
 from burst_denoise.model.network import FrequencySplitResNet, build_network
 from burst_denoise.schemas import FrameInfo, ModelHeader, NoiseProfile, TrainingRecord
 from burst_denoise.sensor.noise_model import extrapolate_profile, interpolate_profile
@@ -169,7 +169,7 @@ def load_model(path: Path, device: torch.device) -> Model:
         )
     if _digest(weights) != header.weights_sha256:
         raise ModelFileError(f"{path}: weights differ from what was written; the file is damaged, calibrate again")
-    planes = plane_count(header.domain)
+    planes = len(Mosaic.PLANES[header.domain])
     network = build_network(header.preset, planes)
     try:
         network.load_state_dict(weights)

@@ -8,14 +8,13 @@ pairs shows the same sensor's noise on other, clean content: few scenes alone te
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import partial
 
 import numpy as np
 
 from burst_denoise.arrays import Float
 from burst_denoise.burst.store import Burst
-from burst_denoise.frame.frame import pack
-from burst_denoise.frame.geometry import DIHEDRAL, dihedral, dihedral_cfa
+from burst_denoise.frame.geometry import DIHEDRAL, dihedral
+from burst_denoise.frame.mosaic import RGGB
 from burst_denoise.model.content import content_patch, content_pictures
 from burst_denoise.sensor.noise_model import stabilise
 
@@ -100,7 +99,7 @@ def noise_of(
     row noise, banding and correlations. Times sqrt((N - 1) / N), for the noise of that mean is in it too.
     ``planes_of`` makes planes of what the window shows; None packs it as it is.
     """
-    cut = planes_of or partial(pack, cfa=burst.info.cfa)
+    cut = planes_of or burst.mosaic.pack
     frame, others = (cut(image) for image in (burst.linear(index, window), burst.leave_one_out_mean(index, window)))
     noise: Float = stabilise(frame, burst.profile) - stabilise(others, burst.profile)
     return noise * np.float32(math.sqrt((len(burst) - 1) / len(burst)))
@@ -122,7 +121,7 @@ def _random_cut(
     The function flips and turns at random and gives (C, patch, patch) planes in the order R, G1, G2, B.
     """
     info = burst.info
-    period = 1 if info.cfa is None else 2
+    period = burst.mosaic.period
     # One CFA period more than the patch: a flipped mosaic is cut back to its phase (BayerUnify's rule).
     side = period * (patch + (period - 1))
     height, width = info.height, held_out(burst).start - GUARD
@@ -132,11 +131,9 @@ def _random_cut(
     k = int(rng.integers(len(DIHEDRAL)))
 
     def cut(image: Float) -> Float:
-        cfa = dihedral_cfa(info.cfa, k, image.shape)
-        turned = dihedral(image, k)
-        if cfa is None:
-            return pack(turned, None)
-        row, column = divmod(cfa.index("R"), 2)
-        return pack(turned[row : row + 2 * patch, column : column + 2 * patch], "RGGB")
+        mosaic = burst.mosaic.turned(k, image.shape)
+        row, column = mosaic.phase
+        whole = dihedral(image, k)[..., row : row + period * patch, column : column + period * patch]
+        return (mosaic if mosaic.cfa is None else RGGB).pack(whole)
 
     return (slice(top, top + side), slice(left, left + side)), cut

@@ -12,7 +12,7 @@ import torch
 from safetensors.torch import load_file
 
 from burst_denoise.errors import ModelFileError
-from burst_denoise.frame.frame import plane_count
+from burst_denoise.frame.mosaic import Mosaic
 from burst_denoise.model.model_file import weights_digest
 from burst_denoise.model.network import FrequencySplitResNet, build_network
 from burst_denoise.schemas import Domain
@@ -45,6 +45,6 @@ def load_prior(domain: Domain, device: torch.device) -> Prior:
     path = prior_file(domain)
     if not path.is_file():
         raise ModelFileError(f"no prior comes with the package for {domain} frames; calibrate a model and use that")
-    network = build_network("fast", plane_count(domain))
+    network = build_network("fast", len(Mosaic.PLANES[domain]))
     network.load_state_dict(load_file(path))
     return Prior(network.to(device).eval(), weights_digest(network))

@@ -14,7 +14,7 @@ from scipy.fft import dct, idct
 
 from burst_denoise.arrays import Float
 from burst_denoise.burst.store import Burst, pooled_by_iso
-from burst_denoise.frame.frame import pack, unpack
+from burst_denoise.frame.mosaic import RGGB
 from burst_denoise.frame.srgb import linear_to_srgb, srgb_to_linear
 from burst_denoise.schemas import FrameInfo, NoiseProfile
 from burst_denoise.score.metrics import corrected_mse, psnr_of_mse
@@ -151,7 +151,7 @@ def _tuning_sample(burst: Burst) -> Callable[[Baseline, float], float] | None:
     window = windows[0] if shares[0] < MOST_SATURATED else windows[int(np.argmin(shares))]
     if min(shares) > MOST_SATURATED:
         return None
-    info, cfa = burst.info, burst.info.cfa
+    info, mosaic = burst.info, burst.mosaic
     moments = frame_moments(burst.linear(index, window) for index in range(len(burst)))
     counts = ~burst.excluded[..., window[0], window[1]]
     frames = [burst.linear(index, window) for index in np.linspace(0, len(burst) - 1, TUNING_FRAMES).astype(int)]
@@ -159,8 +159,8 @@ def _tuning_sample(burst: Burst) -> Callable[[Baseline, float], float] | None:
     def score(baseline: Baseline, strength: float) -> float:
         errors = []
         for frame in frames:
-            denoised = baseline(pack(frame, cfa), info, burst.profile, strength)
-            errors.append(corrected_mse(unpack(denoised, cfa, frame.shape), moments.without(frame), counts))
+            denoised = baseline(mosaic.pack(frame), info, burst.profile, strength)
+            errors.append(corrected_mse(mosaic.unpack(denoised, frame.shape), moments.without(frame), counts))
         return psnr_of_mse(float(np.mean(errors)), peak=1)
 
     return score
@@ -409,7 +409,7 @@ def _levels(values: Float, highest: int) -> Float:
 
 def _interleave(planes: Float) -> Float:
     """Return R, G1, G2, B planes as one mosaic that starts with red."""
-    return unpack(planes, "RGGB", (2 * planes.shape[1], 2 * planes.shape[2]))
+    return RGGB.unpack(planes, (2 * planes.shape[1], 2 * planes.shape[2]))
 
 
 def _srgb_slope(linear: Float) -> Float:

@@ -20,7 +20,7 @@ from burst_denoise import __version__
 from burst_denoise.arrays import Float, Mask
 from burst_denoise.burst.store import Burst
 from burst_denoise.errors import ModelFileError, TooFewFramesError
-from burst_denoise.frame.frame import pack, unpack
+from burst_denoise.frame.mosaic import Mosaic
 from burst_denoise.schemas import Estimate, FrameInfo, NoiseProfile
 from burst_denoise.score.baselines import Baseline, baselines_for
 from burst_denoise.score.metrics import SSIM_WINDOW, mean_squared_error, psnr_of_mse, rendering, ssim
@@ -139,9 +139,11 @@ def _on_image(model: Denoiser, info: FrameInfo) -> Callable[[Sequence[Float]], F
 def _on_planes(
     baseline: Baseline, info: FrameInfo, profile: NoiseProfile, strength: float
 ) -> Callable[[Sequence[Float]], Float]:
+    mosaic = Mosaic.of(info)
+
     def denoise(frames: Sequence[Float]) -> Float:
-        planes = baseline(pack(frames[0], info.cfa), info, profile, strength)
-        return unpack(planes, info.cfa, frames[0].shape)
+        planes = baseline(mosaic.pack(frames[0]), info, profile, strength)
+        return mosaic.unpack(planes, frames[0].shape)
 
     return denoise
 
@@ -167,9 +169,9 @@ class _EvaluationSet:
         rng = np.random.default_rng(seed)
         scored = total if frames >= total - 1 else frames
         chosen = tuple(int(rng.choice(part)) for part in np.array_split(np.arange(total), scored))
-        cfa, mean, counts = burst.info.cfa, burst.mean(), ~burst.excluded
-        variance = unpack(noise_variance(pack(mean, cfa), burst.profile), cfa, mean.shape)
-        residuals = ResidualScore(burst.linear, total, counts, variance, cfa)
+        mosaic, mean, counts = burst.mosaic, burst.mean(), ~burst.excluded
+        variance = mosaic.unpack(noise_variance(mosaic.pack(mean), burst.profile), mean.shape)
+        residuals = ResidualScore(burst.linear, total, counts, variance, mosaic)
         if burst.clean is None:
             return cls(burst, chosen, mean, counts, variance, residuals, None, None)
         clean = burst.clean[counts].astype(np.float64)

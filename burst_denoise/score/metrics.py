@@ -9,7 +9,7 @@ import math
 import numpy as np
 
 from burst_denoise.arrays import Double, Float, Mask
-from burst_denoise.frame.frame import pack
+from burst_denoise.frame.mosaic import Mosaic
 from burst_denoise.frame.srgb import linear_to_srgb
 from burst_denoise.schemas import FrameInfo
 from burst_denoise.sensor.moments import FrameMoments
@@ -133,15 +133,16 @@ def rendering(image: Float, info: FrameInfo) -> Float:
         Luma (Rec. 709) of R, mean of the greens and B of every 2x2 photosites, white-balanced, on the sRGB curve. Of a
         picture: of its own values, which are on such a curve already. Clipped, as a display clips.
     """
-    planes = pack(image, info.cfa)
+    mosaic = Mosaic.of(info)
+    planes = mosaic.pack(image)
     if info.domain == "mono":
         return np.clip(planes, np.float32(0), np.float32(1))
-    if info.cfa is None:
+    if info.domain == "rgb":
         shown = np.clip(planes, np.float32(0), np.float32(1))
     else:
         red, green, blue = info.as_shot_neutral or (1.0, 1.0, 1.0)
         gains = np.array([green / red, 1.0, green / blue], np.float32)[:, None, None]
-        shown = linear_to_srgb(np.stack([planes[0], (planes[1] + planes[2]) / 2, planes[3]]) * gains)
+        shown = linear_to_srgb(mosaic.colour_planes(planes) * gains)
     return np.tensordot(LUMA, shown, axes=1)[None]
 
 

@@ -10,7 +10,7 @@ import cv2
 import numpy as np
 
 from burst_denoise.arrays import Double, Float, Mask
-from burst_denoise.frame.frame import pack
+from burst_denoise.frame.mosaic import Mosaic
 
 __all__ = ["ResidualScore"]
 
@@ -36,7 +36,7 @@ class ResidualScore:
         True where a photosite counts.
     variance : float32 array of that shape, linear units squared
         Expected noise variance of one frame: residual and structure count in units of the noise.
-    cfa : str or None
+    mosaic : Mosaic
         CFA phase; everything is looked at within planes of one colour.
 
     References
@@ -45,11 +45,11 @@ class ResidualScore:
     Simulation 4(2), 2005 (method noise).
     """
 
-    def __init__(self, read: Callable[[int], Float], count: int, mask: Mask, variance: Float, cfa: str | None) -> None:
-        self._cfa = cfa
-        self._counts = pack(mask.astype(np.float32), cfa)
+    def __init__(self, read: Callable[[int], Float], count: int, mask: Mask, variance: Float, mosaic: Mosaic) -> None:
+        self._mosaic = mosaic
+        self._counts = mosaic.pack(mask.astype(np.float32))
         # 0 where nothing counts: products there vanish by themselves.
-        self._weight = (self._counts / np.sqrt(pack(variance, cfa))).astype(np.float32)
+        self._weight = (self._counts / np.sqrt(mosaic.pack(variance))).astype(np.float32)
         self._share = _blurred(self._counts)
         noise = np.zeros(1 + len(NEIGHBOURS))
         halves = [np.zeros(mask.shape, np.float32), np.zeros(mask.shape, np.float32)]
@@ -111,12 +111,12 @@ class ResidualScore:
         return float(sums[-2] / (sums[-1] * self._structure_power))
 
     def _in_noise_units(self, image: Float) -> Float:
-        planes: Float = pack(image, self._cfa) * self._weight
+        planes: Float = self._mosaic.pack(image) * self._weight
         return planes
 
     def _structure(self, image: Float) -> Float:
         """Return the local structure of planes in units of the noise; what does not count is not blurred in."""
-        planes = pack(image, self._cfa)
+        planes = self._mosaic.pack(image)
         around = _blurred(planes * self._counts) / np.maximum(self._share, np.float32(1e-6))
         return ((planes - around) * self._weight).astype(np.float32)
 

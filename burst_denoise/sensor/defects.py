@@ -9,7 +9,7 @@ import numpy.typing as npt
 from scipy.special import chdtri
 
 from burst_denoise.arrays import Float, Index, Mask
-from burst_denoise.frame.frame import pack, unpack
+from burst_denoise.frame.mosaic import Mosaic
 from burst_denoise.sensor.fixed_pattern import MasterDark
 from burst_denoise.sensor.noise_model import noise_variance
 from burst_denoise.sensor.prnu_from_scenes import SceneMean, scene_numbers
@@ -45,13 +45,13 @@ MOST_NEIGHBOURS = 24
 """Healthy neighbours that a repaired value is made of, at most; the nearest."""
 
 
-def find_defects(cfa: str | None, darks: Sequence[MasterDark] = (), scenes: Sequence[SceneMean] = ()) -> Mask:
+def find_defects(mosaic: Mosaic, darks: Sequence[MasterDark] = (), scenes: Sequence[SceneMean] = ()) -> Mask:
     """Return the hot, dead and flickering photosites that dark frames and bursts of one sensor reveal.
 
     Parameters
     ----------
-    cfa : str or None
-        CFA phase of the frames.
+    mosaic : Mosaic
+        Of the frames.
     darks : sequence of MasterDark
         Of any ISO and exposure.
     scenes : sequence of SceneMean
@@ -72,13 +72,13 @@ def find_defects(cfa: str | None, darks: Sequence[MasterDark] = (), scenes: Sequ
     shape = (darks[0].mean if darks else scenes[0].mean).shape
     found, alone = np.zeros(shape, np.bool_), np.zeros(shape, np.bool_)
     for dark in darks:
-        found |= _hot(dark, cfa) | _flickering(dark.variance, None, dark.count, cfa)
+        found |= _hot(dark, mosaic) | _flickering(dark.variance, None, dark.count, mosaic)
     for burst in scenes:
-        alone |= _isolated(burst, cfa)
+        alone |= _isolated(burst, mosaic)
         if burst.variance is not None:
-            expected = unpack(noise_variance(pack(burst.mean, cfa), burst.profile), cfa, shape)
-            found |= _flickering(burst.variance, expected, burst.count, cfa)
-    views = _views(scenes, cfa)
+            expected = mosaic.unpack(noise_variance(mosaic.pack(burst.mean), burst.profile), shape)
+            found |= _flickering(burst.variance, expected, burst.count, mosaic)
+    views = _views(scenes, mosaic)
     if len(views) < 2:
         return found | alone
     high, low = np.partition(views, -2, axis=0)[-2], np.partition(views, 1, axis=0)[1]
@@ -87,24 +87,24 @@ def find_defects(cfa: str | None, darks: Sequence[MasterDark] = (), scenes: Sequ
     return found
 
 
-def _hot(dark: MasterDark, cfa: str | None) -> Mask:
-    away, noise = pack(dark.mean, cfa).copy(), pack(dark.variance, cfa)
+def _hot(dark: MasterDark, mosaic: Mosaic) -> Mask:
+    away, noise = mosaic.pack(dark.mean).copy(), mosaic.pack(dark.variance)
     limit = np.empty((len(away), 1, 1), np.float32)
     for index, plane in enumerate(away):
         away[index] = np.abs(plane - cv2.medianBlur(np.ascontiguousarray(plane), 5))
         usual = 1.4826 * float(np.median(away[index]))
         limit[index] = max(HOT_PIXEL_SIGMA * usual, VISIBLE_SIGMA * float(np.median(noise[index])) ** 0.5)
-    return unpack(away - limit, cfa, dark.mean.shape) > 0
+    return mosaic.unpack(away - limit, dark.mean.shape) > 0
 
 
-def _flickering(variance: Float, expected: Float | None, count: int, cfa: str | None) -> Mask:
+def _flickering(variance: Float, expected: Float | None, count: int, mosaic: Mosaic) -> Mask:
     """Return where the temporal variance of ``count`` frames is beyond noise; ``expected`` None takes the usual one."""
     if count < 3:
         return np.zeros(variance.shape, np.bool_)
     if expected is None:
-        planes = pack(variance, cfa)
+        planes = mosaic.pack(variance)
         usual = np.broadcast_to(np.median(planes, axis=(1, 2), keepdims=True), planes.shape)
-        expected = unpack(np.ascontiguousarray(usual), cfa, variance.shape)
+        expected = mosaic.unpack(np.ascontiguousarray(usual), variance.shape)
     ratio = (variance / np.maximum(expected, 1e-12)).astype(np.float32)
     limit = max(FLICKER_VARIANCE_RATIO, 1.5 * float(chdtri(count - 1, FLICKER_P_VALUE)) / (count - 1))
     beside = np.ones((5, 5), np.uint8)
@@ -114,7 +114,7 @@ def _flickering(variance: Float, expected: Float | None, count: int, cfa: str | 
     return alone
 
 
-def _isolated(burst: SceneMean, cfa: str | None) -> Mask:
+def _isolated(burst: SceneMean, mosaic: Mosaic) -> Mask:
     """Return where single photosites stick out of a burst's mean as no picture detail does.
 
     Such a one lies outside the values of its 24 nearest photosites of the same colour, by more than half their span and
@@ -123,7 +123,7 @@ def _isolated(burst: SceneMean, cfa: str | None) -> Mask:
     spread over two photosites fails the last condition. On simulated bursts of pixel-sharp pictures it marks 5 to 50
     of 393,216 photosites, hence excludes no texture that a score could notice.
     """
-    planes = pack(burst.mean, cfa)
+    planes = mosaic.pack(burst.mean)
     noise_std = np.sqrt(noise_variance(planes, burst.profile) / burst.count)
     ring = np.ones((5, 5), np.uint8)
     ring[2, 2] = 0
@@ -138,31 +138,31 @@ def _isolated(burst: SceneMean, cfa: str | None) -> Mask:
         outside[index] = np.maximum(plane - highest, lowest - plane) - (highest - lowest) / 2
         departure[index] = np.abs(plane - cv2.medianBlur(np.ascontiguousarray(plane), 5))
     shape = burst.mean.shape
-    alone = unpack(departure, cfa, shape)
+    alone = mosaic.unpack(departure, shape)
     layers = alone.reshape(-1, *shape[-2:])
     neighbours = np.stack([cv2.dilate(layer, beside) for layer in layers])
     lonely: Mask = alone > 3 * neighbours.reshape(shape)
-    return lonely & (unpack(outside - 5 * noise_std, cfa, shape) > 0)
+    return lonely & (mosaic.unpack(outside - 5 * noise_std, shape) > 0)
 
 
-def _views(scenes: Sequence[SceneMean], cfa: str | None) -> Float:
+def _views(scenes: Sequence[SceneMean], mosaic: Mosaic) -> Float:
     """Return for each different scene how far its photosites depart from their surroundings, (scenes, ...)."""
     views: dict[int, list[Float]] = {}
-    for burst, scene in zip(scenes, scene_numbers([burst.mean for burst in scenes], cfa), strict=True):
-        views.setdefault(scene, []).append(_departure(burst, cfa))
+    for burst, scene in zip(scenes, scene_numbers([burst.mean for burst in scenes], mosaic), strict=True):
+        views.setdefault(scene, []).append(_departure(burst, mosaic))
     return np.array([np.mean(alike, axis=0) for alike in views.values()], np.float32)
 
 
-def _departure(burst: SceneMean, cfa: str | None) -> Float:
+def _departure(burst: SceneMean, mosaic: Mosaic) -> Float:
     """Return how far each photosite is from the median of its like around it, in standard deviations of that there."""
-    planes = pack(burst.mean, cfa).copy()
+    planes = mosaic.pack(burst.mean).copy()
     noise = noise_variance(planes, burst.profile) / burst.count
     for plane, least in zip(planes, noise, strict=True):
         fine = plane - cv2.medianBlur(np.ascontiguousarray(plane), 3)
         power = fine * fine
         around = (49 * cv2.blur(power, (7, 7)) - power) / 48
         plane[:] = fine / np.sqrt(np.maximum(around, least))
-    return unpack(planes, cfa, burst.mean.shape)
+    return mosaic.unpack(planes, burst.mean.shape)
 
 
 def _layers(image: npt.NDArray[Any]) -> npt.NDArray[Any]:
@@ -180,8 +180,8 @@ class Repair:
     Parameters
     ----------
     defects : (H, W) or (3, H, W) bool array
-    cfa : str or None
-        CFA phase of the frames.
+    mosaic : Mosaic
+        Of the frames.
 
     References
     ----------
@@ -189,9 +189,10 @@ class Repair:
     the second derivative of green corrects the mean of the nearest reds or blues.
     """
 
-    def __init__(self, defects: Mask, cfa: str | None) -> None:
+    def __init__(self, defects: Mask, mosaic: Mosaic) -> None:
         self._healthy = _layers(~defects)
-        self._colours = np.array(list(cfa or "AAAA")).reshape(2, 2)
+        self._colours = mosaic.colours
+        self._period = mosaic.period
         self._places = np.stack(np.nonzero(~self._healthy))
         """(3, K): layer, row and column of every defect."""
         self._neighbours = np.repeat(self._places[..., None], MOST_NEIGHBOURS, axis=2)
@@ -201,7 +202,7 @@ class Repair:
         """How far around a window repairing it reads, photosites; even."""
         pending = np.arange(len(self._weights))
         for colour in np.unique(self._colours):
-            of_colour = self._colours[self._places[1, pending] % 2, self._places[2, pending] % 2] == colour
+            of_colour = self._colours[tuple(self._places[1:, pending] % self._period)] == colour
             alone = self._interpolate(pending[of_colour], INTERPOLATION[str(colour)])
             pending = np.setdiff1d(pending, alone)
         for reach in SEARCH_RADII:
@@ -222,8 +223,8 @@ class Repair:
         span = range(-reach, reach + 1)
         offsets = np.array(sorted(((y, x) for y in span for x in span if y or x), key=lambda o: o[0] ** 2 + o[1] ** 2))
         down, right, good = self._around(pending, offsets)
-        row, column = self._places[1:, pending, None] % 2
-        good &= self._colours[down % 2, right % 2] == self._colours[row, column]
+        own = self._colours[tuple(self._places[1:, pending, None] % self._period)]
+        good &= self._colours[down % self._period, right % self._period] == own
         enough = good.sum(axis=1) > 1
         nearest = np.argsort(~good, axis=1, kind="stable")[enough, :MOST_NEIGHBOURS]
         weights = np.where(good, 1 / (offsets.astype(np.float32) ** 2).sum(axis=1) ** 2, 0)[enough]

@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from burst_denoise.arrays import Double, Float, Mask
-from burst_denoise.frame.frame import pack, unpack
+from burst_denoise.frame.mosaic import Mosaic
 from burst_denoise.schemas import Estimate
 from burst_denoise.sensor.intervals import left_out_estimate, root_of_variance
 from burst_denoise.sensor.moments import FrameMoments, frame_moments
@@ -68,15 +68,15 @@ class MasterDark:
     ``offset`` was subtracted."""
 
 
-def master_dark(darks: Iterable[Float], cfa: str | None) -> MasterDark:
+def master_dark(darks: Iterable[Float], mosaic: Mosaic) -> MasterDark:
     """Average dark frames of one ISO and exposure, and measure the dark signal non-uniformity.
 
     Parameters
     ----------
     darks : iterable of (H, W) or (3, H, W) float32 arrays, linear
         At least 2, better 16. Read once.
-    cfa : str or None
-        CFA phase of the frames.
+    mosaic : Mosaic
+        Of the frames.
 
     Raises
     ------
@@ -97,19 +97,19 @@ def master_dark(darks: Iterable[Float], cfa: str | None) -> MasterDark:
     mean: Float = moments.mean.astype(np.float32)
     variance: Float = moments.variance.astype(np.float32)
     noise: Float = (moments.variance / moments.count).astype(np.float32)
-    dsnu = _non_uniformity(mean, noise, cfa, relative=False)
-    planes = pack(mean, cfa).copy()
+    dsnu = _non_uniformity(mean, noise, mosaic, relative=False)
+    planes = mosaic.pack(mean).copy()
     left = []
-    for plane, noise_plane, fine in zip(planes, pack(noise, cfa), dsnu.fine, strict=True):
+    for plane, noise_plane, fine in zip(planes, mosaic.pack(noise), dsnu.fine, strict=True):
         healthy = _typical(plane)
         shading = _shading(plane, healthy)
         real = np.float32(fine.value**2 / max(fine.value**2 + float(noise_plane[healthy].mean()), 1e-18))
         left.append(fine.value * math.sqrt(1 - float(real)))
         plane[:] = shading + np.where(healthy, real, np.float32(1)) * (plane - shading)
-    return MasterDark(mean, unpack(planes, cfa, mean.shape), variance, moments.count, dsnu, tuple(left))
+    return MasterDark(mean, mosaic.unpack(planes, mean.shape), variance, moments.count, dsnu, tuple(left))
 
 
-def flat_response(flats: Iterable[Float], dark: MasterDark | None, cfa: str | None) -> NonUniformity:
+def flat_response(flats: Iterable[Float], dark: MasterDark | None, mosaic: Mosaic) -> NonUniformity:
     """Return the photo-response non-uniformity, relative to 1, from frames of an evenly lit surface.
 
     Parameters
@@ -118,8 +118,8 @@ def flat_response(flats: Iterable[Float], dark: MasterDark | None, cfa: str | No
         At least 2 of one light level, nowhere near the white level. Read once.
     dark : MasterDark, optional
         Of the same exposure; without it, dark offsets count as PRNU.
-    cfa : str or None
-        CFA phase of the frames.
+    mosaic : Mosaic
+        Of the frames.
 
     Raises
     ------
@@ -131,27 +131,27 @@ def flat_response(flats: Iterable[Float], dark: MasterDark | None, cfa: str | No
     PRNU^2 = (spatial variance of the mean flat, dark offsets subtracted photosite by photosite - that of the noise left
     in the two means) / level^2. Defects and intervals as for `master_dark`. With a lens on, take ``fine``.
     """
-    return response_of(frame_moments(flats), dark, cfa)
+    return response_of(frame_moments(flats), dark, mosaic)
 
 
-def response_of(flats: FrameMoments, dark: MasterDark | None, cfa: str | None) -> NonUniformity:
+def response_of(flats: FrameMoments, dark: MasterDark | None, mosaic: Mosaic) -> NonUniformity:
     """Return what `flat_response` does, from the moments of the flats, for those who need them for more."""
     mean, noise = flats.mean, flats.variance / flats.count
     if dark is not None:
         mean, noise = mean - dark.mean, noise + dark.variance / dark.count
-    return _non_uniformity(mean.astype(np.float32), noise.astype(np.float32), cfa, relative=True)
+    return _non_uniformity(mean.astype(np.float32), noise.astype(np.float32), mosaic, relative=True)
 
 
-def sensitivity(flats: FrameMoments, dark: MasterDark | None, cfa: str | None) -> Float:
+def sensitivity(flats: FrameMoments, dark: MasterDark | None, mosaic: Mosaic) -> Float:
     """Return the sensitivity of every photosite relative to its like around it: a picture of PRNU, shading removed."""
     mean = flats.mean if dark is None else flats.mean - dark.mean
-    planes = pack(mean.astype(np.float32), cfa)
-    return unpack(np.stack([plane / _shading(plane, _typical(plane)) for plane in planes]), cfa, mean.shape)
+    planes = mosaic.pack(mean.astype(np.float32))
+    return mosaic.unpack(np.stack([plane / _shading(plane, _typical(plane)) for plane in planes]), mean.shape)
 
 
-def _non_uniformity(mean: Float, noise_variance: Float, cfa: str | None, *, relative: bool) -> NonUniformity:
+def _non_uniformity(mean: Float, noise_variance: Float, mosaic: Mosaic, *, relative: bool) -> NonUniformity:
     fine, whole = [], []
-    for plane, noise in zip(pack(mean, cfa), pack(noise_variance, cfa), strict=True):
+    for plane, noise in zip(mosaic.pack(mean), mosaic.pack(noise_variance), strict=True):
         healthy, inner = _typical(plane), np.zeros(plane.shape, np.bool_)
         # Near the border the window is one-sided, so strong shading would count as fine.
         top, left = (min(SHADING_WINDOW // 2, size // 8) for size in plane.shape)

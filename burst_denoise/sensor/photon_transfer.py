@@ -12,7 +12,7 @@ import numpy.typing as npt
 from scipy.ndimage import uniform_filter
 
 from burst_denoise.arrays import Double, Float
-from burst_denoise.frame.frame import pack
+from burst_denoise.frame.mosaic import Mosaic
 from burst_denoise.schemas import NoiseMeasurement, NoiseProfile
 from burst_denoise.sensor.noise_model import SMALLEST_VARIANCE
 from burst_denoise.sensor.row_noise import jackknife_groups, line_noise
@@ -52,7 +52,7 @@ class TransferSamples:
     """(C, 2): numerator and denominator of the correlation of neighbouring photosites."""
 
 
-def fit_noise_profile(stacks: Iterable[Iterable[Float]], cfa: str | None, iso: float | None) -> NoiseProfile:
+def fit_noise_profile(stacks: Iterable[Iterable[Float]], mosaic: Mosaic, iso: float | None) -> NoiseProfile:
     """Fit variance = S x + O per plane to the temporal noise of one or more static stacks of frames.
 
     Parameters
@@ -60,8 +60,8 @@ def fit_noise_profile(stacks: Iterable[Iterable[Float]], cfa: str | None, iso: f
     stacks : iterable of iterables of (H, W) or (3, H, W) float32 arrays, linear
         Each stack holds at least two frames of one static scene at one light level, equal in mean brightness.
         Frames are read once, in order.
-    cfa : str or None
-        CFA phase of the frames.
+    mosaic : Mosaic
+        Of the frames.
     iso : float or None
         Copied to the profile.
 
@@ -79,12 +79,12 @@ def fit_noise_profile(stacks: Iterable[Iterable[Float]], cfa: str | None, iso: f
     As for `transfer_samples`. The line is fitted by weights 1 / var(variance), iterated, since var(s^2) is proportional
     to s^4.
     """
-    return fit_measurements([measure_noise(stack, cfa) for stack in stacks], iso)
+    return fit_measurements([measure_noise(stack, mosaic) for stack in stacks], iso)
 
 
-def measure_noise(stack: Iterable[Float], cfa: str | None) -> NoiseMeasurement:
+def measure_noise(stack: Iterable[Float], mosaic: Mosaic) -> NoiseMeasurement:
     """Return what one stack of frames says about noise; parameters and notes as for `fit_noise_profile`."""
-    samples = transfer_samples(stack, cfa)
+    samples = transfer_samples(stack, mosaic)
     return NoiseMeasurement(
         bins=tuple(
             tuple((float(x), float(v), float(n)) for x, v, n in binned_points(plane.sum(axis=-1)).T if n > 0)
@@ -117,15 +117,15 @@ def fit_measurements(measurements: Sequence[NoiseMeasurement], iso: float | None
     )
 
 
-def transfer_samples(stack: Iterable[Float], cfa: str | None, *, darkest: float | None = None) -> TransferSamples:
+def transfer_samples(stack: Iterable[Float], mosaic: Mosaic, *, darkest: float | None = None) -> TransferSamples:
     """Return what one static stack says about the noise of its sensor.
 
     Parameters
     ----------
     stack : iterable of (H, W) or (3, H, W) float32 arrays, linear
         At least two frames of one static scene, read once, in order; a few of them are in memory.
-    cfa : str or None
-        CFA phase of the frames.
+    mosaic : Mosaic
+        Of the frames.
     darkest : float, optional
         Linear value of DN 0, where a file clips.
 
@@ -148,7 +148,7 @@ def transfer_samples(stack: Iterable[Float], cfa: str | None, *, darkest: float 
     previous: Float = np.zeros((), np.float32)
     planes: list[_PlaneSums] = []
     for image in stack:
-        packed = pack(image, cfa)
+        packed = mosaic.pack(image)
         if count == 1:
             planes = [_PlaneSums(a, b, darkest) for a, b in zip(previous, packed, strict=True)]
         for plane, frame in zip(planes, packed, strict=count > 0):

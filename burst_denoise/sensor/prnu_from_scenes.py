@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from burst_denoise.arrays import Double, Float, Mask
-from burst_denoise.frame.frame import pack
+from burst_denoise.frame.mosaic import Mosaic
 from burst_denoise.schemas import Estimate, NoiseProfile
 from burst_denoise.sensor.fixed_pattern import band_sums, jackknife
 from burst_denoise.sensor.intervals import root_of_variance
@@ -58,14 +58,14 @@ class ScenePattern:
     """Per ISO of at least two scenes: per plane, linear units."""
 
 
-def prnu_from_scenes(bursts: Sequence[SceneMean], cfa: str | None) -> ScenePattern | None:
+def prnu_from_scenes(bursts: Sequence[SceneMean], mosaic: Mosaic) -> ScenePattern | None:
     """Measure the fixed pattern without darks or flats: it is what the means of different scenes share.
 
     Parameters
     ----------
     bursts : sequence of SceneMean
         Of one sensor, in the same units and with the same corrections.
-    cfa : str or None
+    mosaic : Mosaic
 
     Returns
     -------
@@ -82,7 +82,7 @@ def prnu_from_scenes(bursts: Sequence[SceneMean], cfa: str | None) -> ScenePatte
     counts by the inverse of the product of the two local variances (texture and noise), taken around the photosite but
     without it, else they would depend on the very product. Intervals by jackknife over bands of rows.
     """
-    apart = scene_numbers([burst.mean for burst in bursts], cfa)
+    apart = scene_numbers([burst.mean for burst in bursts], mosaic)
     pairs = [(a, b) for a, b in itertools.combinations(range(len(bursts)), 2) if apart[a] != apart[b]]
     if not pairs:
         return None
@@ -90,8 +90,8 @@ def prnu_from_scenes(bursts: Sequence[SceneMean], cfa: str | None) -> ScenePatte
     kinds = sorted({_kind(isos[a], isos[b]) for a, b in pairs}, key=str)
     within = {kind[0]: index for index, kind in enumerate(kinds, 1) if kind[0] == kind[1]}
     equations, prnu, dsnu = [], [], defaultdict(list)
-    for plane in range(len(pack(bursts[0].mean, cfa))):
-        seen = [_prediction_residual(burst, cfa, plane) for burst in bursts]
+    for plane in range(len(mosaic.pack(bursts[0].mean))):
+        seen = [_prediction_residual(burst, mosaic, plane) for burst in bursts]
         terms = [
             _normal_equations(seen[a], seen[b], kinds.index(_kind(isos[a], isos[b])), len(kinds)) for a, b in pairs
         ]
@@ -110,7 +110,7 @@ def prnu_from_scenes(bursts: Sequence[SceneMean], cfa: str | None) -> ScenePatte
     return ScenePattern(len(set(apart)), tuple(prnu), together, {iso: tuple(found) for iso, found in dsnu.items()})
 
 
-def scene_numbers(means: Sequence[Float], cfa: str | None) -> list[int]:
+def scene_numbers(means: Sequence[Float], mosaic: Mosaic) -> list[int]:
     """Return for each burst mean which scene it shows: equal numbers, equal scenes, whatever their ISO.
 
     Judged by the correlation of their content between 8 and 32 photosites, where fixed pattern has no say.
@@ -118,8 +118,8 @@ def scene_numbers(means: Sequence[Float], cfa: str | None) -> list[int]:
     coarse: list[Float] = []
     scene: list[int] = []
     for mean in means:
-        grey = pack(mean, cfa).mean(axis=0)
-        period = 1 if cfa is None else 2
+        grey = mosaic.pack(mean).mean(axis=0)
+        period = mosaic.period
         content = cv2.GaussianBlur(grey, (0, 0), 4 / period) - cv2.GaussianBlur(grey, (0, 0), 16 / period)
         content = (content - content.mean()) / max(float(content.std()), 1e-12)
         alike = [k for k, other in enumerate(coarse) if float((content * other).mean()) > SAME_SCENE]
@@ -150,14 +150,10 @@ class _PredictionResidual:
     counts: Mask
 
 
-def _prediction_residual(burst: SceneMean, cfa: str | None, index: int) -> _PredictionResidual:
+def _prediction_residual(burst: SceneMean, mosaic: Mosaic, index: int) -> _PredictionResidual:
     layer = burst.mean if burst.mean.ndim == 2 else burst.mean[index]
     excluded = np.zeros(burst.mean.shape, np.uint8) if burst.excluded is None else burst.excluded.astype(np.uint8)
-    if cfa is None:
-        own = (slice(None), slice(None))
-    else:
-        red_row, red_column = divmod(cfa.index("R"), 2)
-        own = (slice((index // 2 + red_row) % 2, None, 2), slice((index % 2 + red_column) % 2, None, 2))
+    own = mosaic.place(index)
     side = 2 * REACH + 1
     near = cv2.dilate(excluded if excluded.ndim == 2 else excluded[index], np.ones((side, side), np.uint8))
     counts = near[own] == 0

@@ -12,7 +12,7 @@ from scipy.optimize import least_squares
 
 from burst_denoise.arrays import Float
 from burst_denoise.errors import InputFileError
-from burst_denoise.frame.frame import pack
+from burst_denoise.frame.mosaic import Mosaic
 from burst_denoise.schemas import NoiseProfile
 from burst_denoise.sensor.noise_model import SMALLEST_VARIANCE
 
@@ -64,15 +64,15 @@ class _Blocks:
         return _Blocks(mean(self.level), mean(self.fine), mean(self.coarse), self.usable)
 
 
-def estimate_noise(image: Float, cfa: str | None, iso: float | None = None) -> NoiseProfile:
+def estimate_noise(image: Float, mosaic: Mosaic, iso: float | None = None) -> NoiseProfile:
     """Return the noise profile that one shot shows in its flattest places, without any other knowledge of its sensor.
 
     Parameters
     ----------
     image : (H, W) or (3, H, W) float32 array, linear
         Not clipped at black. Photosites near the white level, and their surroundings, do not count.
-    cfa : str or None
-        CFA phase of a mosaic. Its four planes share S and O: one sensor, one gain.
+    mosaic : Mosaic
+        Of the frames.
     iso : float, optional
         What the profile says about its ISO; has no influence on the rest.
 
@@ -108,7 +108,7 @@ def estimate_noise(image: Float, cfa: str | None, iso: float | None = None) -> N
     2008 (the model and the bins). Liu, Tanaka and Okutomi, "Single-image noise level estimation for blind denoising",
     IEEE TIP 22(12), 2013 (weakly textured blocks, chosen again with every estimate).
     """
-    planes = pack(image, cfa)
+    planes = mosaic.pack(image)
     blocks = _blocks(planes)
     if blocks.usable.sum() < FEWEST_BLOCKS:
         raise InputFileError(
@@ -116,7 +116,7 @@ def estimate_noise(image: Float, cfa: str | None, iso: float | None = None) -> N
             "cut off nor overexposed; give a noise profile or a model"
         )
     count = len(planes)
-    together = [list(range(count))] if cfa is not None else [[plane] for plane in range(count)]
+    together = [list(range(count))] if mosaic.domain == "bayer" else [[plane] for plane in range(count)]
     around = blocks.around()
     terms = np.tile((0.1, 1e-2), (count, 1))  # to begin with, more than any sensor has: nothing is texture
     for _ in range(ROUNDS):
