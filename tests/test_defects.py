@@ -116,7 +116,7 @@ def test_small_hot_photosites_are_caught_in_darks_and_nothing_else(cfa: str | No
 
 
 def test_darks_are_not_changed_by_looking_for_defects():
-    dark = master_dark(frames_of(np.zeros(SIZE), 4, 0), MONO_NOISE)
+    dark = master_dark(frames_of(np.zeros(SIZE), 4, 0), MONO)
     before = dark.offset.copy()
     find_defects(MONO, [dark])
     assert np.array_equal(dark.offset, before)
@@ -128,7 +128,7 @@ def test_flickering_photosites_are_found_in_darks_and_in_bursts(shape: tuple[int
     flickering = [(7, 9), (50, 64)] if len(shape) == 2 else [(0, 7, 9), (2, 50, 64)]
     for place in flickering:
         extra[place] = 60 * READ_STD
-    assert places(find_defects(MONO, [master_dark(frames_of(np.zeros(shape), 16, 3, extra), MONO_NOISE)])) == flickering
+    assert places(find_defects(MONO, [master_dark(frames_of(np.zeros(shape), 16, 3, extra), MONO)])) == flickering
     planes = 1 if len(shape) == 2 else 3
     assert places(find_defects(MONO, scenes=[scene(waves(9, shape), 4, extra, planes)])) == flickering
 
@@ -198,7 +198,7 @@ def test_a_hole_is_filled_from_its_own_colour_and_a_dead_image_is_left_alone():
     defects[10:17, 10:17] = True
     broken = np.where(defects, np.float32(9), mosaic)
     assert np.allclose(Repair(defects, RGGB).apply(broken), mosaic, atol=1e-6)
-    assert np.array_equal(Repair(np.ones((4, 4), bool), MONO_NOISE).apply(mosaic[:4, :4]), mosaic[:4, :4])
+    assert np.array_equal(Repair(np.ones((4, 4), bool), MONO).apply(mosaic[:4, :4]), mosaic[:4, :4])
 
 
 @settings(max_examples=40, deadline=None)
