@@ -1,14 +1,12 @@
 """A written DNG opens like its source everywhere; rounding and clipping happen once and exactly."""
 
 import contextlib
-import io
 import resource
 import shutil
 import subprocess
 from fractions import Fraction
 from pathlib import Path
 
-import cv2
 import exifread
 import numpy as np
 import pytest
@@ -16,13 +14,12 @@ import rawpy
 import tifffile
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from PIL import Image, ImageCms, ImageOps
 
 from burst_denoise.errors import OutputError
-from burst_denoise.frame.frame import BAYER_PHASES, RawBorder, to_linear
-from burst_denoise.io.dng import rounded_dn, write_developed, write_dng, write_picture
-from burst_denoise.io.picture import read_picture
-from burst_denoise.io.raw import develop, read_raw
+from burst_denoise.frame.frame import RawBorder, to_linear
+from burst_denoise.frame.mosaic import BAYER_PHASES
+from burst_denoise.io.dng import rounded_dn, write_dng
+from burst_denoise.io.raw import read_raw
 from burst_denoise.schemas import DngTag, FrameInfo
 
 REAL_FILES = (
@@ -51,21 +48,6 @@ def frame_info(shape: tuple[int, int] = (64, 96), cfa: str = "RGGB", **changes) 
     return FrameInfo(**(known | changes))
 
 
-def picture_info(values: np.ndarray, **changes) -> FrameInfo:
-    """Return the info of (H, W) or (3, H, W) values."""
-    channels = 1 if values.ndim == 2 else 3
-    known = {
-        "domain": "mono" if channels == 1 else "rgb",
-        "camera": "Canon PowerShot S95",
-        "cfa": None,
-        "height": values.shape[-2],
-        "width": values.shape[-1],
-        "black_level": (0.0,) * channels,
-        "white_level": float(np.iinfo(values.dtype).max),
-    }
-    return FrameInfo(**(known | changes))
-
-
 def random_dn(shape: tuple[int, ...], dtype: type = np.uint16) -> np.ndarray:
     return np.random.default_rng(3).integers(0, np.iinfo(dtype).max, shape, endpoint=True).astype(dtype)
 
@@ -84,12 +66,11 @@ def test_values_are_rounded_and_clipped_but_not_at_black_or_white():
     assert rounded_dn(linear, info).tolist() == [[500, 0, 6000, 6001, 13000, 65535]]
 
 
-@pytest.mark.parametrize("compress", [True, False])
 @pytest.mark.parametrize("shape", [(22, 22), (23, 37), (64, 255), (257, 300)], ids=str)
 @pytest.mark.parametrize("cfa", BAYER_PHASES)
-def test_libraw_reads_what_was_written(tmp_path: Path, cfa: str, shape: tuple[int, int], compress: bool):
+def test_libraw_reads_what_was_written(tmp_path: Path, cfa: str, shape: tuple[int, int]):
     info, dn = frame_info(shape, cfa), random_dn(shape)
-    write_dng(tmp_path / "a.dng", info, to_linear(dn, info), compress=compress)
+    write_dng(tmp_path / "a.dng", info, to_linear(dn, info))
     with rawpy.imread(str(tmp_path / "a.dng")) as raw:
         np.testing.assert_array_equal(raw.raw_image, dn)
         assert "".join("RGBG"[colour] for colour in raw.raw_pattern.ravel()) == cfa
@@ -146,8 +127,7 @@ def test_a_shot_of_another_format_gets_libraws_colours_and_margins(tmp_path: Pat
     assert read_raw(tmp_path / "a.dng").info.camera == frame.info.camera
 
 
-@pytest.mark.parametrize("compress", [True, False])
-def test_the_dng_sdk_reads_what_was_written(tmp_path: Path, capfd: pytest.CaptureFixture[str], compress: bool):
+def test_the_dng_sdk_reads_what_was_written(tmp_path: Path, capfd: pytest.CaptureFixture[str]):
     dngpy = pytest.importorskip("dngpy", reason="no dngpy: pip install -e .[test]")
     whole = random_dn((300, 520))
     active = whole[20:290, 30:511]
@@ -155,7 +135,7 @@ def test_the_dng_sdk_reads_what_was_written(tmp_path: Path, capfd: pytest.Captur
     crop = (DngTag(code=50719, dtype=3, count=2, value=(8, 8)), DngTag(code=50720, dtype=3, count=2, value=(460, 250)))
     info = info.model_copy(update={"dng_tags": crop})
     border = RawBorder(whole, 20, 30)
-    write_dng(tmp_path / "a.dng", info, to_linear(active, info), border=border, compress=compress)
+    write_dng(tmp_path / "a.dng", info, to_linear(active, info), border=border)
     dng = dngpy.Dng(str(tmp_path / "a.dng"))
     np.testing.assert_array_equal(np.squeeze(dng.raw_pixels), whole)
     assert (dng.image_info.width, dng.image_info.height) == (460, 250)
@@ -163,11 +143,10 @@ def test_the_dng_sdk_reads_what_was_written(tmp_path: Path, capfd: pytest.Captur
     assert output.out + output.err == "", "the SDK has warnings"
 
 
-@pytest.mark.parametrize("compress", [True, False])
-def test_exiftool_and_dcraw_have_no_complaint(tmp_path: Path, compress: bool):
+def test_exiftool_and_dcraw_have_no_complaint(tmp_path: Path):
     path = tmp_path / "a.dng"
     info = frame_info((300, 520))
-    write_dng(path, info, to_linear(random_dn((300, 520)), info), compress=compress, notes="burst-denoise 0.1")
+    write_dng(path, info, to_linear(random_dn((300, 520)), info), notes="burst-denoise 0.1")
     if shutil.which("exiftool") is None and shutil.which("dcraw") is None:
         pytest.skip("neither exiftool nor dcraw is installed")
     if shutil.which("exiftool") is not None:
@@ -237,72 +216,11 @@ def test_a_dng_takes_a_mosaic_of_its_shape(tmp_path: Path):
     assert list(tmp_path.iterdir()) == []
 
 
-@pytest.mark.parametrize("orientation", range(1, 9))
-@pytest.mark.parametrize("suffix", [".tif", ".png"])
-def test_pictures_come_out_upright_and_exact(tmp_path: Path, suffix: str, orientation: int):
-    """Strength 0 of an 8-bit picture is the picture, 257 times greater; Pillow says which way is up."""
-    values = random_dn((3, 20, 33), np.uint8)
-    info = picture_info(values, orientation=orientation)
-    path = tmp_path / f"a{suffix}"
-    write_picture(path, info, to_linear(values, info))
-    exif = Image.Exif()
-    exif[274] = orientation
-    stored = io.BytesIO()
-    Image.fromarray(np.moveaxis(values, 0, 2)).save(stored, "png", exif=exif)
-    upright = np.asarray(ImageOps.exif_transpose(Image.open(stored)))
-    np.testing.assert_array_equal(cv2.imread(str(path), cv2.IMREAD_UNCHANGED)[..., ::-1], upright * np.uint16(257))
-    assert read_picture(path).info.orientation == 1
-
-
-@pytest.mark.parametrize("suffix", [".tiff", ".PNG"])
-@pytest.mark.parametrize("bits", [8, 16])
-def test_mono_pictures_are_rounded_and_clipped_once(tmp_path: Path, suffix: str, bits: int):
-    peak = 2**bits - 1
-    image = np.array([[-0.5, 0.0, 0.4 / peak, 0.6 / peak, 0.5, 1.0, 1.5]], np.float32)
-    write_picture(tmp_path / f"a{suffix}", picture_info(np.zeros((1, 7), np.uint8)), image, bits=bits)
-    frame = read_picture(tmp_path / f"a{suffix}")
-    assert frame.dn.tolist() == [[0, 0, 0, 1, (peak + 1) // 2, peak, peak]]
-    assert frame.info.domain == "mono"
-
-
-def test_a_tiff_says_its_colours_and_its_shot(tmp_path: Path):
-    values = random_dn((3, 20, 33))
-    info = picture_info(values, iso=3200, exposure_s=0.25, f_number=8, taken_at=1_600_000_000.5)
-    write_picture(tmp_path / "a.tif", info, to_linear(values, info), notes="made by a test")
-    frame = read_picture(tmp_path / "a.tif")
-    np.testing.assert_array_equal(frame.dn, values)
-    assert frame.info.model_copy(update={"dng_tags": ()}) == info
-    with tifffile.TiffFile(tmp_path / "a.tif") as tiff:
-        assert (tiff.pages[0].description, tiff.pages[0].software) == ("made by a test", "burst-denoise")
-        profile = ImageCms.ImageCmsProfile(io.BytesIO(tiff.pages[0].iccprofile))
-    assert "sRGB" in ImageCms.getProfileDescription(profile)
-
-
-@pytest.mark.parametrize("suffix", [".tif", ".png"])
-def test_a_developed_shot_is_libraws_own_development(tmp_path: Path, suffix: str):
-    info = frame_info(orientation=8)
-    linear = to_linear(random_dn((64, 96)) // 5, info)
-    write_dng(tmp_path / "shot.dng", info, np.zeros((64, 96), np.float32))
-    write_developed(tmp_path / f"a{suffix}", tmp_path / "shot.dng", info, linear)
-    written = cv2.imread(str(tmp_path / f"a{suffix}"), cv2.IMREAD_UNCHANGED)[..., ::-1]
-    assert written.shape == (96, 64, 3)
-    np.testing.assert_array_equal(written, develop(tmp_path / "shot.dng", rounded_dn(linear, info)))
-
-
-def test_nothing_is_overwritten_and_other_suffixes_are_refused(tmp_path: Path):
-    image, info = np.zeros((3, 8, 8), np.float32), picture_info(np.zeros((3, 8, 8), np.uint8))
-    for name in ("a.dng", "a.tif", "a.png"):
-        (tmp_path / name).write_text("mine")
+def test_nothing_is_overwritten(tmp_path: Path):
+    (tmp_path / "a.dng").write_text("mine")
     with pytest.raises(OutputError, match="exists already"):
         write_dng(tmp_path / "a.dng", frame_info(), np.zeros((64, 96), np.float32))
-    for name in ("a.tif", "a.png"):
-        with pytest.raises(OutputError, match="exists already"):
-            write_picture(tmp_path / name, info, image)
-    with pytest.raises(OutputError, match=r"a\.jpg: pictures are written as \.tif, \.tiff, \.png"):
-        write_picture(tmp_path / "a.jpg", info, image)
-    assert {path.name: path.read_text() for path in tmp_path.iterdir()} == dict.fromkeys(
-        ("a.dng", "a.tif", "a.png"), "mine"
-    )
+    assert (tmp_path / "a.dng").read_text() == "mine"
 
 
 @contextlib.contextmanager
@@ -316,15 +234,10 @@ def no_file_beyond(size: int):
         resource.setrlimit(resource.RLIMIT_FSIZE, before)
 
 
-@pytest.mark.parametrize("name", ["a.dng", "plain.dng", "a.tif", "a.png"])
-def test_a_full_disk_leaves_nothing_behind(tmp_path: Path, name: str):
-    values = random_dn((3, 200, 200))
+def test_a_full_disk_leaves_nothing_behind(tmp_path: Path):
     info = frame_info((200, 200))
-    options = {"compress": name == "a.dng"} if name.endswith(".dng") else {}
-    write, args = (write_dng, (info, to_linear(values[0], info))) if options else (
-        write_picture, (picture_info(values), values / np.float32(65535)))  # fmt: skip
     with no_file_beyond(20_000), pytest.raises(OutputError, match="cannot be written") as error:
-        write(tmp_path / name, *args, **options)
-    assert str(error.value).startswith(f"{tmp_path / name}: ")
+        write_dng(tmp_path / "a.dng", info, to_linear(random_dn((200, 200)), info))
+    assert str(error.value).startswith(f"{tmp_path / 'a.dng'}: ")
     assert "\n" not in str(error.value)
     assert list(tmp_path.iterdir()) == []

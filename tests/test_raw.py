@@ -3,6 +3,7 @@
 import contextlib
 import struct
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -11,10 +12,13 @@ import rawpy
 import tifffile
 
 from burst_denoise.errors import InputFileError
-from burst_denoise.frame.frame import BAYER_PHASES, RawBorder, to_linear
+from burst_denoise.frame.frame import RawBorder, to_linear
+from burst_denoise.frame.mosaic import BAYER_PHASES
 from burst_denoise.io.dng import write_dng
-from burst_denoise.io.metadata import Exif, read_exif
-from burst_denoise.io.raw import RAW_SUFFIXES, develop, read_raw, read_raw_info
+from burst_denoise.io.exif import field, write_tiff
+from burst_denoise.io.metadata import Exif, Header, read_exif
+from burst_denoise.io.raw import RAW_SUFFIXES, develop, read_raw, read_raw_header, read_raw_info
+from burst_denoise.io.tags import FieldType, Tag
 from burst_denoise.schemas import DngTag, FrameInfo
 
 BLACK = {"R": 500.0, "G1": 520.0, "G2": 540.0, "B": 560.0}
@@ -102,6 +106,103 @@ def test_masked_margins_are_kept_apart_and_colours_stay_on_their_photosites(
     )
 
 
+# Headers
+
+
+@pytest.fixture
+def undecodable(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let rawpy give only what it gives without decoding, which `sizes` is."""
+
+    class Opened:
+        def __init__(self, raw: rawpy.RawPy):
+            self.raw = raw
+
+        def __enter__(self) -> "Opened":
+            return self
+
+        def __exit__(self, *error: object) -> None:
+            self.raw.close()
+
+        def __getattr__(self, name: str) -> object:
+            assert name == "sizes", f"{name} decodes the photosites"
+            return self.raw.sizes
+
+    opened = rawpy.imread
+    monkeypatch.setattr(rawpy, "imread", lambda path: Opened(opened(path)))
+
+
+SILENT = {"camera": None, "iso": None, "exposure_s": None, "f_number": None, "taken_at": None}
+
+
+@pytest.mark.parametrize("said", [{}, SILENT, {"iso": 204800.0, "exposure_s": 30.0}], ids=["all", "nothing", "much"])
+@pytest.mark.parametrize("shape", [(22, 22), (25, 261), (64, 97)], ids=str)
+@pytest.mark.parametrize("cfa", BAYER_PHASES)
+def test_the_header_is_what_the_decoded_frame_says(tmp_path: Path, cfa: str, shape: tuple[int, int], said: dict):
+    info = frame_info(shape, cfa, **said)
+    make_dng(tmp_path / "a.dng", info)
+    assert read_raw_header(tmp_path / "a.dng") == Header.of(read_raw(tmp_path / "a.dng").info) == Header.of(info)
+
+
+@pytest.mark.parametrize(("top", "left"), [(6, 2), (5, 7)])
+def test_the_header_holds_the_size_of_the_active_area(tmp_path: Path, top: int, left: int):
+    whole = random_dn((40 + top + 3, 61 + left))
+    border = RawBorder(whole, top, left)
+    make_dng(tmp_path / "a.dng", frame_info((40, 61)), whole[top : top + 40, left : left + 61], border=border)
+    assert read_raw_header(tmp_path / "a.dng") == Header.of(read_raw(tmp_path / "a.dng").info)
+
+
+def test_the_header_of_a_dng_is_read_without_decoding(tmp_path: Path, undecodable: None):
+    make_dng(tmp_path / "a.dng", frame_info())
+    make_dng(tmp_path / "b.dng", frame_info(**SILENT))
+    assert read_raw_header(tmp_path / "a.dng") == Header.of(frame_info())
+    assert read_raw_header(tmp_path / "b.dng") == Header.of(frame_info(**SILENT))
+
+
+def write_nef(path: Path, info: FrameInfo) -> None:
+    """Write a minimal NEF, as LibRaw takes it."""
+    mosaic = {
+        Tag.CFA_REPEAT_PATTERN_DIM: field(FieldType.SHORT, (2, 2)),
+        Tag.CFA_PATTERN: field(FieldType.BYTE, (0, 1, 1, 2)),
+    }
+    write_tiff(path, random_dn((600, 900)), info, mosaic, "", photometric=tifffile.PHOTOMETRIC.CFA)
+
+
+def test_the_header_of_a_nef_that_says_all_is_read_without_decoding(tmp_path: Path, request: pytest.FixtureRequest):
+    write_nef(tmp_path / "a.nef", frame_info(camera="NIKON D800"))
+    expected = Header.of(read_raw(tmp_path / "a.nef").info)
+    request.getfixturevalue("undecodable")
+    assert read_raw_header(tmp_path / "a.nef") == expected
+    assert (expected.camera, expected.iso, expected.taken_at) == ("NIKON D800", 1600, 1_700_000_000.25)
+    assert (expected.height, expected.width) != (600, 900), "LibRaw knows the margins of that camera"
+
+
+@pytest.mark.parametrize("unsaid", ["iso", "exposure_s", "taken_at"])
+def test_what_exif_of_a_nef_leaves_unsaid_is_asked_of_libraw(tmp_path: Path, unsaid: str):
+    write_nef(tmp_path / "a.nef", frame_info(camera="NIKON D800", **{unsaid: None}))
+    assert read_raw_header(tmp_path / "a.nef") == Header.of(read_raw(tmp_path / "a.nef").info)
+
+
+def test_the_time_is_that_of_the_file_where_exif_has_none(tmp_path: Path):
+    write_plain_dng(tmp_path / "a.dng", random_dn((32, 48)), [(306, 2, 0, "2024:06:01 12:00:00", True)])
+    header = read_raw_header(tmp_path / "a.dng")
+    assert header.taken_at == 1_717_243_200
+    assert header == Header.of(read_raw(tmp_path / "a.dng").info)
+    assert header.camera == "Testcam One"
+
+
+@pytest.mark.parametrize(
+    "name", ["raw_single/*.dng", "raw_single/*.CRW", "sim_canon700d/*/frame_000.dng", "seestar/*/*.dng"]
+)
+def test_headers_of_real_files(shared_data: Path, name: str):
+    paths = sorted(shared_data.glob(name))[:3]
+    assert paths
+    for path in paths:
+        assert read_raw_header(path) == Header.of(read_raw(path).info)
+
+
+# What a frame says
+
+
 @pytest.mark.parametrize("orientation", range(1, 9))
 def test_orientation_is_the_exif_one(tmp_path: Path, orientation: int):
     make_dng(tmp_path / "a.dng", frame_info(orientation=orientation))
@@ -124,10 +225,9 @@ def test_the_make_is_said_once(make: str | None, model: str | None, camera: str 
 
 
 def test_what_a_file_does_not_say_is_none(tmp_path: Path):
-    silent = {"camera": None, "iso": None, "exposure_s": None, "f_number": None, "taken_at": None}
-    make_dng(tmp_path / "a.dng", frame_info(**silent, as_shot_neutral=None))
+    make_dng(tmp_path / "a.dng", frame_info(**SILENT, as_shot_neutral=None))
     info = read_raw_info(tmp_path / "a.dng")
-    assert {name: getattr(info, name) for name in silent} == silent
+    assert {name: getattr(info, name) for name in SILENT} == SILENT
 
 
 def matrix_tag(code: int) -> tuple:
@@ -225,29 +325,37 @@ def test_missing_folder_empty_and_text_files_are_refused(tmp_path: Path):
     (tmp_path / "folder.dng").mkdir()
     wanted = {"none.dng": "No such file", "empty.dng": "empty", "text.dng": "not a raw file", "folder.dng": "a folder"}
     for name, reason in wanted.items():
-        with pytest.raises(InputFileError, match=reason) as error:
-            read_raw(tmp_path / name)
-        one_line(error, tmp_path / name)
+        messages = set()
+        for read in (read_raw, read_raw_header):
+            with pytest.raises(InputFileError, match=reason) as error:
+                read(tmp_path / name)
+            messages.add(one_line(error, tmp_path / name))
+        assert len(messages) == 1, "header and frame are refused in the same words"
 
 
-@pytest.mark.parametrize("compress", [True, False])
+@pytest.mark.parametrize("read", [read_raw, read_raw_header])
+@pytest.mark.parametrize("packed", [True, False], ids=["jpeg", "plain"])
 def test_a_truncated_file_is_refused_wherever_it_ends(
-    tmp_path: Path, capfd: pytest.CaptureFixture[str], compress: bool
+    tmp_path: Path, capfd: pytest.CaptureFixture[str], packed: bool, read: Callable[[Path], object]
 ):
     info = frame_info((300, 520))
-    dn = make_dng(tmp_path / "whole.dng", info, compress=compress)
-    data = (tmp_path / "whole.dng").read_bytes()
+    whole = tmp_path / "whole.dng"
+    make_dng(whole, info) if packed else write_plain_dng(whole, random_dn((300, 520)), [])
+    expected = read(whole)
+    data = whole.read_bytes()
     path = tmp_path / "cut.dng"
     cuts = {1, 3, 7, 9, 100, 250, 400, *np.linspace(500, len(data) - 1, 25).astype(int).tolist()}
     for cut in sorted(cuts | set(range(len(data) - 120, len(data), 7))):
         path.write_bytes(data[:cut])
         if cut <= len(data) - 120:
             with pytest.raises(InputFileError) as error:
-                read_raw(path)
+                read(path)
             one_line(error, path)
         else:
             with contextlib.suppress(InputFileError):  # or only padding and Exif are lost
-                np.testing.assert_array_equal(read_raw(path).dn, dn)
+                found = read(path)
+                if read is read_raw:
+                    np.testing.assert_array_equal(found.dn, expected.dn)
     assert capfd.readouterr().err == ""
 
 
@@ -263,9 +371,10 @@ def test_mosaics_other_than_bayer_are_refused(tmp_path: Path):
 
 def test_a_film_scan_has_no_mosaic(shared_data: Path):
     path = shared_data / "raw_single" / "Nikon_uncompressed.nef"
-    with pytest.raises(InputFileError, match=r"no colour mosaic; only Bayer") as error:
-        read_raw(path)
-    one_line(error, path)
+    for read in (read_raw, read_raw_header):
+        with pytest.raises(InputFileError, match=r"no colour mosaic; only Bayer") as error:
+            read(path)
+        one_line(error, path)
 
 
 @pytest.mark.parametrize(

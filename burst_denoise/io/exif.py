@@ -1,89 +1,150 @@
-"""The Exif directory of a written TIFF or DNG: ISO, exposure, time and lens, where raw converters look for them."""
+"""Written TIFFs and DNGs: one image with the camera, and an Exif directory with ISO, exposure, time and lens.
+
+Raw converters look for these nowhere else.
+"""
 
 import struct
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from fractions import Fraction
 from pathlib import Path
+from typing import Any
 
+import numpy as np
+import numpy.typing as npt
+import tifffile
+
+from burst_denoise.arrays import UInt16
+from burst_denoise.files import atomic_write
+from burst_denoise.io.tags import LENS_TAGS, FieldType, Tag
 from burst_denoise.schemas import FrameInfo
 
-__all__ = ["EXIF_CODES", "EXIF_PLACE", "append_exif", "exif_date"]
+__all__ = ["Field", "Pixels", "field", "write_tiff"]
 
-BYTE, ASCII, SHORT, LONG, RATIONAL, UNDEFINED = 1, 2, 3, 4, 5, 7
+Pixels = npt.NDArray[np.uint8] | UInt16
+Field = tuple[int, int, bytes | tuple[float, ...]]
+"""What a tag holds: field type, count, and text or bytes as they are, or numbers."""
 
-EXIF_CODES = range(33434, 42241)
-"""Tags with these numbers belong into the Exif directory, all others of a `FrameInfo` into the first one."""
-
-EXIF_POINTER = 34665
-EXIF_PLACE = 34666
-"""A number that no program uses, next to the pointer's: see `append_exif`."""
+EXIF_PLACE = Tag.EXIF_IFD + 1
+"""A number that no program uses, next to the pointer's: see `_append_exif`."""
 
 
-def append_exif(path: Path, info: FrameInfo) -> None:
+def field(dtype: int, values: str | Sequence[float]) -> Field:
+    """Return numbers of a field type (rationals as numerator, denominator, ...), or text, as a tag holds them."""
+    if isinstance(values, str):
+        text = values.encode() + b"\0"
+        return FieldType.ASCII, len(text), text
+    if dtype in (FieldType.BYTE, FieldType.ASCII, FieldType.UNDEFINED):
+        return dtype, len(values), bytes(int(value) for value in values)
+    each = 2 if dtype in (FieldType.RATIONAL, FieldType.SRATIONAL) else 1
+    return dtype, len(values) // each, tuple(values)
+
+
+def write_tiff(
+    path: Path, pixels: Pixels, info: FrameInfo, fields: Mapping[int, Field], notes: str, **layout: Any
+) -> None:
+    """Write one image as a little-endian TIFF that says about its shot what ``info`` says.
+
+    Parameters
+    ----------
+    path : Path
+        Must not exist.
+    pixels : (H, W) or (H, W, 3) uint8 or uint16 array
+    info : FrameInfo
+        Camera, orientation, time, exposure and lens.
+    fields : mapping of tag number to Field
+        Further tags of the first directory.
+    notes : str
+        How the picture was made, for the image description.
+    **layout
+        Photometric interpretation, compression, tiles, ... as `tifffile.imwrite` takes them.
+
+    Raises
+    ------
+    OutputError
+        If ``path`` exists or cannot be written; then nothing is left behind.
+    """
+    shot = {**_shot_fields(info), **fields}
+    with atomic_write(path) as aside:
+        tifffile.imwrite(aside, pixels, byteorder="<", bigtiff=False, metadata=None, software="burst-denoise",
+                         description=notes.encode() or None,
+                         extratags=[(tag, *shot[tag], True) for tag in sorted(shot)], **layout)  # fmt: skip
+        _append_exif(aside, info)
+
+
+def _shot_fields(info: FrameInfo) -> dict[int, Field]:
+    """Return what the first directory says about a shot."""
+    fields = {
+        Tag.ORIENTATION: field(FieldType.SHORT, [info.orientation]),
+        EXIF_PLACE: field(FieldType.LONG, [0]),
+    }
+    if info.taken_at is not None:
+        fields[Tag.DATE_TIME] = field(FieldType.ASCII, _date(info.taken_at))
+    if info.camera is not None:
+        fields |= {Tag.MAKE: field(FieldType.ASCII, info.camera.split()[0]),
+                   Tag.MODEL: field(FieldType.ASCII, info.camera)}  # fmt: skip
+        fields |= {tag.code: field(tag.dtype, tag.value) for tag in info.dng_tags if tag.code in (Tag.MAKE, Tag.MODEL)}
+    return fields
+
+
+def _append_exif(path: Path, info: FrameInfo) -> None:
     """Append an Exif directory to a little-endian TIFF and let its first directory point to it.
 
-    LibRaw and raw converters look for ISO and exposure nowhere else. tifffile cannot write the directory and drops the
-    pointer (tag 34665), so a LONG with the number `EXIF_PLACE` must have been written for it.
+    tifffile cannot write the directory and drops the pointer, so a LONG with the number `EXIF_PLACE` must have been
+    written for it.
     """
-    entries = _entries(info)
+    entries = sorted(_exif_fields(info).items())
     with path.open("r+b") as file:
         start = file.seek(0, 2)
         start += file.write(b"\0" * (start % 2))  # a directory begins at an even place
         values_at = start + 2 + 12 * len(entries) + 4
         directory, values = struct.pack("<H", len(entries)), b""
-        for code, dtype, count, value in entries:
-            directory += struct.pack("<HHI", code, dtype, count)
-            if len(value) <= 4:
-                directory += value.ljust(4, b"\0")
+        for tag, (dtype, count, value) in entries:
+            directory += struct.pack("<HHI", tag, dtype, count)
+            letter = "H" if dtype == FieldType.SHORT else "I"
+            data = value if isinstance(value, bytes) else struct.pack(f"<{len(value)}{letter}", *value)
+            if len(data) <= 4:
+                directory += data.ljust(4, b"\0")
             else:
                 directory += struct.pack("<I", values_at + len(values))
-                values += value + b"\0" * (len(value) % 2)
+                values += data + b"\0" * (len(data) % 2)
         file.write(directory + bytes(4) + values)
 
         file.seek(4)
         (first,) = struct.unpack("<I", file.read(4))
         file.seek(first)
         (count,) = struct.unpack("<H", file.read(2))
-        codes = struct.unpack("<" + "H10x" * count, file.read(12 * count))
-        file.seek(first + 2 + 12 * codes.index(EXIF_PLACE))
-        file.write(struct.pack("<HHII", EXIF_POINTER, LONG, 1, start))
+        tags = struct.unpack("<" + "H10x" * count, file.read(12 * count))
+        file.seek(first + 2 + 12 * tags.index(EXIF_PLACE))
+        file.write(struct.pack("<HHII", Tag.EXIF_IFD, FieldType.LONG, 1, start))
 
 
-def exif_date(taken_at: float) -> str:
+def _exif_fields(info: FrameInfo) -> dict[int, Field]:
+    """Return what the Exif directory says: SHORT, LONG and RATIONAL numbers, text and bytes."""
+    fields = {Tag.EXIF_VERSION: field(FieldType.UNDEFINED, b"0232")}
+    if info.exposure_s:
+        fields[Tag.EXPOSURE_TIME] = field(FieldType.RATIONAL, _rational(info.exposure_s))
+    if info.f_number:
+        fields[Tag.F_NUMBER] = field(FieldType.RATIONAL, _rational(info.f_number))
+    if info.iso:
+        iso = round(info.iso)
+        fields[Tag.PHOTOGRAPHIC_SENSITIVITY] = field(FieldType.SHORT, [min(iso, 65535)])
+        if iso > 65535:  # too great for that tag: SensitivityType says to look at RecommendedExposureIndex
+            fields[Tag.SENSITIVITY_TYPE] = field(FieldType.SHORT, [2])
+            fields[Tag.RECOMMENDED_EXPOSURE_INDEX] = field(FieldType.LONG, [iso])
+    if info.taken_at is not None:
+        fields[Tag.DATE_TIME_ORIGINAL] = field(FieldType.ASCII, _date(info.taken_at))
+        fields[Tag.SUB_SEC_TIME_ORIGINAL] = field(FieldType.ASCII, f"{round(info.taken_at * 1000) % 1000:03d}")
+    return fields | {tag.code: field(tag.dtype, tag.value) for tag in info.dng_tags if tag.code in LENS_TAGS}
+
+
+def _date(taken_at: float) -> str:
     """Return seconds since 1970 as Exif writes a date; milliseconds are apart."""
     return datetime.fromtimestamp(round(taken_at * 1000) // 1000, UTC).strftime("%Y:%m:%d %H:%M:%S")
 
 
-def _entries(info: FrameInfo) -> list[tuple[int, int, int, bytes]]:
-    """Return code, TIFF type, count and little-endian value of the directory's entries, ascending."""
-    entries = {36864: (UNDEFINED, 4, b"0232")}  # ExifVersion
-    if info.exposure_s:
-        entries[33434] = (RATIONAL, 1, _rational(info.exposure_s))
-    if info.f_number:
-        entries[33437] = (RATIONAL, 1, _rational(info.f_number))
-    if info.iso:
-        iso = round(info.iso)
-        entries[34855] = (SHORT, 1, struct.pack("<H", min(iso, 65535)))
-        if iso > 65535:  # too great for that tag: SensitivityType says to look at RecommendedExposureIndex
-            entries |= {34864: (SHORT, 1, struct.pack("<H", 2)), 34866: (LONG, 1, struct.pack("<I", iso))}
-    if info.taken_at is not None:
-        milliseconds = f"{round(info.taken_at * 1000) % 1000:03d}\0"
-        entries[36867] = (ASCII, 20, exif_date(info.taken_at).encode() + b"\0")  # DateTimeOriginal
-        entries[37521] = (ASCII, 4, milliseconds.encode())  # SubSecTimeOriginal
-    for tag in info.dng_tags:
-        if tag.code in EXIF_CODES and isinstance(tag.value, str):
-            text = tag.value.encode() + b"\0"
-            entries[tag.code] = (ASCII, len(text), text)
-        elif tag.code in EXIF_CODES and tag.dtype in (SHORT, LONG, RATIONAL):
-            letter = "H" if tag.dtype == SHORT else "I"
-            entries[tag.code] = (tag.dtype, tag.count, struct.pack(f"<{len(tag.value)}{letter}", *tag.value))
-    return [(code, *entry) for code, entry in sorted(entries.items())]
-
-
-def _rational(value: float) -> bytes:
+def _rational(value: float) -> tuple[int, int]:
     """Return a positive number as an Exif rational; times below a second as 1/n, as cameras write them."""
     if value >= 1:
-        fraction = Fraction(value).limit_denominator(10_000)
-    else:
-        fraction = 1 / Fraction(1 / value).limit_denominator(10_000)
-    return struct.pack("<II", *fraction.as_integer_ratio())
+        return Fraction(value).limit_denominator(10_000).as_integer_ratio()
+    return (1 / Fraction(1 / value).limit_denominator(10_000)).as_integer_ratio()

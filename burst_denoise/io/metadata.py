@@ -10,58 +10,62 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from fractions import Fraction
 from pathlib import Path
+from typing import Self
 
 import exifread
 import numpy as np
 import tifffile
 
 from burst_denoise.errors import InputFileError
-from burst_denoise.schemas import DngTag
+from burst_denoise.io.tags import CARRIED_TAGS, LENS_TAGS, FieldType, Tag
+from burst_denoise.schemas import DngTag, Domain, FrameInfo
 
 __all__ = [
+    "DAMAGE",
     "DENOISED_MARK",
+    "TIFF_HEADS",
     "UNKNOWN_CAMERA",
     "DngMetadata",
     "Exif",
+    "Header",
     "is_denoised",
     "read_dng_metadata",
     "read_exif",
     "refuse_incomplete",
+    "silenced",
 ]
 
 DAMAGE = (ValueError, LookupError, TypeError, AttributeError, ArithmeticError, struct.error)
 """What the parsers raise on damaged directories."""
 
-IMAGE_DESCRIPTION = 270
 DENOISED_MARK = "burst_denoise denoised this"
 """How the image description of our own results begins."""
 UNKNOWN_CAMERA = "unknown"
 """The UniqueCameraModel, which a DNG must have, of a shot that does not name its camera."""
 
 TIFF_HEADS = (b"II*\0", b"MM\0*")
-DNG_VERSION, LINEARIZATION_TABLE, ACTIVE_AREA, OPCODE_LIST_1 = 50706, 50712, 50829, 51008
-CFA_PLANE_COLOR, NOISE_PROFILE = 50710, 51041
+"""How a TIFF begins, and many a raw format made from it."""
 
 SILENCE = threading.RLock()
 """Held while a library is silenced: shots are read and written at the same time."""
 
-LENS_TAGS = (37386, 41989, 42034, 42035, 42036)
-"""FocalLength, FocalLengthIn35mmFilm, LensSpecification, LensMake, LensModel: of the Exif directory."""
 
-CARRIED_TAGS = frozenset((
-    271, 272, 50708, 50709,  # Make, Model, UniqueCameraModel, LocalizedCameraModel
-    50718, 50719, 50720,  # DefaultScale, DefaultCropOrigin and Size, relative to the active area
-    50721, 50722, 50723, 50724, 50725, 50726,  # ColorMatrix, CameraCalibration, ReductionMatrix 1 and 2
-    50727, 50728, 50729,  # AnalogBalance, AsShotNeutral or AsShotWhiteXY
-    50730, 50732, 50733, 50734,  # BaselineExposure, BaselineSharpness, BayerGreenSplit, LinearResponseLimit
-    50735, 50736, 50737, 50738, 50739,  # CameraSerialNumber, LensInfo, ChromaBlur, AntiAlias, ShadowScale
-    50778, 50779, 50780,  # CalibrationIlluminant 1 and 2, BestQualityScale
-    50931, 50932, 50936, 50937, 50938, 50939, 50940, 50941, 50942,  # camera profile, hue and tone maps
-    50964, 50965, 50981, 50982, 51107, 51108, 51109, 51110,  # forward matrices, look table, default rendering
-    OPCODE_LIST_1, 51009, 51022, 51125,  # lens corrections; DefaultUserCrop
-    *range(52529, 52536), 52537, 52538,  # the third illuminant of DNG 1.6
-))  # fmt: skip
-"""What still holds after denoising: not NoiseProfile, BaselineNoise, previews, nor LinearizationTable (applied)."""
+@dataclass(frozen=True)
+class Header:
+    """What a file says about its frame without decoding it; the fields are those of a `FrameInfo`."""
+
+    domain: Domain
+    camera: str | None
+    height: int
+    width: int
+    iso: float | None
+    exposure_s: float | None
+    taken_at: float | None
+
+    @classmethod
+    def of(cls, info: FrameInfo) -> Self:
+        """Return the header of a decoded frame."""
+        return cls(info.domain, info.camera, info.height, info.width, info.iso, info.exposure_s, info.taken_at)
 
 
 @dataclass(frozen=True)
@@ -75,6 +79,8 @@ class Exif:
     f_number: float | None = None
     taken_at: float | None = None
     """Seconds since 1970 by the camera's clock."""
+    written_at: float | None = None
+    """When the file was last written; of a raw file, when it was shot."""
     orientation: int = 1
     lens: tuple[DngTag, ...] = ()
     """Focal length and lens, as Exif tags to carry over."""
@@ -104,7 +110,7 @@ class DngMetadata:
 def read_exif(path: Path) -> Exif:
     """Return what the Exif of a file says; all None where there is none or its format is unknown to exifread."""
     try:
-        with _silent("exifread"), path.open("rb") as file:
+        with silenced("exifread"), path.open("rb") as file:
             tags = exifread.process_file(file, details=False, extract_thumbnail=False)
     except DAMAGE:  # the picture itself may still be whole
         tags = {}
@@ -129,6 +135,7 @@ def read_exif(path: Path) -> Exif:
         exposure_s=number("EXIF ExposureTime"),
         f_number=number("EXIF FNumber"),
         taken_at=_seconds(text("EXIF DateTimeOriginal"), text("EXIF SubSecTimeOriginal")),
+        written_at=_seconds(text("Image DateTime"), None),
         orientation=orientation if 1 <= orientation <= 8 else 1,
         lens=tuple(lens for tag in tags.values() if (lens := _lens_tag(tag)) is not None),
     )
@@ -140,13 +147,13 @@ def read_dng_metadata(path: Path) -> DngMetadata | None:
     The colour tags are in the first directory, those of the mosaic in its own, which may be a sub-directory.
     """
     with _directories(path) as pages:
-        if not pages or DNG_VERSION not in pages[0].tags:
+        if not pages or Tag.DNG_VERSION not in pages[0].tags:
             return None
         found = {tag.code: tag for page in pages for tag in page.tags if tag.code in CARRIED_TAGS}
-        if LINEARIZATION_TABLE in pages[-1].tags:
-            found.pop(OPCODE_LIST_1, None)  # it works on values before that table, which LibRaw has applied
+        if Tag.LINEARIZATION_TABLE in pages[-1].tags:
+            found.pop(Tag.OPCODE_LIST_1, None)  # it works on values before that table, which LibRaw has applied
         tags = (_carried(tag) for _, tag in sorted(found.items()))
-        top, left, *_ = pages[-1].tags.valueof(ACTIVE_AREA, default=(0, 0, 0, 0))
+        top, left, *_ = pages[-1].tags.valueof(Tag.ACTIVE_AREA, default=(0, 0, 0, 0))
         carried = tuple(tag for tag in tags if tag is not None)
         return DngMetadata(carried, int(top), int(left), _noise_profile(pages[-1]) or _noise_profile(pages[0]))
 
@@ -156,7 +163,7 @@ def is_denoised(path: Path) -> bool:
     if path.suffix.lower() not in {".dng", ".tif", ".tiff"}:
         return False
     with _directories(path) as pages:
-        description = str(pages[0].tags.valueof(IMAGE_DESCRIPTION, default="")) if pages else ""
+        description = str(pages[0].tags.valueof(Tag.IMAGE_DESCRIPTION, default="")) if pages else ""
     return description.startswith(DENOISED_MARK)
 
 
@@ -185,17 +192,30 @@ def refuse_incomplete(path: Path) -> None:
 
 
 @contextlib.contextmanager
+def silenced(name: str) -> Iterator[None]:
+    """Keep a library's logger from writing about odd files to stderr."""
+    logger = logging.getLogger(name)
+    with SILENCE:
+        before, logger.disabled = logger.disabled, True
+        try:
+            yield
+        finally:
+            logger.disabled = before
+
+
+@contextlib.contextmanager
 def _directories(path: Path) -> Iterator[list[tifffile.TiffPage]]:
     """Give the first directory of a TIFF and the one of its main image; none when they cannot be parsed."""
     with contextlib.ExitStack() as stack:
-        stack.enter_context(_silent("tifffile"))
+        stack.enter_context(silenced("tifffile"))
         try:
             tiff = stack.enter_context(tifffile.TiffFile(path))
             pages = [page for page in tiff.pages if isinstance(page, tifffile.TiffPage)]
             pages += [sub for page in pages for sub in page.pages or () if isinstance(sub, tifffile.TiffPage)]
         except (tifffile.TiffFileError, OSError, *DAMAGE):
             pages = []
-        mosaics = [page for page in pages if page.tags.valueof(262) == 32803]
+        cfa = tifffile.PHOTOMETRIC.CFA
+        mosaics = [page for page in pages if page.tags.valueof(Tag.PHOTOMETRIC_INTERPRETATION) == cfa]
         main = max(mosaics or pages, key=lambda page: sum(page.databytecounts), default=None)
         yield [] if main is None else [pages[0], main]
 
@@ -207,11 +227,12 @@ def _lens_tag(tag: object) -> DngTag | None:
         return None
     if isinstance(values, str):
         text = values.strip(" \0")
-        return DngTag(code=code, dtype=2, count=len(text.encode()) + 1, value=text) if text.isascii() else None
-    if dtype == 5 and all(isinstance(value, Fraction) for value in values):
+        length = len(text) + 1
+        return DngTag(code=code, dtype=FieldType.ASCII, count=length, value=text) if text.isascii() else None
+    if dtype == FieldType.RATIONAL and all(isinstance(value, Fraction) for value in values):
         numbers = tuple(number for value in values for number in value.as_integer_ratio())
-        return DngTag(code=code, dtype=5, count=len(values), value=numbers)
-    return DngTag(code=code, dtype=3, count=1, value=(values[0],)) if dtype == 3 else None
+        return DngTag(code=code, dtype=dtype, count=len(values), value=numbers)
+    return DngTag(code=code, dtype=dtype, count=1, value=(values[0],)) if dtype == FieldType.SHORT else None
 
 
 def _carried(tag: tifffile.TiffTag) -> DngTag | None:
@@ -220,7 +241,7 @@ def _carried(tag: tifffile.TiffTag) -> DngTag | None:
     if isinstance(value, str):
         return DngTag(code=tag.code, dtype=dtype, count=tag.count, value=value)
     numbers = tuple(value) if isinstance(value, bytes) else tuple(np.ravel(value).tolist())
-    if dtype in (5, 10) and 0 in numbers[1::2]:
+    if dtype in (FieldType.RATIONAL, FieldType.SRATIONAL) and 0 in numbers[1::2]:
         return None
     return DngTag(code=tag.code, dtype=dtype, count=tag.count, value=numbers)
 
@@ -231,8 +252,8 @@ def _noise_profile(page: tifffile.TiffPage) -> tuple[tuple[float, float], ...] |
     Adobe, "Digital Negative (DNG) Specification", version 1.7.1; the colours are in the order of CFAPlaneColor.
     """
     try:
-        values = [float(value) for value in np.ravel(page.tags.valueof(NOISE_PROFILE, default=()))]
-        order = bytes(page.tags.valueof(CFA_PLANE_COLOR, default=b"\0\1\2"))
+        values = [float(value) for value in np.ravel(page.tags.valueof(Tag.NOISE_PROFILE, default=()))]
+        order = bytes(page.tags.valueof(Tag.CFA_PLANE_COLOR, default=b"\0\1\2"))
     except DAMAGE:
         return None
     pairs = list(zip(values[::2], values[1::2], strict=False))
@@ -252,15 +273,3 @@ def _seconds(date: str | None, fraction: str | None) -> float | None:
     except ValueError:
         return None
     return start + (float(f"0.{fraction}") if fraction is not None and fraction.isdecimal() else 0.0)
-
-
-@contextlib.contextmanager
-def _silent(name: str) -> Iterator[None]:
-    """Keep a library from writing warnings about odd files to stderr."""
-    logger = logging.getLogger(name)
-    with SILENCE:
-        before, logger.disabled = logger.disabled, True
-        try:
-            yield
-        finally:
-            logger.disabled = before

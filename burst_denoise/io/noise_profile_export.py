@@ -8,11 +8,10 @@ from burst_denoise.errors import OutputError, SeriesError
 from burst_denoise.files import atomic_write
 from burst_denoise.frame.frame import Frame
 from burst_denoise.io.dng import write_dng
+from burst_denoise.io.tags import FieldType, Tag
 from burst_denoise.schemas import ChannelProfile, DngTag
 
 __all__ = ["dng_noise_profile", "refuse_unusable", "write_darktable_preset", "write_dng_with_profile", "write_profile"]
-
-NOISE_PROFILE, DOUBLE = 51041, 12
 
 DARKTABLE_OWN, DARKTABLE_FROM_GREEN, DARKTABLE_GREEN = 0.026, 0.071, 0.078
 """Share of the raw variance of a colour itself, and of the green that its demosaicing mixes in, that darktable's own
@@ -33,7 +32,7 @@ def write_profile(path: Path, channels: Sequence[ChannelProfile]) -> None:
 
 
 def dng_noise_profile(channels: Sequence[ChannelProfile]) -> tuple[float, ...]:
-    """Return the values of the DNG tag ``NoiseProfile`` (51041): S and O of red, green and blue.
+    """Return the values of the DNG tag ``NoiseProfile``: S and O of red, green and blue.
 
     Parameters
     ----------
@@ -68,7 +67,7 @@ def write_dng_with_profile(path: Path, frame: Frame, channels: Sequence[ChannelP
     if frame.info.cfa is None:
         raise OutputError(f"{path}: only raw frames with a Bayer mosaic become a DNG; these are {frame.info.domain}")
     values = dng_noise_profile(channels)
-    tag = DngTag(code=NOISE_PROFILE, dtype=DOUBLE, count=len(values), value=values)
+    tag = DngTag(code=Tag.NOISE_PROFILE, dtype=FieldType.DOUBLE, count=len(values), value=values)
     info = frame.info.model_copy(update={"dng_tags": (*frame.info.dng_tags, tag)})
     write_dng(path, info, frame.linear, border=frame.border, notes="noise profile measured by burst_denoise")
 

@@ -1,30 +1,45 @@
 """Developed pictures (PNG, TIFF, JPEG) and videos as frames of the domains rgb and mono.
 
-The only file that decodes pictures with OpenCV. Rows stay as stored: the orientation is noted, not applied.
+The only file that decodes pictures with OpenCV. Rows stay as stored: the orientation is noted, not applied; but of a
+TIFF, whose rows OpenCV turns upright.
 """
 
 import contextlib
+import warnings
 import zlib
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import cv2
 import numpy as np
 import numpy.typing as npt
+from PIL import Image
 
 from burst_denoise.errors import InputFileError
 from burst_denoise.frame.frame import Frame
-from burst_denoise.io.metadata import Exif, read_exif, refuse_incomplete
-from burst_denoise.schemas import FrameInfo
+from burst_denoise.io.metadata import DAMAGE, TIFF_HEADS, Exif, Header, read_exif, refuse_incomplete, silenced
+from burst_denoise.schemas import Domain, FrameInfo
 
-__all__ = ["PICTURE_SUFFIXES", "VIDEO_SUFFIXES", "read_picture", "read_picture_info", "read_video"]
+__all__ = [
+    "PICTURE_SUFFIXES",
+    "VIDEO_SUFFIXES",
+    "read_picture",
+    "read_picture_header",
+    "read_picture_info",
+    "read_video",
+    "read_video_header",
+]
 
 PICTURE_SUFFIXES = frozenset({".jpeg", ".jpg", ".png", ".tif", ".tiff"})
 VIDEO_SUFFIXES = frozenset({".avi", ".m4v", ".mkv", ".mov", ".mp4", ".mpeg", ".mpg", ".mts", ".webm"})
 
 JPEG_START, PNG_START = b"\xff\xd8", b"\x89PNG\r\n\x1a\n"
 START_OF_SCAN, END_OF_IMAGE = 0xDA, b"\xff\xd9"
+
+DOMAINS: dict[str, Domain] = {"L": "mono", "I;16": "mono", "I;16B": "mono", "RGB": "rgb"}
+"""Pillow's modes of the pictures that `read_picture` gives as they are: 8 and 16 bits, grey and RGB."""
 
 
 def read_picture(path: Path) -> Frame:
@@ -61,7 +76,43 @@ def read_picture(path: Path) -> Frame:
     if values.ndim == 3 and values.shape[2] != 3:
         raise InputFileError(f"{path}: has {values.shape[2]} channels (transparency?); save it as grey or RGB")
     dn = values if values.ndim == 2 else _channels_first(values)
-    return Frame(dn, _info(dn, read_exif(path)), path)
+    exif = read_exif(path)
+    upright = data.startswith(TIFF_HEADS)
+    return Frame(dn, _info(dn, replace(exif, orientation=1) if upright else exif), path)
+
+
+def read_picture_header(path: Path) -> Header:
+    """Return what a picture says about its frame without decoding its values.
+
+    A picture that does not say at its start that it is grey or RGB (a palette, transparency, ...) is decoded after all,
+    to see what becomes of it.
+
+    Raises
+    ------
+    InputFileError
+        As `read_picture`; but damage further on in the file only decoding tells.
+    """
+    refuse_incomplete(path)
+    try:
+        with (
+            silenced("PIL.TiffImagePlugin"),
+            warnings.catch_warnings(action="ignore"),
+            Image.open(path, formats=("JPEG", "PNG", "TIFF")) as picture,
+        ):
+            width, height = picture.size
+            domain = DOMAINS[picture.mode]
+    except (OSError, Image.DecompressionBombError, *DAMAGE):
+        return Header.of(read_picture(path).info)
+    exif = read_exif(path)
+    return Header(
+        domain=domain,
+        camera=exif.camera,
+        height=height,
+        width=width,
+        iso=exif.iso or None,
+        exposure_s=exif.exposure_s or None,
+        taken_at=exif.taken_at,
+    )
 
 
 def read_picture_info(path: Path) -> FrameInfo:
@@ -111,6 +162,17 @@ def read_video(path: Path, limit: int) -> list[Frame]:
     if not frames:
         raise InputFileError(f"{path}: is damaged or not a video; extract its frames as PNG and name their folder")
     return frames
+
+
+def read_video_header(path: Path) -> Header:
+    """Return what the first frame of a video says; that one is decoded.
+
+    Raises
+    ------
+    InputFileError
+        As `read_video`.
+    """
+    return Header.of(read_video(path, 1)[0].info)
 
 
 def _channels_first(bgr: npt.NDArray[Any]) -> npt.NDArray[Any]:

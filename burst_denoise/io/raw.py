@@ -1,10 +1,11 @@
-"""Raw camera files: the photosites, what the file says about them, and LibRaw's development of a shot.
+"""Raw camera files: their headers, photosites, what they say about these, and LibRaw's development of a shot.
 
 The only file that knows rawpy (LibRaw).
 """
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from dataclasses import astuple
 from datetime import UTC
 from pathlib import Path
 
@@ -13,11 +14,13 @@ import rawpy
 
 from burst_denoise.arrays import UInt16
 from burst_denoise.errors import InputFileError
-from burst_denoise.frame.frame import BAYER_PHASES, Frame, RawBorder
-from burst_denoise.io.metadata import UNKNOWN_CAMERA, Exif, read_dng_metadata, read_exif, refuse_incomplete
+from burst_denoise.frame.frame import Frame, RawBorder
+from burst_denoise.frame.mosaic import BAYER_PHASES
+from burst_denoise.io.metadata import UNKNOWN_CAMERA, Exif, Header, read_dng_metadata, read_exif, refuse_incomplete
+from burst_denoise.io.tags import D65, PLACED_TAGS, FieldType, Tag
 from burst_denoise.schemas import DngTag, FrameInfo, NoiseProfile
 
-__all__ = ["RAW_SUFFIXES", "develop", "read_raw", "read_raw_info"]
+__all__ = ["RAW_SUFFIXES", "develop", "read_raw", "read_raw_header", "read_raw_info"]
 
 RAW_SUFFIXES = frozenset((
     ".3fr", ".arw", ".cr2", ".cr3", ".crw", ".dcr", ".dng", ".erf", ".fff", ".iiq", ".kdc", ".mef", ".mos", ".mrw",
@@ -27,11 +30,6 @@ RAW_SUFFIXES = frozenset((
 
 EXIF_ORIENTATION = {0: 1, 1: 2, 2: 4, 3: 3, 4: 5, 5: 8, 6: 6, 7: 7}
 """LibRaw's flip (1 mirror columns, 2 mirror rows, 4 transpose, added up) to Exif orientation."""
-
-PLACED_TAGS = {50719, 50720, 51008, 51009, 51022, 51125}
-"""Crops and lens corrections: their coordinates are counted from the ActiveArea."""
-
-ASCII, SHORT, LONG, SRATIONAL = 2, 3, 4, 10
 
 
 def read_raw(path: Path) -> Frame:
@@ -53,13 +51,43 @@ def read_raw(path: Path) -> Frame:
     InputFileError
         If the file is missing, empty, truncated or not a raw file, or its mosaic is not 2x2 Bayer.
     """
-    with _opened(path) as raw:
+    with _decoded(path) as raw:
         sizes = raw.sizes
         whole: UInt16 = raw.raw_image.copy()
         top, left = sizes.top_margin, sizes.left_margin
         dn = whole[top : top + sizes.height, left : left + sizes.width]
         border = RawBorder(whole, top, left) if dn.shape != whole.shape else None
         return Frame(dn, _info(raw, path), path, border)
+
+
+def read_raw_header(path: Path) -> Header:
+    """Return what a raw file says about its frame without decoding the photosites.
+
+    Exif and DNG tags say it. Where those of another format than DNG leave something unsaid, the file is decoded after
+    all, because rawpy tells what LibRaw knows only then: RAF, CR3, CRW and some others, whose containers exifread does
+    not read. Until they are read here, such a file is decoded twice: now, and by `read_raw`.
+
+    Raises
+    ------
+    InputFileError
+        If the file is missing, empty, truncated or not a raw file. That its mosaic is not 2x2 Bayer, or its photosites
+        are damaged, only decoding tells.
+    """
+    with _opened(path) as raw:
+        exif, dng, sizes = read_exif(path), read_dng_metadata(path), raw.sizes
+        header = Header(
+            domain="bayer",
+            camera=_camera(exif, () if dng is None else dng.tags),
+            height=sizes.height,
+            width=sizes.width,
+            iso=exif.iso or None,
+            exposure_s=exif.exposure_s or None,
+            taken_at=exif.written_at if exif.taken_at is None else exif.taken_at,
+        )
+        if dng is None and None in astuple(header):
+            _refuse_other_mosaics(raw, path)
+            return Header.of(_info(raw, path))
+        return header
 
 
 def read_raw_info(path: Path) -> FrameInfo:
@@ -72,7 +100,7 @@ def read_raw_info(path: Path) -> FrameInfo:
     InputFileError
         As `read_raw`.
     """
-    with _opened(path) as raw:
+    with _decoded(path) as raw:
         return _info(raw, path)
 
 
@@ -101,7 +129,7 @@ def develop(source: Path, mosaic_dn: UInt16) -> UInt16:
     ValueError
         If the shapes differ.
     """
-    with _opened(source) as raw:
+    with _decoded(source) as raw:
         visible = raw.raw_image_visible
         if visible.shape != mosaic_dn.shape:
             raise ValueError(f"{source}: a mosaic of {mosaic_dn.shape} for an active area of {visible.shape}")
@@ -119,12 +147,19 @@ def develop(source: Path, mosaic_dn: UInt16) -> UInt16:
 
 
 @contextlib.contextmanager
-def _opened(path: Path) -> Iterator[rawpy.RawPy]:
+def _decoded(path: Path) -> Iterator[rawpy.RawPy]:
     """Open and decode a raw file with a Bayer mosaic; all that can be wrong with it is an `InputFileError`."""
+    with _opened(path) as raw:
+        _refuse_other_mosaics(raw, path)
+        yield raw
+
+
+@contextlib.contextmanager
+def _opened(path: Path) -> Iterator[rawpy.RawPy]:
+    """Open a raw file without decoding it, and name what is wrong with it, then or later, as an `InputFileError`."""
     refuse_incomplete(path)
     try:
         with rawpy.imread(str(path)) as raw:
-            _refuse_other_mosaics(raw, path)
             yield raw
     except rawpy.LibRawFileUnsupportedError as error:
         version = ".".join(str(part) for part in rawpy.libraw_version)
@@ -154,8 +189,6 @@ def _info(raw: rawpy.RawPy, path: Path) -> FrameInfo:
     dng = read_dng_metadata(path)
     tags = exif.lens + (dng.tags if dng is not None else _tags_of_other_formats(raw, exif))
     values = {tag.code: tag.value for tag in tags}
-    unique = values.get(50708)
-    named = isinstance(unique, str) and unique != UNKNOWN_CAMERA
     # LibRaw's black levels start at the ActiveArea of a DNG; its own active area starts at an even row and column.
     rows = sizes.top_margin - dng.top if dng is not None else 0
     columns = sizes.left_margin - dng.left if dng is not None else 0
@@ -168,7 +201,7 @@ def _info(raw: rawpy.RawPy, path: Path) -> FrameInfo:
     dated = other.timestamp.replace(tzinfo=UTC).timestamp() if other.timestamp.year > 1970 else None
     return FrameInfo(
         domain="bayer",
-        camera=exif.camera or (str(unique) if named else None),
+        camera=_camera(exif, tags),
         cfa=_cfa(raw),
         height=sizes.height,
         width=sizes.width,
@@ -179,10 +212,16 @@ def _info(raw: rawpy.RawPy, path: Path) -> FrameInfo:
         f_number=f_number or None,
         taken_at=exif.taken_at if exif.taken_at is not None else dated,
         orientation=EXIF_ORIENTATION.get(sizes.flip, 1),
-        as_shot_neutral=_neutral(values.get(50728), raw.camera_whitebalance),
+        as_shot_neutral=_neutral(values.get(Tag.AS_SHOT_NEUTRAL), raw.camera_whitebalance),
         dng_tags=tags,
         noise_profile=None if dng is None or dng.noise_profile is None else _noise_profile(dng.noise_profile, iso),
     )
+
+
+def _camera(exif: Exif, tags: Iterable[DngTag]) -> str | None:
+    """Return the camera as Exif names it, or else by the UniqueCameraModel of a DNG."""
+    unique = next((tag.value for tag in tags if tag.code == Tag.UNIQUE_CAMERA_MODEL), UNKNOWN_CAMERA)
+    return exif.camera or (unique if isinstance(unique, str) and unique != UNKNOWN_CAMERA else None)
 
 
 def _cfa(raw: rawpy.RawPy) -> str:
@@ -223,17 +262,17 @@ def _neutral(tag: object, multipliers: list[float]) -> tuple[float, float, float
 
 def _tags_of_other_formats(raw: rawpy.RawPy, exif: Exif) -> tuple[DngTag, ...]:
     """Return what a DNG made from a CR2, NEF, ... needs: camera name, LibRaw's colour matrix, the camera's crop."""
-    tags = [DngTag(code=code, dtype=ASCII, count=len(text) + 1, value=text)
-            for code, text in ((271, exif.make), (272, exif.model)) if text is not None]  # fmt: skip
+    tags = [DngTag(code=tag, dtype=FieldType.ASCII, count=len(text) + 1, value=text)
+            for tag, text in ((Tag.MAKE, exif.make), (Tag.MODEL, exif.model)) if text is not None]  # fmt: skip
     sizes = raw.sizes
     top, left = sizes.crop_top_margin - sizes.top_margin, sizes.crop_left_margin - sizes.left_margin
     height, width = sizes.crop_height, sizes.crop_width
     if height > 0 and width > 0 and 0 <= top <= sizes.height - height and 0 <= left <= sizes.width - width:
-        tags += [DngTag(code=50719, dtype=LONG, count=2, value=(left, top)),
-                 DngTag(code=50720, dtype=LONG, count=2, value=(width, height))]  # fmt: skip
+        tags += [DngTag(code=Tag.DEFAULT_CROP_ORIGIN, dtype=FieldType.LONG, count=2, value=(left, top)),
+                 DngTag(code=Tag.DEFAULT_CROP_SIZE, dtype=FieldType.LONG, count=2, value=(width, height))]  # fmt: skip
     matrix = raw.rgb_xyz_matrix[:3]
     if matrix.any():  # LibRaw's table holds the camera
         entries = tuple(number for entry in matrix.ravel() for number in (round(float(entry) * 10000), 10000))
-        tags += [DngTag(code=50721, dtype=SRATIONAL, count=9, value=entries),
-                 DngTag(code=50778, dtype=SHORT, count=1, value=(21,))]  # fmt: skip
+        tags += [DngTag(code=Tag.COLOR_MATRIX_1, dtype=FieldType.SRATIONAL, count=9, value=entries),
+                 DngTag(code=Tag.CALIBRATION_ILLUMINANT_1, dtype=FieldType.SHORT, count=1, value=(D65,))]  # fmt: skip
     return tuple(tags)
