@@ -1,22 +1,28 @@
 """Pictures and videos come in as stored, and damaged ones are refused although OpenCV would fill them silently."""
 
+import contextlib
 from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
 import tifffile
-from PIL import Image
+from PIL import Image, ImageOps
 from PIL.TiffImagePlugin import IFDRational
 
 from burst_denoise.errors import InputFileError
+from burst_denoise.io import picture
+from burst_denoise.io.metadata import Header
 from burst_denoise.io.picture import (
     PICTURE_SUFFIXES,
     VIDEO_SUFFIXES,
     read_picture,
+    read_picture_header,
     read_picture_info,
     read_video,
+    read_video_header,
 )
+from burst_denoise.io.tags import Tag
 
 
 def random_values(shape: tuple[int, ...], dtype: type = np.uint8) -> np.ndarray:
@@ -50,6 +56,7 @@ def test_lossless_pictures_are_read_exactly(tmp_path: Path, shape, suffix, dtype
     assert info.black_level == (0.0,) * (1 if len(shape) == 2 else 3)
     assert frame.linear.shape == frame.dn.shape
     assert read_picture_info(frame.path) == info
+    assert read_picture_header(frame.path) == Header.of(info)
 
 
 def test_a_jpeg_is_read_with_its_exif_and_stored_rows(tmp_path: Path):
@@ -68,12 +75,68 @@ def test_a_jpeg_is_read_with_its_exif_and_stored_rows(tmp_path: Path):
     assert (info.camera, info.orientation, info.iso, info.f_number) == ("Canon PowerShot S95", 6, 3200, 8)
     assert info.exposure_s == 0.25
     assert info.taken_at == 1587936350.5
+    assert read_picture_header(tmp_path / "a.jpg") == Header.of(info)
+
+
+def upright(values: np.ndarray, orientation: int) -> np.ndarray:
+    """Return (H, W) values turned by Pillow."""
+    exif = Image.Exif()
+    exif[Tag.ORIENTATION] = orientation
+    image = Image.fromarray(values)
+    image.info["exif"] = exif.tobytes()
+    return np.asarray(ImageOps.exif_transpose(image))
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+@pytest.mark.parametrize("suffix", [".jpg", ".png", ".tif"])
+def test_rows_and_orientation_make_an_upright_picture(tmp_path: Path, suffix: str, orientation: int):
+    """Rows stay as stored in JPEG and PNG; those of a TIFF OpenCV turns, so it must not be turned again."""
+    path = tmp_path / f"a{suffix}"
+    stored = np.kron(random_values((3, 5), np.uint8), np.ones((8, 8), np.uint8))
+    exif = Image.Exif()
+    exif[Tag.ORIENTATION] = orientation
+    Image.fromarray(stored).save(path, exif=exif)
+    frame = read_picture(path)
+    assert frame.info.orientation == (1 if suffix == ".tif" else orientation)
+    assert read_picture_header(path) == Header.of(frame.info)
+    np.testing.assert_allclose(
+        upright(frame.dn, frame.info.orientation).astype(int), upright(stored, orientation), rtol=0, atol=9
+    )
+
+
+def test_a_header_is_read_without_decoding(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    paths = [write(tmp_path / f"a{suffix}", random_values((31, 45, 3))) for suffix in (".png", ".jpg", ".tif")]
+    expected = [Header.of(read_picture(path).info) for path in paths]
+    monkeypatch.delattr(picture, "read_picture")
+    assert [read_picture_header(path) for path in paths] == expected
+
+
+@pytest.mark.parametrize("mode", ["1", "P", "CMYK"])
+def test_the_header_of_an_unusual_picture_is_what_decoding_gives(tmp_path: Path, mode: str):
+    path = tmp_path / ("a.jpg" if mode == "CMYK" else "a.png")
+    Image.fromarray(random_values((31, 45, 3))).convert(mode).save(path)
+    assert read_picture_header(path) == Header.of(read_picture(path).info)
+
+
+@pytest.mark.parametrize("suffix", [".png", ".jpg", ".tif"])
+def test_a_header_with_wrong_bytes_is_read_or_refused(tmp_path: Path, suffix: str):
+    random = np.random.default_rng(7)
+    whole = write(tmp_path / f"a{suffix}", random_values((31, 45, 3))).read_bytes()
+    for _ in range(200):
+        data = bytearray(whole)
+        for place in np.minimum(random.exponential(100, 3).astype(int), len(data) - 1):
+            data[place] = random.integers(256)
+        path = tmp_path / f"wrong{suffix}"
+        path.write_bytes(data)
+        with contextlib.suppress(InputFileError):
+            read_picture_header(path)
 
 
 def test_real_jpegs(shared_data: Path):
     frame = read_picture(shared_data / "s95_iso3200" / "IMG_6879.JPG")
     assert frame.dn.shape == (3, 3648, 2736) or frame.dn.shape == (3, 2736, 3648)
     assert (frame.info.camera, frame.info.iso, frame.info.exposure_s) == ("Canon PowerShot S95", 3200, 0.25)
+    assert read_picture_header(frame.path) == Header.of(frame.info)
 
 
 @pytest.mark.parametrize("name", ["a.jpg", "progressive.jpg", "a.png", "deep.png", "plain.tif", "zlib.tif", "lzw.tif"])
@@ -131,8 +194,9 @@ def test_other_kinds_of_values_are_refused(tmp_path: Path, name: str, values: np
         Image.fromarray(values).save(tmp_path / name)
     else:
         tifffile.imwrite(tmp_path / name, values)
-    with pytest.raises(InputFileError, match=reason):
-        read_picture(tmp_path / name)
+    for read in (read_picture, read_picture_header):
+        with pytest.raises(InputFileError, match=reason):
+            read(tmp_path / name)
 
 
 def test_missing_empty_and_other_files_are_refused(tmp_path: Path, capfd: pytest.CaptureFixture[str]):
@@ -143,9 +207,13 @@ def test_missing_empty_and_other_files_are_refused(tmp_path: Path, capfd: pytest
     wanted = {"none.png": "No such file", "empty.png": "empty", "text.jpg": "not a picture",
               "text.tif": "truncated", "folder.png": "a folder"}  # fmt: skip
     for name, reason in wanted.items():
-        with pytest.raises(InputFileError, match=reason) as error:
-            read_picture(tmp_path / name)
-        assert "\n" not in str(error.value)
+        messages = set()
+        for read in (read_picture, read_picture_header):
+            with pytest.raises(InputFileError, match=reason) as error:
+                read(tmp_path / name)
+            messages.add(str(error.value))
+        assert len(messages) == 1, "header and frame are refused in the same words"
+        assert "\n" not in messages.pop()
     assert capfd.readouterr().err == ""
 
 
@@ -164,6 +232,7 @@ def test_a_video_gives_its_first_frames(tmp_path: Path):
         assert (frame.dn.shape, frame.dn.dtype, frame.info.domain) == ((3, 120, 160), np.uint8, "rgb")
         assert frame.dn.mean(axis=(1, 2)) == pytest.approx([20 + 30 * index, 100, 10], abs=4)
     assert len(read_video(tmp_path / "clip.avi", 100)) == 6
+    assert read_video_header(tmp_path / "clip.avi") == Header.of(frames[0].info)
 
 
 def test_a_file_that_is_no_video_is_refused(tmp_path: Path):

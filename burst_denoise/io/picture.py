@@ -1,7 +1,7 @@
 """Developed pictures (PNG, TIFF, JPEG) and videos as frames of the domains rgb and mono.
 
-The only file that decodes pictures with OpenCV. Rows stay as stored: the orientation is noted, not applied; but of a
-TIFF, whose rows OpenCV turns upright.
+The only file that decodes pictures with OpenCV. Rows stay as stored, with their orientation noted; only those of a TIFF
+are turned upright, by OpenCV.
 """
 
 import contextlib

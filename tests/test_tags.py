@@ -1,0 +1,60 @@
+"""Tags have the numbers of the specifications, which stand in one file of the package."""
+
+import ast
+from pathlib import Path
+
+import pytest
+import tifffile
+
+import burst_denoise
+from burst_denoise.io.tags import CARRIED_TAGS, LENS_TAGS, OPCODE_LISTS, PLACED_TAGS, FieldType, Tag
+
+PACKAGE = Path(burst_denoise.__file__).parent
+OTHER_FILES = sorted(path for path in PACKAGE.rglob("*.py") if path != PACKAGE / "io" / "tags.py")
+
+NAMED_OTHERWISE = {Tag.EXIF_IFD: "ExifTag", Tag.PHOTOGRAPHIC_SENSITIVITY: "ISOSpeedRatings"}
+"""By tifffile; the second is the name before Exif 2.3."""
+
+
+@pytest.mark.parametrize("tag", Tag)
+def test_tags_have_the_numbers_that_tifffile_knows(tag: Tag):
+    if tag is Tag.ILLUMINANT_DATA_3:
+        pytest.skip("tifffile does not know it")
+    known = NAMED_OTHERWISE.get(tag, tag.name.replace("_", ""))
+    assert tifffile.TIFF.TAGS[int(tag)].lower() == known.lower()
+
+
+@pytest.mark.parametrize("dtype", FieldType)
+def test_field_types_have_the_numbers_that_tifffile_knows(dtype: FieldType):
+    assert tifffile.DATATYPE[dtype.name] == dtype
+
+
+def test_what_a_denoised_dng_takes_over():
+    assert {Tag.MAKE, Tag.UNIQUE_CAMERA_MODEL, Tag.COLOR_MATRIX_1, Tag.REDUCTION_MATRIX_3} <= CARRIED_TAGS
+    assert PLACED_TAGS | OPCODE_LISTS <= CARRIED_TAGS
+    noise = {Tag.NOISE_PROFILE, Tag.BASELINE_NOISE}
+    mosaic = {Tag.BLACK_LEVEL, Tag.WHITE_LEVEL, Tag.ACTIVE_AREA, Tag.LINEARIZATION_TABLE, Tag.CFA_PATTERN}
+    assert not CARRIED_TAGS & (noise | mosaic | LENS_TAGS | {Tag.ORIENTATION, Tag.EXIF_IFD})
+    assert len(CARRIED_TAGS) == 58
+
+
+def numbers(node: ast.AST) -> set[int]:
+    return {part.value for part in ast.walk(node) if isinstance(part, ast.Constant) and type(part.value) is int}
+
+
+def compared_with_dtype(node: ast.AST) -> set[int]:
+    """Numbers that a field type is compared with, or given as."""
+    if isinstance(node, ast.keyword) and node.arg == "dtype":
+        return numbers(node.value)
+    if isinstance(node, ast.Compare) and ast.unparse(node.left).split(".")[-1] == "dtype":
+        return set().union(*(numbers(other) for other in node.comparators))
+    return set()
+
+
+@pytest.mark.parametrize("path", OTHER_FILES, ids=lambda path: path.relative_to(PACKAGE).as_posix())
+def test_no_other_file_spells_a_tag_or_field_type_as_a_number(path: Path):
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    assert not numbers(tree) & set(Tag)
+    if path.parent.name == "io":
+        assert not {number for number in numbers(tree) if 32768 <= number < 65535}, "a tag that has no name yet"
+        assert not {number for node in ast.walk(tree) for number in compared_with_dtype(node)}
