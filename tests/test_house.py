@@ -23,7 +23,7 @@ ROOMS = {
     "burst": "grouping alignment motion checks series burst store darks flats",
     "score": "metrics unbiased residual baselines rows benchmark",
     "model": "device content pairs network model_file prior validation train",
-    "reporting": "charts figures page report",
+    "reporting": "figures page report",
     "inference": "engine tiles noise_source denoiser",
     "session": "shots overlap ledger workers cluster",
     "jobs": "listener inspect ingest profile calibrate denoise merge benchmark report demo",

@@ -1,19 +1,27 @@
 """Figures: charts and pictures to put into a page; PNG files of how steady series are and of before and after."""
 
 import base64
-from collections.abc import Sequence
-from html import escape
+import io
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
+from types import MappingProxyType
+from typing import TYPE_CHECKING
 
 import cv2
 import numpy as np
 import numpy.typing as npt
+from markupsafe import Markup
 
 from burst_denoise.arrays import Picture
 from burst_denoise.burst.series import LARGEST_SIGMA, SeriesVerdict
 from burst_denoise.files import atomic_write
-from burst_denoise.reporting.charts import Layer, chart
 from burst_denoise.schemas import ChannelProfile, TrainingRecord
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
 
 __all__ = [
     "CHANNEL_COLOURS",
@@ -22,7 +30,6 @@ __all__ = [
     "diverging",
     "draw_comparison",
     "draw_quality",
-    "pattern_figure",
     "training_chart",
     "transfer_chart",
     "transfer_misfit_chart",
@@ -33,9 +40,47 @@ Float = npt.NDArray[np.floating]
 DARKEST_DN = 0.1
 COLOURS = ("#1b6ca8", "#c8553d", "#3a7d44", "#7b4b94", "#b58900", "#4a4a4a")
 CHANNEL_COLOURS = {"R": "r", "G": "g", "G1": "g", "G2": "h", "B": "b"}
-"""Class of the page's style sheet for each channel."""
+"""Colour of the page's style sheet for each channel; "c0" for any other."""
+INK = "#000001"
+PAINT = {name: f"#0000{number:02x}" for number, name in enumerate(("rule", "c0", "c1", *"rghb"), start=2)}
+"""What matplotlib draws text and axes in, and the colours of the page's style sheet; the page puts its own there."""
+WIDTH, HEIGHT = 400, 230
+"""Of a chart, in units of its view box: about a CSS pixel each on a phone and on a desk alike."""
+CHART = {
+    "svg.fonttype": "none",
+    "svg.hashsalt": "burst_denoise",
+    "savefig.transparent": True,
+    "figure.constrained_layout.use": True,
+    "font.size": 12.5,
+    "text.color": INK,
+    "axes.labelcolor": INK,
+    "axes.edgecolor": INK,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.grid": True,
+    "axes.axisbelow": True,
+    "grid.color": PAINT["rule"],
+    "xtick.color": INK,
+    "ytick.color": INK,
+    "xtick.major.size": 0,
+    "ytick.major.size": 0,
+    "lines.linewidth": 1.6,
+    "lines.markersize": 3.6,
+    "lines.markeredgewidth": 0,
+}
+"""Style of the charts of a page."""
 
 
+@contextmanager
+def _style(sheet: Mapping[str, object] = MappingProxyType({})) -> Iterator[None]:
+    """Draw in one style everywhere, whatever the user's own settings of matplotlib, and take no text for a formula."""
+    from matplotlib import style
+
+    with style.context(["default", {"text.parse_math": False}, dict(sheet)]):
+        yield
+
+
+@_style()
 def draw_quality(path: Path, verdicts: Sequence[SeriesVerdict]) -> None:
     """Write a picture of the density curves of the deviations of each series, rejected frames listed beside it.
 
@@ -85,6 +130,7 @@ def draw_quality(path: Path, verdicts: Sequence[SeriesVerdict]) -> None:
     _write(figure, path, dpi=120)
 
 
+@_style()
 def draw_comparison(path: Path, panels: Sequence[tuple[str, npt.NDArray[np.uint16]]], title: str) -> None:
     """Write a picture of the same crop under several treatments, side by side, each photosite two by two pixels.
 
@@ -116,11 +162,14 @@ def draw_comparison(path: Path, panels: Sequence[tuple[str, npt.NDArray[np.uint1
     _write(figure, path, dpi)
 
 
-def deviation_chart(verdict: SeriesVerdict, reach: float) -> str:
+@_style(CHART)
+def deviation_chart(name: str, verdict: SeriesVerdict, reach: float) -> Markup:
     """Return the density of a series' deviations e about their mean as SVG, one tick a frame.
 
     Parameters
     ----------
+    name : str
+        What all ids of the chart begin with: another one for every chart of a page.
     verdict : SeriesVerdict
         Of at least one accepted frame.
     reach : float
@@ -130,54 +179,58 @@ def deviation_chart(verdict: SeriesVerdict, reach: float) -> str:
     ----------
     Kovalenko and Demyanenko, 2021, Fig. 2.
     """
+    from matplotlib.markers import TICKUP
+
     centred = 1e4 * (np.asarray(verdict.deviations) - verdict.mu)
     grid = np.linspace(-1e4 * reach, 1e4 * reach, 161)
-    return chart(
-        f"Density of the deviations of {len(centred)} frames about their mean; standard deviation {verdict.sigma:.1e}",
-        "deviation e − μ, 1/10,000 of the mean brightness",
-        "density",
-        [Layer(grid, _density(centred, 1e4 * verdict.sigma, grid)), Layer(centred, 0 * centred, "ticks", "c1")],
-        x_range=(-1e4 * reach, 1e4 * reach),
-        y_range=(0, 1.1),
-        y_ticks=False,
-    )
+    figure, axes = _chart("deviation e − μ, 1/10,000 of the mean brightness", "density")
+    axes.plot(grid, _density(centred, 1e4 * verdict.sigma, grid), color=PAINT["c0"])
+    axes.plot(centred, 0 * centred, linestyle="", marker=TICKUP, markersize=9, markeredgewidth=1.6, color=PAINT["c1"])
+    axes.set(xlim=(grid[0], grid[-1]), ylim=(0, 1.1), yticks=[])
+    label = f"Density of the deviations of {len(centred)} frames about their mean"
+    return _svg(name, f"{label}; standard deviation {verdict.sigma:.1e}", figure)
 
 
-def transfer_chart(channels: Sequence[tuple[ChannelProfile, Float]]) -> str:
+@_style(CHART)
+def transfer_chart(name: str, channels: Sequence[tuple[ChannelProfile, Float]]) -> Markup:
     """Return the photon transfer of the channels of a sensor at one ISO as SVG: variance over signal, with the lines.
 
     Parameters
     ----------
+    name : str
+        What all ids of the chart begin with: another one for every chart of a page.
     channels : sequence of (ChannelProfile, (3, B) array)
         The points are mean value, variance (linear units) and number of photosites.
     """
-    layers = []
+    figure, axes = _chart("signal, DN", "variance, DN²")
+    axes.set_xscale("log")
+    axes.set_yscale("log", nonpositive="mask")
     for profile, bins in channels:
         level, variance, line, _, _ = _transfer(profile, bins)
-        colour = CHANNEL_COLOURS.get(profile.channel, "c0")
-        layers += [Layer(level, variance, "dots", colour), Layer(level, line, "line", colour)]
-    return chart("Variance over signal, with the fitted lines", "signal, DN", "variance, DN²", layers, log="xy")
+        paint = PAINT[CHANNEL_COLOURS.get(profile.channel, "c0")]
+        axes.plot(level, variance, "o", color=paint)
+        axes.plot(level, line, color=paint)
+    return _svg(name, "Variance over signal, with the fitted lines", figure)
 
 
-def transfer_misfit_chart(channels: Sequence[tuple[ChannelProfile, Float]]) -> str:
+@_style(CHART)
+def transfer_misfit_chart(name: str, channels: Sequence[tuple[ChannelProfile, Float]]) -> Markup:
     """Return by how many percent the points of `transfer_chart` lie off their line, as SVG.
 
     The band holds the line where both its gain and its read noise lie in their 95 % intervals; as the two err against
     each other, it is wider than an interval of the line.
     """
-    layers: list[Layer] = []
+    figure, axes = _chart("signal, DN", "variance off the line, %")
     reach = 1.0
     for profile, bins in channels:
         level, variance, line, low, high = _transfer(profile, bins)
-        colour = CHANNEL_COLOURS.get(profile.channel, "c0")
-        off = 100 * (variance / line - 1)
-        band = Layer(level, 100 * (low / line - 1), "band", colour, 100 * (high / line - 1))
-        layers = [band, *layers, Layer(level, off, "dots", colour)]  # bands below all points
-        reach = max(
-            reach, 1.2 * float(np.nanpercentile(np.abs(off), 98)), min(25.0, 110 * float(np.max(high / line - 1)))
-        )
-    alt = "Departure of the variance from the fitted lines, with the intervals of the lines"
-    return chart(alt, "signal, DN", "variance off the line, %", layers, y_range=(-reach, reach), log="x")
+        below, off, above = (100 * (values / line - 1) for values in (low, variance, high))
+        paint = PAINT[CHANNEL_COLOURS.get(profile.channel, "c0")]
+        axes.fill_between(level, below, above, facecolor=(paint, 0.07), edgecolor=(paint, 0.6), linewidth=1)
+        axes.plot(level, off, "o", color=paint)
+        reach = max(reach, 1.2 * float(np.nanpercentile(np.abs(off), 98)), min(25.0, 1.1 * float(np.max(above))))
+    axes.set(xscale="log", ylim=(-reach, reach))
+    return _svg(name, "Departure of the variance from the fitted lines, with the intervals of the lines", figure)
 
 
 def _transfer(profile: ChannelProfile, bins: Float) -> tuple[Float, Float, Float, Float, Float]:
@@ -202,17 +255,16 @@ def _transfer(profile: ChannelProfile, bins: Float) -> tuple[Float, Float, Float
     )
 
 
-def training_chart(record: TrainingRecord) -> str:
+@_style(CHART)
+def training_chart(name: str, record: TrainingRecord) -> Markup:
     """Return the score on held-out photosites over the steps as SVG: its best marked, its start a dashed line."""
     steps, scores = np.array(record.curve, np.float64).reshape(-1, 2).T
-    end = max([record.steps_done, *steps])
-    layers = [
-        Layer(np.array([0.0, end]), np.full(2, record.start_psnr_db), "line dashed", "c1"),
-        Layer(steps, scores),
-        Layer(np.array([float(record.best_step)]), np.array([record.best_psnr_db]), "mark"),
-    ]
-    alt = f"From {record.start_psnr_db:.2f} dB to {record.best_psnr_db:.2f} dB at step {record.best_step}"
-    return chart(alt, "training step", "held-out corrected PSNR, dB", layers)
+    figure, axes = _chart("training step", "held-out corrected PSNR, dB")
+    axes.plot((0, max([record.steps_done, *steps])), [record.start_psnr_db] * 2, linestyle="--", color=PAINT["c1"])
+    axes.plot(steps, scores, color=PAINT["c0"])
+    axes.plot(record.best_step, record.best_psnr_db, "o", markersize=9, color=PAINT["c0"])
+    label = f"From {record.start_psnr_db:.2f} dB to {record.best_psnr_db:.2f} dB at step {record.best_step}"
+    return _svg(name, label, figure)
 
 
 def data_uri(picture: Picture, *, lossless: bool = True) -> str:
@@ -252,18 +304,6 @@ def diverging(values: Float, span: float, *, grey: bool = False) -> Picture:
     return np.stack(channels, axis=-1).round().astype(np.uint8)
 
 
-def pattern_figure(caption: str, values: Float, unit: str) -> str:
-    """Return a map of what is the same in every frame, (h, w) floats coloured about their median, with its scale."""
-    middle = float(np.nanmedian(values))
-    span = float(np.nanpercentile(np.abs(values - middle), 99.5))
-    low, high = (f"{end:.2g}".replace("-", "−") for end in (middle - span, middle + span))
-    picture = data_uri(diverging(values - middle, span))
-    return (
-        f'<figure><img class="map" src="{picture}" alt="{escape(caption)}"><figcaption>{escape(caption)}'
-        f'<br>{low}<span class="scale"></span>{high} {escape(unit)}</figcaption></figure>'
-    )
-
-
 def _density(deviations: Float, std: float, grid: Float) -> Float:
     """Return the density of deviations from their mean on a grid, its peak 1."""
     from scipy.stats import gaussian_kde
@@ -274,6 +314,38 @@ def _density(deviations: Float, std: float, grid: Float) -> Float:
     return scaled
 
 
-def _write(figure: object, path: Path, dpi: int) -> None:
+def _chart(x_label: str, y_label: str) -> "tuple[Figure, Axes]":
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(WIDTH / 72, HEIGHT / 72))
+    return figure, figure.add_subplot(xlabel=x_label, ylabel=y_label)
+
+
+def _svg(name: str, label: str, figure: "Figure") -> Markup:
+    """Return a chart as an element of a page that may hold more of them; ``label`` is for those who cannot see it."""
+    from matplotlib.ticker import LogLocator
+
+    (axes,) = figure.axes
+    axes.minorticks_off()
+    for axis in (axes.xaxis, axes.yaxis):
+        if axis.get_scale() == "log":
+            low, high = axis.get_view_interval()
+            digits = (1, 2, 5) if high < 30 * low else (1, 3) if high < 1000 * low else (1,)
+            axis.set_major_locator(LogLocator(subs=digits))
+        axis.set_major_formatter(lambda value, _: f"{value:,.6g}".replace("-", "−"))
+    buffer = io.StringIO()
+    figure.savefig(buffer, format="svg", metadata={"Date": None})
+    # What stands before the figure belongs to a file of its own, such as a style that would hold for the whole page.
+    _, head, drawing = buffer.getvalue().partition('<g id="figure_1">')
+    drawing = re.sub(r'( id="|url\(#|href="#)', rf"\1{name}-", head + drawing)
+    drawing = re.sub(r" font-family: [^;\"]*;?", "", drawing)  # that of the page
+    drawing = drawing.replace(INK, "currentColor")
+    for variable, paint in PAINT.items():
+        drawing = drawing.replace(paint, f"var(--{variable})")
+    opening = '<svg class="chart" viewBox="0 0 {} {}" role="img" aria-label="{}">'
+    return Markup(opening).format(WIDTH, HEIGHT, label) + Markup(drawing)
+
+
+def _write(figure: "Figure", path: Path, dpi: int) -> None:
     with atomic_write(path) as aside:
-        figure.savefig(aside, dpi=dpi)  # type: ignore[attr-defined]
+        figure.savefig(aside, dpi=dpi)

@@ -1,14 +1,9 @@
 """Results to files: the report people look at, one page of HTML; rows as JSON lines. Nothing is computed anew here."""
 
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from html import escape
-from importlib.resources import files
 from pathlib import Path
-from string import Template
 
-from burst_denoise.burst.series import LARGEST_SIGMA
 from burst_denoise.files import atomic_write
 from burst_denoise.reporting.page import (
     LIGHTS,
@@ -19,7 +14,7 @@ from burst_denoise.reporting.page import (
     best_method,
     crop_part,
     pattern_part,
-    record_part,
+    render,
     scores_part,
     sensor_part,
     series_part,
@@ -80,22 +75,20 @@ def write_report(path: Path, report: Report) -> None:
     doubt; the 95 % interval of the model lies above OpenCV NLM on every burst, and there is no caution. "Not usable"
     for: no series, no channel, or a model worse than the noisy frame on a burst. All else is "usable with care".
     """
-    sections = {
-        "headline": _headline(report),
-        "crops": "".join(map(crop_part, report.crops)),
-        "scores": scores_part(report.rows) if report.rows else "",
-        "series": series_part(report.series),
-        "sensor": sensor_part(report.channels) if report.channels else "",
-        "pattern": pattern_part(report.pattern_maps, report.channels),
-        "training": training_part(report.training) if report.training else "",
-        "record": record_part(report.provenance),
-    }
-    page = files("burst_denoise.reporting").joinpath("page.html").read_text(encoding="utf-8")
-    for name in (name for name, content in sections.items() if not content):
-        page = re.sub(rf'<section id="{name}">.*?</section>\n', "", page, flags=re.DOTALL)
-    filled = Template(page).substitute(sections, title=escape(report.title), largest_sigma=LARGEST_SIGMA)
+    page = render(
+        title=report.title,
+        headline=_headline(report),
+        cautions=report.cautions,
+        crops=[crop_part(crop) for crop in report.crops],
+        scores=scores_part(report.rows),
+        series=series_part(report.series),
+        sensor=sensor_part(report.channels),
+        pattern=pattern_part(report.pattern_maps, report.channels),
+        training=training_part(report.training) if report.training else None,
+        provenance=report.provenance,
+    )
     with atomic_write(path) as aside:
-        aside.write_text(filled, encoding="utf-8")
+        aside.write_text(page, encoding="utf-8", errors="backslashreplace")  # a file's name may hold any byte
 
 
 def write_rows(path: Path, rows: Sequence[BenchmarkRow]) -> None:
@@ -104,8 +97,8 @@ def write_rows(path: Path, rows: Sequence[BenchmarkRow]) -> None:
         aside.write_text("".join(row.model_dump_json() + "\n" for row in rows), encoding="utf-8")
 
 
-def _headline(report: Report) -> str:
-    """Return the word and the sentence to be read first, and what they rest on."""
+def _headline(report: Report) -> dict[str, object] | None:
+    """Return the word and the sentence to be read first, and what they rest on; None when there is nothing to judge."""
     lights = [
         (subject, *judge(report))
         for subject, given, judge in (
@@ -115,23 +108,10 @@ def _headline(report: Report) -> str:
         )
         if given
     ]
-    cautions = "".join(
-        f'<li><span class="light care"></span><span>{escape(text)}</span></li>' for text in report.cautions
-    )
-    cautions = f'<ul class="cautions" aria-label="Cautions">{cautions}</ul>' if cautions else ""
     if not lights:
-        return cautions
+        return None
     worst = max((light for _, light, _ in lights), key=list(LIGHTS).index)
-    items = "".join(
-        f'<li><span>{subject}: <b class="light {light}">{LIGHTS[light].lower()}</b></span>'
-        f'<span class="fact">{escape(fact)}</span></li>'
-        for subject, light, fact in lights
-    )
-    sentence = escape(_gain_in_words(report) or lights[0][2])
-    return (
-        f'<p class="headline"><span class="light {worst}">{LIGHTS[worst]}</span> {sentence}</p>{cautions}'
-        f'<ul class="lights">{items}</ul>'
-    )
+    return {"worst": worst, "sentence": _gain_in_words(report) or lights[0][2], "lights": lights}
 
 
 def _frames_light(report: Report) -> tuple[str, str]:
