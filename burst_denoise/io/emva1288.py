@@ -18,7 +18,7 @@ class EmvaLevel:
     """The frames of one light level."""
 
     dark: bool
-    """Shot with the lens dark_paths."""
+    """Whether these are dark frames."""
     exposure_ns: float
     frames: tuple[Frame, ...]
 
