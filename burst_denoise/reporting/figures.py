@@ -99,6 +99,7 @@ def draw_quality(path: Path, verdicts: Sequence[SeriesVerdict]) -> None:
     drawn = [verdict for verdict in verdicts if len(verdict.deviations) > 1]
     figure = Figure(figsize=(12, 0.35 * len(verdicts) + 4), layout="constrained")
     left, right = figure.subplots(1, 2, width_ratios=(1.4, 1))
+    curves = []
     for number, verdict in enumerate(drawn):
         deviations = 1e4 * (np.asarray(verdict.deviations) - verdict.mu)
         width = 1e4 * max(verdict.sigma, 1e-7)
@@ -107,8 +108,7 @@ def draw_quality(path: Path, verdicts: Sequence[SeriesVerdict]) -> None:
             "color": COLOURS[number % len(COLOURS)],
             "linestyle": ("-", "--", ":")[number // len(COLOURS) % 3],
         }
-        label = f"{verdict.series}: mu {verdict.mu:.3f}, sigma {verdict.sigma:.1e}"
-        left.plot(grid, _density(deviations, width, grid), label=label, **look)
+        curves += left.plot(grid, _density(deviations, width, grid), **look)
         left.plot(deviations, np.full(len(deviations), -0.06 * (number + 1)), "|", color=look["color"], markersize=9)
     left.set_yticks([])
     left.set_title(
@@ -126,7 +126,8 @@ def draw_quality(path: Path, verdicts: Sequence[SeriesVerdict]) -> None:
         lines += [f"    {f.file}: {', '.join(f.reasons)}" for f in verdict.frames if not f.accepted]
     right.text(0, 1, "\n".join(lines), va="top", fontsize=7, family="monospace", transform=right.transAxes)
     if drawn:
-        right.legend(*left.get_legend_handles_labels(), fontsize=7, loc="lower left", frameon=False)
+        labels = [f"{verdict.series}: mu {verdict.mu:.3f}, sigma {verdict.sigma:.1e}" for verdict in drawn]
+        right.legend(curves, labels, fontsize=7, loc="lower left", frameon=False)
     _write(figure, path, dpi=120)
 
 
