@@ -1,10 +1,10 @@
 """Training: it lowers the error to the known clean image, and a killed run ends in the same bits."""
 
+import math
 import os
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import numpy as np
@@ -14,10 +14,11 @@ import torch
 from burst_denoise.burst.store import store_burst
 from burst_denoise.errors import ConfigError
 from burst_denoise.frame.frame import Frame
+from burst_denoise.frame.mosaic import MONO, RGGB
 from burst_denoise.inference.tiles import denoise_image
 from burst_denoise.model import train as training
 from burst_denoise.model.prior import load_prior
-from burst_denoise.model.train import make_optimizer, train
+from burst_denoise.model.train import Checkpoint, FitSettings, fit, make_optimizer, masked_mse, train
 from burst_denoise.schemas import FrameInfo, FrameVerdict, TrainSettings
 from burst_denoise.score.metrics import psnr
 
@@ -34,22 +35,22 @@ def weights(network):
 
 
 def test_a_short_training_brings_a_frame_nearer_to_the_known_clean_image(burst, tmp_path):
-    trained = run(burst, tmp_path / "state.safetensors", steps=120, batch=4, from_scratch=True)
+    trained = run(burst, tmp_path / "state.safetensors", steps=90, batch=4, from_scratch=True)
     image = burst.linear(0)
-    denoised = denoise_image(image, "RGGB", trained.network, burst.profile, dtype=torch.float32)
+    denoised = denoise_image(image, RGGB, trained.network, burst.profile, dtype=torch.float32)
     assert psnr(denoised, burst.clean, peak=1.0) > psnr(image, burst.clean, peak=1.0) + 2
     assert trained.best_psnr_db > trained.start_psnr_db + 2
 
 
 @pytest.fixture
 def untouched(monkeypatch):
-    """Return a function that judges every network but one worse than nothing, in one of the two exams or both."""
+    """Return a function that makes every network but one lose, in one of the two scores or both."""
 
-    def judge(network, *exams):
+    def judge(network, *losing):
         known = weights(network)
-        for exam in ("score", "content_score"):
-            worse = -1.0 if exam in exams else 1.0
-            monkeypatch.setattr(training.Validator, exam, lambda _, n, w=worse: 0.0 if weights(n) == known else w)
+        for score in ("score", "content_score"):
+            other = -1.0 if score in losing else 1.0
+            monkeypatch.setattr(training.Validator, score, lambda _, n, o=other: 0.0 if weights(n) == known else o)
 
     return judge
 
@@ -74,12 +75,12 @@ def test_a_training_that_gains_nothing_gives_the_prior_back(burst, tmp_path, unt
     assert weights(trained.network) == weights(prior.network)
 
 
-@pytest.mark.parametrize("exam", ["score", "content_score"])
+@pytest.mark.parametrize("score", ["score", "content_score"])
 def test_what_gains_on_the_scenes_and_loses_on_other_pictures_is_not_kept_nor_the_reverse(
-    burst, tmp_path, untouched, exam
+    burst, tmp_path, untouched, score
 ):
     prior = load_prior("bayer", CPU)
-    untouched(prior.network, exam)
+    untouched(prior.network, score)
     assert run(burst, tmp_path / "state.safetensors").best_step == 0
     untouched(prior.network)
     assert run(burst, tmp_path / "other.safetensors").best_step == 3
@@ -96,14 +97,16 @@ def test_progress_tells_step_share_loss_and_scores(burst, tmp_path):
     settings = TrainSettings(steps=4, batch=2, patch=32)
     train([burst], settings, tmp_path / "state.safetensors", CPU, seen.append)
     assert [p.step for p in seen] == [1, 2, 3, 4]
-    assert [p.done for p in seen] == [0, 0.25, 0.5, 0.75]
-    assert all(p.loss > 0 and p.psnr_db >= p.start_psnr_db - 1 and p.seconds_left >= 0 for p in seen)
+    assert [p.done for p in seen] == [0.25, 0.5, 0.75, 1]
+    assert all(p.loss > 0 and p.psnr_db >= p.start_psnr_db - 1 for p in seen)
+    assert all(p.seconds_left > 0 for p in seen[:-1])
+    assert seen[-1].seconds_left == 0
 
 
 def test_the_paper_preset_trains_saves_and_denoises_rgb_pictures(tmp_path):
     rng = np.random.default_rng(0)
-    picture = np.clip(0.5 + 0.3 * np.sin(np.mgrid[:3, :90, :110].sum(0) / 9), 0, 1)
-    info = FrameInfo(domain="rgb", camera=None, cfa=None, height=90, width=110, black_level=(0,) * 3, white_level=255)
+    picture = np.clip(0.5 + 0.3 * np.sin(np.mgrid[:3, :64, :96].sum(0) / 9), 0, 1)
+    info = FrameInfo(domain="rgb", camera=None, cfa=None, height=64, width=96, black_level=(0,) * 3, white_level=255)
     frames = [
         Frame(np.rint(255 * picture + 4 * rng.standard_normal(picture.shape)).clip(0, 255).astype(np.uint8), info, path)
         for path in map(Path, "abcd")
@@ -112,8 +115,8 @@ def test_the_paper_preset_trains_saves_and_denoises_rgb_pictures(tmp_path):
     burst = store_burst(tmp_path / "rgb.burst", "rgb", frames, accepted, 0.1, 1e-4)
     trained = run(burst, tmp_path / "state.safetensors", steps=1, batch=1, patch=60, preset="paper")
     assert trained.start_psnr_db > 30 > trained.best_psnr_db  # the noisy frame, and an untrained network
-    denoised = denoise_image(frames[0].linear, None, trained.network, burst.profile, dtype=torch.bfloat16, tile=64)
-    whole = denoise_image(frames[0].linear, None, trained.network, burst.profile, dtype=torch.float32, tile=256)
+    denoised = denoise_image(frames[0].linear, MONO, trained.network, burst.profile, dtype=torch.bfloat16, tile=64)
+    whole = denoise_image(frames[0].linear, MONO, trained.network, burst.profile, dtype=torch.float32, tile=256)
     assert denoised == pytest.approx(whole, abs=1e-5)
 
 
@@ -168,43 +171,6 @@ def test_an_interrupted_training_ends_in_the_same_bits(burst, tmp_path, monkeypa
     assert again.curve == whole.curve  # started again when it was done
 
 
-SCRIPT = """
-import sys, torch
-from pathlib import Path
-from burst_denoise.burst.store import open_burst
-from burst_denoise.burst.store import store_burst
-from burst_denoise.schemas import FrameInfo, FrameVerdict, TrainSettings
-from burst_denoise.model import train as training
-training.SAVE_EVERY_S = 0.0
-torch.set_num_threads(1)
-settings = TrainSettings(steps=12, batch=2, patch=32, from_scratch=True)
-trained = training.train([open_burst(Path(sys.argv[1]))], settings, Path(sys.argv[2]), torch.device("cpu"),
-                         lambda progress: print(progress.step, flush=True))
-print(trained.best_step, hash(tuple(map(float, trained.network.tail.weight.flatten()))), trained.curve)
-"""
-
-
-def test_a_training_killed_by_sigkill_again_and_again_ends_in_the_same_bits(burst, tmp_path):
-    def start(state):
-        command = [sys.executable, "-c", SCRIPT, str(burst.folder), str(tmp_path / state)]
-        environment = os.environ | {"PYTHONHASHSEED": "0"}
-        return subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment)
-
-    whole = start("whole.safetensors").communicate()[0].splitlines()[-1]
-    for last_step in (2, 7):
-        process = start("killed.safetensors")
-        while int(process.stdout.readline()) < last_step:
-            pass
-        time.sleep(0.02)
-        process.send_signal(signal.SIGKILL)
-        assert process.wait() == -signal.SIGKILL
-        process.stdout.close()
-    resumed = start("killed.safetensors").communicate()[0].splitlines()
-    assert int(resumed[0]) > 2  # it did not begin afresh
-    assert resumed[-1] == whole
-    assert int(whole.split()[0]) > 0  # what came out was trained
-
-
 def test_both_radams_agree_without_weight_decay():
     results = []
     for name in ("radam", "torch-radam"):
@@ -217,3 +183,188 @@ def test_both_radams_agree_without_weight_decay():
             optimizer.step()
         results.append(weight.detach())
     assert torch.allclose(results[0], results[1], atol=1e-5)
+
+
+# The loop by itself, on a task whose answer is known
+
+
+CLEAN = np.linspace(0, 1, 64, dtype=np.float32).reshape(1, 1, 8, 8)
+
+
+def small_network():
+    torch.manual_seed(0)
+    return torch.nn.Sequential(torch.nn.Conv2d(1, 4, 3, padding=1), torch.nn.Conv2d(4, 1, 3, padding=1))
+
+
+def one_brighter(step):
+    """Two noisy views of a picture, the second one brighter by 1."""
+    noisy, target = 0.1 * np.random.default_rng(step).standard_normal((2, 4, 1, 8, 8), np.float32)
+    return CLEAN + noisy, CLEAN + 1 + target, np.ones_like(noisy)
+
+
+def run_fit(steps=6, network=None, batches=one_brighter, loss=masked_mse, **more):
+    settings = {"steps": steps, "learning_rate": 0.02, "gradient_norm": 1.0, "dtype": torch.float32}
+    known = {name: more.pop(name) for name in tuple(more) if name in FitSettings.__dataclass_fields__}
+    return fit(network or small_network(), batches, loss, FitSettings(**settings | known), **more)
+
+
+def test_a_network_learns_from_noisy_pairs_what_holds_for_clean_pictures():
+    def error(network):
+        return (network(torch.from_numpy(CLEAN)) - torch.from_numpy(CLEAN + 1)).square().mean().item()
+
+    state = run_fit(300)
+    assert state.step == 300
+    assert not state.average.training
+    assert error(state.average) < 0.01 * error(small_network())
+
+
+@pytest.mark.parametrize("optimizer", ["radam", "torch-radam", "adamw"])
+def test_a_stopped_fit_goes_on_to_the_same_bits(tmp_path, monkeypatch, optimizer):
+    monkeypatch.setattr(training, "SAVE_EVERY_S", 0.0)
+
+    def fitted(name, stop=None):
+        steps = []
+
+        def on_step(state):
+            steps.append(state.step)
+            if state.step % 3 == 0:
+                state.notes.setdefault("validated", []).append(state.step)
+                state.tensors["weight"] = state.average[0].weight.detach().clone()
+            if state.step == stop:
+                raise KeyboardInterrupt
+
+        more = {"optimizer": optimizer, "rate_share": lambda parameter: 1 / parameter.ndim}
+        return run_fit(10, checkpoint=Checkpoint(tmp_path / name, "data 1"), on_step=on_step, **more), steps
+
+    whole, steps = fitted("whole.safetensors")
+    assert steps == [*range(11)]
+    for stop in (6, 8):
+        with pytest.raises(KeyboardInterrupt):
+            fitted("parts.safetensors", stop)
+    parts, steps = fitted("parts.safetensors")
+    assert steps == [8, 9, 10]
+    assert weights(parts.network) == weights(whole.network)
+    assert weights(parts.average) == weights(whole.average)
+    assert parts.notes == whole.notes == {"validated": [0, 3, 6, 9]}
+    assert torch.equal(parts.tensors["weight"], whole.tensors["weight"])
+    again, steps = fitted("parts.safetensors")
+    assert steps == [10]
+    assert weights(again.average) == weights(whole.average)
+
+
+SCRIPT = """
+import sys, torch
+from pathlib import Path
+from burst_denoise.model import train as training
+from tests.test_train import Checkpoint, run_fit, weights
+training.SAVE_EVERY_S = 0.0
+torch.set_num_threads(1)
+state = run_fit(400, checkpoint=Checkpoint(Path(sys.argv[1]), ""), on_step=lambda state: print(state.step, flush=True))
+print(weights(state.average).hex())
+"""
+
+
+def test_a_fit_killed_by_sigkill_goes_on_to_the_same_bits(tmp_path):
+    def start(name):
+        command = [sys.executable, "-c", SCRIPT, str(tmp_path / name)]
+        return subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=Path(__file__).parent.parent)
+
+    whole, killed = start("whole.safetensors"), start("killed.safetensors")
+    while int(killed.stdout.readline()) < 100:
+        pass
+    os.kill(killed.pid, signal.SIGKILL)
+    killed.communicate()
+    assert killed.returncode == -signal.SIGKILL
+    resumed = start("killed.safetensors").communicate()[0].splitlines()
+    assert int(resumed[0]) >= 99  # it did not begin afresh
+    assert resumed[-1] == whole.communicate()[0].splitlines()[-1]
+
+
+def test_the_rate_falls_with_the_cosine_to_each_parameters_share():
+    rates = []
+
+    def on_step(state):
+        if state.step:
+            rates.append([group["lr"] for group in state.optimizer.param_groups])
+
+    run_fit(5, on_step=on_step, rate_share=lambda parameter: 1 / parameter.ndim)  # weights a quarter, biases all
+    expected = [0.02 * (1 + math.cos(math.pi * step / 5)) / 2 for step in range(5)]
+    assert np.array(rates) == pytest.approx(np.outer(expected, [0.25, 1]))
+
+
+@pytest.mark.parametrize("optimizer", ["radam", "torch-radam", "adamw"])
+def test_a_parameter_moves_by_its_share_of_the_rate(optimizer):
+    class Sum(torch.nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.full, self.halved = (torch.nn.Parameter(torch.zeros(n)) for n in (1, 2))
+
+        def forward(self, x):
+            return x + self.full + self.halved.sum()
+
+    # The squared error has the same gradient in all three numbers.
+    more = {"optimizer": optimizer, "rate_share": lambda parameter: 1 / parameter.numel()}
+    network = run_fit(20, Sum(), **more).network
+    assert network.full.item() > 0.05
+    assert network.halved.detach().numpy() == pytest.approx(network.full.item() / 2, rel=0.01)
+
+
+def test_the_average_follows_the_weights_quickly_at_first():
+    seen = []
+
+    def on_step(state):
+        seen.append([next(module.parameters()).detach().clone() for module in (state.network, state.average)])
+
+    run_fit(30, average_decay=0.6, on_step=on_step)
+    expected = seen[0][0]
+    assert torch.equal(seen[0][1], expected)
+    for step, (weight, average) in enumerate(seen[1:], 1):
+        decay = min(0.6, (1 + step) / (10 + step))
+        expected = decay * expected + (1 - decay) * weight
+        assert torch.allclose(average, expected, atol=1e-6)
+
+
+def test_the_average_counts_what_the_network_counts():
+    network = torch.nn.Sequential(torch.nn.BatchNorm2d(1), torch.nn.Conv2d(1, 1, 1))
+    state = run_fit(5, network)
+    assert state.average[0].num_batches_tracked == 5
+    assert torch.equal(state.average[0].running_mean, network[0].running_mean)
+
+
+def test_a_loss_that_is_no_longer_finite_stops_the_training_before_the_weights_are_spoilt():
+    def until_step_3(step):
+        noisy, target, valid = one_brighter(step)
+        return noisy, target * (np.nan if step == 3 else 1), valid
+
+    network = small_network()
+    with pytest.raises(ConfigError, match=r"training diverged at step 3 \(loss nan\); lower the learning rate"):
+        run_fit(network=network, batches=until_step_3)
+    assert all(parameter.isfinite().all() for parameter in network.parameters())
+
+
+def test_a_fit_of_some_minutes_ends_by_the_clock():
+    shares = []
+    state = run_fit(None, minutes=0.005, on_step=lambda state: shares.append(state.done))
+    assert 0.3 <= state.seconds < 2
+    assert shares == sorted(shares)
+    assert (shares[0], shares[-1], len(shares)) == (0, 1, state.step + 1)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_convolutions_run_in_the_precision_asked_for(dtype):
+    seen = set()
+
+    def loss(network, noisy, target, _valid):
+        denoised = network(noisy)
+        seen.add(denoised.dtype)
+        return (denoised - target).abs().mean()
+
+    run_fit(2, loss=loss, dtype=dtype)
+    assert seen == {dtype}
+
+
+def test_the_masked_error_is_the_weighted_mean_of_what_counts():
+    noisy, target = torch.zeros(1, 1, 1, 4), torch.tensor([1.0, 2.0, 3.0, 4.0]).reshape(1, 1, 1, 4)
+    valid = torch.tensor([1.0, 0.0, 2.0, 0.0]).reshape(1, 1, 1, 4)
+    assert masked_mse(torch.nn.Identity(), noisy, target, valid).item() == pytest.approx((1 + 2 * 9) / 3)
+    assert masked_mse(torch.nn.Identity(), noisy, target, 0 * valid).item() == 0

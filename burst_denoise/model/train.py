@@ -1,4 +1,7 @@
-"""Training: one visible loop, validated on photosites it never sees, resumable to the bit."""
+"""Training: one visible loop for any network, resumable to the bit, and how a calibration uses it.
+
+`fit` is the loop. `train` gives it pairs of a sensor's bursts and validates on photosites that no pair shows.
+"""
 
 import copy
 import hashlib
@@ -15,37 +18,312 @@ import numpy as np
 import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
-from torch import Tensor
+from torch import Tensor, nn
 
+from burst_denoise.arrays import Float
 from burst_denoise.burst.store import Burst
 from burst_denoise.errors import ConfigError
 from burst_denoise.files import atomic_write
-from burst_denoise.frame.frame import plane_count
+from burst_denoise.frame.mosaic import Mosaic
 from burst_denoise.model.device import compute_dtype
 from burst_denoise.model.network import FrequencySplitResNet, build_network
 from burst_denoise.model.pairs import sample_patches
 from burst_denoise.model.prior import load_prior, prior_file
 from burst_denoise.model.validation import Validator
-from burst_denoise.schemas import Domain, TrainSettings
+from burst_denoise.schemas import TrainSettings
 
-__all__ = ["Progress", "Trained", "make_optimizer", "train"]
+__all__ = [
+    "Checkpoint",
+    "FitSettings",
+    "FitState",
+    "Progress",
+    "Trained",
+    "fit",
+    "make_optimizer",
+    "masked_mse",
+    "train",
+]
 
-VALIDATE_EVERY = 250
-"""Steps between validations: about every 10 seconds of the fast preset on two cores."""
-SAVE_EVERY_S = 20.0
-"""Seconds between checkpoints; when they happen has no influence on the result."""
 AVERAGE_DECAY = 0.999
 """Of the running average of the weights, which is what is validated and kept."""
 GRADIENT_NORM = 0.05
 """Gradients are cut to this norm: the rare patch with a strong edge would otherwise throw the weights about."""
+SAVE_EVERY_S = 20.0
+"""Seconds between checkpoints; when they happen has no influence on the result."""
 
+VALIDATE_EVERY = 250
+"""Steps between validations of a calibration: about every 10 seconds of the fast preset on two cores."""
 LEARNING_RATES = {"prior": 2e-4, "scratch": 3e-3}
 """By where a training starts. From the prior, on a scene not trained on, 5e-4 lost 0.02 dB and 2e-4 won 0.03."""
 
-COUNTERS = (
-    "step", "best_step", "start_psnr_db", "first_psnr_db", "first_content_db", "psnr_db", "best_psnr_db",
-    "best_gain_db", "seconds", "curve",
-)  # fmt: skip
+
+@dataclass(frozen=True)
+class FitSettings:
+    """How a network is trained: its budget, either steps or minutes, and its optimiser."""
+
+    steps: int | None = None
+    minutes: float | None = None
+    optimizer: str = "radam"
+    """A name that `make_optimizer` knows."""
+    learning_rate: float = 3e-3
+    """At the start; it falls to 0 with the cosine of the share of the budget that is used."""
+    gradient_norm: float = GRADIENT_NORM
+    """Infinity cuts nothing."""
+    average_decay: float = AVERAGE_DECAY
+    dtype: torch.dtype | None = None
+    """Precision of the convolutions; None takes the device's, `compute_dtype`."""
+
+    def __post_init__(self) -> None:
+        if (self.steps is None) == (self.minutes is None):
+            raise ConfigError("training needs one budget: steps or minutes")
+
+    def share_used(self, step: int, seconds: float) -> float:
+        """Return the share of the budget that so many steps, made in so many seconds, have used: 0 to 1."""
+        if self.steps is not None:
+            return min(1, step / self.steps)
+        assert self.minutes is not None
+        return min(1, seconds / (60 * self.minutes))
+
+
+@dataclass
+class FitState:
+    """Where a training stands: all that a killed one needs to go on as if nothing had happened."""
+
+    network: nn.Module
+    average: nn.Module
+    """Running average of the weights, in evaluation mode: the network to validate and to keep."""
+    optimizer: torch.optim.Optimizer
+    step: int = 0
+    """Steps made."""
+    seconds: float = 0.0
+    """Spent, over all runs."""
+    done: float = 0.0
+    """Share of the budget used, 0 to 1; 1 at the last step alone."""
+    loss: float = math.nan
+    """Of the last step; not a number before the first step of this run."""
+    tensors: dict[str, Tensor] = field(default_factory=dict)
+    """The caller's own, such as the best weights: saved and restored with the rest."""
+    notes: dict[str, Any] = field(default_factory=dict)
+    """The caller's own too: scores and whatever else JSON can hold."""
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """Where the state of a training is kept; a training goes on from the file if it is there."""
+
+    path: Path
+    fingerprint: str
+    """Tells a training from others: a hash of its data and settings. The file of another training is refused."""
+
+
+def make_optimizer(name: str, parameters: list[Any], learning_rate: float) -> torch.optim.Optimizer:
+    """Return an optimiser by name: ``radam`` (torch-optimizer), ``torch-radam`` (PyTorch's own) or ``adamw``.
+
+    ``parameters`` is a list of parameters, or of PyTorch's parameter groups.
+    """
+    if name == "torch-radam":
+        return torch.optim.RAdam(parameters, lr=learning_rate)
+    if name == "adamw":
+        return torch.optim.AdamW(parameters, lr=learning_rate)
+    import torch_optimizer
+
+    optimizer: torch.optim.Optimizer = torch_optimizer.RAdam(parameters, lr=learning_rate)
+    for group in optimizer.param_groups:
+        # It keeps the last steps' sizes here, rate included, in one list for all groups: they would share one rate.
+        group["buffer"] = [[None] * 3 for _ in range(10)]
+    return optimizer
+
+
+def masked_mse(network: nn.Module, noisy: Tensor, target: Tensor, valid: Tensor) -> Tensor:
+    """Return the mean squared error of a network where it counts: a loss for `fit`.
+
+    Parameters
+    ----------
+    network : torch.nn.Module
+    noisy, target : (B, C, H, W) tensors
+        What the network sees, and what it shall give.
+    valid : (B, C, H, W) tensor
+        Weight of each pixel's squared error, at least 0; 0 counts for nothing.
+
+    Returns
+    -------
+    scalar tensor
+        Sum of the weighted squared errors over the sum of the weights, or over 1 if that is less.
+    """
+    squared: Tensor = (network(noisy) - target) ** 2
+    return (squared * valid).sum() / valid.sum().clamp(min=1)
+
+
+def fit(
+    network: nn.Module,
+    batches: Callable[[int], Sequence[Any]],
+    loss: Callable[..., Tensor],
+    settings: FitSettings,
+    *,
+    checkpoint: Checkpoint | None = None,
+    on_step: Callable[[FitState], None] = lambda _state: None,
+    rate_share: Callable[[nn.Parameter], float] = lambda _parameter: 1.0,
+) -> FitState:
+    """Train a network until its budget is used, and return the state it ends in.
+
+    Parameters
+    ----------
+    network : torch.nn.Module
+        Is trained in place, on the device where its parameters are.
+    batches : callable
+        Given the number of a step, 0 upwards, it returns that step's arrays or tensors: what ``loss`` takes. Called in
+        another thread while the step before is computed. Whatever is random in it must come from that number.
+    loss : callable
+        Given the network and the tensors of a batch, on the network's device, it returns a scalar tensor: `masked_mse`.
+        Computed under autocast, where the device or ``settings.dtype`` asks for it.
+    settings : FitSettings
+    checkpoint : Checkpoint, optional
+        Written every 20 seconds and at the end.
+    on_step : callable
+        Given the state before the first step and after every step: the place to validate, to tell of progress, to
+        keep the best weights in ``state.tensors``. A checkpoint holds the state as it was before this call, so a
+        training that goes on begins by calling it again.
+    rate_share : callable
+        Given a parameter, it returns the share of the learning rate that this parameter gets.
+
+    Returns
+    -------
+    FitState
+        Its ``average`` is the network to use.
+
+    Raises
+    ------
+    ConfigError
+        If the checkpoint is damaged or of another training, or the gradient is no longer finite.
+
+    Notes
+    -----
+    With a budget in steps a training that is killed at any moment and started again ends in the same bits, on the same
+    machine's CPU, unless the network itself draws random numbers (dropout). With a budget in minutes the learning rate
+    follows the clock; calls of ``on_step`` count, but for the first.
+
+    Examples
+    --------
+    >>> def noisy_pair(step):
+    ...     return 1 + np.random.default_rng(step).normal(0, 0.1, (2, 4, 1, 8, 8)).astype(np.float32)
+    >>> def mse(network, noisy, target):
+    ...     return (network(noisy) - target).square().mean()
+    >>> fit(nn.Conv2d(1, 1, 3, padding=1), noisy_pair, mse, FitSettings(steps=3)).step
+    3
+    """
+    device = next(network.parameters()).device
+    dtype = settings.dtype or compute_dtype(device)
+    state = _begin(network, settings, rate_share)
+    if checkpoint is not None and checkpoint.path.exists():
+        _load(state, checkpoint, device)
+    state.done = settings.share_used(state.step, state.seconds)
+    on_step(state)
+    saved = time.monotonic()
+    began = saved - state.seconds
+    with ThreadPoolExecutor(1) as background:
+        upcoming = background.submit(batches, state.step)
+        while state.done < 1:
+            batch = [_on_device(part, device) for part in upcoming.result()]
+            upcoming = background.submit(batches, state.step + 1)
+            for group in state.optimizer.param_groups:
+                group["lr"] = group["share"] * settings.learning_rate * 0.5 * (1 + math.cos(math.pi * state.done))
+            with torch.autocast(device.type, dtype, enabled=dtype != torch.float32):
+                error = loss(network, *batch)
+            state.optimizer.zero_grad()
+            error.backward()  # type: ignore[no-untyped-call]
+            norm = nn.utils.clip_grad_norm_(network.parameters(), settings.gradient_norm)
+            state.loss = error.item()
+            if not norm.isfinite():
+                raise ConfigError(
+                    f"training diverged at step {state.step} (loss {state.loss:.3g}); lower the learning rate"
+                )
+            state.optimizer.step()
+            state.step += 1
+            _follow(state, settings.average_decay)
+            state.seconds = time.monotonic() - began
+            state.done = settings.share_used(state.step, state.seconds)
+            if checkpoint is not None and (state.done >= 1 or time.monotonic() - saved > SAVE_EVERY_S):
+                _save(state, checkpoint)
+                saved = time.monotonic()
+            on_step(state)
+        upcoming.cancel()
+    return state
+
+
+def _begin(network: nn.Module, settings: FitSettings, rate_share: Callable[[nn.Parameter], float]) -> FitState:
+    by_share: dict[float, list[nn.Parameter]] = {}
+    for parameter in network.parameters():
+        by_share.setdefault(rate_share(parameter), []).append(parameter)
+    groups = [{"params": parameters, "share": share} for share, parameters in by_share.items()]
+    optimizer = make_optimizer(settings.optimizer, groups, settings.learning_rate)
+    return FitState(network.train(), copy.deepcopy(network).eval(), optimizer)
+
+
+def _on_device(part: Any, device: torch.device) -> Tensor:
+    tensor = torch.as_tensor(part)
+    layout = torch.channels_last if tensor.ndim == 4 else torch.preserve_format
+    return tensor.to(device, memory_format=layout)
+
+
+@torch.no_grad()
+def _follow(state: FitState, average_decay: float) -> None:
+    """Move the running average towards the weights; quickly at first, when the average is of nothing yet."""
+    decay = min(average_decay, (1 + state.step) / (10 + state.step))
+    for average, weight in zip(state.average.parameters(), state.network.parameters(), strict=True):
+        average.lerp_(weight, 1 - decay)
+    # What a network counts along the way (batch normalisation) is an average already.
+    for kept, counted in zip(state.average.buffers(), state.network.buffers(), strict=True):
+        kept.copy_(counted)
+
+
+def _save(state: FitState, checkpoint: Checkpoint) -> None:
+    parts: dict[str, dict[str, Any]] = {
+        "network": state.network.state_dict(),
+        "average": state.average.state_dict(),
+        "tensors": state.tensors,
+    }
+    for index, entry in state.optimizer.state_dict()["state"].items():
+        parts[f"optimizer/{index}"] = entry
+    tensors = {
+        f"{part}/{key}": torch.as_tensor(value).contiguous()
+        for part, values in parts.items()
+        for key, value in values.items()
+    }
+    record = {"step": state.step, "seconds": state.seconds, "notes": state.notes}
+    content = save(tensors, {"fit": json.dumps(record | {"fingerprint": checkpoint.fingerprint})})
+    with atomic_write(checkpoint.path, overwrite=True) as aside:
+        aside.write_bytes(content)
+
+
+def _load(state: FitState, checkpoint: Checkpoint, device: torch.device) -> None:
+    """Bring a fresh state to where its checkpoint left off."""
+    path = checkpoint.path
+    try:
+        with safe_open(path, "pt", device=str(device)) as handle:
+            record = json.loads(handle.metadata()["fit"])
+            tensors = {key: handle.get_tensor(key) for key in handle.keys()}  # noqa: SIM118 (no mapping)
+    except (SafetensorError, OSError, KeyError, TypeError, ValueError) as error:
+        raise ConfigError(
+            f"{path}: checkpoint is damaged or of another version ({error}); delete it to start afresh"
+        ) from error
+    if record["fingerprint"] != checkpoint.fingerprint:
+        raise ConfigError(f"{path}: checkpoint of another training (other data or settings); delete it to start afresh")
+    parts: dict[str, dict[str, Tensor]] = {"tensors": {}, "optimizer": {}}
+    for name, tensor in tensors.items():
+        part, _, key = name.partition("/")
+        parts.setdefault(part, {})[key] = tensor
+    entries: dict[int, dict[str, Any]] = {}
+    for name, tensor in parts["optimizer"].items():
+        index, _, key = name.partition("/")
+        # torch-optimizer counts in a plain number; PyTorch's own optimisers make a tensor of one.
+        entries.setdefault(int(index), {})[key] = tensor.item() if key == "step" else tensor
+    state.network.load_state_dict(parts["network"])
+    state.average.load_state_dict(parts["average"])
+    state.optimizer.load_state_dict(state.optimizer.state_dict() | {"state": entries})
+    state.tensors = parts["tensors"]
+    state.step = record["step"]
+    state.seconds = record["seconds"]
+    state.notes = record["notes"]
 
 
 @dataclass(frozen=True)
@@ -80,40 +358,6 @@ class Trained:
     """Every validation: step, corrected PSNR on the held-out photosites, dB."""
 
 
-def make_optimizer(name: str, parameters: list[torch.nn.Parameter], learning_rate: float) -> torch.optim.Optimizer:
-    """Return an optimiser by name: ``radam`` (torch-optimizer), ``torch-radam`` (PyTorch's own) or ``adamw``."""
-    if name == "torch-radam":
-        return torch.optim.RAdam(parameters, lr=learning_rate)
-    if name == "adamw":
-        return torch.optim.AdamW(parameters, lr=learning_rate)
-    import torch_optimizer
-
-    optimizer: torch.optim.Optimizer = torch_optimizer.RAdam(parameters, lr=learning_rate)
-    return optimizer
-
-
-@dataclass
-class _State:
-    """Everything a killed training needs to go on as if nothing had happened."""
-
-    network: FrequencySplitResNet
-    average: FrequencySplitResNet
-    best: FrequencySplitResNet
-    optimizer: torch.optim.Optimizer
-    prior_sha256: str | None
-    step: int = 0
-    best_step: int = 0
-    start_psnr_db: float = math.nan
-    first_psnr_db: float = math.nan
-    """Of the network before the first step, on the bursts and on other content."""
-    first_content_db: float = math.nan
-    psnr_db: float = math.nan
-    best_psnr_db: float = math.nan
-    best_gain_db: float = 0.0
-    seconds: float = 0.0
-    curve: list[tuple[int, float]] = field(default_factory=list)
-
-
 def train(
     bursts: Sequence[Burst],
     settings: TrainSettings,
@@ -146,165 +390,83 @@ def train(
     Raises
     ------
     ConfigError
-        If ``settings`` has no budget or two, or ``state_file`` belongs to another training.
+        If ``settings`` has no budget or two, ``state_file`` belongs to another training, or the training diverges.
 
     Notes
     -----
-    Batches depend on (seed, step) alone and the checkpoint holds the full state, so with a budget in steps a training
-    killed at any moment and started again ends in the same bits, on the same machine's CPU. With a budget in minutes
-    the learning rate follows the clock.
+    Killed and started again it ends in the same bits, as `fit` says.
     """
-    if (settings.steps is None) == (settings.minutes is None):
-        raise ConfigError("training needs one budget: steps or minutes")
-    state = _begin(settings, bursts[0].info.domain, device)
-    fingerprint = _fingerprint(bursts, settings, state.prior_sha256)
-    learning_rate = state.optimizer.param_groups[0]["lr"]
-    _load(state, state_file, fingerprint, device)
+    network, prior_sha256 = _start(settings, bursts[0].mosaic, device)
+    how = FitSettings(
+        steps=settings.steps,
+        minutes=settings.minutes,
+        optimizer=settings.optimizer,
+        learning_rate=settings.learning_rate or LEARNING_RATES["scratch" if prior_sha256 is None else "prior"],
+    )
     validator = Validator(bursts, device)
-    dtype = compute_dtype(device)
-    if math.isnan(state.start_psnr_db):
-        state.start_psnr_db = validator.score(torch.nn.Identity())
-        state.psnr_db = state.first_psnr_db = state.best_psnr_db = validator.score(state.average)
-        state.first_content_db = validator.content_score(state.average)
-    began, saved = time.monotonic() - state.seconds, time.monotonic()
 
-    with ThreadPoolExecutor(1) as background:
+    def batches(step: int) -> tuple[Float, Float, Float]:
+        rng = np.random.default_rng([settings.seed, step])
+        patches = sample_patches(bursts, settings.batch, settings.patch, rng)
+        return patches.noisy, patches.target, patches.valid
 
-        def draw(step: int) -> Any:
-            rng = np.random.default_rng([settings.seed, step])
-            return background.submit(sample_patches, bursts, settings.batch, settings.patch, rng)
+    def on_step(state: FitState) -> None:
+        if state.step % VALIDATE_EVERY == 0 or state.done >= 1:
+            _validate(state, validator)
+        if not math.isnan(state.loss):
+            left = state.seconds * (1 - state.done) / max(state.done, 1e-3)
+            scores = state.notes["start_psnr_db"], state.notes["psnr_db"]
+            report(Progress(state.step, state.done, state.loss, *scores, left))
 
-        upcoming = draw(state.step)
-        while (done := _share_done(settings, state.step, time.monotonic() - began)) < 1:
-            patches, upcoming = upcoming.result(), draw(state.step + 1)
-            noisy, target, valid = (
-                torch.from_numpy(part).to(device, memory_format=torch.channels_last)
-                for part in (patches.noisy, patches.target, patches.valid)
-            )
-            for group in state.optimizer.param_groups:
-                group["lr"] = learning_rate * 0.5 * (1 + math.cos(math.pi * done))
-            with torch.autocast(device.type, dtype, enabled=dtype != torch.float32):
-                denoised = state.network(noisy)
-            loss = ((denoised - target) ** 2 * valid).sum() / valid.sum().clamp(min=1)
-            state.optimizer.zero_grad()
-            loss.backward()
-            torch.nn.utils.clip_grad_norm_(state.network.parameters(), GRADIENT_NORM, error_if_nonfinite=True)
-            state.optimizer.step()
-            state.step += 1
-            _follow(state)
-            if state.step % VALIDATE_EVERY == 0:
-                _validate(state, validator)
-            state.seconds = time.monotonic() - began
-            if time.monotonic() - saved > SAVE_EVERY_S:
-                _save(state, state_file, fingerprint)
-                saved = time.monotonic()
-            left = state.seconds * (1 - done) / max(done, 1e-3)
-            report(Progress(state.step, done, loss.item(), state.start_psnr_db, state.psnr_db, left))
-        upcoming.cancel()
-    if not state.curve or state.curve[-1][0] != state.step:
-        _validate(state, validator)
-    _save(state, state_file, fingerprint)
+    checkpoint = Checkpoint(state_file, _fingerprint(bursts, settings, prior_sha256))
+    state = fit(network, batches, masked_mse, how, checkpoint=checkpoint, on_step=on_step)
+    network.load_state_dict(state.tensors)
     return Trained(
-        network=state.best,
+        network=network,
         steps_done=state.step,
-        best_step=state.best_step,
-        start_psnr_db=state.start_psnr_db,
-        prior_psnr_db=None if state.prior_sha256 is None else state.first_psnr_db,
-        prior_sha256=state.prior_sha256,
-        best_psnr_db=state.best_psnr_db,
+        best_step=state.notes["best_step"],
+        start_psnr_db=state.notes["start_psnr_db"],
+        prior_psnr_db=None if prior_sha256 is None else state.notes["first_psnr_db"],
+        prior_sha256=prior_sha256,
+        best_psnr_db=state.notes["best_psnr_db"],
         seconds=state.seconds,
-        curve=tuple((step, psnr_db) for step, psnr_db in state.curve),
+        curve=tuple((step, psnr_db) for step, psnr_db in state.notes["curve"]),
     )
 
 
-def _share_done(settings: TrainSettings, step: int, seconds: float) -> float:
-    if settings.steps is not None:
-        return step / settings.steps
-    assert settings.minutes is not None
-    return seconds / (60 * settings.minutes)
-
-
-def _begin(settings: TrainSettings, domain: Domain, device: torch.device) -> _State:
+def _start(settings: TrainSettings, mosaic: Mosaic, device: torch.device) -> tuple[FrequencySplitResNet, str | None]:
+    """Return the network that a training starts from, and the digest of the prior if its weights are the prior's."""
     torch.manual_seed(settings.seed)
-    network, prior_sha256 = build_network(settings.preset, plane_count(domain)).to(device), None
-    if settings.preset == "fast" and not settings.from_scratch and prior_file(domain).exists():
-        prior = load_prior(domain, device)
-        network.load_state_dict(prior.network.state_dict())
-        prior_sha256 = prior.sha256
-    learning_rate = settings.learning_rate or LEARNING_RATES["scratch" if prior_sha256 is None else "prior"]
-    optimizer = make_optimizer(settings.optimizer, list(network.parameters()), learning_rate)
-    return _State(network, copy.deepcopy(network), copy.deepcopy(network), optimizer, prior_sha256)
+    network = build_network(settings.preset, len(mosaic.plane_names)).to(device)
+    if settings.preset != "fast" or settings.from_scratch or not prior_file(mosaic.domain).exists():
+        return network, None
+    prior = load_prior(mosaic.domain, device)
+    network.load_state_dict(prior.network.state_dict())
+    return network, prior.sha256
 
 
-@torch.no_grad()
-def _follow(state: _State) -> None:
-    """Move the running average towards the weights; quickly at first, when the average is of nothing yet."""
-    decay = min(AVERAGE_DECAY, (1 + state.step) / (10 + state.step))
-    for average, weight in zip(state.average.parameters(), state.network.parameters(), strict=True):
-        average.lerp_(weight, 1 - decay)
-
-
-def _validate(state: _State, validator: Validator) -> None:
-    state.psnr_db = validator.score(state.average)
-    state.curve.append((state.step, state.psnr_db))
-    # A network that learns the owner's scenes by heart gains on their held-out columns and loses everywhere else.
+def _validate(state: FitState, validator: Validator) -> None:
+    """Score the average; its weights are kept if they gained more over the start than any before, or are the start."""
+    scores = state.notes
+    psnr_db = scores["psnr_db"] = validator.score(state.average)
     content_db = validator.content_score(state.average)
-    gain_db = float(np.nanmin((state.psnr_db - state.first_psnr_db, content_db - state.first_content_db)))
-    if gain_db > state.best_gain_db:
-        state.best_gain_db, state.best_psnr_db, state.best_step = gain_db, state.psnr_db, state.step
-        state.best.load_state_dict(state.average.state_dict())
+    if state.step == 0:
+        scores["start_psnr_db"] = validator.score(nn.Identity())
+        scores["first_psnr_db"] = psnr_db
+        scores["first_content_db"] = content_db
+        scores["best_gain_db"] = -math.inf
+        scores["curve"] = []
+    else:
+        scores["curve"].append((state.step, psnr_db))
+    # A network that learns the owner's scenes by heart gains on their held-out columns and loses everywhere else.
+    gain_db = float(np.nanmin((psnr_db - scores["first_psnr_db"], content_db - scores["first_content_db"])))
+    if gain_db > scores["best_gain_db"]:
+        scores["best_gain_db"] = gain_db
+        scores["best_psnr_db"] = psnr_db
+        scores["best_step"] = state.step
+        state.tensors = {key: weight.clone() for key, weight in state.average.state_dict().items()}
 
 
 def _fingerprint(bursts: Sequence[Burst], settings: TrainSettings, prior_sha256: str | None) -> str:
     text = f"{settings.to_json()}{prior_sha256}" + "".join(burst.fingerprint for burst in bursts)
     return hashlib.sha256(text.encode()).hexdigest()
-
-
-def _save(state: _State, path: Path, fingerprint: str) -> None:
-    tensors: dict[str, Tensor] = {}
-    for name in ("network", "average", "best"):
-        for key, value in getattr(state, name).state_dict().items():
-            tensors[f"{name}/{key}"] = value
-    numbers: dict[str, float] = {}
-    for index, entry in state.optimizer.state_dict()["state"].items():
-        for key, value in entry.items():
-            if isinstance(value, Tensor):
-                tensors[f"optimizer/{index}/{key}"] = value
-            else:
-                numbers[f"{index}/{key}"] = value
-    record = {name: getattr(state, name) for name in COUNTERS} | {"fingerprint": fingerprint, "numbers": numbers}
-    content = save({k: v.contiguous() for k, v in tensors.items()}, {"state": json.dumps(record)})
-    with atomic_write(path, overwrite=True) as aside:
-        aside.write_bytes(content)
-
-
-def _load(state: _State, path: Path, fingerprint: str, device: torch.device) -> None:
-    """Bring a fresh state to where the checkpoint left off, if there is one."""
-    if not path.exists():
-        return
-    try:
-        with safe_open(path, "pt", device=str(device)) as handle:
-            record = json.loads(handle.metadata()["state"])
-            tensors = {key: handle.get_tensor(key) for key in handle.keys()}  # noqa: SIM118 (no mapping)
-    except (SafetensorError, OSError, KeyError, TypeError, ValueError) as error:
-        raise ConfigError(f"{path}: checkpoint is damaged ({error}); delete it to start afresh") from error
-    if record["fingerprint"] != fingerprint:
-        raise ConfigError(
-            f"{path}: checkpoint of another training (other bursts or settings); delete it to start afresh"
-        )
-    for name in ("network", "average", "best"):
-        prefix = f"{name}/"
-        weights = {key.removeprefix(prefix): value for key, value in tensors.items() if key.startswith(prefix)}
-        getattr(state, name).load_state_dict(weights)
-    entries: dict[int, dict[str, Any]] = {}
-    for key, value in record["numbers"].items():
-        index, name = key.split("/")
-        entries.setdefault(int(index), {})[name] = value
-    for key, tensor in tensors.items():
-        if key.startswith("optimizer/"):
-            _, index, name = key.split("/")
-            entries.setdefault(int(index), {})[name] = tensor
-    groups = state.optimizer.state_dict()["param_groups"]
-    state.optimizer.load_state_dict({"state": entries, "param_groups": groups})
-    for name in COUNTERS:
-        setattr(state, name, record.get(name, getattr(state, name)))
