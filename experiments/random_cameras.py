@@ -1,18 +1,17 @@
-"""Random cameras: clean pictures through lens, white balance, exposure and sensor, for the prior to be taught on."""
+"""Random cameras: clean pictures through lens, white balance, exposure and sensor, for the prior to be trained on."""
 
 import cv2
 import numpy as np
 import numpy.typing as npt
 from scipy.special import gamma
 
+from burst_denoise.arrays import Double, Float, Picture
 from burst_denoise.frame.srgb import srgb_to_linear
 from burst_denoise.model.content import rggb_planes
 from burst_denoise.schemas import NoiseProfile
 from burst_denoise.sensor.noise_model import stabilise
 
-__all__ = ["CAMERAS", "LEVELLING", "Float", "Picture", "exposed", "planes_of", "training_batch"]
-
-Float, Picture = npt.NDArray[np.float32], npt.NDArray[np.uint8]
+__all__ = ["CAMERAS", "LEVELLING", "exposed", "planes_of", "training_batch"]
 
 LEVELLING = 0.25
 """Exponent of S in a sample's weight. The squared error that no network can remove, in units of the noise's variance,
@@ -34,7 +33,7 @@ CAMERAS = {
 
 
 def training_batch(pictures: list[Picture], stage: tuple[int, int], seed: int, step: int) -> tuple[Float, Float, Float]:
-    """Return (noisy, target, weight) of a step, each (samples * 4, side, side); the first two stabilised."""
+    """Return (noisy, target, weight) of a step, each (samples, 4, side, side); the first two stabilised."""
     count, side = stage
     rng = np.random.default_rng([seed, step])
     clean = np.concatenate([_random_planes(pictures, side, rng) for _ in range(count)])
@@ -45,10 +44,12 @@ def training_batch(pictures: list[Picture], stage: tuple[int, int], seed: int, s
     noisy, profile = exposed(clean, *sensors, rng=rng)
     # Whether a photosite counts depends on what the network sees alone, so it bends no expectation.
     level = (np.repeat(sensors[0], 4).astype(np.float32) / np.float32(4e-4)) ** np.float32(LEVELLING)
-    return stabilise(noisy, profile), stabilise(clean, profile), (noisy < 1) * level[:, None, None]
+    weight = (noisy < 1) * level[:, None, None]
+    shape = (count, 4, side, side)
+    return stabilise(noisy, profile).reshape(shape), stabilise(clean, profile).reshape(shape), weight.reshape(shape)
 
 
-def _log_uniform(name: str, count: int, rng: np.random.Generator) -> npt.NDArray[np.float64]:
+def _log_uniform(name: str, count: int, rng: np.random.Generator) -> Double:
     return np.exp(rng.uniform(*np.log(CAMERAS[name]), count))
 
 
@@ -64,7 +65,7 @@ def _random_planes(pictures: list[Picture], side: int, rng: np.random.Generator)
     return planes_of(picture[top:, left:], side, scale, rng.uniform(*CAMERAS["blur_px"]), white)
 
 
-def planes_of(picture: Picture, side: int, scale: float, blur_px: float, white: npt.NDArray[np.float64]) -> Float:
+def planes_of(picture: Picture, side: int, scale: float, blur_px: float, white: Double) -> Float:
     """Return the clean planes (4, side, side) of the top left of a picture, made smaller, through a lens, linear."""
     cut = round(2 * side * scale)
     seen = LINEAR_OF_BYTE[picture[:cut, :cut]] * white.astype(np.float32)
@@ -89,8 +90,8 @@ def exposed(clean: Float, *sensors: npt.ArrayLike, rng: np.random.Generator) -> 
     along_rows, along_columns = rows.reshape(len(clean), -1, 1), rows.swapaxes(1, 2).reshape(len(clean), 1, -1)
     turned = np.repeat(rng.random(len(clean) // 4) < 0.25, 4)[:, None, None]
     noisy += row_std * np.where(turned, along_columns, along_rows)
-    s, o, row = (tuple(values.ravel().tolist()) for values in (scale, read_std**2 + row_std**2, row_std**2))
-    profile = NoiseProfile(iso=None, shot_noise_scale=s, read_noise_variance=o, row_noise_variance=row)
+    s, o = (tuple(values.ravel().tolist()) for values in (scale, read_std**2 + row_std**2))
+    profile = NoiseProfile(iso=None, shot_noise_scale=s, read_noise_variance=o)
     return np.minimum(noisy, np.float32(1)), profile
 
 

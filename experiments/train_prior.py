@@ -4,48 +4,43 @@
 
 Every sample is a clean picture through another lens, white balance, exposure and sensor, stabilised with that sensor's
 true noise profile: the network only ever sees noise of standard deviation 1, so it serves sensors it never met.
-Network, loss, optimiser and running average are those of `burst_denoise.model.train`; the rate follows the clock.
+The loop, its loss and its running average are `burst_denoise.model.train.fit`; the rate follows the clock.
 """
 
 import argparse
-import copy
 import hashlib
 import json
 import math
 import os
-import time
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
 
 import cv2
 import numpy as np
 import torch
 from PIL import Image
-from random_cameras import CAMERAS, LEVELLING, Float, Picture, exposed, planes_of, training_batch
-from safetensors import safe_open
+from random_cameras import CAMERAS, LEVELLING, exposed, planes_of, training_batch
 from safetensors.torch import load_file, save
 from skimage import data as bundled
-from torch.optim import RAdam
 
 from burst_denoise import __version__
+from burst_denoise.arrays import Float, Picture
 from burst_denoise.files import atomic_write
 from burst_denoise.model.content import PICTURES
 from burst_denoise.model.device import choose_device, compute_dtype
 from burst_denoise.model.network import build_network
-from burst_denoise.model.train import AVERAGE_DECAY, GRADIENT_NORM
+from burst_denoise.model.train import Checkpoint, FitSettings, FitState, fit, masked_mse
 from burst_denoise.schemas import NoiseProfile
 from burst_denoise.score.metrics import psnr
 from burst_denoise.sensor.noise_model import stabilise, unstabilise
 
 STAGES = ((8, 64), (4, 96), (3, 128))
-"""Samples of a batch and their side in plane pixels, for equal parts of the time: small patches teach fast, but most of
+"""Samples of a batch and their side in plane pixels, for equal parts of the time: small patches train fast, but most of
 their pixels see less surroundings than the network can use, as none does in a picture."""
 INPUTS = 288
 """Of an output of the fine scale; weights with more get a smaller rate, in proportion. RAdam moves each weight by about
 the rate, and so an output by the rate times their number: at one rate for all, every ReLU of the coarse scale fell
 silent for ever, unnoticed for 40,000 steps. (The few hundred steps of a calibration are better off without.)"""
-VALIDATE_EVERY, SAVE_EVERY_S = 1000, 120.0
+VALIDATE_EVERY = 1000
 HELD_OUT = slice(15, None, 31)  # pictures of the folder that are left to validation: 8 of 248
 VALIDATED_SIDE = 104  # plane pixels; twice as many photosites fit into the smallest picture
 
@@ -68,80 +63,58 @@ def main() -> None:
 
 
 def _train(options: argparse.Namespace, device: torch.device) -> None:
-    training, held_out, digest = _pictures(options.data / "clean_train")
-    settings = {name: getattr(options, name) for name in ("minutes", "seed", "learning_rate")}
+    pictures, held_out, digest = _pictures(options.data / "clean_train")
     stages = STAGES[-1:] if options.start else STAGES
-    settings |= {"stages": [*map(list, stages)], "cameras": CAMERAS, "levelling": LEVELLING}
-    settings |= {"clean_train_sha256": digest, "bundled": [*PICTURES], "version": __version__}
+    settings = {"seed": options.seed, "learning_rate": options.learning_rate, "stages": stages, "cameras": CAMERAS}
+    settings |= {"levelling": LEVELLING, "clean_train_sha256": digest, "bundled": PICTURES, "version": __version__}
     torch.manual_seed(options.seed)
     network = build_network("fast", 4).to(device)
     if options.start:
         settings["start_sha256"] = hashlib.sha256(options.start.read_bytes()).hexdigest()
         network.load_state_dict(load_file(options.start), strict=False)  # blocks that it lacks add nothing at first
-    average, dtype = copy.deepcopy(network), compute_dtype(device)
-    parameters, averages = list(network.parameters()), list(average.parameters())
-    optimizer = RAdam(
-        [{"params": [p], "share": min(1, INPUTS / p[0].numel())} for p in parameters], lr=options.learning_rate
-    )
-    checkpoint, product = options.work / "checkpoint.safetensors", options.work / "prior.safetensors"
-    state = _load(checkpoint, settings, network, average, optimizer)
-    questions, losses = _questions(held_out), list[float]()
+    samples = _validation_samples(held_out)
+    losses: list[float] = []
+    stage = stages[0]
 
-    def validate(network: torch.nn.Module) -> None:
-        scores = _score(network, questions, device)
+    def batches(step: int) -> tuple[Float, Float, Float]:
+        return training_batch(pictures, stage, options.seed, step)
+
+    def on_step(state: FitState) -> None:
+        nonlocal stage
+        stage = stages[min(int(state.done * len(stages)), len(stages) - 1)]
+        if not math.isnan(state.loss):
+            losses.append(state.loss)
+        if state.step % VALIDATE_EVERY == 0 or state.done >= 1:
+            validate(state)
+            noisy, _, _ = training_batch(pictures, (32, 64), options.seed + 1, state.step)
+            if count := _revive(network, state.average, _tensor(noisy, device)):
+                print(f"step {state.step:6d}: {count} channels were silent", flush=True)
+
+    def validate(state: FitState) -> None:
+        untrained = state.step == 0 and not options.start
+        scores = _score(torch.nn.Identity() if untrained else state.average, samples, device)
         mean, listed = float(np.mean(scores)), " ".join(f"{score:.3f}" for score in scores)
-        place = f"step {state['steps']:6d} {state['seconds'] / 60:6.1f} min"
+        place = f"step {state.step:6d} {state.seconds / 60:6.1f} min"
         print(f"{place}  loss {np.mean(losses or [1]):.4f}  PSNR {listed}  mean {mean:.3f}", flush=True)
         losses.clear()
-        if network is average and mean > state["best_psnr_db"]:
-            state["best_psnr_db"] = mean
-            _write(product, average.state_dict(), {**state, "validation_psnr_db": scores})
+        if not untrained and mean > state.notes.get("best_psnr_db", 0.0):
+            state.notes["best_psnr_db"] = mean
+            record = {"settings": settings | {"minutes": options.minutes}, "steps": state.step}
+            record |= {"seconds": state.seconds, "best_psnr_db": mean, "validation_psnr_db": scores}
+            weights = {key: value.cpu().contiguous() for key, value in state.average.state_dict().items()}
+            with atomic_write(options.work / "prior.safetensors", overwrite=True) as aside:
+                aside.write_bytes(save(weights, {"prior": json.dumps(record)}))
 
-    def keep() -> None:
-        moments = optimizer.state_dict()["state"]
-        tensors = {f"network/{key}": value for key, value in network.state_dict().items()}
-        tensors |= {f"average/{key}": value for key, value in average.state_dict().items()}
-        tensors |= {f"optimizer/{i}/{k}": torch.as_tensor(v) for i, entry in moments.items() for k, v in entry.items()}
-        _write(checkpoint, tensors, state)
-
-    def revive() -> None:
-        noisy, _, _ = training_batch(training, (32, 64), options.seed + 1, state["steps"])
-        if count := _revive(network, average, _tensor(noisy, device)):
-            print(f"step {state['steps']:6d}: {count} channels were silent", flush=True)
-
-    print(f"{len(training)} pictures, {len(held_out)} held out; first the noisy ones")
-    validate(average if state["steps"] or options.start else torch.nn.Identity())
-    revive()
-    began, saved = time.monotonic() - state["seconds"], time.monotonic()
-    with ThreadPoolExecutor(1) as background:
-        stage = stages[min(int(state["seconds"] / (60 * options.minutes) * len(stages)), len(stages) - 1)]
-        upcoming = background.submit(training_batch, training, stage, options.seed, state["steps"])
-        while (done := state["seconds"] / (60 * options.minutes)) < 1:
-            noisy, target, weight = (_tensor(part, device) for part in upcoming.result())
-            stage = stages[int(done * len(stages))]
-            upcoming = background.submit(training_batch, training, stage, options.seed, state["steps"] + 1)
-            for group in optimizer.param_groups:
-                group["lr"] = group["share"] * options.learning_rate * 0.5 * (1 + math.cos(math.pi * done))
-            with torch.autocast(device.type, dtype, enabled=dtype != torch.float32):
-                denoised = network(noisy)
-            loss = ((denoised - target) ** 2 * weight).sum() / weight.sum().clamp(min=1)
-            optimizer.zero_grad()
-            loss.backward()
-            torch.nn.utils.clip_grad_norm_(parameters, GRADIENT_NORM, error_if_nonfinite=True)
-            optimizer.step()
-            step = state["steps"] = state["steps"] + 1
-            state["seconds"] = time.monotonic() - began
-            losses.append(loss.item())
-            with torch.no_grad():
-                torch._foreach_lerp_(averages, parameters, 1 - min(AVERAGE_DECAY, (1 + step) / (10 + step)))
-            if step % VALIDATE_EVERY == 0:
-                validate(average)
-                revive()
-            if time.monotonic() - saved > SAVE_EVERY_S:
-                keep()
-                saved = time.monotonic()
-    validate(average)
-    keep()
+    print(f"{len(pictures)} pictures, {len(held_out)} held out; first the noisy ones")
+    fit(
+        network,
+        batches,
+        masked_mse,
+        FitSettings(minutes=options.minutes, optimizer="torch-radam", learning_rate=options.learning_rate),
+        checkpoint=Checkpoint(options.work / "checkpoint.safetensors", json.dumps(settings)),
+        on_step=on_step,
+        rate_share=lambda parameter: min(1, INPUTS / parameter[0].numel()),
+    )
 
 
 def _pictures(folder: Path) -> tuple[list[Picture], list[Picture], str]:
@@ -151,7 +124,7 @@ def _pictures(folder: Path) -> tuple[list[Picture], list[Picture], str]:
     training = [np.asarray(Image.open(path).convert("RGB")) for path in paths]
     held_out = training[HELD_OUT]
     del training[HELD_OUT]
-    more = [getattr(bundled, name)() for name in PICTURES]  # not those that examine calibrations
+    more = [getattr(bundled, name)() for name in PICTURES]  # not those that validate calibrations
     training += [np.dstack([picture] * 3) if picture.ndim == 2 else picture for picture in more]
     return training, held_out, digest
 
@@ -181,7 +154,7 @@ def _revive(network: torch.nn.Module, average: torch.nn.Module, planes: torch.Te
     return int(sum(channels.sum() for channels in silent))
 
 
-def _questions(pictures: list[Picture]) -> list[tuple[Float, Float, NoiseProfile]]:
+def _validation_samples(pictures: list[Picture]) -> list[tuple[Float, Float, NoiseProfile]]:
     """Return the centres of pictures through each validation camera: (clean, noisy, profile), linear."""
     rng = np.random.default_rng(2021)
     starts = [[(size - 2 * VALIDATED_SIDE) // 2 for size in picture.shape[:2]] for picture in pictures]
@@ -193,11 +166,13 @@ def _questions(pictures: list[Picture]) -> list[tuple[Float, Float, NoiseProfile
 
 
 @torch.inference_mode()
-def _score(network: torch.nn.Module, questions: list[Any], device: torch.device) -> list[float]:
+def _score(
+    network: torch.nn.Module, samples: list[tuple[Float, Float, NoiseProfile]], device: torch.device
+) -> list[float]:
     """Return the true PSNR for each camera, mean over the pictures, dB: linear, peak = white, clipped left out."""
     dtype, scores = compute_dtype(device), []
-    for clean, noisy, profile in questions:
-        x = _tensor(stabilise(noisy, profile), device)
+    for clean, noisy, profile in samples:
+        x = _tensor(stabilise(noisy, profile).reshape(-1, 4, *noisy.shape[1:]), device)
         with torch.autocast(device.type, dtype, enabled=dtype != torch.float32):
             denoised = unstabilise(network(x).float().cpu().numpy().reshape(clean.shape), profile)
         pictures = zip(*(np.split(planes, len(clean) // 4) for planes in (denoised, clean, noisy)), strict=True)
@@ -207,38 +182,7 @@ def _score(network: torch.nn.Module, questions: list[Any], device: torch.device)
 
 
 def _tensor(planes: Float, device: torch.device) -> torch.Tensor:
-    return torch.from_numpy(planes.reshape(-1, 4, *planes.shape[1:])).to(device, memory_format=torch.channels_last)
-
-
-def _write(path: Path, tensors: dict[str, torch.Tensor], record: dict[str, Any]) -> None:
-    content = save({k: v.detach().cpu().contiguous() for k, v in tensors.items()}, {"prior": json.dumps(record)})
-    with atomic_write(path, overwrite=True) as aside:
-        aside.write_bytes(content)
-
-
-def _read(path: Path) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:
-    with safe_open(path, "pt") as handle:
-        tensors = {key: handle.get_tensor(key) for key in handle.keys()}  # noqa: SIM118 (not a mapping)
-        return tensors, json.loads(handle.metadata()["prior"])
-
-
-def _load(path: Path, settings: dict[str, Any], network: Any, average: Any, optimizer: Any) -> dict[str, Any]:
-    """Bring a fresh training to where its checkpoint left off, if there is one; return its counters."""
-    if not path.exists():
-        return {"settings": settings, "steps": 0, "seconds": 0.0, "best_psnr_db": 0.0}
-    tensors, record = _read(path)
-    if {**record["settings"], "minutes": settings["minutes"]} != settings:  # a budget may be changed on the way
-        raise SystemExit(f"{path}: checkpoint of another training; delete it to start afresh")
-    rooms: dict[str, dict[str, torch.Tensor]] = {}
-    for name, value in tensors.items():
-        room, _, key = name.rpartition("/")
-        rooms.setdefault(room, {})[key] = value
-    network.load_state_dict(rooms.pop("network"))
-    average.load_state_dict(rooms.pop("average"))
-    moments = ((int(room.removeprefix("optimizer/")), entry) for room, entry in rooms.items())
-    entries = {index: {key: v if v.ndim else v.item() for key, v in entry.items()} for index, entry in moments}
-    optimizer.load_state_dict(optimizer.state_dict() | {"state": entries})
-    return record | {"settings": settings}
+    return torch.from_numpy(planes).to(device, memory_format=torch.channels_last)
 
 
 if __name__ == "__main__":
