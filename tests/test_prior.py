@@ -8,7 +8,7 @@ import torch
 from safetensors import safe_open
 
 from burst_denoise.errors import ModelFileError
-from burst_denoise.frame.frame import pack
+from burst_denoise.frame.mosaic import RGGB
 from burst_denoise.model.content import content_pictures
 from burst_denoise.model.prior import load_prior, prior_file
 from burst_denoise.schemas import NoiseProfile
@@ -39,9 +39,9 @@ def test_it_gains_where_there_is_noise_and_harms_where_there_is_hardly_any():
     network = load_prior("bayer", CPU).network
     for (clean, noisy, profile), gain_db in zip(mosaics((2e-5, 2e-3)), (-0.05, 4.0) * 2, strict=True):
         with torch.inference_mode():
-            planes = network(torch.from_numpy(stabilise(pack(noisy, "RGGB"), profile))[None])[0].numpy()
-        denoised, truth = unstabilise(planes, profile), pack(clean, "RGGB")
-        assert psnr(denoised, truth, peak=1.0) > psnr(pack(noisy, "RGGB"), truth, peak=1.0) + gain_db
+            planes = network(torch.from_numpy(stabilise(RGGB.pack(noisy), profile))[None])[0].numpy()
+        denoised, truth = unstabilise(planes, profile), RGGB.pack(clean)
+        assert psnr(denoised, truth, peak=1.0) > psnr(RGGB.pack(noisy), truth, peak=1.0) + gain_db
 
 
 def test_hardly_a_channel_is_silent():
@@ -60,7 +60,7 @@ def test_hardly_a_channel_is_silent():
             layer.register_forward_hook(listen(name))
     for _, noisy, profile in mosaics((1e-5, 1e-4, 1e-3, 1e-2)):
         with torch.inference_mode():
-            network(torch.from_numpy(stabilise(pack(noisy, "RGGB"), profile))[None])
+            network(torch.from_numpy(stabilise(RGGB.pack(noisy), profile))[None])
     assert len(fired) == 11
     assert all(channels.float().mean() > 0.5 for channels in fired.values())
     assert torch.cat([*fired.values()]).float().mean() > 0.85

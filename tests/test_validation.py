@@ -41,26 +41,26 @@ def test_a_network_that_adds_an_error_loses_what_that_error_costs(burst):
 
 
 def test_many_bursts_are_sampled(burst):
-    questions = Validator([burst] * (3 * VALIDATION_BURSTS), CPU).samples
-    assert len(questions) == 2 * VALIDATION_BURSTS
+    samples = Validator([burst] * (3 * VALIDATION_BURSTS), CPU).samples
+    assert len(samples) == 2 * VALIDATION_BURSTS
 
 
-def test_bursts_of_all_isos_are_examined_whatever_their_order(burst, tmp_path):
+def test_bursts_of_all_isos_are_scored_whatever_their_order(burst, tmp_path):
     sensitive = stored_burst(tmp_path / "sensitive.burst", iso=6400)
     assert sensitive.info.iso != burst.info.iso
-    questions = Validator([burst, sensitive] * VALIDATION_BURSTS, CPU).samples
-    assert {question.burst.info.iso for question in questions} == {burst.info.iso, sensitive.info.iso}
-    assert len(questions) == 2 * VALIDATION_BURSTS
+    samples = Validator([burst, sensitive] * VALIDATION_BURSTS, CPU).samples
+    assert {sample.burst.info.iso for sample in samples} == {burst.info.iso, sensitive.info.iso}
+    assert len(samples) == 2 * VALIDATION_BURSTS
 
 
-def test_a_mosaic_of_odd_width_is_examined_in_its_own_phase(burst, tmp_path):
+def test_a_mosaic_of_odd_width_is_scored_in_its_own_phase(burst, tmp_path):
     frames = [burst.frame(i) for i in range(len(burst))]
     info = burst.info.model_copy(update={"width": 255})
     odd = [Frame(frame.dn[:, :255], info, frame.path) for frame in frames]
     stored = store_burst(tmp_path / "odd.burst", "odd", odd, burst.manifest.frames, 0.1, 1e-4)
     assert held_out(stored).start % 2 == 0
-    for question in Validator([stored], CPU).samples:
-        reds, greens = question.noisy[0, 0].mean(), question.noisy[0, 1].mean()
+    for sample in Validator([stored], CPU).samples:
+        reds, greens = sample.noisy[0, 0].mean(), sample.noisy[0, 1].mean()
         assert reds < 0.9 * greens  # the scene is 0.6 : 1 : 0.7 everywhere
 
 
@@ -97,8 +97,8 @@ def test_the_content_score_is_0_db_for_noise_as_it_is_and_rises_as_the_noise_fal
 
     validator = Validator([burst], CPU)
     assert validator.content_score(torch.nn.Identity()) == pytest.approx(0, abs=0.3)
-    (examined, *_) = validator.synthetic_samples
-    validator.synthetic_samples, truth = [examined], examined.clean
+    (first, *_) = validator.synthetic_samples
+    validator.synthetic_samples, truth = [first], first.clean
     assert validator.content_score(Half()) == pytest.approx(
         validator.content_score(torch.nn.Identity()) + 20 * np.log10(2), abs=0.01
     )
@@ -112,13 +112,13 @@ def test_the_noise_put_on_other_pictures_is_that_of_the_held_out_columns(burst, 
         return noise_of(burst, index, window)
 
     monkeypatch.setattr(validation, "noise_of", watched)
-    examined = Validator([burst], CPU).synthetic_samples
+    samples = Validator([burst], CPU).synthetic_samples
     assert seen == {held_out(burst).start}
-    assert {tuple(synthetic.noisy.shape[1:]) for synthetic in examined} == {(4, 64, 64)}
-    assert all(synthetic.clean.min() >= 0 and synthetic.valid.mean() > 0.9 for synthetic in examined)
+    assert {tuple(synthetic.noisy.shape[1:]) for synthetic in samples} == {(4, 64, 64)}
+    assert all(synthetic.clean.min() >= 0 and synthetic.valid.mean() > 0.9 for synthetic in samples)
 
 
-def test_a_frame_whose_noise_is_overexposed_does_not_switch_the_content_exam_off(burst, tmp_path):
+def test_a_frame_whose_noise_is_overexposed_does_not_switch_the_content_score_off(burst, tmp_path):
     bright = stored_burst(tmp_path / "sky.burst")
     white = np.zeros((176, 256), bool)
     white[:150, 224:] = True

@@ -17,7 +17,6 @@ from torch import Tensor
 
 from burst_denoise.burst.store import Burst
 from burst_denoise.errors import SeriesError
-from burst_denoise.frame.frame import pack, unpack
 from burst_denoise.model.content import VALIDATION_PICTURES, content_patch, content_pictures
 from burst_denoise.model.device import compute_dtype
 from burst_denoise.model.pairs import held_out, noise_of
@@ -28,14 +27,14 @@ from burst_denoise.sensor.noise_model import stabilise, unstabilise
 __all__ = ["Validator"]
 
 VALIDATION_BURSTS = 12
-"""At most this many bursts are examined at a validation."""
+"""At most this many bursts are scored at a validation."""
 VALIDATION_ROWS = 1024
 SMALLEST_ERROR = 1e-10
 """Mean squared error, linear units: a corrected error can come out negative by chance; a score must stay a number."""
 LEAST_VALID = 0.1
-"""Share of photosites that count, neither overexposed nor defective, that held-out columns must have to be examined."""
+"""Share of photosites that count, neither overexposed nor defective, that held-out columns must have to be scored."""
 SYNTHETIC_SIDE, SYNTHETIC_SAMPLES = 64, 6
-"""Side in plane pixels, and number at most for each examined frame, of clean pictures under its noise."""
+"""Side in plane pixels, and number at most for each scored frame, of clean pictures under its noise."""
 CONTEXT = 64
 """Columns left of the held-out ones that the network may look at."""
 
@@ -70,15 +69,17 @@ class Validator:
     """The held-out columns of the bursts: what they show, and their noise on other pictures."""
 
     def __init__(self, bursts: Sequence[Burst], device: torch.device) -> None:
-        asked = [_held_out_sample(burst, index, device) for burst in _chosen(bursts) for index in (0, len(burst) // 2)]
-        self.samples = [sample for sample in asked if sample.valid.mean() > LEAST_VALID]
+        samples = [
+            _held_out_sample(burst, index, device) for burst in _chosen(bursts) for index in (0, len(burst) // 2)
+        ]
+        self.samples = [sample for sample in samples if sample.valid.mean() > LEAST_VALID]
         if not self.samples:
             raise SeriesError(
                 f"{bursts[0].name}: the right eighth of every series is overexposed, and training is judged there; "
                 "expose less"
             )
         synthetic = [_synthetic_sample(sample, number, device) for number, sample in enumerate(self.samples)]
-        self.synthetic_samples = [given for given in synthetic if given.valid.mean() > LEAST_VALID]
+        self.synthetic_samples = [sample for sample in synthetic if sample.valid.mean() > LEAST_VALID]
         self.dtype = compute_dtype(device)
 
     @torch.inference_mode()
@@ -99,20 +100,19 @@ class Validator:
 
     @torch.inference_mode()
     def score(self, network: torch.nn.Module) -> float:
-        """Return the corrected PSNR, dB below the white level, averaged over the examined frames."""
+        """Return the corrected PSNR, dB below the white level, averaged over the scored frames."""
         return float(np.mean([self._psnr(sample, network) for sample in self.samples]))
 
     def _psnr(self, sample: _HeldOutSample, network: torch.nn.Module) -> float:
         with torch.autocast(sample.noisy.device.type, self.dtype, enabled=self.dtype != torch.float32):
             stabilised = network(sample.noisy)[0].float().cpu().numpy()
-        info, profile = sample.burst.info, sample.burst.profile
-        image = unpack(unstabilise(stabilised, profile), info.cfa, sample.shape)
+        image = sample.burst.mosaic.unpack(unstabilise(stabilised, sample.burst.profile), sample.shape)
         mse = corrected_mse(image[..., sample.margin :], sample.others, sample.valid)
         return psnr_of_mse(max(mse, SMALLEST_ERROR), peak=1.0)
 
 
 def _chosen(bursts: Sequence[Burst]) -> list[Burst]:
-    """Return as many bursts as are examined, of all ISOs in turn: names often go scene by scene, ISO by ISO."""
+    """Return as many bursts as are scored, of all ISOs in turn: names often go scene by scene, ISO by ISO."""
     by_iso: dict[float | None, list[Burst]] = {}
     for burst in bursts:
         by_iso.setdefault(burst.info.iso, []).append(burst)
@@ -130,7 +130,7 @@ def _held_out_sample(burst: Burst, index: int, device: torch.device) -> _HeldOut
     wide = (columns.stop - left) // 8 * 8
     window = (slice(top, top + rows), slice(left, left + wide))
     scored = (window[0], slice(columns.start, left + wide))
-    noisy = stabilise(pack(burst.linear(index, window), burst.info.cfa), burst.profile)
+    noisy = stabilise(burst.mosaic.pack(burst.linear(index, window)), burst.profile)
     return _HeldOutSample(
         burst=burst,
         noisy=torch.from_numpy(noisy)[None].to(device, memory_format=torch.channels_last),
@@ -144,7 +144,7 @@ def _held_out_sample(burst: Burst, index: int, device: torch.device) -> _HeldOut
 
 def _synthetic_sample(sample: _HeldOutSample, number: int, device: torch.device) -> _SyntheticSample:
     domain, profile = sample.burst.info.domain, sample.burst.profile
-    valid, side = pack(sample.valid.astype(np.float32), sample.burst.info.cfa), SYNTHETIC_SIDE
+    valid, side = sample.burst.mosaic.pack(sample.valid.astype(np.float32)), SYNTHETIC_SIDE
     # The held-out columns of a small sensor are narrower than that: repeated, they are still its noise.
     missing = [(0, max(0, side - size)) for size in valid.shape[1:]]
     fields = [np.pad(planes, [(0, 0), *missing], mode="wrap") for planes in (sample.noise, valid)]
