@@ -5,9 +5,9 @@ What stays inside one process is a frozen dataclass in the room it belongs to.
 """
 
 import json
-from typing import Literal, Self
+from typing import ClassVar, Literal, Self
 
-from pydantic import AliasChoices, BaseModel, ConfigDict, Field, ValidationError
+from pydantic import AliasChoices, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from burst_denoise.errors import ConfigError
 
@@ -45,6 +45,16 @@ class Document(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid", validate_by_name=True, serialize_by_alias=True)
 
+    DROPPED: ClassVar[frozenset[str]] = frozenset()
+    """Fields of earlier versions: read and ignored."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _without_dropped(cls, found: object) -> object:
+        if isinstance(found, dict):
+            return {name: value for name, value in found.items() if name not in cls.DROPPED}
+        return found
+
     @classmethod
     def parse(cls, text: str | bytes, name: str) -> Self:
         """Read the document from JSON text; ``name`` is the file that a `ConfigError` will name."""
@@ -65,7 +75,7 @@ class DngTag(Document):
 
     code: int
     dtype: int
-    """TIFF field type (3 SHORT, 5 RATIONAL, 7 UNDEFINED, 10 SRATIONAL, ...)."""
+    """TIFF field type: `burst_denoise.io.tags.FieldType`."""
     count: int
     value: tuple[int, ...] | tuple[float, ...] | str
     """Numbers as stored (rationals as numerator, denominator, ...), or text; bytes as numbers."""
@@ -101,6 +111,12 @@ class FrameInfo(Document):
     """DNG NoiseProfile of the file, as its maker or another program put it there; of this frame as shot, so it is not
     carried over."""
 
+    @property
+    def exposure_in_words(self) -> str:
+        """ISO and exposure time, as in "ISO 1600 at 0.02 s"; what is unknown is called so."""
+        iso = "unknown ISO" if self.iso is None else f"ISO {self.iso:g}"
+        return f"{iso} at {'unknown exposure' if self.exposure_s is None else f'{self.exposure_s:g} s'}"
+
 
 class FrameVerdict(Document):
     """What the quality checks found about one frame of a series."""
@@ -119,22 +135,22 @@ class FrameVerdict(Document):
 class NoiseProfile(Document):
     """Noise variance of one sensor at one ISO, per plane: variance = S x + O at linear value x."""
 
+    DROPPED: ClassVar[frozenset[str]] = frozenset({"row_noise_variance"})
+
     iso: float | None
     shot_noise_scale: tuple[float, ...]
     """S of the DNG NoiseProfile, linear units; its value in DN is the gain in DN per electron."""
     read_noise_variance: tuple[float, ...]
     """O of the DNG NoiseProfile, linear units squared; may come out negative from a fit on unsubtracted black."""
-    row_noise_variance: tuple[float, ...]
-    """The part of O that all photosites of a row share, linear units squared."""
 
 
 class NoiseMeasurement(Document):
     """What one static stack of frames says about noise: enough to fit it again together with other stacks."""
 
+    DROPPED: ClassVar[frozenset[str]] = frozenset({"row_noise_variance"})
+
     bins: tuple[tuple[tuple[float, float, float], ...], ...]
     """Per plane, per bin: mean linear value, temporal variance there, number of photosites."""
-    row_noise_variance: tuple[float, ...]
-    """Per plane, linear units squared."""
 
 
 class Estimate(Document):
@@ -265,6 +281,8 @@ class ModelHeader(Document):
     cfa: str | None
     black_level: tuple[float, ...]
     white_level: float
+    size: tuple[int, int] | None = None
+    """Rows and columns of the frames it was calibrated on; None in files of version 0.3 and earlier."""
     profiles: tuple[NoiseProfile, ...]
     """One per calibrated ISO, ascending."""
     training: TrainingRecord

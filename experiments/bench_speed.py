@@ -189,7 +189,7 @@ def _in_turn(
 
 def _profile(planes: int) -> NoiseProfile:
     s, o = (4e-4,) * planes, (4e-6,) * planes
-    return NoiseProfile(iso=1600, shot_noise_scale=s, read_noise_variance=o, row_noise_variance=(0.0,) * planes)
+    return NoiseProfile(iso=1600, shot_noise_scale=s, read_noise_variance=o)
 
 
 def _short(dtype: torch.dtype) -> str:

@@ -7,7 +7,7 @@ import numpy as np
 from skimage.data import coffee
 
 from burst_denoise.burst.series import check_frames
-from burst_denoise.frame.frame import Frame, pack
+from burst_denoise.frame.frame import Frame
 from burst_denoise.frame.srgb import linear_to_srgb
 from burst_denoise.frame.synthetic import Fault, SyntheticCamera, scene_from_picture, shoot
 from burst_denoise.reporting.report import CropSet, JudgedSeries, MeasuredChannel, PatternMap, Report
@@ -21,7 +21,7 @@ VERSIONS = {"burst-denoise": "0.1.0", "python": "3.11.2"}
 
 def developed(image: np.ndarray, *, half: bool = False) -> np.ndarray:
     """Return a linear mosaic as an sRGB picture, half size or demosaiced by OpenCV."""
-    planes = pack(image, CAMERA.cfa) / np.array([0.5, 1, 1, 0.65], np.float32)[:, None, None]
+    planes = CAMERA.mosaic.pack(image) / np.array([0.5, 1, 1, 0.65], np.float32)[:, None, None]
     if half:
         rgb = np.stack([planes[0], (planes[1] + planes[2]) / 2, planes[3]], axis=-1)
         return np.rint(255 * linear_to_srgb(rgb)).astype(np.uint8)
@@ -66,7 +66,7 @@ def rejected(series: JudgedSeries) -> JudgedSeries:
 
 def measured(frames: list[Frame], iso: float) -> list[MeasuredChannel]:
     """Return the channels of a burst; the intervals are made up."""
-    found = measure_noise([frame.linear for frame in frames], CAMERA.cfa)
+    found = measure_noise([frame.linear for frame in frames], CAMERA.mosaic)
     profile = fit_measurements([found], iso)
     return [channel(profile, found.bins[plane], plane) for plane in range(4)]
 

@@ -1,17 +1,19 @@
 """Small real shoots for the tests: DNG files of a synthetic camera, and a model of it that changes nothing."""
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
 import numpy as np
 
-from burst_denoise.burst.store import Burst
-from burst_denoise.frame.frame import Frame
+from burst_denoise.burst.series import SeriesVerdict
+from burst_denoise.burst.store import Burst, store_burst
+from burst_denoise.frame.frame import Frame, RawBorder, to_dn
 from burst_denoise.frame.synthetic import Fault, SyntheticCamera, scene_from_picture, shoot
 from burst_denoise.io.dng import write_dng
-from burst_denoise.schemas import FrameVerdict, TrainingRecord, TrainSettings
+from burst_denoise.schemas import FrameInfo, FrameVerdict, TrainingRecord, TrainSettings
 
 SIZE = (160, 192)
 """Rows and columns: the least that training patches of 130 photosites fit in, and a little more."""
@@ -37,8 +39,31 @@ def dark_frames(count: int = 6, iso: float = 1600, size: tuple[int, int] = SIZE,
 def write_frames(folder: Path, frames: list[Frame], **changes: object) -> list[Path]:
     """Write frames as DNG files, with other metadata where told."""
     for frame in frames:
-        write_dng(folder / frame.path.name, frame.info.model_copy(update=changes), frame.linear)
+        write_dng(folder / frame.path.name, replace(frame, info=frame.info.model_copy(update=changes)))
     return [folder / frame.path.name for frame in frames]
+
+
+def frame_of(
+    linear: np.ndarray, info: FrameInfo, border: RawBorder | None = None, notes: str = "", path: Path = Path("a.dng")
+) -> Frame:
+    """Return a computed frame of linear values."""
+    return Frame(to_dn(linear, info), info, path, border, notes)
+
+
+def stored(
+    folder: Path,
+    series: str,
+    frames: Sequence[Frame],
+    found: Sequence[FrameVerdict],
+    mu: float,
+    sigma: float,
+    clean: np.ndarray | None = None,
+    defects: np.ndarray | None = None,
+    dark: np.ndarray | None = None,
+) -> Burst:
+    """Store accepted frames under verdicts as told."""
+    verdict = SeriesVerdict(series, frames[0].info, True, "", mu, sigma, (), tuple(found), 0)
+    return store_burst(folder, frames, verdict, clean, defects, dark)
 
 
 def verdicts(frames: list[Frame], gains: list[float] | None = None) -> list[FrameVerdict]:

@@ -45,7 +45,6 @@ def profile_of(planes: int, scale: float = 4e-4, offset: float = 2e-6) -> NoiseP
         iso=None,
         shot_noise_scale=(scale,) * planes,
         read_noise_variance=(offset,) * planes,
-        row_noise_variance=(0.0,) * planes,
     )
 
 

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from rich.console import Console
 
-from burst_denoise.burst.store import Burst, store_burst
+from burst_denoise.burst.store import Burst
 from burst_denoise.cli.tables import score_table
 from burst_denoise.errors import ModelFileError, TooFewFramesError
 from burst_denoise.frame.frame import Frame, to_linear
@@ -24,6 +24,7 @@ from burst_denoise.score.benchmark import benchmark
 from burst_denoise.score.metrics import mean_squared_error
 from burst_denoise.score.rows import BenchmarkRow
 from burst_denoise.sensor.defects import find_defects
+from tests.shots import stored
 
 STRENGTH = {"nlm-stabilised": 0.9, "nlm-colour-8bit": 0.5}
 CAMERA = SyntheticCamera(prnu=0.002, dark_offset_std_dn=0.0, hot_fraction=3e-4)
@@ -45,7 +46,7 @@ def store(
         FrameVerdict(file=str(frame.path), accepted=True, reasons=(), gain=gain, shift_px=0.0)
         for frame, gain in zip(frames, gains or [1.0] * len(frames), strict=True)
     ]
-    burst = store_burst(folder / f"{name}.burst", name, frames, verdicts, 0.01, 0.001, clean)
+    burst = stored(folder / f"{name}.burst", name, frames, verdicts, 0.01, 0.001, clean)
     return replace(burst, shared_defects=find_defects(burst.mosaic, scenes=[burst.scene()]))
 
 

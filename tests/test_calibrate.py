@@ -27,7 +27,8 @@ from burst_denoise.model.model_file import Model, load_model
 from burst_denoise.model.train import Progress
 from burst_denoise.schemas import TrainSettings
 from burst_denoise.sensor.defects import Repair
-from burst_denoise.sensor.fixed_pattern import flat_response, master_dark
+from burst_denoise.sensor.fixed_pattern import master_dark, photo_response
+from burst_denoise.sensor.moments import frame_moments
 from burst_denoise.sensor.noise_model import noise_variance
 from burst_denoise.sensor.prnu_from_scenes import prnu_from_scenes
 from tests.shots import burst_frames, everything_in, scene, write_frames
@@ -300,5 +301,5 @@ def test_a_camera_of_one_hot_photosite_in_2000_leaves_less_than_one_in_100000(tm
     grey = np.full((*camera.clean.shape, 3), 0.5, np.float32)
     flats, lens_cap = (shoot(camera.camera, level * grey, ISO, 16, 200)[0] for level in (1, 0))
     dark = master_dark([frame.linear for frame in lens_cap], RGGB)
-    for plane in flat_response([frame.linear for frame in flats], dark, RGGB).fine:
+    for plane in photo_response(frame_moments(frame.linear for frame in flats), dark, RGGB).fine:
         assert plane.value == pytest.approx(0.01, rel=0.05)

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from burst_denoise.frame.mosaic import MONO, BAYER_PHASES, RGGB
+from burst_denoise.frame.mosaic import BAYER_PHASES, MONO, RGGB
 from burst_denoise.frame.synthetic import SyntheticCamera, scene_from_picture, shoot
 from burst_denoise.schemas import NoiseProfile
 from burst_denoise.sensor.defects import Repair, find_defects
@@ -21,9 +21,7 @@ SHOT = 2e-4
 
 
 def profile(planes: int) -> NoiseProfile:
-    return NoiseProfile(
-        iso=800, shot_noise_scale=(SHOT,) * planes, read_noise_variance=(READ_STD**2,) * planes, row_noise_variance=()
-    )
+    return NoiseProfile(iso=800, shot_noise_scale=(SHOT,) * planes, read_noise_variance=(READ_STD**2,) * planes)
 
 
 def frames_of(scene: np.ndarray, count: int, seed: int, extra: np.ndarray | float = 0.0) -> list[np.ndarray]:
@@ -57,10 +55,8 @@ def smooth_scene(side: int = 128) -> np.ndarray:
     return (0.4 + 0.2 * np.sin(7 * rows) * np.cos(5 * columns)).astype(np.float32)
 
 
-PROFILE = NoiseProfile(
-    iso=100, shot_noise_scale=(1e-4,) * 4, read_noise_variance=(1e-6,) * 4, row_noise_variance=(0.0,) * 4
-)
-MONO_NOISE = NoiseProfile(iso=100, shot_noise_scale=(1e-4,), read_noise_variance=(1e-6,), row_noise_variance=(0.0,))
+PROFILE = NoiseProfile(iso=100, shot_noise_scale=(1e-4,) * 4, read_noise_variance=(1e-6,) * 4)
+MONO_NOISE = NoiseProfile(iso=100, shot_noise_scale=(1e-4,), read_noise_variance=(1e-6,))
 
 
 @pytest.mark.parametrize("cfa", [*BAYER_PHASES, None])
@@ -86,7 +82,7 @@ def test_defects_of_a_picture_are_found_per_colour():
     frames = [np.full((3, 32, 32), 0.5, np.float32) for _ in range(3)]
     for frame in frames:
         frame[1, 9, 9] = 1
-    noise = NoiseProfile(iso=None, shot_noise_scale=(0.0,) * 3, read_noise_variance=(1e-6,) * 3, row_noise_variance=())
+    noise = NoiseProfile(iso=None, shot_noise_scale=(0.0,) * 3, read_noise_variance=(1e-6,) * 3)
     assert np.argwhere(isolated(frames, noise, None)).tolist() == [[1, 9, 9]]
 
 
@@ -96,9 +92,7 @@ def test_a_hot_photosite_is_found_at_the_border_too(place):
     frames = [(0.1 + 0.005 * rng.standard_normal((64, 96))).astype(np.float32) for _ in range(6)]
     for frame in frames:
         frame[place] += 0.6
-    noise = NoiseProfile(
-        iso=100, shot_noise_scale=(0.0,) * 4, read_noise_variance=(2.5e-5,) * 4, row_noise_variance=(0.0,) * 4
-    )
+    noise = NoiseProfile(iso=100, shot_noise_scale=(0.0,) * 4, read_noise_variance=(2.5e-5,) * 4)
     found = isolated(frames, noise, "RGGB")
     assert found[place]
     assert found.sum() == 1

@@ -21,6 +21,7 @@ from burst_denoise.frame.mosaic import BAYER_PHASES
 from burst_denoise.io.dng import rounded_dn, write_dng
 from burst_denoise.io.raw import read_raw
 from burst_denoise.schemas import DngTag, FrameInfo
+from tests.shots import frame_of
 
 REAL_FILES = (
     "sim_canon700d/kodim01_iso1600/frame_000.dng",
@@ -70,7 +71,7 @@ def test_values_are_rounded_and_clipped_but_not_at_black_or_white():
 @pytest.mark.parametrize("cfa", BAYER_PHASES)
 def test_libraw_reads_what_was_written(tmp_path: Path, cfa: str, shape: tuple[int, int]):
     info, dn = frame_info(shape, cfa), random_dn(shape)
-    write_dng(tmp_path / "a.dng", info, to_linear(dn, info))
+    write_dng(tmp_path / "a.dng", frame_of(to_linear(dn, info), info))
     with rawpy.imread(str(tmp_path / "a.dng")) as raw:
         np.testing.assert_array_equal(raw.raw_image, dn)
         assert "".join("RGBG"[colour] for colour in raw.raw_pattern.ravel()) == cfa
@@ -90,7 +91,7 @@ def identical(source: rawpy.RawPy, written: rawpy.RawPy) -> None:
 def test_a_shot_written_back_unchanged_is_the_same_shot(tmp_path: Path, shared_data: Path, name: str):
     path = sorted(shared_data.glob(name))[0]
     frame = read_raw(path)
-    write_dng(tmp_path / "a.dng", frame.info, frame.linear, border=frame.border)
+    write_dng(tmp_path / "a.dng", frame)
     with rawpy.imread(str(path)) as source, rawpy.imread(str(tmp_path / "a.dng")) as written:
         identical(source, written)
         if "colorchart" not in name:  # it says 0/1000000 s, of which LibRaw makes 1 s
@@ -116,7 +117,7 @@ def test_a_shot_of_another_format_gets_libraws_colours_and_margins(tmp_path: Pat
     frame = read_raw(tmp_path / f"a{suffix}")
     assert frame.info.camera == (model if suffix == ".nef" else "SONY ILCE-7M3")
     assert (frame.border is not None) == (suffix == ".nef")
-    write_dng(tmp_path / "a.dng", frame.info, frame.linear, border=frame.border)
+    write_dng(tmp_path / "a.dng", frame)
     with rawpy.imread(str(frame.path)) as source, rawpy.imread(str(tmp_path / "a.dng")) as written:
         np.testing.assert_array_equal(written.raw_image, dn)
         np.testing.assert_array_equal(written.raw_image_visible, source.raw_image_visible)
@@ -135,7 +136,7 @@ def test_the_dng_sdk_reads_what_was_written(tmp_path: Path, capfd: pytest.Captur
     crop = (DngTag(code=50719, dtype=3, count=2, value=(8, 8)), DngTag(code=50720, dtype=3, count=2, value=(460, 250)))
     info = info.model_copy(update={"dng_tags": crop})
     border = RawBorder(whole, 20, 30)
-    write_dng(tmp_path / "a.dng", info, to_linear(active, info), border=border)
+    write_dng(tmp_path / "a.dng", frame_of(to_linear(active, info), info, border))
     dng = dngpy.Dng(str(tmp_path / "a.dng"))
     np.testing.assert_array_equal(np.squeeze(dng.raw_pixels), whole)
     assert (dng.image_info.width, dng.image_info.height) == (460, 250)
@@ -146,7 +147,7 @@ def test_the_dng_sdk_reads_what_was_written(tmp_path: Path, capfd: pytest.Captur
 def test_exiftool_and_dcraw_have_no_complaint(tmp_path: Path):
     path = tmp_path / "a.dng"
     info = frame_info((300, 520))
-    write_dng(path, info, to_linear(random_dn((300, 520)), info), notes="burst-denoise 0.1")
+    write_dng(path, frame_of(to_linear(random_dn((300, 520)), info), info, notes="burst-denoise 0.1"))
     if shutil.which("exiftool") is None and shutil.which("dcraw") is None:
         pytest.skip("neither exiftool nor dcraw is installed")
     if shutil.which("exiftool") is not None:
@@ -166,7 +167,7 @@ def test_exposure_time_and_lens_are_where_programs_look_for_them(tmp_path: Path)
         DngTag(code=50736, dtype=5, count=4, value=(50, 1, 50, 1, 9, 5, 9, 5)),
     )
     info = frame_info(dng_tags=lens)
-    write_dng(tmp_path / "a.dng", info, np.zeros((64, 96), np.float32))
+    write_dng(tmp_path / "a.dng", frame_of(np.zeros((64, 96), np.float32), info))
     with rawpy.imread(str(tmp_path / "a.dng")) as raw:
         other, seen = raw.other, raw.lens
     assert (other.iso_speed, other.focal_length) == (1600, 50)
@@ -183,21 +184,23 @@ def test_exposure_time_and_lens_are_where_programs_look_for_them(tmp_path: Path)
 
 @pytest.mark.parametrize("seconds", [30.0, 2.5, 1.0, 0.3, 1 / 3, 1 / 60, 1 / 8000, 1 / 32000])
 def test_exposures_come_back_exactly(tmp_path: Path, seconds: float):
-    write_dng(tmp_path / "a.dng", frame_info(exposure_s=seconds), np.zeros((64, 96), np.float32))
+    write_dng(tmp_path / "a.dng", frame_of(np.zeros((64, 96), np.float32), frame_info(exposure_s=seconds)))
     exposure = read_raw(tmp_path / "a.dng").info.exposure_s
     assert Fraction(exposure).limit_denominator(40_000) == Fraction(seconds).limit_denominator(40_000)
 
 
 @pytest.mark.parametrize("iso", [50.0, 65535.0, 102400.0])
 def test_iso_comes_back_even_beyond_the_old_tag(tmp_path: Path, iso: float):
-    write_dng(tmp_path / "a.dng", frame_info(iso=iso), np.zeros((64, 96), np.float32))
+    write_dng(tmp_path / "a.dng", frame_of(np.zeros((64, 96), np.float32), frame_info(iso=iso)))
     assert read_raw(tmp_path / "a.dng").info.iso == iso
 
 
 def test_make_and_model_come_back(tmp_path: Path):
-    write_dng(tmp_path / "a.dng", frame_info(), np.zeros((64, 96), np.float32))
+    write_dng(tmp_path / "a.dng", frame_of(np.zeros((64, 96), np.float32), frame_info()))
     assert read_raw(tmp_path / "a.dng").info.camera == "SONY ILCE-7M3"
-    write_dng(tmp_path / "b.dng", frame_info(camera="Caméra Ω"), np.zeros((64, 96), np.float32), notes="modèle")
+    write_dng(
+        tmp_path / "b.dng", frame_of(np.zeros((64, 96), np.float32), frame_info(camera="Caméra Ω"), notes="modèle")
+    )
     assert read_raw(tmp_path / "b.dng").info.camera == "Caméra Ω"
     with tifffile.TiffFile(tmp_path / "a.dng") as tiff:
         tags = tiff.pages[0].tags
@@ -205,21 +208,21 @@ def test_make_and_model_come_back(tmp_path: Path):
 
 
 def test_without_a_colour_matrix_the_colours_are_those_of_srgb(tmp_path: Path):
-    write_dng(tmp_path / "a.dng", frame_info(), np.zeros((64, 96), np.float32))
+    write_dng(tmp_path / "a.dng", frame_of(np.zeros((64, 96), np.float32), frame_info()))
     with rawpy.imread(str(tmp_path / "a.dng")) as raw:
         np.testing.assert_allclose(raw.color_matrix[:, :3], np.eye(3), atol=2e-3)
 
 
 def test_a_dng_takes_a_mosaic_of_its_shape(tmp_path: Path):
     with pytest.raises(ValueError, match="64 x 96"):
-        write_dng(tmp_path / "a.dng", frame_info(), np.zeros((10, 10), np.float32))
+        write_dng(tmp_path / "a.dng", frame_of(np.zeros((10, 10), np.float32), frame_info()))
     assert list(tmp_path.iterdir()) == []
 
 
 def test_nothing_is_overwritten(tmp_path: Path):
     (tmp_path / "a.dng").write_text("mine")
     with pytest.raises(OutputError, match="exists already"):
-        write_dng(tmp_path / "a.dng", frame_info(), np.zeros((64, 96), np.float32))
+        write_dng(tmp_path / "a.dng", frame_of(np.zeros((64, 96), np.float32), frame_info()))
     assert (tmp_path / "a.dng").read_text() == "mine"
 
 
@@ -237,7 +240,7 @@ def no_file_beyond(size: int):
 def test_a_full_disk_leaves_nothing_behind(tmp_path: Path):
     info = frame_info((200, 200))
     with no_file_beyond(20_000), pytest.raises(OutputError, match="cannot be written") as error:
-        write_dng(tmp_path / "a.dng", info, to_linear(random_dn((200, 200)), info))
+        write_dng(tmp_path / "a.dng", frame_of(to_linear(random_dn((200, 200)), info), info))
     assert str(error.value).startswith(f"{tmp_path / 'a.dng'}: ")
     assert "\n" not in str(error.value)
     assert list(tmp_path.iterdir()) == []

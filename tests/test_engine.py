@@ -113,9 +113,7 @@ def test_both_engines_denoise_an_image_alike():
     net = trained()
     rng = np.random.default_rng(0)
     image = rng.random((150, 203), np.float32)
-    profile = NoiseProfile(
-        iso=100, shot_noise_scale=(1e-3,) * 4, read_noise_variance=(1e-5,) * 4, row_noise_variance=(0.0,) * 4
-    )
+    profile = NoiseProfile(iso=100, shot_noise_scale=(1e-3,) * 4, read_noise_variance=(1e-5,) * 4)
     found = [
         denoise_image(
             image, Mosaic("bayer", "GBRG"), net, profile, dtype=torch.float32, tile=64, augment=True, engine=engine
@@ -149,7 +147,6 @@ def test_half_precision_loses_less_than_a_fiftieth_of_a_decibel(shared_data: Pat
         iso=iso,
         shot_noise_scale=(truth["gain_dn_per_e"] / span,) * 4,
         read_noise_variance=(read_std**2,) * 4,
-        row_noise_variance=(0.0,) * 4,
     )
     frame = read_raw(folder / "frame_000.dng")
     clean = to_linear(tifffile.imread(folder / "clean_mosaic_dn.tif"), frame.info)
@@ -164,8 +161,6 @@ def test_half_precision_loses_hardly_more_in_smooth_highlights_250_noise_deviati
     scale = 5e-5  # 2 sqrt(0.8 / 5e-5) = 253 noise standard deviations
     noise = np.random.default_rng(0).standard_normal(clean.shape, np.float32)
     image = clean + np.sqrt(scale * clean) * noise
-    profile = NoiseProfile(
-        iso=100, shot_noise_scale=(scale,) * 4, read_noise_variance=(1e-8,) * 4, row_noise_variance=(0.0,) * 4
-    )
+    profile = NoiseProfile(iso=100, shot_noise_scale=(scale,) * 4, read_noise_variance=(1e-8,) * 4)
     # Rounded before the first convolution, the low band would lose 0.065 dB; noise is 52 dB below white here.
     assert abs(loss_of_half(name, image, clean, "RGGB", profile)) < 0.02

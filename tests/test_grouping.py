@@ -1,5 +1,6 @@
 """Inputs become sources, and sources become series."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
@@ -12,6 +13,7 @@ from burst_denoise.frame.synthetic import SyntheticCamera, shoot
 from burst_denoise.io.dng import write_dng
 from burst_denoise.io.metadata import DENOISED_MARK
 from burst_denoise.schemas import FrameInfo
+from tests.shots import frame_of
 
 BASE = FrameInfo(
     domain="bayer",
@@ -31,7 +33,7 @@ def shot(folder: Path, name: str, **changes: object) -> Path:
     """Write a real DNG with other metadata than `BASE` where told."""
     info = BASE.model_copy(update=changes)
     folder.mkdir(parents=True, exist_ok=True)
-    write_dng(folder / name, info, np.full((info.height, info.width), 0.1, np.float32))
+    write_dng(folder / name, frame_of(np.full((info.height, info.width), 0.1, np.float32), info))
     return folder / name
 
 
@@ -173,10 +175,10 @@ def test_frames_beyond_the_limit_are_counted_not_read(tmp_path: Path) -> None:
 def test_pictures_beside_their_raw_files_and_our_own_results_are_passed_over(tmp_path: Path) -> None:
     frames = shoot(SyntheticCamera(), np.full((32, 48, 3), 0.3, np.float32), 800, 2, 0)[0]
     for frame in frames:
-        write_dng(tmp_path / frame.path.name, frame.info, frame.linear)
+        write_dng(tmp_path / frame.path.name, frame)
         cv2.imwrite(str(tmp_path / frame.path.with_suffix(".jpg").name), np.zeros((32, 48, 3), np.uint8))
     result = tmp_path / "done" / "frame_000.dng"
-    write_dng(result, frames[0].info, frames[0].linear, notes=f"{DENOISED_MARK}: version 1")
+    write_dng(result, replace(frames[0], notes=f"{DENOISED_MARK}: version 1"))
     assert [path.name for path in find_sources([tmp_path])] == ["frame_000.dng", "frame_001.dng"]
     with pytest.raises(InputFileError, match="was denoised by this program and is no shot"):
         find_sources([result])

@@ -13,7 +13,7 @@ import tifffile
 import torch
 
 from burst_denoise.burst.darks import read_darks
-from burst_denoise.burst.store import Burst, store_burst
+from burst_denoise.burst.store import Burst
 from burst_denoise.errors import ConfigError, InputFileError, JobError, ModelFileError, OutputError
 from burst_denoise.frame.frame import Frame, to_linear
 from burst_denoise.frame.mosaic import RGGB
@@ -34,6 +34,7 @@ from tests.shots import (
     dark_frames,
     everything_in,
     scene,
+    stored,
     verdicts,
     write_frames,
     write_identity_model,
@@ -45,7 +46,7 @@ SMALL = (48, 64)
 @pytest.fixture(scope="module")
 def burst(tmp_path_factory: pytest.TempPathFactory) -> Burst:
     frames = burst_frames(3, size=SMALL)
-    return store_burst(tmp_path_factory.mktemp("bursts") / "scene.burst", "scene", frames, verdicts(frames), 0.1, 0.001)
+    return stored(tmp_path_factory.mktemp("bursts") / "scene.burst", "scene", frames, verdicts(frames), 0.1, 0.001)
 
 
 @pytest.fixture(scope="module")
@@ -135,7 +136,7 @@ def test_pictures_become_pictures_of_16_bits(tmp_path: Path, suffix: str, writte
         values = rng.integers(90, 110, (*SMALL, 3), dtype=np.uint8)
         cv2.imwrite(str(tmp_path / "in" / f"a_{k}{suffix}"), values)
     frames = [read_picture(tmp_path / "in" / f"a_{k}{suffix}") for k in range(3)]
-    found = store_burst(tmp_path / "a.burst", "a", frames, verdicts(frames), 0.1, 0.001)
+    found = stored(tmp_path / "a.burst", "a", frames, verdicts(frames), 0.1, 0.001)
     model = load_model(write_identity_model(tmp_path / "m.safetensors", found), torch.device("cpu"))
     denoise([frames[0].path], tmp_path / "out", model, strength=0.0)
     result = read_picture(tmp_path / "out" / f"a_0{written}")
@@ -178,7 +179,7 @@ def test_a_stored_video_gives_a_picture_for_every_frame(tmp_path: Path) -> None:
     from burst_denoise.io.picture import read_video
 
     frames = read_video(tmp_path / "clip.avi", 3)
-    found = store_burst(tmp_path / "clip.burst", "clip", frames, verdicts(frames), 0.1, 0.001)
+    found = stored(tmp_path / "clip.burst", "clip", frames, verdicts(frames), 0.1, 0.001)
     model = load_model(write_identity_model(tmp_path / "m.safetensors", found), torch.device("cpu"))
     denoise([found.folder], tmp_path / "out", model)
     names = [f"clip/clip_{k:04d}.tif" for k in range(3)]

@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from burst_denoise.burst.store import Burst, store_burst
+from burst_denoise.burst.store import Burst
 from burst_denoise.frame.frame import Frame, to_linear
 from burst_denoise.frame.mosaic import Mosaic
 from burst_denoise.frame.synthetic import SyntheticCamera, shoot
@@ -13,6 +13,7 @@ from burst_denoise.schemas import FrameInfo, FrameVerdict, NoiseProfile
 from burst_denoise.score.baselines import baselines_for, nlm_16bit, nlm_colour_8bit, nlm_stabilised, tune
 from burst_denoise.score.metrics import mean_squared_error, psnr_of_mse
 from tests.sensors import mosaic
+from tests.shots import stored
 
 CAMERA = SyntheticCamera(prnu=0.0, dark_offset_std_dn=0.0, hot_fraction=0.0)
 
@@ -30,7 +31,7 @@ def discs(side: int, neutral: tuple[float, float, float] = CAMERA.as_shot_neutra
 
 def burst_of(folder: Path, frames: list[Frame], name: str = "discs", clean: np.ndarray | None = None) -> Burst:
     verdicts = [FrameVerdict(file=str(f.path), accepted=True, reasons=(), gain=1.0, shift_px=0.0) for f in frames]
-    return store_burst(folder / f"{name}.burst", name, frames, verdicts, 0.01, 0.001, clean)
+    return stored(folder / f"{name}.burst", name, frames, verdicts, 0.01, 0.001, clean)
 
 
 @pytest.fixture(scope="module")
@@ -90,7 +91,7 @@ def test_planes_given_stay_as_they_were(burst: Burst, baseline):
 
 
 def test_non_local_means_of_16_bits_clips_nothing():
-    profile = NoiseProfile(iso=None, shot_noise_scale=(1e-5,), read_noise_variance=(1e-6,), row_noise_variance=(0.0,))
+    profile = NoiseProfile(iso=None, shot_noise_scale=(1e-5,), read_noise_variance=(1e-6,))
     planes = np.full((1, 64, 64), -0.01, np.float32)
     planes[:, :, 32:] = 1.3
     info = mono_info()
@@ -102,9 +103,7 @@ def test_non_local_means_of_16_bits_clips_nothing():
 def test_stabilised_non_local_means_does_not_darken():
     rng = np.random.default_rng(4)
     level, scale, offset = 0.01, 4e-4, 2e-6
-    profile = NoiseProfile(
-        iso=None, shot_noise_scale=(scale,), read_noise_variance=(offset,), row_noise_variance=(0.0,)
-    )
+    profile = NoiseProfile(iso=None, shot_noise_scale=(scale,), read_noise_variance=(offset,))
     noisy = scale * rng.poisson(level / scale, (1, 128, 128)) + offset**0.5 * rng.standard_normal((1, 128, 128))
     noisy = noisy.astype(np.float32)
     denoised = nlm_stabilised(noisy, mono_info(), profile, 1.5)
@@ -117,9 +116,7 @@ def test_developed_picture_comes_back_as_the_mosaic_it_was(neutral: tuple[float,
     frames, clean_dn = shoot(CAMERA, discs(64, neutral or (1.0, 1.0, 1.0)), 100, 1, 3)
     info = frames[0].info.model_copy(update={"as_shot_neutral": neutral})
     planes = Mosaic.of(info).pack(to_linear(clean_dn, info))
-    silent = NoiseProfile(
-        iso=100, shot_noise_scale=(0.0,) * 4, read_noise_variance=(1e-9,) * 4, row_noise_variance=(0.0,) * 4
-    )
+    silent = NoiseProfile(iso=100, shot_noise_scale=(0.0,) * 4, read_noise_variance=(1e-9,) * 4)
     back = nlm_colour_8bit(planes, info, silent, 0.5)
     # 8 bits of an sRGB curve, and the way through OpenCV's 8-bit Lab: a few levels of 255.
     assert np.abs(np.sqrt(back) - np.sqrt(planes)).max() < 0.02
@@ -128,9 +125,7 @@ def test_developed_picture_comes_back_as_the_mosaic_it_was(neutral: tuple[float,
 
 def test_eight_bits_cut_off_what_lies_below_black_and_above_white():
     info = rgb_info()
-    profile = NoiseProfile(
-        iso=None, shot_noise_scale=(0.0,) * 3, read_noise_variance=(1e-6,) * 3, row_noise_variance=(0.0,) * 3
-    )
+    profile = NoiseProfile(iso=None, shot_noise_scale=(0.0,) * 3, read_noise_variance=(1e-6,) * 3)
     planes = np.full((3, 32, 32), -0.2, np.float32)
     planes[:, :, 16:] = 1.2
     back = nlm_colour_8bit(planes, info, profile, 0.5)
@@ -139,9 +134,7 @@ def test_eight_bits_cut_off_what_lies_below_black_and_above_white():
 
 
 def test_colours_of_a_picture_stay_in_their_order():
-    profile = NoiseProfile(
-        iso=None, shot_noise_scale=(0.0,) * 3, read_noise_variance=(1e-6,) * 3, row_noise_variance=(0.0,) * 3
-    )
+    profile = NoiseProfile(iso=None, shot_noise_scale=(0.0,) * 3, read_noise_variance=(1e-6,) * 3)
     planes = np.stack([np.full((32, 32), level, np.float32) for level in (0.8, 0.5, 0.2)])
     assert nlm_colour_8bit(planes, rgb_info(), profile, 0.5) == pytest.approx(planes, abs=0.01)
     assert nlm_stabilised(planes, rgb_info(), profile, 0.5) == pytest.approx(planes, abs=0.001)
@@ -150,7 +143,7 @@ def test_colours_of_a_picture_stay_in_their_order():
 def test_frames_without_colours_have_no_coloured_baseline():
     assert list(baselines_for(mono_info()))[:2] == ["nlm-16bit", "nlm-stabilised"]
     assert list(baselines_for(rgb_info()))[:3] == ["nlm-colour-8bit", "nlm-16bit", "nlm-stabilised"]
-    profile = NoiseProfile(iso=None, shot_noise_scale=(0.0,), read_noise_variance=(1e-6,), row_noise_variance=(0.0,))
+    profile = NoiseProfile(iso=None, shot_noise_scale=(0.0,), read_noise_variance=(1e-6,))
     with pytest.raises(ValueError, match="these frames are mono"):
         nlm_colour_8bit(np.zeros((1, 32, 32), np.float32), mono_info(), profile, 0.5)
 

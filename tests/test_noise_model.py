@@ -23,9 +23,7 @@ READ = 2e-6
 
 
 def profile(scale: float, offset: float, iso: float | None = 100) -> NoiseProfile:
-    return NoiseProfile(
-        iso=iso, shot_noise_scale=(scale,), read_noise_variance=(offset,), row_noise_variance=(offset / 10,)
-    )
+    return NoiseProfile(iso=iso, shot_noise_scale=(scale,), read_noise_variance=(offset,))
 
 
 def exposure(level: float, side: int, seed: int) -> np.ndarray:
@@ -168,7 +166,6 @@ def test_a_black_level_left_in_the_data_is_stabilised_all_the_same():
         iso=None,
         shot_noise_scale=(gain / peak,),
         read_noise_variance=((read_std**2 - gain * pedestal) / peak**2,),
-        row_noise_variance=(0.0,),
     )
     for level in electrons:
         dn = gain * rng.poisson(level) + pedestal + read_std * rng.standard_normal(level.shape)

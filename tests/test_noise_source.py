@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 import torch
 
-from burst_denoise.burst.store import store_burst
 from burst_denoise.errors import ConfigError, InputFileError, ModelFileError
 from burst_denoise.frame.frame import Frame
 from burst_denoise.frame.synthetic import SyntheticCamera
@@ -15,7 +14,7 @@ from burst_denoise.io.noise_profile_export import write_dng_with_profile, write_
 from burst_denoise.io.raw import read_raw
 from burst_denoise.model.model_file import load_model
 from burst_denoise.schemas import ChannelProfile, NoiseProfile
-from tests.shots import burst_frames, verdicts, write_frames, write_identity_model
+from tests.shots import burst_frames, stored, verdicts, write_frames, write_identity_model
 from tests.test_verdict import GOOD
 
 CAMERA = SyntheticCamera()
@@ -54,9 +53,7 @@ def tagged(tmp_path: Path, frame: Frame) -> Frame:
     return read_raw(tmp_path / "tagged.dng")
 
 
-STORED = NoiseProfile(
-    iso=1600, shot_noise_scale=(3e-4,) * 4, read_noise_variance=(3e-6,) * 4, row_noise_variance=(0.0,) * 4
-)
+STORED = NoiseProfile(iso=1600, shot_noise_scale=(3e-4,) * 4, read_noise_variance=(3e-6,) * 4)
 
 
 def test_a_given_file_goes_before_the_burst_the_burst_before_the_tag_the_tag_before_an_estimate(
@@ -189,7 +186,7 @@ def test_a_shot_that_cannot_tell_its_noise_is_named(frame: Frame):
 
 def test_a_model_serves_with_its_own_profile_and_weights(tmp_path: Path):
     frames = burst_frames(3)
-    burst = store_burst(tmp_path / "a.burst", "a", frames, verdicts(frames), 0.1, 0.001)
+    burst = stored(tmp_path / "a.burst", "a", frames, verdicts(frames), 0.1, 0.001)
     model = load_model(write_identity_model(tmp_path / "m.safetensors", burst), torch.device("cpu"))
     network, profile, words = serving(model, any_sensor=False, note=pytest.fail)(frames[0], "a", None)
     assert network is model.network
@@ -214,7 +211,7 @@ def test_a_stored_burst_remembers_the_tag_of_its_frames_and_measures_its_own(tmp
     for k, one in enumerate(frames):
         write_dng_with_profile(tmp_path / f"{k}.dng", one, channels())
     read = [read_raw(tmp_path / f"{k}.dng") for k in range(3)]
-    burst = store_burst(tmp_path / "a.burst", "a", read, verdicts(read), 0.1, 0.001)
+    burst = stored(tmp_path / "a.burst", "a", read, verdicts(read), 0.1, 0.001)
     assert burst.frame(1).info.noise_profile == read[0].info.noise_profile
     assert asked(burst.frame(1), None, burst.profile)[0] == burst.profile
     (again,) = write_frames(tmp_path / "again", read[:1])  # a DNG made from the frame does not carry it

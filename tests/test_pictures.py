@@ -16,6 +16,7 @@ from burst_denoise.io.picture import read_picture
 from burst_denoise.io.pictures import write_developed, write_picture
 from burst_denoise.io.raw import develop
 from burst_denoise.schemas import FrameInfo
+from tests.shots import frame_of
 from tests.test_dng import frame_info, no_file_beyond, random_dn
 
 
@@ -78,7 +79,7 @@ def test_a_tiff_says_its_colours_and_its_shot(tmp_path: Path):
 def test_a_developed_shot_is_libraws_own_development(tmp_path: Path, suffix: str):
     info = frame_info(orientation=8)
     linear = to_linear(random_dn((64, 96)) // 5, info)
-    write_dng(tmp_path / "shot.dng", info, np.zeros((64, 96), np.float32))
+    write_dng(tmp_path / "shot.dng", frame_of(np.zeros((64, 96), np.float32), info))
     write_developed(tmp_path / f"a{suffix}", tmp_path / "shot.dng", info, linear)
     written = cv2.imread(str(tmp_path / f"a{suffix}"), cv2.IMREAD_UNCHANGED)[..., ::-1]
     assert written.shape == (96, 64, 3)

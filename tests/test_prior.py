@@ -31,7 +31,6 @@ def mosaics(scales):
                 iso=None,
                 shot_noise_scale=(scale,) * 4,
                 read_noise_variance=((3 * scale) ** 2,) * 4,
-                row_noise_variance=(0.0,) * 4,
             )  # fmt: skip
 
 

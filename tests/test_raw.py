@@ -20,6 +20,7 @@ from burst_denoise.io.metadata import Exif, Header, read_exif
 from burst_denoise.io.raw import RAW_SUFFIXES, develop, read_raw, read_raw_header, read_raw_info
 from burst_denoise.io.tags import FieldType, Tag
 from burst_denoise.schemas import DngTag, FrameInfo
+from tests.shots import frame_of
 
 BLACK = {"R": 500.0, "G1": 520.0, "G2": 540.0, "B": 560.0}
 
@@ -409,7 +410,7 @@ def test_development_is_the_cameras_white_balance_under_the_srgb_curve(tmp_path:
     info = frame_info((64, 96), "GBRG", black_level=(512.0,) * 4)
     level = {"R": 0.1, "G": 0.2, "B": 0.125}
     linear = np.tile(np.array([level[colour] for colour in "GBRG"], np.float32).reshape(2, 2), (32, 48))
-    write_dng(tmp_path / "a.dng", info, linear)
+    write_dng(tmp_path / "a.dng", frame_of(linear, info))
     frame = read_raw(tmp_path / "a.dng")
     rgb = develop(frame.path, frame.dn)
     assert (rgb.shape, rgb.dtype) == ((64, 96, 3), np.uint16)
@@ -513,7 +514,7 @@ def test_the_noise_profile_may_lie_in_the_directory_of_the_mosaic_or_in_the_firs
 def test_a_noise_profile_is_not_carried_over_to_a_dng_made_from_the_frame(tmp_path):
     make_dng_saying(tmp_path / "a.dng", (1e-4, 1e-7))
     frame = read_raw(tmp_path / "a.dng")
-    write_dng(tmp_path / "b.dng", frame.info, frame.linear)
+    write_dng(tmp_path / "b.dng", frame)
     assert read_raw(tmp_path / "b.dng").info.noise_profile is None
 
 

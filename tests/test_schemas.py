@@ -39,13 +39,12 @@ profiles = st.builds(
     iso=st.none() | numbers,
     shot_noise_scale=st.tuples(numbers, numbers),
     read_noise_variance=st.tuples(numbers, numbers),
-    row_noise_variance=st.tuples(numbers, numbers),
 )
 
 
 def manifest() -> BurstManifest:
     info = FrameInfo(domain="mono", camera=None, cfa=None, height=2, width=3, black_level=(0.0,), white_level=255.0)
-    profile = NoiseProfile(iso=None, shot_noise_scale=(1e-3,), read_noise_variance=(0.0,), row_noise_variance=(0.0,))
+    profile = NoiseProfile(iso=None, shot_noise_scale=(1e-3,), read_noise_variance=(0.0,))
     verdict = FrameVerdict(file="a.png", accepted=True, reasons=(), gain=1.0, shift_px=None)
     return BurstManifest(
         series="a",
@@ -55,7 +54,7 @@ def manifest() -> BurstManifest:
         frames=(verdict,),
         black_levels=((0.0,),),
         sha256=("0",),
-        noise=NoiseMeasurement(bins=(((0.1, 1e-4, 100.0),),), row_noise_variance=(0.0,)),
+        noise=NoiseMeasurement(bins=(((0.1, 1e-4, 100.0),),)),
         profile=profile,
         version="0",
     )

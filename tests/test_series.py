@@ -98,7 +98,7 @@ def test_frames_of_zeros_have_no_deviation() -> None:
 def test_the_whole_way_through_dng_files(tmp_path: Path) -> None:
     frames, _ = shoot(SyntheticCamera(cfa="GBRG"), SCENE, 1600, 6, 0, {4: Fault(light=1.015), 5: Fault(shift=(0.5, 0))})
     for frame in frames:
-        write_dng(tmp_path / "tripod" / frame.path.name, frame.info, frame.linear)
+        write_dng(tmp_path / "tripod" / frame.path.name, frame)
     (verdict,) = judge(tmp_path)
     assert (verdict.series, verdict.accepted) == ("tripod", True)
     assert reasons(verdict) == {"frame_005.dng": ("shift",)}

@@ -4,10 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from burst_denoise.burst.store import store_burst
 from burst_denoise.errors import OutputError
 from burst_denoise.session.shots import find_shots
-from tests.shots import burst_frames, verdicts, write_frames
+from tests.shots import burst_frames, stored, verdicts, write_frames
 
 SMALL = (48, 64)
 
@@ -25,7 +24,7 @@ def test_files_keep_their_place_below_the_folder_named_and_lens_cap_frames_are_n
 
 def test_frames_of_a_stored_burst_know_their_burst_and_have_no_file(tmp_path: Path) -> None:
     frames = burst_frames(3, size=SMALL)
-    burst = store_burst(tmp_path / "scene.burst", "scene", frames, verdicts(frames), 0.1, 0.001)
+    burst = stored(tmp_path / "scene.burst", "scene", frames, verdicts(frames), 0.1, 0.001)
     found = find_shots([burst.folder], tmp_path / "out", None, set(), resume=False)
     assert [shot.target.relative_to(tmp_path / "out").as_posix() for shot in found] == [
         f"scene/frame_00{k}.dng" for k in range(3)

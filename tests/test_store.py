@@ -10,14 +10,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from burst_denoise.burst.store import Burst, find_bursts, open_burst, pooled_by_iso, sharing_defects, store_burst
+from burst_denoise.burst.store import Burst, find_bursts, open_burst, pooled_by_iso, sharing_defects
 from burst_denoise.errors import BurstStoreError, OutputError, SeriesError
 from burst_denoise.frame.frame import Frame
 from burst_denoise.frame.mosaic import RGGB
 from burst_denoise.frame.synthetic import SyntheticCamera, shoot
 from burst_denoise.schemas import FrameVerdict
 from burst_denoise.sensor.defects import Repair
-from tests.shots import SIZE, burst_frames, everything_in, verdicts
+from tests.shots import SIZE, burst_frames, everything_in, stored, verdicts
 
 SMALL = (48, 64)
 
@@ -25,7 +25,7 @@ SMALL = (48, 64)
 def stored(
     folder: Path, frames: list[Frame], gains: list[float] | None = None, clean: np.ndarray | None = None
 ) -> Burst:
-    return store_burst(folder, "scene", frames, verdicts(frames, gains), 0.05, 0.001, clean)
+    return stored(folder, "scene", frames, verdicts(frames, gains), 0.05, 0.001, clean)
 
 
 @pytest.fixture(scope="module")
@@ -91,7 +91,7 @@ def test_only_accepted_frames_are_stored_but_all_verdicts_are_kept(tmp_path: Pat
     frames = burst_frames(4, size=SMALL)
     judged = verdicts(frames)
     judged[1] = judged[1].model_copy(update={"accepted": False, "reasons": ("motion",), "gain": None})
-    found = store_burst(tmp_path / "a.burst", "a", [frames[0], *frames[2:]], judged, 0.05, 0.001)
+    found = stored(tmp_path / "a.burst", "a", [frames[0], *frames[2:]], judged, 0.05, 0.001)
     assert [found.frame(i).path.name for i in range(len(found))] == ["frame_000.dng", "frame_002.dng", "frame_003.dng"]
     assert [v.file for v in found.manifest.frames] == [frame.path.name for frame in frames]
 
@@ -232,7 +232,7 @@ def test_every_frame_keeps_the_black_level_its_camera_measured(tmp_path):
         camera = SyntheticCamera(black_level=(black,) * 4, hot_fraction=0)
         frames.append(shoot(camera, scene, 800, 3, seed=0)[0][number])
     verdicts = [FrameVerdict(file=f"{k}.dng", accepted=True, reasons=(), gain=1.0, shift_px=0.0) for k in range(3)]
-    burst = store_burst(tmp_path / "drift.burst", "drift", frames, verdicts, 0.1, 1e-4)
+    burst = stored(tmp_path / "drift.burst", "drift", frames, verdicts, 0.1, 1e-4)
     for index, frame in enumerate(frames):
         assert burst.frame(index).info.black_level == frame.info.black_level
         assert np.array_equal(burst.linear(index), frame.linear)
@@ -245,7 +245,7 @@ def test_bursts_of_one_iso_get_one_noise_profile_from_all_their_light_levels(tmp
         scene = np.full((64, 64, 3), level, np.float32)
         frames, _ = shoot(SyntheticCamera(hot_fraction=0, as_shot_neutral=(1, 1, 1)), scene, 1600, 8, seed=1)
         found = [FrameVerdict(file=f.path.name, accepted=True, reasons=(), gain=1.0, shift_px=0.0) for f in frames]
-        bursts.append(store_burst(tmp_path / f"{name}.burst", name, frames, found, 0.1, 1e-4))
+        bursts.append(stored(tmp_path / f"{name}.burst", name, frames, found, 0.1, 1e-4))
     dark, bright = pooled_by_iso(bursts)
     assert dark.profile == bright.profile
     gains = np.array(dark.profile.shot_noise_scale) * (15304 - 2048)
@@ -268,9 +268,7 @@ def test_frames_and_means_come_with_the_dark_subtracted_and_defects_repaired(tmp
     frames = burst_frames(4, size=SMALL)
     defects, dark = fixed()
     gains = [1.0, 1.02, 0.98, 1.0]
-    found = store_burst(
-        tmp_path / "a.burst", "a", frames, verdicts(frames, gains), 0.05, 0.001, defects=defects, dark=dark
-    )
+    found = stored(tmp_path / "a.burst", "a", frames, verdicts(frames, gains), 0.05, 0.001, defects=defects, dark=dark)
     repair = Repair(defects, RGGB)
     expected = [repair.apply((f.linear - dark) / np.float32(g)) for f, g in zip(frames, gains, strict=True)]
     for index, image in enumerate(expected):
@@ -281,7 +279,7 @@ def test_frames_and_means_come_with_the_dark_subtracted_and_defects_repaired(tmp
     assert found.mean() == pytest.approx(np.mean(expected, axis=0), abs=1e-6)
     assert np.array_equal(found.excluded, found.saturated | defects)
     assert found.scene(repaired=False).mean[~defects] == pytest.approx(found.mean()[~defects], abs=1e-6)
-    hurt = store_burst(tmp_path / "b.burst", "a", frames, verdicts(frames, gains), 0.05, 0.001)
+    hurt = stored(tmp_path / "b.burst", "a", frames, verdicts(frames, gains), 0.05, 0.001)
     assert found.fingerprint != hurt.fingerprint
     assert hurt.defects is hurt.dark is None
     assert np.array_equal(hurt.excluded, hurt.saturated)
@@ -304,7 +302,7 @@ def corrected(tmp_path_factory: pytest.TempPathFactory) -> Burst:
     frames = burst_frames(4, size=SMALL)
     defects, dark = fixed()
     folder = tmp_path_factory.mktemp("corrected") / "a.burst"
-    return store_burst(folder, "a", frames, verdicts(frames), 0.05, 0.001, defects=defects, dark=dark)
+    return stored(folder, "a", frames, verdicts(frames), 0.05, 0.001, defects=defects, dark=dark)
 
 
 def test_hot_photosites_do_not_disturb_the_noise_of_repaired_frames(tmp_path: Path) -> None:
@@ -314,7 +312,7 @@ def test_hot_photosites_do_not_disturb_the_noise_of_repaired_frames(tmp_path: Pa
     rng = np.random.default_rng(0)
     for frame in frames:
         frame.dn[defects] = rng.integers(2048, 15000, defects.sum())
-    found = store_burst(tmp_path / "a.burst", "a", frames, verdicts(frames), 0.05, 0.001, defects=defects)
+    found = stored(tmp_path / "a.burst", "a", frames, verdicts(frames), 0.05, 0.001, defects=defects)
     assert np.mean(found.profile.shot_noise_scale) * (15304 - 2048) == pytest.approx(0.45 * 16, rel=0.06)
 
 
@@ -324,7 +322,7 @@ def test_a_damaged_map_or_dark_is_noticed(tmp_path: Path, name: str, harm) -> No
     frames = burst_frames(3, size=SMALL)
     defects, dark = fixed()
     folder = tmp_path / "a.burst"
-    store_burst(folder, "a", frames, verdicts(frames), 0.05, 0.001, defects=defects, dark=dark)
+    stored(folder, "a", frames, verdicts(frames), 0.05, 0.001, defects=defects, dark=dark)
     harm(folder / name)
     with pytest.raises(BurstStoreError, match="ingest") as caught:
         open_burst(folder)
@@ -351,9 +349,7 @@ def test_defects_found_in_one_burst_are_shared_with_all_of_its_size(tmp_path: Pa
         frames = burst_frames(4, seed=seed, size=size)
         defects = np.zeros(size, bool)
         defects[10, 30] = name != "b"
-        bursts.append(
-            store_burst(tmp_path / f"{name}.burst", name, frames, verdicts(frames), 0.05, 0.001, defects=defects)
-        )
+        bursts.append(stored(tmp_path / f"{name}.burst", name, frames, verdicts(frames), 0.05, 0.001, defects=defects))
     a, b, small = sharing_defects(bursts)
     assert a.defects is not None
     assert a.defects[10, 30]

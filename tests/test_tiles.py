@@ -18,7 +18,6 @@ PROFILE = NoiseProfile(
     iso=1600,
     shot_noise_scale=(5e-4, 6e-4, 6e-4, 5e-4),
     read_noise_variance=(4e-6, 5e-6, 4e-6, 3e-6),
-    row_noise_variance=(0.0,) * 4,
 )
 
 
@@ -111,7 +110,6 @@ def test_pictures_without_a_mosaic_pass_through_too(planes, shape):
         iso=None,
         shot_noise_scale=(1e-4,) * planes,
         read_noise_variance=(1e-5,) * planes,
-        row_noise_variance=(0.0,) * planes,
     )
     image = np.random.default_rng(0).random(shape, np.float32)
     assert np.array_equal(run(FastNet(planes, NARROW), image, None, profile, augment=True, tile=48), image)

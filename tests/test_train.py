@@ -11,7 +11,6 @@ import numpy as np
 import pytest
 import torch
 
-from burst_denoise.burst.store import store_burst
 from burst_denoise.errors import ConfigError
 from burst_denoise.frame.frame import Frame
 from burst_denoise.frame.mosaic import MONO, RGGB
@@ -21,6 +20,7 @@ from burst_denoise.model.prior import load_prior
 from burst_denoise.model.train import Checkpoint, FitSettings, fit, make_optimizer, masked_mse, train
 from burst_denoise.schemas import FrameInfo, FrameVerdict, TrainSettings
 from burst_denoise.score.metrics import psnr
+from tests.shots import stored
 
 CPU = torch.device("cpu")
 
@@ -112,7 +112,7 @@ def test_the_paper_preset_trains_saves_and_denoises_rgb_pictures(tmp_path):
         for path in map(Path, "abcd")
     ]
     accepted = [FrameVerdict(file=f.path.name, accepted=True, reasons=(), gain=1.0, shift_px=0.0) for f in frames]
-    burst = store_burst(tmp_path / "rgb.burst", "rgb", frames, accepted, 0.1, 1e-4)
+    burst = stored(tmp_path / "rgb.burst", "rgb", frames, accepted, 0.1, 1e-4)
     trained = run(burst, tmp_path / "state.safetensors", steps=1, batch=1, patch=60, preset="paper")
     assert trained.start_psnr_db > 30 > trained.best_psnr_db  # the noisy frame, and an untrained network
     denoised = denoise_image(frames[0].linear, MONO, trained.network, burst.profile, dtype=torch.bfloat16, tile=64)

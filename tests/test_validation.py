@@ -4,7 +4,6 @@ import numpy as np
 import pytest
 import torch
 
-from burst_denoise.burst.store import store_burst
 from burst_denoise.errors import SeriesError
 from burst_denoise.frame.frame import Frame
 from burst_denoise.model import validation
@@ -12,6 +11,7 @@ from burst_denoise.model.network import build_network
 from burst_denoise.model.pairs import held_out, noise_of
 from burst_denoise.model.validation import VALIDATION_BURSTS, Validator
 from burst_denoise.score.metrics import psnr
+from tests.shots import stored
 
 from .conftest import stored_burst
 
@@ -57,7 +57,7 @@ def test_a_mosaic_of_odd_width_is_scored_in_its_own_phase(burst, tmp_path):
     frames = [burst.frame(i) for i in range(len(burst))]
     info = burst.info.model_copy(update={"width": 255})
     odd = [Frame(frame.dn[:, :255], info, frame.path) for frame in frames]
-    stored = store_burst(tmp_path / "odd.burst", "odd", odd, burst.manifest.frames, 0.1, 1e-4)
+    stored = stored(tmp_path / "odd.burst", "odd", odd, burst.manifest.frames, 0.1, 1e-4)
     assert held_out(stored).start % 2 == 0
     for sample in Validator([stored], CPU).samples:
         reds, greens = sample.noisy[0, 0].mean(), sample.noisy[0, 1].mean()
@@ -82,7 +82,7 @@ def test_defects_count_for_nothing(burst, tmp_path):
     network = build_network("fast", 4)
     scores = {}
     for name, shots, known in (("as shot", frames, None), ("hot", hot, None), ("mapped", hot, defects)):
-        stored = store_burst(tmp_path / name, name, shots, burst.manifest.frames, 0.1, 1e-4, defects=known)
+        stored = stored(tmp_path / name, name, shots, burst.manifest.frames, 0.1, 1e-4, defects=known)
         torch.nn.init.constant_(network.tail.bias, 1.0)
         validator = Validator([stored], CPU)
         assert (validator.samples[0].valid.mean() < 1) == (name == "mapped")

@@ -17,6 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from burst_denoise.arrays import Float, Mask
+from burst_denoise.burst.series import SeriesVerdict
 from burst_denoise.frame.frame import Frame, to_linear
 from burst_denoise.frame.mosaic import Mosaic
 from burst_denoise.schemas import BurstManifest, FrameInfo, NoiseProfile
@@ -52,6 +53,12 @@ class Burst:
     def name(self) -> str:
         """Name of the series."""
         return self.manifest.series
+
+    @property
+    def verdict(self) -> SeriesVerdict:
+        """The verdict on its series, deviations of single frames apart, which are not stored."""
+        of = self.manifest
+        return SeriesVerdict(of.series, of.info, True, "", of.mu, of.sigma, (), of.frames, 0)
 
     @property
     def info(self) -> FrameInfo:

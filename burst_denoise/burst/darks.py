@@ -1,4 +1,4 @@
-"""Dark frames: files to master darks, one per ISO."""
+"""Dark frames: files to master darks, one per ISO, each file decoded once."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -8,15 +8,15 @@ import cv2
 import numpy as np
 
 from burst_denoise.arrays import Float
-from burst_denoise.burst.grouping import Series, find_sources, group_series, linear_frames
+from burst_denoise.burst.grouping import Series, find_sources, group_series, read_frame
 from burst_denoise.errors import IncompatibleFramesError, InputFileError, TooFewFramesError
-from burst_denoise.frame.mosaic import Mosaic
+from burst_denoise.frame.frame import to_linear
 from burst_denoise.io.picture import VIDEO_SUFFIXES
 from burst_denoise.schemas import FrameInfo
 from burst_denoise.sensor.fixed_pattern import MasterDark, master_dark
+from burst_denoise.sensor.identity import Sensor
 
-__all__ = ["DarkSet", "dark_for", "read_darks", "refuse_other_sensor"]
-
+__all__ = ["DarkSet", "dark_for", "read_darks", "refuse_expanded_pattern", "refuse_other_sensor"]
 
 FEWEST_DARKS = 4
 """Fewer say too little about flicker and small offsets; 16 are better."""
@@ -28,20 +28,38 @@ BRIGHTEST = 0.05
 class DarkSet:
     """Dark frames of one ISO and exposure, averaged."""
 
-    path: Path
-    """Of the first frame."""
+    paths: tuple[Path, ...]
+    """Of all frames."""
     info: FrameInfo
     """Of the first frame."""
     master: MasterDark
+    kept: tuple[tuple[tuple[Path, FrameInfo], ...], ...] = ()
+    """By series: where each frame lies decoded (``.npy``, DN), for those who need a second look."""
+
+    @property
+    def sensor(self) -> Sensor:
+        """The sensor that took them."""
+        return Sensor.of(self.info)
+
+    def stacks(self) -> Iterator[Iterator[Float]]:
+        """Give each series of frames that was kept, its frames linear, one after another."""
+        for series in self.kept:
+            yield (to_linear(np.load(path, mmap_mode="r"), info) for path, info in series)
+
+    def has_exposure_of(self, info: FrameInfo) -> bool:
+        """Return whether a frame has the ISO and exposure of these."""
+        return (self.info.iso, self.info.exposure_s) == (info.iso, info.exposure_s)
 
 
-def read_darks(inputs: Sequence[Path]) -> list[DarkSet]:
+def read_darks(inputs: Sequence[Path], keep: Path | None = None) -> list[DarkSet]:
     """Read dark frames of one sensor and average those of each ISO.
 
     Parameters
     ----------
     inputs : sequence of Path
         RAW or picture files and folders; none gives none.
+    keep : Path, optional
+        Folder, which must exist, to keep the decoded frames in; without it only their averages stay.
 
     Raises
     ------
@@ -53,8 +71,7 @@ def read_darks(inputs: Sequence[Path]) -> list[DarkSet]:
         If there are fewer than 4 of an ISO.
     """
     by_iso: dict[float | None, list[Series]] = {}
-    found = group_series(find_sources(inputs)) if inputs else []
-    for series in found:
+    for series in group_series(find_sources(inputs)) if inputs else []:
         path = series.paths[0]
         if path.suffix.lower() in VIDEO_SUFFIXES:
             raise InputFileError(f"{path}: is a video; dark frames must be RAW or picture files")
@@ -63,59 +80,93 @@ def read_darks(inputs: Sequence[Path]) -> list[DarkSet]:
             raise IncompatibleFramesError(
                 f"{path.with_name(stray.file)}: {stray.detail} among the dark frames; take it away"
             )
-        refuse_other_sensor(path, series.info, found[0].paths[0], found[0].info)
-        alike = by_iso.setdefault(series.info.iso, [])
-        if alike and alike[0].info.exposure_s != series.info.exposure_s:
+        alike = by_iso.setdefault(series.header.iso, [])
+        if alike and alike[0].header.exposure_s != series.header.exposure_s:
             raise IncompatibleFramesError(
-                f"{path}: dark frame of {_seconds(series.info)}, but {alike[0].paths[0]} has "
-                f"{_seconds(alike[0].info)}; those of one ISO need one exposure, that of the bursts"
+                f"{path}: dark frame of {_seconds(series.header.exposure_s)}, but {alike[0].paths[0]} has "
+                f"{_seconds(alike[0].header.exposure_s)}; those of one ISO need one exposure, that of the bursts"
             )
         alike.append(series)
-    return [_averaged(alike) for alike in by_iso.values()]
+    sets: list[DarkSet] = []
+    for alike in by_iso.values():
+        sets.append(_averaged(alike, keep))
+        refuse_other_sensor(sets[-1].paths[0], sets[-1].sensor, sets[0].paths[0], sets[0].sensor, any_sensor=True)
+    return sets
 
 
-def dark_for(darks: Sequence[DarkSet], info: FrameInfo) -> MasterDark | None:
-    """Return the master dark that may be subtracted from a frame: of its camera, size, ISO and exposure; else None."""
-
-    def what(of: FrameInfo) -> tuple[object, ...]:
-        return of.camera, of.domain, of.height, of.width, of.iso, of.exposure_s
-
-    return next((dark.master for dark in darks if what(dark.info) == what(info)), None)
-
-
-def refuse_other_sensor(path: Path, info: FrameInfo, other_path: Path, other: FrameInfo) -> None:
-    """Raise `IncompatibleFramesError` when two frames, one of them a dark or a flat, cannot be of one sensor."""
-    for what in ("camera", "domain", "width", "height", "cfa", "white_level"):
-        found, needed = getattr(info, what), getattr(other, what)
-        if found != needed:
-            raise IncompatibleFramesError(
-                f"{path}: {what.replace('_', ' ')} is {found or 'unknown'}, but {other_path} has "
-                f"{needed or 'unknown'}; darks, flats and bursts must be of one sensor"
-            )
+def dark_for(darks: Sequence[DarkSet], info: FrameInfo, *, any_sensor: bool = False) -> MasterDark | None:
+    """Return the master dark that may be subtracted from a frame: of its sensor, size, ISO and exposure; else None."""
+    sensor = Sensor.of(info)
+    for dark in darks:
+        same = any_sensor or not sensor.refusals(dark.sensor)
+        if same and dark.sensor.size == sensor.size and dark.has_exposure_of(info):
+            return dark.master
+    return None
 
 
-def _averaged(alike: Sequence[Series]) -> DarkSet:
-    first, count = alike[0], sum(len(series.paths) for series in alike)
-    if count < FEWEST_DARKS:
-        raise TooFewFramesError(
-            f"{first.paths[0]}: {count} dark frames at ISO {first.info.iso or 0:g}, {FEWEST_DARKS} needed; shoot 16"
+def refuse_expanded_pattern(given: Sequence[Path], inputs: Sequence[Path]) -> None:
+    """Raise `InputFileError` when a shell has spread dark frames over the inputs.
+
+    It expands ``--darks darks/*.dng``, and only the first file reaches the option: the others would pass for frames of
+    a scene. One file alone is no set of dark frames anyway, so it is worth a look at those beside it.
+    """
+    if len(given) != 1 or not given[0].is_file():
+        return
+    beside = [path for path in inputs if path.is_file() and path.resolve().parent == given[0].resolve().parent]
+    if beside and _bright_parts(read_frame(beside[0]).linear) <= BRIGHTEST:
+        pattern = given[0].parent / f"*{given[0].suffix}"
+        raise InputFileError(
+            f"{beside[0]}: is dark and lies beside {given[0].name}, but is given as a frame of a scene: the shell has "
+            f"expanded a pattern; write it in quotes, '{pattern}', or name the folder"
         )
+
+
+def refuse_other_sensor(path: Path, sensor: Sensor, other_path: Path, other: Sensor, *, any_sensor: bool) -> None:
+    """Raise `IncompatibleFramesError` when a dark or a flat and another frame cannot be of one sensor.
+
+    ``any_sensor`` lets a raw file whose camera is unknown pass, as one of the same series may.
+    """
+    differing = sensor.differences(other)
+    if differing:
+        raise IncompatibleFramesError(
+            f"{path}: {differing[0]}, which {other_path} has; darks, flats and bursts must be of one sensor"
+        )
+    if not any_sensor and (refusals := sensor.refusals(other)):
+        raise IncompatibleFramesError(f"{path}: {refusals[0]} as {other_path}; override with --any-sensor if it is")
+
+
+def _averaged(alike: Sequence[Series], keep: Path | None) -> DarkSet:
+    paths = tuple(path for series in alike for path in series.paths)
+    if len(paths) < FEWEST_DARKS:
+        iso = alike[0].header.iso
+        raise TooFewFramesError(
+            f"{paths[0]}: {len(paths)} dark frames at {'unknown ISO' if iso is None else f'ISO {iso:g}'}, "
+            f"{FEWEST_DARKS} needed; shoot 16"
+        )
+    first = read_frame(paths[0])
+    kept: list[list[tuple[Path, FrameInfo]]] = []
 
     def frames() -> Iterator[Float]:
         for series in alike:
-            for path, linear in zip(series.paths, linear_frames(series), strict=True):
+            kept.append([])
+            for path in series.paths:
+                frame = first if path == first.path else read_frame(path)
+                linear = frame.linear
+                refuse_other_sensor(path, Sensor.of(frame.info), first.path, Sensor.of(first.info), any_sensor=True)
                 _refuse_picture(path, linear)
+                if keep is not None:
+                    place = keep / f"dark_iso{first.info.iso or 0:g}_{len(kept)}_{len(kept[-1]):04d}.npy"
+                    np.save(place, frame.dn)
+                    kept[-1].append((place, frame.info))
                 yield linear
 
-    return DarkSet(first.paths[0], first.info, master_dark(frames(), Mosaic.of(first.info)))
+    master = master_dark(frames(), first.mosaic)
+    return DarkSet(paths, first.info, master, tuple(map(tuple, kept)) if keep is not None else ())
 
 
 def _refuse_picture(path: Path, linear: Float) -> None:
-    """Raise when a frame shows more light than a dark_paths lens lets through."""
-    height, width = linear.shape[-2:]
-    size = (max(1, width // 16), max(1, height // 16))
-    parts = [cv2.resize(layer, size, interpolation=cv2.INTER_AREA) for layer in linear.reshape(-1, height, width)]
-    brightest = float(np.quantile(np.stack(parts), 0.99))
+    """Raise when a frame shows more light than a capped lens lets through."""
+    brightest = _bright_parts(linear)
     if brightest > BRIGHTEST:
         raise InputFileError(
             f"{path}: is no dark frame: its bright parts reach {brightest:.0%} of white, {BRIGHTEST:.0%} at most "
@@ -123,5 +174,13 @@ def _refuse_picture(path: Path, linear: Float) -> None:
         )
 
 
-def _seconds(info: FrameInfo) -> str:
-    return f"{info.exposure_s:g} s" if info.exposure_s else "unknown exposure"
+def _bright_parts(linear: Float) -> float:
+    """Return the level of the brightest hundredth of a frame's parts, defects averaged away."""
+    height, width = linear.shape[-2:]
+    size = (max(1, width // 16), max(1, height // 16))
+    parts = [cv2.resize(layer, size, interpolation=cv2.INTER_AREA) for layer in linear.reshape(-1, height, width)]
+    return float(np.quantile(np.stack(parts), 0.99))
+
+
+def _seconds(exposure_s: float | None) -> str:
+    return f"{exposure_s:g} s" if exposure_s else "unknown exposure"

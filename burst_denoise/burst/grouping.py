@@ -2,36 +2,33 @@
 
 import re
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
-
-import numpy as np
-import numpy.typing as npt
 
 from burst_denoise.errors import InputFileError
 from burst_denoise.files import absolute
 from burst_denoise.frame.frame import Frame
-from burst_denoise.io.metadata import is_denoised
+from burst_denoise.io.metadata import Header, is_denoised
 from burst_denoise.io.picture import (
     PICTURE_SUFFIXES,
     VIDEO_SUFFIXES,
     read_picture,
-    read_picture_info,
+    read_picture_header,
     read_video,
+    read_video_header,
 )
-from burst_denoise.io.raw import RAW_SUFFIXES, read_raw, read_raw_info
+from burst_denoise.io.raw import RAW_SUFFIXES, read_raw, read_raw_header
 from burst_denoise.schemas import FrameInfo, FrameVerdict
+from burst_denoise.sensor.identity import Sensor
 
-__all__ = ["Series", "find_sources", "group_series", "linear_frames", "read_frames"]
+__all__ = ["CLEAN_REFERENCE", "Series", "SeriesFrames", "find_sources", "group_series", "read_frame", "read_series"]
 
 CLEAN_REFERENCE = "clean_mosaic_dn.tif"
 """The known clean image of a simulated burst lies beside its frames and is none of them."""
 STORED_BURST_SUFFIX = ".burst"
 LONGEST_PAUSE_S = 60.0
 """A longer pause between two frames, exposures apart, is a new series: light and scene have had time to change."""
-LARGEST_BLACK_CHANGE = 5e-4
-"""Share of the white level: cameras and LibRaw measure black for every shot anew (a Seestar's moved by 3 of 65535)."""
 ENOUGH_FRAMES = 3
 """So many frames of one kind are a series of their own; fewer amid a larger one are incompatible frames."""
 
@@ -44,10 +41,22 @@ class Series:
     """Unique among the series found together; made of folder and, where needed, file name."""
     paths: tuple[Path, ...]
     """In the order shot; a single path for a video."""
-    info: FrameInfo
+    header: Header
     """Of the first frame."""
     incompatible: tuple[FrameVerdict, ...] = ()
-    """Frames shot among these that cannot belong to them: other camera, size, levels, ISO or exposure."""
+    """Frames shot among these that cannot belong to them: other camera, size, ISO or exposure."""
+
+
+@dataclass(frozen=True)
+class SeriesFrames:
+    """The decoded frames of a series."""
+
+    frames: tuple[Frame, ...]
+    """Equal in sensor, ISO and exposure."""
+    incompatible: tuple[FrameVerdict, ...]
+    """Frames that cannot belong to them, those that only their levels or colours told among them."""
+    left_out: int
+    """Files beyond the limit, which were not read; of a video it is not known and counts as none."""
 
 
 def find_sources(inputs: Sequence[Path]) -> list[Path]:
@@ -98,7 +107,7 @@ def _is_frame(path: Path, root: Path) -> bool:
 
 
 def group_series(sources: Sequence[Path]) -> list[Series]:
-    """Return the series that files make, by folder, camera, size, levels, ISO, exposure and pauses.
+    """Return the series that files make, by folder, camera, size, ISO, exposure and pauses; nothing is decoded.
 
     Files that do not say when they were shot go together by folder and by name without its trailing number
     (``b_003_snap_001.png``, ``b_003_snap_002.png``). A video is a series of its own.
@@ -106,55 +115,69 @@ def group_series(sources: Sequence[Path]) -> list[Series]:
     Raises
     ------
     InputFileError
-        If a file is damaged or not supported.
+        If a file is damaged or not supported, as far as its header tells.
     """
     videos = [path for path in sources if path.suffix.lower() in VIDEO_SUFFIXES]
-    infos = {path: _read_info(path) for path in sources if path not in videos}
+    headers = {path: _read_header(path) for path in sources if path not in videos}
     found: list[tuple[list[Path], list[FrameVerdict]]] = []
-    for run in _runs(infos):
-        found.extend(_split_run(run, infos))
+    for run in _runs(headers):
+        found.extend(_split_run(run, headers))
     names = _unique_names([paths[0] for paths, _ in found], videos)
     series = [
-        Series(names[paths[0]], tuple(paths), infos[paths[0]], tuple(incompatible)) for paths, incompatible in found
+        Series(names[paths[0]], tuple(paths), headers[paths[0]], tuple(incompatible)) for paths, incompatible in found
     ]
-    series.extend(Series(names[path], (path,), read_video(path, 1)[0].info) for path in videos)
+    series.extend(Series(names[path], (path,), read_video_header(path)) for path in videos)
     return sorted(series, key=lambda s: _natural(s.name))
 
 
-def read_frames(series: Series, limit: int) -> tuple[list[Frame], int]:
-    """Return the first frames of a series, and the number of files beyond ``limit`` that were not read.
+def read_series(series: Series, limit: int) -> SeriesFrames:
+    """Decode the first frames of a series, each file once.
 
-    How many frames of a video were left out is not known without decoding it; it counts as none.
+    Levels and colours of the mosaic are known only now: the frames that most agree in them stay.
 
     Raises
     ------
     InputFileError
-        If a file is damaged.
+        If a file is damaged or not supported.
     """
     first = series.paths[0]
     if first.suffix.lower() in VIDEO_SUFFIXES:
-        return read_video(first, limit), 0
-    read = read_raw if first.suffix.lower() in RAW_SUFFIXES else read_picture
-    return [read(path) for path in series.paths[:limit]], max(len(series.paths) - limit, 0)
+        return SeriesFrames(tuple(read_video(first, limit)), series.incompatible, 0)
+    frames = [read_frame(path) for path in series.paths[:limit]]
+    kinds: list[list[Frame]] = []
+    for frame in frames:
+        kind = next((kind for kind in kinds if not _differences(frame.info, kind[0].info)), None)
+        if kind is None:
+            kinds.append([frame])
+        else:
+            kind.append(frame)
+    largest = max(kinds, key=len)
+    others = [frame for kind in kinds if kind is not largest for frame in kind]
+    verdicts = [_incompatible(frame.path, _differences(frame.info, largest[0].info)) for frame in others]
+    return SeriesFrames(tuple(largest), (*verdicts, *series.incompatible), max(len(series.paths) - limit, 0))
 
 
-def linear_frames(series: Series) -> Iterator[npt.NDArray[np.float32]]:
-    """Give the frames of a series of picture or raw files in linear units, each read when it is asked for."""
-    for path in series.paths:
-        (frame,), _ = read_frames(replace(series, paths=(path,)), 1)
-        yield frame.linear
+def read_frame(path: Path) -> Frame:
+    """Decode one raw or picture file.
+
+    Raises
+    ------
+    InputFileError
+        If it is damaged or not supported.
+    """
+    return read_raw(path) if path.suffix.lower() in RAW_SUFFIXES else read_picture(path)
 
 
-def _read_info(path: Path) -> FrameInfo:
-    return read_raw_info(path) if path.suffix.lower() in RAW_SUFFIXES else read_picture_info(path)
+def _read_header(path: Path) -> Header:
+    return read_raw_header(path) if path.suffix.lower() in RAW_SUFFIXES else read_picture_header(path)
 
 
-def _runs(infos: dict[Path, FrameInfo]) -> list[list[Path]]:
+def _runs(headers: dict[Path, Header]) -> list[list[Path]]:
     """Return files shot without a long pause, in the order shot."""
     timed: dict[Path, list[tuple[float, Path]]] = defaultdict(list)
     untimed: dict[tuple[Path, str], list[Path]] = defaultdict(list)
-    for path in sorted(infos, key=lambda p: _natural(str(p))):
-        taken_at = infos[path].taken_at
+    for path in sorted(headers, key=lambda p: _natural(str(p))):
+        taken_at = headers[path].taken_at
         if taken_at is None:
             untimed[path.parent, re.sub(r"\W*\d+\W*$", "", path.stem)].append(path)
         else:
@@ -163,18 +186,18 @@ def _runs(infos: dict[Path, FrameInfo]) -> list[list[Path]]:
     for shots in timed.values():
         before = float("-inf")
         for taken_at, path in sorted(shots, key=lambda shot: shot[0]):
-            if taken_at - before > LONGEST_PAUSE_S + 2 * (infos[path].exposure_s or 0):
+            if taken_at - before > LONGEST_PAUSE_S + 2 * (headers[path].exposure_s or 0):
                 runs.append([])
             runs[-1].append(path)
             before = taken_at
     return runs
 
 
-def _split_run(run: Sequence[Path], infos: dict[Path, FrameInfo]) -> list[tuple[list[Path], list[FrameVerdict]]]:
+def _split_run(run: Sequence[Path], headers: dict[Path, Header]) -> list[tuple[list[Path], list[FrameVerdict]]]:
     """Return the series in a run, each with the incompatible frames reported with it."""
     kinds: list[list[Path]] = []
     for path in run:
-        kind = next((kind for kind in kinds if not _differences(infos[path], infos[kind[0]])), None)
+        kind = next((kind for kind in kinds if not _header_differences(headers[path], headers[kind[0]])), None)
         if kind is None:
             kinds.append([path])
         else:
@@ -183,29 +206,33 @@ def _split_run(run: Sequence[Path], infos: dict[Path, FrameInfo]) -> list[tuple[
     enough = min(ENOUGH_FRAMES, len(largest)) if len(largest) > 1 else len(run)
     series = [paths for paths in kinds if len(paths) >= enough or paths is largest]
     others = [path for paths in kinds if paths not in series for path in paths]
-    verdicts = [_incompatible(path, _differences(infos[path], infos[largest[0]])) for path in others]
+    verdicts = [_incompatible(path, _header_differences(headers[path], headers[largest[0]])) for path in others]
     return [(paths, verdicts if paths is largest else []) for paths in series]
 
 
-def _differences(info: FrameInfo, usual: FrameInfo) -> list[str]:
-    """Return in words what keeps a frame from being in a series with another."""
+def _header_differences(header: Header, usual: Header) -> list[str]:
+    """Return in words what keeps a file from being in a series with another."""
     pairs = {
-        "camera": (info.camera, usual.camera),
-        "kind": (info.domain, usual.domain),
-        "size": (f"{info.width} x {info.height}", f"{usual.width} x {usual.height}"),
-        "CFA": (info.cfa, usual.cfa),
-        "white level": (info.white_level, usual.white_level),
-        "ISO": (info.iso, usual.iso),
-        "exposure time": (info.exposure_s, usual.exposure_s),
+        "camera": (header.camera or "unknown", usual.camera or "unknown"),
+        "kind": (header.domain, usual.domain),
+        "size": (f"{header.width} x {header.height}", f"{usual.width} x {usual.height}"),
     }
-    differing = [
-        f"{word} {value} instead of {expected}" for word, (value, expected) in pairs.items() if value != expected
+    found = [f"{what} {own} instead of {others}" for what, (own, others) in pairs.items() if own != others]
+    return found + _exposure_differences(header, usual)
+
+
+def _differences(info: FrameInfo, usual: FrameInfo) -> list[str]:
+    """Return in words what keeps a decoded frame from being in a series with another."""
+    return Sensor.of(info).differences(Sensor.of(usual)) + _exposure_differences(info, usual)
+
+
+def _exposure_differences(one: Header | FrameInfo, usual: Header | FrameInfo) -> list[str]:
+    pairs = {"ISO": (one.iso, usual.iso), "exposure time": (one.exposure_s, usual.exposure_s)}
+    return [
+        f"{what} {'unknown' if own is None else f'{own:g}'} instead of {'unknown' if others is None else f'{others:g}'}"
+        for what, (own, others) in pairs.items()
+        if own != others
     ]
-    if not differing:
-        apart = max(abs(a - b) for a, b in zip(info.black_level, usual.black_level, strict=True))
-        if apart > LARGEST_BLACK_CHANGE * usual.white_level:
-            differing.append(f"black level {info.black_level} instead of {usual.black_level}")
-    return differing
 
 
 def _incompatible(path: Path, differing: Sequence[str]) -> FrameVerdict:

@@ -11,10 +11,11 @@ from dataclasses import dataclass
 import numpy as np
 
 from burst_denoise.burst.checks import Findings, check_all
+from burst_denoise.burst.grouping import Series, read_series
 from burst_denoise.frame.frame import Frame
 from burst_denoise.schemas import FrameInfo, FrameVerdict
 
-__all__ = ["SeriesVerdict", "check_frames"]
+__all__ = ["SeriesVerdict", "check_frames", "check_series"]
 
 LARGEST_SIGMA = 0.007
 """Standard deviation of the deviations up to which the source paper accepts a series."""
@@ -104,6 +105,12 @@ def check_frames(
         frames=(*verdicts, *incompatible),
         left_out=left_out,
     )
+
+
+def check_series(series: Series, limit: int) -> tuple[SeriesVerdict, tuple[Frame, ...]]:
+    """Decode the first ``limit`` frames of a series and judge them; raises what `read_series` raises."""
+    read = read_series(series, limit)
+    return check_frames(series.name, read.frames, read.incompatible, read.left_out), read.frames
 
 
 def _deviations(found: Findings, good: Sequence[int]) -> list[float]:

@@ -10,10 +10,11 @@ import numpy as np
 from burst_denoise import __version__
 from burst_denoise.arrays import Float, Mask
 from burst_denoise.burst.burst import DARK, DEFECTS, Burst, frame_file
+from burst_denoise.burst.series import SeriesVerdict
 from burst_denoise.errors import BurstStoreError, ConfigError, SeriesError
 from burst_denoise.files import atomic_write
 from burst_denoise.frame.frame import Frame
-from burst_denoise.schemas import BurstManifest, FrameVerdict, NoiseMeasurement
+from burst_denoise.schemas import BurstManifest, NoiseMeasurement
 from burst_denoise.sensor.defects import Repair, find_defects
 from burst_denoise.sensor.photon_transfer import fit_measurements, measure_noise
 
@@ -37,11 +38,8 @@ MANIFEST = "burst.json"
 
 def store_burst(
     folder: Path,
-    series: str,
     frames: Sequence[Frame],
-    verdicts: Sequence[FrameVerdict],
-    mu: float,
-    sigma: float,
+    verdict: SeriesVerdict,
     clean: Float | None = None,
     defects: Mask | None = None,
     dark: Float | None = None,
@@ -52,14 +50,10 @@ def store_burst(
     ----------
     folder : Path
         The folder to make; by custom its name ends in ``.burst``.
-    series : str
-        Name of the series.
     frames : sequence of Frame, at least 3
-        The accepted frames, in the order of the accepted ones in ``verdicts``.
-    verdicts : sequence of FrameVerdict
-        One per frame of the series, rejected ones too.
-    mu, sigma : float
-        Mean and standard deviation of the deviations of the accepted frames.
+        The accepted frames, in the order of the accepted ones in ``verdict``.
+    verdict : SeriesVerdict
+        On the series, rejected frames included.
     clean : image, optional
         The known clean image of a simulated burst, linear.
     defects : bool array of the shape of a frame, optional
@@ -74,8 +68,8 @@ def store_burst(
     SeriesError
         If two frames are the same shot, or the noise cannot be measured because all is overexposed.
     """
-    info = frames[0].info
-    gains = [v.gain or 1.0 for v in verdicts if v.accepted]
+    info, series = frames[0].info, verdict.series
+    gains = [v.gain or 1.0 for v in verdict.frames if v.accepted]
     _refuse_copies(series, frames)
     repair = None if defects is None else Repair(defects, frames[0].mosaic)
 
@@ -108,9 +102,9 @@ def store_burst(
         manifest = BurstManifest(
             series=series,
             info=info,
-            mu=mu,
-            sigma=sigma,
-            frames=tuple(verdicts),
+            mu=verdict.mu,
+            sigma=verdict.sigma,
+            frames=verdict.frames,
             black_levels=tuple(frame.info.black_level for frame in frames),
             sha256=tuple(digests),
             noise=noise,

@@ -6,10 +6,16 @@ from typing import Annotated
 import typer
 
 from burst_denoise import __version__
-from burst_denoise.cli.bursts import ingest_command, inspect_command, profile_command
+from burst_denoise.cli.benchmark import benchmark_command
+from burst_denoise.cli.calibrate import calibrate_command, train_command
 from burst_denoise.cli.console import fail, show
-from burst_denoise.cli.models import calibrate_command, denoise_command, train_command
-from burst_denoise.cli.proof import benchmark_command, demo_command, report_command
+from burst_denoise.cli.demo import demo_command
+from burst_denoise.cli.denoise import denoise_command
+from burst_denoise.cli.ingest import ingest_command
+from burst_denoise.cli.inspect import inspect_command
+from burst_denoise.cli.merge import merge_command
+from burst_denoise.cli.profile import profile_command
+from burst_denoise.cli.report import report_command
 from burst_denoise.errors import BurstDenoiseError, JobError
 
 __all__ = ["app", "main"]
@@ -66,6 +72,7 @@ for _name, _command in (
     ("calibrate", calibrate_command),
     ("train", train_command),
     ("denoise", denoise_command),
+    ("merge", merge_command),
     ("benchmark", benchmark_command),
     ("report", report_command),
     ("demo", demo_command),

@@ -1,21 +1,25 @@
 """What a person or a program gets to read: results on stdout, verdicts and progress on stderr, JSON lines."""
 
-import contextlib
 import json
 import math
 import sys
 import time
-from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Self
 
-from rich.console import Console, RenderableType
+from rich.console import Console as RichConsole
+from rich.console import RenderableType
 from rich.progress import BarColumn, Progress, TaskID, TextColumn
+
+from burst_denoise.jobs.listener import Listener
 
 if TYPE_CHECKING:
     from burst_denoise.burst.series import SeriesVerdict
+    from burst_denoise.frame.frame import Frame
     from burst_denoise.model.train import Progress as TrainProgress
 
-__all__ = ["fail", "note", "show", "show_json", "show_verdict", "show_verdict_json", "training_bar"]
+__all__ = ["Console", "TrainingConsole", "fail", "json_verdict", "note", "show", "show_json", "verdict_lines"]
 
 LOG_INTERVAL_S = 30.0
 PIPED_WIDTH = 160
@@ -43,8 +47,8 @@ def show_json(text: str) -> None:
     sys.stdout.flush()
 
 
-def show_verdict_json(verdict: "SeriesVerdict") -> None:
-    """Print the verdict on a series as a line of JSON on stdout."""
+def json_verdict(verdict: "SeriesVerdict") -> str:
+    """Return the verdict on a series as a line of JSON."""
     record = {
         "series": verdict.series,
         "camera": verdict.info.camera,
@@ -54,51 +58,77 @@ def show_verdict_json(verdict: "SeriesVerdict") -> None:
         "sigma": verdict.sigma if math.isfinite(verdict.sigma) else None,
         "frames": [frame.model_dump(mode="json", exclude={"detail"}) for frame in verdict.frames],
     }
-    show_json(json.dumps(record, allow_nan=False))
+    return json.dumps(record, allow_nan=False)
 
 
-def show_verdict(verdict: "SeriesVerdict", say: Callable[[str], None] = note) -> None:
-    """Print the verdict on a series, and on each frame that was rejected, in words."""
+def verdict_lines(verdict: "SeriesVerdict") -> list[str]:
+    """Return the verdict on a series, and on each frame that was rejected, in words."""
     good = sum(frame.accepted for frame in verdict.frames)
     info = verdict.info
-    about = f"{info.camera or 'unknown camera'}{f', ISO {info.iso:g}' if info.iso else ''}, {info.width}x{info.height}"
-    text = f"{verdict.series} ({about}): {good} of {len(verdict.frames)} frames"
+    iso = "ISO unknown" if info.iso is None else f"ISO {info.iso:g}"
+    text = f"{verdict.series} ({info.camera or 'unknown camera'}, {iso}, {info.width}x{info.height}): "
+    text += f"{good} of {len(verdict.frames)} frames"
     if good > 2:
         text += f", mu {verdict.mu:.4f}, sigma {verdict.sigma:.5f}"
-    say(f"{text}: " + ("accepted" if verdict.accepted else f"REJECTED, {verdict.detail}"))
-    for frame in verdict.frames:
-        if not frame.accepted:
-            say(f"  {frame.file}: {', '.join(frame.reasons)}: {frame.detail}")
+    rejected = [frame for frame in verdict.frames if not frame.accepted]
+    return [
+        f"{text}: " + ("accepted" if verdict.accepted else f"REJECTED, {verdict.detail}"),
+        *(f"  {frame.file}: {', '.join(frame.reasons)}: {frame.detail}" for frame in rejected),
+    ]
 
 
-@contextlib.contextmanager
-def training_bar() -> Iterator[Callable[["TrainProgress"], None]]:
-    """Give a callback that shows training on stderr: a bar on a terminal, a line now and then in a log."""
-    console = _console(stderr=True)
-    columns = (TextColumn("training"), BarColumn(), TextColumn("{task.description}"))
-    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
-        tasks: list[TaskID] = []
-        said = time.monotonic()
+class Console(Listener):
+    """Tells a person: verdicts and notes on stderr, finished shots on stdout."""
 
-        def update(progress: "TrainProgress") -> None:
-            nonlocal said
-            text = (
-                f"step {progress.step}, loss {progress.loss:.3f}, held-out PSNR {progress.psnr_db:.2f} dB "
-                f"(start {progress.start_psnr_db:.2f}), {progress.seconds_left / 60:.1f} min left"
-            )
-            if console.is_terminal:
-                tasks.extend([] if tasks else [bar.add_task("", total=1)])
-                bar.update(tasks[0], completed=min(progress.done, 1), description=text)
-            elif time.monotonic() - said > LOG_INTERVAL_S:
-                said = time.monotonic()
-                note(f"training: {text}")
+    def on_series(self, verdict: "SeriesVerdict", frames: "Sequence[Frame]") -> None:  # noqa: ARG002
+        """Print the verdict on a series."""
+        for line in verdict_lines(verdict):
+            note(line)
 
-        yield update
+    def on_shot(self, name: str, target: Path | None, number: int, count: int) -> None:
+        """Print that a shot is done."""
+        show(f"{number}/{count} {name}: " + (f"written to {target}" if target else "done before"))
+
+    def note(self, text: str) -> None:
+        """Print a line of text."""
+        note(text)
 
 
-def _console(*, stderr: bool = False) -> Console:
+class TrainingConsole(Console):
+    """Shows training on stderr too, inside a ``with``: a bar on a terminal, a line now and then in a log."""
+
+    def __enter__(self) -> Self:
+        """Begin to show training."""
+        self._stderr = _console(stderr=True)
+        columns = (TextColumn("training"), BarColumn(), TextColumn("{task.description}"))
+        self._bar = Progress(*columns, console=self._stderr, transient=True, disable=not self._stderr.is_terminal)
+        self._tasks: list[TaskID] = []
+        self._said = time.monotonic()
+        self._bar.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Take the bar away."""
+        self._bar.stop()
+
+    def on_progress(self, progress: "TrainProgress") -> None:
+        """Show where the training stands."""
+        text = (
+            f"step {progress.step}, loss {progress.loss:.3f}, held-out PSNR {progress.psnr_db:.2f} dB "
+            f"(start {progress.start_psnr_db:.2f}), {progress.seconds_left / 60:.1f} min left"
+        )
+        if self._stderr.is_terminal:
+            if not self._tasks:
+                self._tasks.append(self._bar.add_task("", total=1))
+            self._bar.update(self._tasks[0], completed=min(progress.done, 1), description=text)
+        elif time.monotonic() - self._said > LOG_INTERVAL_S:
+            self._said = time.monotonic()
+            note(f"training: {text}")
+
+
+def _console(*, stderr: bool = False) -> RichConsole:
     # Names of files are printed as they are: no [markup], no :emoji:, no colours by guess, no wrapped lines.
-    console = Console(stderr=stderr, soft_wrap=True, markup=False, emoji=False, highlight=False)
+    console = RichConsole(stderr=stderr, soft_wrap=True, markup=False, emoji=False, highlight=False)
     if not console.is_terminal:
         console.width = max(console.width, PIPED_WIDTH)
     return console

@@ -5,7 +5,7 @@ An *image* here is an array of photosites: (H, W) for a Bayer mosaic or a mono p
 are information.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -13,11 +13,11 @@ import numpy.typing as npt
 
 from burst_denoise.arrays import Float
 from burst_denoise.frame.mosaic import Mosaic
-from burst_denoise.schemas import FrameInfo
+from burst_denoise.schemas import FrameInfo, NoiseProfile
 
-__all__ = ["Frame", "RawBorder", "to_dn", "to_linear"]
+__all__ = ["Dn", "Frame", "RawBorder", "to_dn", "to_linear"]
 
-Dn = npt.NDArray[np.uint8] | npt.NDArray[np.uint16]
+Dn = npt.NDArray[np.uint8] | npt.NDArray[np.uint16] | Float
 
 
 @dataclass(frozen=True)
@@ -32,18 +32,36 @@ class RawBorder:
 
 @dataclass(frozen=True)
 class Frame:
-    """One decoded exposure: its photosites, what its file says about it, and where it came from."""
+    """One exposure: its photosites, what its file says about it, and where it came from."""
 
     dn: Dn
-    """(H, W) or (3, H, W) uint8 or uint16, DN as stored, active area only."""
+    """(H, W) or (3, H, W), active area only: uint8 or uint16 DN as stored, or float32 DN of a computed frame (denoised,
+    merged), neither rounded nor clipped."""
     info: FrameInfo
     path: Path
     border: RawBorder | None = None
+    notes: str = ""
+    """How a computed frame was made, for the description in its file."""
+
+    @classmethod
+    def of_linear(cls, linear: Float, source: "Frame", notes: str) -> "Frame":
+        """Return the frame that was computed, in linear units, from a source; it has no noise profile of its own."""
+        info = source.info.model_copy(update={"noise_profile": None})
+        return cls(to_dn(linear, info), info, source.path, source.border, notes)
+
+    def with_profile(self, profile: NoiseProfile | None) -> "Frame":
+        """Return the same frame with another noise profile."""
+        return replace(self, info=self.info.model_copy(update={"noise_profile": profile}))
 
     @property
     def mosaic(self) -> Mosaic:
         """The frame's colour filter array."""
         return Mosaic.of(self.info)
+
+    @property
+    def noise_profile(self) -> NoiseProfile | None:
+        """Variance S x + O of the frame's noise per plane, linear units; None where it is not known."""
+        return self.info.noise_profile
 
     @property
     def linear(self) -> Float:

@@ -24,9 +24,13 @@ class Engine:
     """A network made ready to denoise tiles, on one device and in one precision."""
 
     name: EngineName
+    margin: int
+    """Receptive radius of the network in plane pixels: what a tile needs around it."""
+    step: int
+    """Tiles must begin at multiples of this."""
     run: Callable[[Tensor], Tensor]
     """(B, C, H, W) stabilised float32 planes in memory -> denoised ones, without the outermost
-    `FrequencySplitResNet.margin` of every side, which would have to see beyond it."""
+    `margin` of every side, which would have to see beyond it."""
 
 
 def fastest_engine(network: FrequencySplitResNet, dtype: torch.dtype, name: EngineName | None = None) -> Engine:
@@ -52,9 +56,9 @@ def fastest_engine(network: FrequencySplitResNet, dtype: torch.dtype, name: Engi
         served = type(network) is FastNet and device.type == "cpu" and dtype in (torch.bfloat16, torch.float32)
         name = "openvino" if served and find_spec("openvino") else "torch"
     if name == "torch":
-        return Engine(name, _torch_run(network, device, dtype))
+        return Engine(name, network.margin, network.step, _torch_run(network, device, dtype))
     assert isinstance(network, FastNet)
-    return Engine(name, _openvino_run(network, dtype))
+    return Engine(name, network.margin, network.step, _openvino_run(network, dtype))
 
 
 def _torch_run(network: FrequencySplitResNet, device: torch.device, dtype: torch.dtype) -> Callable[[Tensor], Tensor]:

@@ -7,10 +7,8 @@ from burst_denoise.arrays import Float
 from burst_denoise.errors import DeviceError
 from burst_denoise.frame.geometry import DIHEDRAL, dihedral, dihedral_inverse, plan_tiles
 from burst_denoise.frame.mosaic import Mosaic
-from burst_denoise.inference.engine import Engine, fastest_engine
-from burst_denoise.model.network import FrequencySplitResNet
+from burst_denoise.inference.engine import Engine
 from burst_denoise.schemas import TILE, NoiseProfile
-from burst_denoise.sensor.defects import Repair
 from burst_denoise.sensor.noise_model import stabilise, unstabilised_change
 
 __all__ = ["denoise_image"]
@@ -19,16 +17,12 @@ __all__ = ["denoise_image"]
 def denoise_image(
     image: Float,
     mosaic: Mosaic,
-    network: FrequencySplitResNet,
+    engine: Engine,
     profile: NoiseProfile,
     *,
-    dtype: torch.dtype,
     strength: float = 1.0,
     augment: bool = False,
     tile: int = TILE,
-    dark: Float | None = None,
-    repair: Repair | None = None,
-    engine: Engine | None = None,
 ) -> Float:
     """Return the denoised image.
 
@@ -37,25 +31,17 @@ def denoise_image(
     image : (H, W) or (3, H, W) float32 array, linear
         Not clipped; not modified.
     mosaic : Mosaic
-        Of the frames.
-    network : FrequencySplitResNet
-        On the device to compute on.
+        Of the image.
+    engine : Engine
+        What computes; from `burst_denoise.inference.engine.fastest_engine`.
     profile : NoiseProfile
         Of the sensor at the image's ISO.
-    dtype : torch.dtype
-        Precision of the convolutions, from `burst_denoise.model.device.compute_dtype`.
     strength : float, 0 to 1
-        Blend I in y = x + I (f(x) - x), with x the input after subtraction and repair; 0 gives the input back as it is.
+        Blend I in y = x + I (f(x) - x); 0 gives the image back as it is.
     augment : bool
         Average over the eight flips and rotations that keep the CFA phase; eight times the work.
     tile : int
         Side of a tile, photosites. Has no influence on the result beyond float rounding.
-    dark : array of the shape of the image, optional
-        Dark offsets to subtract first, where the image is below the white level; linear.
-    repair : Repair, optional
-        Repairs the defects of images of this shape, before the network would take them for picture.
-    engine : Engine, optional
-        Of this network and precision. By default the fastest one, made anew in a fifth of a second.
 
     Returns
     -------
@@ -73,19 +59,13 @@ def denoise_image(
         raise ValueError(f"strength {strength} is outside 0 to 1")
     if strength == 0:
         return image.copy()
-    if dark is not None:
-        image = np.where(image >= 1, image, image - dark)
-    if repair is not None:
-        image = repair.apply(image)
-    engine = engine or fastest_engine(network, dtype)
-    period = mosaic.period
-    step, margin = period * network.step, period * (network.margin + network.step)
+    step, margin = mosaic.period * engine.step, mosaic.period * (engine.margin + engine.step)
     height, width = image.shape[-2:]
     sides = [(margin, margin + -size % step) for size in (height, width)]
     extended = np.pad(image, [(0, 0)] * (image.ndim - 2) + sides, mode="reflect")
     result = np.empty_like(image)
     for piece in plan_tiles(height, width, tile, margin, step):
-        tile_change = _change(extended[..., *piece.read], mosaic, engine, network.margin, profile, augment=augment)
+        tile_change = _change(extended[..., *piece.read], mosaic, engine, profile, augment=augment)
         # The engine took off all of the margin but a step.
         rows, columns = (slice(step, step + part.stop - part.start) for part in piece.write)
         change, noisy, denoised = tile_change[..., rows, columns], image[..., *piece.write], result[..., *piece.write]
@@ -94,13 +74,11 @@ def denoise_image(
     return result
 
 
-def _change(
-    noisy: Float, mosaic: Mosaic, engine: Engine, margin: int, profile: NoiseProfile, *, augment: bool
-) -> Float:
+def _change(noisy: Float, mosaic: Mosaic, engine: Engine, profile: NoiseProfile, *, augment: bool) -> Float:
     """Return what the network changes in the middle of a tile, linear; exactly 0 where it changes nothing."""
-    period = mosaic.period
+    margin = engine.margin
     planes = stabilise(mosaic.pack(noisy), profile)
-    height, width = (side - 2 * period * margin for side in noisy.shape[-2:])
+    height, width = (side - 2 * mosaic.period * margin for side in noisy.shape[-2:])
     shape = (*noisy.shape[:-2], height, width)
     denoised = _augmented(planes, mosaic, engine, noisy.shape, shape) if augment else _run(engine, planes)
     change = unstabilised_change(planes[:, margin:-margin, margin:-margin], denoised, profile)

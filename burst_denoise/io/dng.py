@@ -10,13 +10,13 @@ from pathlib import Path
 import numpy as np
 import tifffile
 
-from burst_denoise.arrays import Float, UInt16
-from burst_denoise.frame.frame import RawBorder, to_dn
+from burst_denoise.arrays import UInt16
+from burst_denoise.frame.frame import Dn, Frame
 from burst_denoise.frame.mosaic import Mosaic
 from burst_denoise.io.exif import Field, field, write_tiff
 from burst_denoise.io.metadata import UNKNOWN_CAMERA
 from burst_denoise.io.tags import D65, LENS_TAGS, OPCODE_LISTS, FieldType, Tag
-from burst_denoise.schemas import FrameInfo
+from burst_denoise.schemas import FrameInfo, NoiseProfile
 
 __all__ = ["rounded_dn", "write_dng"]
 
@@ -27,48 +27,42 @@ XYZ_TO_LINEAR_SRGB = (32405, -15371, -4985, -9693, 18760, 416, 556, -2040, 10572
 """IEC 61966-2-1, D65, times 10000: the colour matrix of a camera whose primaries are those of sRGB."""
 
 
-def rounded_dn(linear: Float, info: FrameInfo) -> UInt16:
-    """Return a linear mosaic as the DN that a file stores: rounded, clipped to 0..65535.
+def rounded_dn(dn: Dn) -> UInt16:
+    """Return DN as a file stores them: rounded, clipped to 0..65535.
 
-    The black level stays, so noise below black keeps its sign. A value that came from a DN unchanged rounds to the
-    same DN.
+    The black level is in them, so noise below black keeps its sign. Stored values come back as they are.
 
     Parameters
     ----------
-    linear : (H, W) float32 array, linear
-    info : FrameInfo
-        Levels and CFA of the mosaic.
+    dn : (H, W) array, DN
+        Of a frame, as stored or computed.
 
     Returns
     -------
     (H, W) uint16 array, DN
     """
-    return np.clip(np.rint(to_dn(linear, info)), 0, 65535).astype(np.uint16)
+    return np.clip(np.rint(dn), 0, 65535).astype(np.uint16)
 
 
-def write_dng(path: Path, info: FrameInfo, mosaic: Float, *, border: RawBorder | None = None, notes: str = "") -> None:
-    """Write a Bayer mosaic as a DNG that opens in raw converters like the shot it was made from.
+def write_dng(path: Path, frame: Frame) -> None:
+    """Write a Bayer frame as a DNG that opens in raw converters like the shot it was made from.
 
     Parameters
     ----------
     path : Path
         Must not exist.
-    info : FrameInfo
-        Levels, CFA, exposure and the colour and lens tags of the source. Without a ``ColorMatrix1`` among its tags the
-        colours are taken for linear sRGB: raw converters refuse a DNG without a matrix.
-    mosaic : (H, W) float32 array, linear
-        The active area; rounded and clipped by `rounded_dn`.
-    border : RawBorder, optional
-        The sensor array of the source; its masked photosites are kept around the active area.
-    notes : str
-        How the picture was made, for the image description.
+    frame : Frame
+        Stored or computed; rounded and clipped by `rounded_dn`. The masked photosites of its border are kept around the
+        active area, its noise profile becomes the tag ``NoiseProfile``, its notes the image description. Without a
+        ``ColorMatrix1`` among its tags the colours are taken for linear sRGB: raw converters refuse a DNG without a
+        matrix.
 
     Raises
     ------
     OutputError
         If ``path`` exists or cannot be written; then nothing is left behind.
     ValueError
-        If ``info`` is not of a Bayer frame of the mosaic's shape.
+        If the frame has no Bayer mosaic, or not the shape that its information says.
 
     Notes
     -----
@@ -78,9 +72,10 @@ def write_dng(path: Path, info: FrameInfo, mosaic: Float, *, border: RawBorder |
     ----------
     Adobe, "Digital Negative (DNG) Specification", version 1.7.1.
     """
-    if info.cfa is None or mosaic.shape != (info.height, info.width):
-        raise ValueError(f"a DNG takes a Bayer mosaic of {info.height} x {info.width}, not {mosaic.shape}")
-    dn, top, left = rounded_dn(mosaic, info), 0, 0
+    info, border = frame.info, frame.border
+    if info.cfa is None or frame.dn.shape != (info.height, info.width):
+        raise ValueError(f"a DNG takes a Bayer mosaic of {info.height} x {info.width}, not {frame.dn.shape}")
+    dn, top, left = rounded_dn(frame.dn), 0, 0
     if border is not None:
         top, left, whole = border.top, border.left, border.dn.copy()
         whole[top : top + info.height, left : left + info.width] = dn
@@ -90,7 +85,7 @@ def write_dng(path: Path, info: FrameInfo, mosaic: Float, *, border: RawBorder |
         dn,
         info,
         _colour_fields(info) | _mosaic_fields(info, top, left),
-        notes,
+        frame.notes,
         photometric=tifffile.PHOTOMETRIC.CFA,
         bitspersample=16,
         compression="jpeg",
@@ -111,6 +106,8 @@ def _colour_fields(info: FrameInfo) -> dict[int, Field]:
     }
     of_the_shot = LENS_TAGS | {Tag.MAKE, Tag.MODEL}  # `write_tiff` writes these
     fields |= {tag.code: field(tag.dtype, tag.value) for tag in info.dng_tags if tag.code not in of_the_shot}
+    if info.noise_profile is not None:
+        fields[Tag.NOISE_PROFILE] = field(FieldType.DOUBLE, _noise_terms(info.noise_profile))
     if Tag.COLOR_MATRIX_1 not in fields:
         matrix = tuple(number for entry in XYZ_TO_LINEAR_SRGB for number in (entry, 10000))
         fields[Tag.COLOR_MATRIX_1] = field(FieldType.SRATIONAL, matrix)
@@ -120,11 +117,17 @@ def _colour_fields(info: FrameInfo) -> dict[int, Field]:
     return fields
 
 
+def _noise_terms(profile: NoiseProfile) -> tuple[float, ...]:
+    """Return S and O of red, green and blue: the tag knows one green, so both are averaged."""
+    pairs = list(zip(profile.shot_noise_scale, profile.read_noise_variance, strict=True))
+    red, (s1, o1), (s2, o2), blue = pairs
+    return (*red, (s1 + s2) / 2, (o1 + o2) / 2, *blue)
+
+
 def _mosaic_fields(info: FrameInfo, top: int, left: int) -> dict[int, Field]:
     """Return the tags of the mosaic itself; CFA and black levels are counted from the top left of the active area."""
     assert info.cfa is not None
-    levels = np.broadcast_to(np.array(info.black_level, np.float32)[:, None, None], (4, 2, 2))
-    black = Mosaic.of(info).unpack(levels, (2, 2)).ravel().tolist()
+    black = np.broadcast_to(Mosaic.of(info).spread(info.black_level, (2, 2)), (2, 2)).ravel().tolist()
     tags = {tag.code for tag in info.dng_tags}
     version = (1, 6, 0, 0) if Tag.CALIBRATION_ILLUMINANT_3 in tags else (1, 4, 0, 0)
     readable_by = (1, 3, 0, 0) if tags & OPCODE_LISTS else (1, 1, 0, 0)

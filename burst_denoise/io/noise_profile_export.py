@@ -2,16 +2,16 @@
 
 import json
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from burst_denoise.errors import OutputError, SeriesError
 from burst_denoise.files import atomic_write
 from burst_denoise.frame.frame import Frame
 from burst_denoise.io.dng import write_dng
-from burst_denoise.io.tags import FieldType, Tag
-from burst_denoise.schemas import ChannelProfile, DngTag
+from burst_denoise.schemas import ChannelProfile, NoiseProfile
 
-__all__ = ["dng_noise_profile", "refuse_unusable", "write_darktable_preset", "write_dng_with_profile", "write_profile"]
+__all__ = ["refuse_unusable", "write_darktable_preset", "write_dng_with_profile", "write_profile"]
 
 DARKTABLE_OWN, DARKTABLE_FROM_GREEN, DARKTABLE_GREEN = 0.026, 0.071, 0.078
 """Share of the raw variance of a colour itself, and of the green that its demosaicing mixes in, that darktable's own
@@ -29,22 +29,6 @@ def write_profile(path: Path, channels: Sequence[ChannelProfile]) -> None:
     with atomic_write(path) as aside:
         records = [channel.model_dump(mode="json") for channel in channels]
         aside.write_text(json.dumps(records, indent=1) + "\n", encoding="utf-8")
-
-
-def dng_noise_profile(channels: Sequence[ChannelProfile]) -> tuple[float, ...]:
-    """Return the values of the DNG tag ``NoiseProfile``: S and O of red, green and blue.
-
-    Parameters
-    ----------
-    channels : sequence of ChannelProfile
-        R, G1, G2 and B of one ISO; the tag knows one green, so both are averaged.
-
-    References
-    ----------
-    Adobe, "Digital Negative (DNG) Specification", version 1.7.1: noise standard deviation = sqrt(S x + O), x the linear
-    signal between black (0) and white (1).
-    """
-    return tuple(value for pair in _red_green_blue(channels) for value in pair)
 
 
 def refuse_unusable(channels: Sequence[ChannelProfile]) -> None:
@@ -66,10 +50,12 @@ def write_dng_with_profile(path: Path, frame: Frame, channels: Sequence[ChannelP
     """
     if frame.info.cfa is None:
         raise OutputError(f"{path}: only raw frames with a Bayer mosaic become a DNG; these are {frame.info.domain}")
-    values = dng_noise_profile(channels)
-    tag = DngTag(code=Tag.NOISE_PROFILE, dtype=FieldType.DOUBLE, count=len(values), value=values)
-    info = frame.info.model_copy(update={"dng_tags": (*frame.info.dng_tags, tag)})
-    write_dng(path, info, frame.linear, border=frame.border, notes="noise profile measured by burst_denoise")
+    profile = NoiseProfile(
+        iso=frame.info.iso,
+        shot_noise_scale=tuple(channel.shot_noise_scale for channel in channels),
+        read_noise_variance=tuple(channel.read_noise_variance for channel in channels),
+    )
+    write_dng(path, replace(frame.with_profile(profile), notes="noise profile measured by burst_denoise"))
 
 
 def write_darktable_preset(

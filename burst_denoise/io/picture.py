@@ -27,7 +27,6 @@ __all__ = [
     "VIDEO_SUFFIXES",
     "read_picture",
     "read_picture_header",
-    "read_picture_info",
     "read_video",
     "read_video_header",
 ]
@@ -113,17 +112,6 @@ def read_picture_header(path: Path) -> Header:
         exposure_s=exif.exposure_s or None,
         taken_at=exif.taken_at,
     )
-
-
-def read_picture_info(path: Path) -> FrameInfo:
-    """Return what `read_picture` says about a frame, without keeping its values; it takes as long.
-
-    Raises
-    ------
-    InputFileError
-        As `read_picture`.
-    """
-    return read_picture(path).info
 
 
 def read_video(path: Path, limit: int) -> list[Frame]:

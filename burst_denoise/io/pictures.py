@@ -7,9 +7,10 @@ import cv2
 import numpy as np
 from PIL import ImageCms
 
-from burst_denoise.arrays import Float, UInt16
+from burst_denoise.arrays import UInt16
 from burst_denoise.errors import OutputError
 from burst_denoise.files import atomic_write
+from burst_denoise.frame.frame import Frame
 from burst_denoise.io.dng import rounded_dn
 from burst_denoise.io.exif import write_tiff
 from burst_denoise.io.raw import develop
@@ -18,21 +19,17 @@ from burst_denoise.schemas import FrameInfo
 __all__ = ["write_developed", "write_picture"]
 
 
-def write_developed(path: Path, source: Path, info: FrameInfo, mosaic: Float, *, notes: str = "") -> None:
-    """Write a TIFF or PNG of a raw shot, 16 bits, sRGB, upright: LibRaw's development of the mosaic.
+def write_developed(path: Path, frame: Frame, source: Path) -> None:
+    """Write a TIFF or PNG of a raw shot, 16 bits, sRGB, upright: LibRaw's development of its mosaic.
 
     Parameters
     ----------
     path : Path
         ``.tif``, ``.tiff`` or ``.png``; must not exist.
+    frame : Frame
+        Stored or computed; rounded and clipped by `rounded_dn`. Its notes become the image description of a TIFF.
     source : Path
-        The raw file that the mosaic was made from; its white balance and colours are used.
-    info : FrameInfo
-        Of the source.
-    mosaic : (H, W) float32 array, linear
-        The active area; rounded and clipped by `rounded_dn`.
-    notes : str
-        How the picture was made, for the image description of a TIFF.
+        The raw file that it was made from; its white balance and colours are used.
 
     Raises
     ------
@@ -42,32 +39,30 @@ def write_developed(path: Path, source: Path, info: FrameInfo, mosaic: Float, *,
         If ``source`` can no longer be read.
     """
     writer = _picture_writer(path)
-    writer(path, develop(source, rounded_dn(mosaic, info)), info, notes)
+    writer(path, develop(source, rounded_dn(frame.dn)), frame.info, frame.notes)
 
 
-def write_picture(path: Path, info: FrameInfo, image: Float, *, notes: str = "") -> None:
-    """Write an image of the picture domain (its values already developed) as TIFF or PNG, upright.
+def write_picture(path: Path, frame: Frame) -> None:
+    """Write a frame of the picture domain (its values already developed) as TIFF or PNG, 16 bits, upright.
 
     Parameters
     ----------
     path : Path
         ``.tif``, ``.tiff`` or ``.png``; must not exist.
-    info : FrameInfo
-        Of the source picture; the stored rows are turned by its orientation.
-    image : (3, H, W) or (H, W) float32 array, linear
-        0 is written as 0 and 1 as 65535, which keeps what averaging and denoising gained on a source of 8 bits; values
-        beyond are clipped.
-    notes : str
-        How the picture was made, for the image description of a TIFF.
+    frame : Frame
+        Its white level is written as 65535, which keeps what averaging and denoising gained on a source of 8 bits;
+        values beyond are clipped. The stored rows are turned by its orientation; its notes become the image description
+        of a TIFF.
 
     Raises
     ------
     OutputError
         If ``path`` exists, has another suffix or cannot be written.
     """
-    writer = _picture_writer(path)
-    values = np.clip(np.rint(image * np.float32(65535)), 0, 65535).astype(np.uint16)
-    writer(path, _upright(values if values.ndim == 2 else np.moveaxis(values, 0, 2), info.orientation), info, notes)
+    writer, info = _picture_writer(path), frame.info
+    values = np.clip(np.rint(frame.linear * np.float32(65535)), 0, 65535).astype(np.uint16)
+    rows = values if values.ndim == 2 else np.moveaxis(values, 0, 2)
+    writer(path, _upright(rows, info.orientation), info, frame.notes)
 
 
 def _picture_writer(path: Path) -> Callable[[Path, UInt16, FrameInfo, str], None]:

@@ -20,7 +20,7 @@ from burst_denoise.io.metadata import UNKNOWN_CAMERA, Exif, Header, read_dng_met
 from burst_denoise.io.tags import D65, PLACED_TAGS, FieldType, Tag
 from burst_denoise.schemas import DngTag, FrameInfo, NoiseProfile
 
-__all__ = ["RAW_SUFFIXES", "develop", "read_raw", "read_raw_header", "read_raw_info"]
+__all__ = ["RAW_SUFFIXES", "develop", "read_raw", "read_raw_header"]
 
 RAW_SUFFIXES = frozenset((
     ".3fr", ".arw", ".cr2", ".cr3", ".crw", ".dcr", ".dng", ".erf", ".fff", ".iiq", ".kdc", ".mef", ".mos", ".mrw",
@@ -88,20 +88,6 @@ def read_raw_header(path: Path) -> Header:
             _refuse_other_mosaics(raw, path)
             return Header.of(_info(raw, path))
         return header
-
-
-def read_raw_info(path: Path) -> FrameInfo:
-    """Return what `read_raw` says about a frame, without keeping its photosites.
-
-    rawpy tells the levels only after decoding, so this takes as long as `read_raw` (5 to 25 ms per megapixel).
-
-    Raises
-    ------
-    InputFileError
-        As `read_raw`.
-    """
-    with _decoded(path) as raw:
-        return _info(raw, path)
 
 
 def develop(source: Path, mosaic_dn: UInt16) -> UInt16:
@@ -243,10 +229,10 @@ def _black_level(raw: rawpy.RawPy, rows: int, columns: int) -> tuple[float, ...]
 
 
 def _noise_profile(colours: tuple[tuple[float, float], ...], iso: float | None) -> NoiseProfile:
-    """Return S and O of red, green and blue as those of the four planes; the tag knows no row noise."""
+    """Return S and O of red, green and blue as those of the four planes."""
     red, green, blue = colours
     scale, offset = zip(red, green, green, blue, strict=True)
-    return NoiseProfile(iso=iso, shot_noise_scale=scale, read_noise_variance=offset, row_noise_variance=(0.0,) * 4)
+    return NoiseProfile(iso=iso, shot_noise_scale=scale, read_noise_variance=offset)
 
 
 def _neutral(tag: object, multipliers: list[float]) -> tuple[float, float, float] | None:

@@ -2,38 +2,37 @@
 
 import json
 import shutil
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from importlib.metadata import version
 from pathlib import Path
 
 import torch
 
 from burst_denoise import __version__
+from burst_denoise.burst.darks import read_darks
 from burst_denoise.burst.grouping import find_sources
-from burst_denoise.burst.series import SeriesVerdict
 from burst_denoise.burst.store import WORK_SUFFIX, Burst, find_bursts, pooled_by_iso, sharing_defects
 from burst_denoise.errors import BurstDenoiseError, ConfigError, OutputError, SeriesError
 from burst_denoise.files import atomic_write, created_parents, refuse_existing
-from burst_denoise.jobs.ingest import open_inputs
+from burst_denoise.jobs.ingest import IngestSettings, open_inputs
+from burst_denoise.jobs.listener import Listener
 from burst_denoise.model.model_file import Model, model_of, save_model
 from burst_denoise.model.pairs import GUARD, held_out
-from burst_denoise.model.train import Progress, train
+from burst_denoise.model.train import train
 from burst_denoise.schemas import TrainingRecord, TrainSettings
 from burst_denoise.score.baselines import tuned_strengths
 
-__all__ = ["calibrate"]
+__all__ = ["calibrate", "calibrate_bursts"]
 
 
 def calibrate(
     inputs: Sequence[Path],
     output: Path,
+    darks: Sequence[Path],
     settings: TrainSettings,
     device: torch.device,
-    limit: int,
-    on_series: Callable[[SeriesVerdict], None],
-    on_progress: Callable[[Progress], None],
-    darks: Sequence[Path] = (),
-    note: Callable[[str], None] = lambda _: None,
+    ingest_settings: IngestSettings = IngestSettings(),
+    listener: Listener = Listener(),
 ) -> Model:
     """Make a model of one sensor from frames, folders or stored bursts, and write it.
 
@@ -45,16 +44,13 @@ def calibrate(
         The model file to write; must not exist. Work in progress lies beside it, in ``OUTPUT.work``, until the model is
         written: killed at any moment, the same call goes on where it was. After an error that folder is kept only if
         it holds a checkpoint, which is work worth keeping.
-    settings : TrainSettings
-    device : torch.device
-    limit : int
-        Frames of a series used at most.
-    on_series, on_progress : callable
-        Called with the verdict on each series, and after every training step.
     darks : sequence of Path
         Dark frames of the camera; see `burst_denoise.jobs.ingest.ingest`.
-    note : callable
-        Called with a line of text about darks that do not fit.
+    settings : TrainSettings
+    device : torch.device
+    ingest_settings : IngestSettings
+    listener : Listener
+        Hears the verdict on each series, and of every training step.
 
     Returns
     -------
@@ -68,16 +64,15 @@ def calibrate(
         Whatever is wrong with the inputs.
     """
     refuse_existing(output)
-    job = _job(inputs, darks, limit)
+    job = _job(inputs, darks, ingest_settings.limit)
     work = output.with_name(output.name + WORK_SUFFIX)
     checkpoint = work / "checkpoint.safetensors"
     with created_parents(work):
         _claim(work, job)
         try:
-            opened = open_inputs(inputs, work / "bursts", limit, on_series, darks, note)
+            opened = open_inputs(inputs, work / "bursts", read_darks(darks), ingest_settings, listener)
             bursts = sharing_defects(pooled_by_iso(opened))
-            _refuse_untrainable(bursts, settings)
-            model = _train(bursts, settings, checkpoint, device, on_progress)
+            model = calibrate_bursts(bursts, settings, device, checkpoint, listener)
             save_model(model, output)
         except BurstDenoiseError:
             if not checkpoint.exists():
@@ -85,6 +80,50 @@ def calibrate(
             raise
     shutil.rmtree(work, ignore_errors=True)
     return model
+
+
+def calibrate_bursts(
+    bursts: Sequence[Burst],
+    settings: TrainSettings,
+    device: torch.device,
+    checkpoint: Path,
+    listener: Listener = Listener(),
+) -> Model:
+    """Make a model of one sensor from its bursts.
+
+    Parameters
+    ----------
+    bursts : sequence of Burst
+        Pooled by ISO, defects shared.
+    settings : TrainSettings
+    device : torch.device
+    checkpoint : Path
+        Where the state of the training lives; if it exists, the training goes on from it.
+    listener : Listener
+
+    Raises
+    ------
+    ConfigError, SeriesError
+        If no network of these settings can learn from these bursts.
+    """
+    _refuse_untrainable(bursts, settings)
+    trained = train(bursts, settings, checkpoint, device, listener.on_progress)
+    record = TrainingRecord(
+        settings=settings,
+        steps_done=trained.steps_done,
+        best_step=trained.best_step,
+        start_psnr_db=trained.start_psnr_db,
+        prior_psnr_db=trained.prior_psnr_db,
+        prior_sha256=trained.prior_sha256,
+        best_psnr_db=trained.best_psnr_db,
+        bursts=tuple(burst.name for burst in bursts),
+        burst_sha256=tuple(digest for burst in bursts for digest in burst.manifest.sha256),
+        versions={"burst_denoise": __version__} | {name: version(name) for name in ("torch", "numpy", "rawpy")},
+        seconds=trained.seconds,
+        curve=trained.curve,
+        baseline_strength=tuned_strengths(bursts),
+    )
+    return model_of(trained.network, list(bursts), record)
 
 
 def _refuse_untrainable(bursts: Sequence[Burst], settings: TrainSettings) -> None:
@@ -102,32 +141,6 @@ def _refuse_untrainable(bursts: Sequence[Burst], settings: TrainSettings) -> Non
                 f"{burst.name}: {info.width}x{info.height} photosites are too few; training cuts squares of {least} "
                 "from 7/8 of the width; give whole frames"
             )
-
-
-def _train(
-    bursts: list[Burst],
-    settings: TrainSettings,
-    checkpoint: Path,
-    device: torch.device,
-    on_progress: Callable[[Progress], None],
-) -> Model:
-    trained = train(bursts, settings, checkpoint, device, on_progress)
-    record = TrainingRecord(
-        settings=settings,
-        steps_done=trained.steps_done,
-        best_step=trained.best_step,
-        start_psnr_db=trained.start_psnr_db,
-        prior_psnr_db=trained.prior_psnr_db,
-        prior_sha256=trained.prior_sha256,
-        best_psnr_db=trained.best_psnr_db,
-        bursts=tuple(burst.name for burst in bursts),
-        burst_sha256=tuple(digest for burst in bursts for digest in burst.manifest.sha256),
-        versions={"burst_denoise": __version__} | {name: version(name) for name in ("torch", "numpy", "rawpy")},
-        seconds=trained.seconds,
-        curve=trained.curve,
-        baseline_strength=tuned_strengths(bursts),
-    )
-    return model_of(trained.network, bursts, record)
 
 
 def _job(inputs: Sequence[Path], darks: Sequence[Path], limit: int) -> str:

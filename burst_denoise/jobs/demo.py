@@ -1,8 +1,9 @@
 """The demo: a synthetic tripod shoot written as DNG files, then the real chain over them, through LibRaw."""
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import cv2
 import numpy as np
@@ -10,25 +11,26 @@ import numpy.typing as npt
 import tifffile
 import torch
 
+from burst_denoise.burst.darks import read_darks
 from burst_denoise.burst.grouping import CLEAN_REFERENCE
-from burst_denoise.burst.series import SeriesVerdict
 from burst_denoise.burst.store import Burst, pooled_by_iso, sharing_defects
 from burst_denoise.files import atomic_write, refuse_existing
-from burst_denoise.frame.frame import Frame
+from burst_denoise.frame.frame import Frame, to_dn
 from burst_denoise.frame.synthetic import Fault, SyntheticCamera, scene_from_picture, shoot
+from burst_denoise.inference.denoiser import Denoiser
 from burst_denoise.io.dng import rounded_dn, write_dng
 from burst_denoise.io.raw import develop, read_raw
-from burst_denoise.jobs.benchmark import ScoreSettings, score_bursts
+from burst_denoise.jobs.benchmark import benchmark_bursts
 from burst_denoise.jobs.calibrate import calibrate
-from burst_denoise.jobs.denoise import DenoiseSettings, denoise_session
+from burst_denoise.jobs.denoise import denoise_session
 from burst_denoise.jobs.ingest import ingest
+from burst_denoise.jobs.listener import Listener
 from burst_denoise.jobs.profile import profile_bursts
-from burst_denoise.jobs.report import crop_sets, judged_series, measured_channels, pattern_maps, provenance
+from burst_denoise.jobs.report import SeriesWatcher, crop_sets, measured_channels, pattern_maps, provenance
 from burst_denoise.model.model_file import Model
-from burst_denoise.model.train import Progress
 from burst_denoise.reporting.figures import draw_comparison
 from burst_denoise.reporting.report import Report, write_report, write_rows
-from burst_denoise.schemas import MOST_FRAMES, TILE, TrainSettings
+from burst_denoise.schemas import TrainSettings
 from burst_denoise.score.baselines import nlm_stabilised
 from burst_denoise.score.metrics import mean_squared_error, psnr_of_mse
 from burst_denoise.score.rows import BenchmarkRow
@@ -58,14 +60,7 @@ class DemoResult:
     next_steps: str
 
 
-def demo(
-    folder: Path,
-    minutes: float,
-    device: torch.device,
-    say: Callable[[str], None],
-    on_series: Callable[[SeriesVerdict], None],
-    on_progress: Callable[[Progress], None],
-) -> DemoResult:
+def demo(folder: Path, minutes: float, device: torch.device, listener: Listener = Listener()) -> DemoResult:
     """Shoot, check, calibrate, denoise and score; leave everything in a folder.
 
     Parameters
@@ -75,10 +70,8 @@ def demo(
     minutes : float
         Training time.
     device : torch.device
-    say : callable
-        Called with a line of text as each stage begins.
-    on_series, on_progress : callable
-        As for `burst_denoise.jobs.calibrate.calibrate`.
+    listener : Listener
+        Hears of each stage that begins, the verdict on each series, and of every training step.
 
     Raises
     ------
@@ -86,46 +79,42 @@ def demo(
         If ``folder`` exists or cannot be written.
     """
     refuse_existing(folder)
-    camera = SyntheticCamera()
-    say(
+    camera, shots, stored = SyntheticCamera(), folder / "shots", folder / "bursts"
+    listener.note(
         f"1/5 shooting {len(CALIBRATION_SCENES) + 1} scenes and dark frames at two ISOs with a synthetic camera, "
         "to DNG files"
     )
     for seed, scene in enumerate((*CALIBRATION_SCENES, TEST_SCENE)):
         for iso in ISOS:
-            place = folder / "shots" / ("test" if scene == TEST_SCENE else "calibration") / f"{scene}_iso{iso}"
+            place = shots / ("test" if scene == TEST_SCENE else "calibration") / f"{scene}_iso{iso}"
             _shoot(camera, scene, iso, seed, place)
-    darks = folder / "shots" / "darks"
     for iso in ISOS:
-        _write(darks, shoot(camera, np.zeros((*SIZE, 3), np.float32), iso, DARKS, 7 * iso)[0], f"iso{iso}_")
-    say("2/5 checking every frame")
-    verdicts: list[SeriesVerdict] = []
-
-    def judged(verdict: SeriesVerdict) -> None:
-        verdicts.append(verdict)
-        on_series(verdict)
-
-    bursts = folder / "bursts"
-    ingested = ingest([folder / "shots" / "calibration"], bursts / "calibration", MOST_FRAMES, judged, [darks])
-    tests = ingest([folder / "shots" / "test"], bursts / "test", MOST_FRAMES, judged, [darks])
-    say(f"3/5 calibrating for {minutes:g} minutes on {', '.join(CALIBRATION_SCENES)}")
+        _write(shots / "darks", shoot(camera, np.zeros((*SIZE, 3), np.float32), iso, DARKS, 7 * iso)[0], f"iso{iso}_")
+    listener.note("2/5 checking every frame")
+    watcher = SeriesWatcher(listener)
+    with TemporaryDirectory(prefix="burst_denoise_") as kept:
+        darks = read_darks([shots / "darks"], keep=Path(kept))
+        ingested = ingest([shots / "calibration"], stored / "calibration", darks, listener=watcher)
+        tests = ingest([shots / "test"], stored / "test", darks, listener=watcher)
+        sensor = profile_bursts(sharing_defects(ingested + tests), darks, listener=listener)
+    listener.note(f"3/5 calibrating for {minutes:g} minutes on {', '.join(CALIBRATION_SCENES)}")
     model_file = folder / "model.safetensors"
-    settings = TrainSettings(minutes=minutes)
-    model = calibrate([bursts / "calibration"], model_file, settings, device, MOST_FRAMES, on_series, on_progress)
-    say(f"4/5 denoising a shot of {TEST_SCENE}, which the model never saw")
-    shot = folder / "shots" / "test" / f"{TEST_SCENE}_iso{ISOS[1]}" / "frame_000.dng"
+    model = calibrate(
+        [stored / "calibration"], model_file, [], TrainSettings(minutes=minutes), device, listener=listener
+    )
+    listener.note(f"4/5 denoising a shot of {TEST_SCENE}, which the model never saw")
+    shot = shots / "test" / f"{TEST_SCENE}_iso{ISOS[1]}" / "frame_000.dng"
     for suffix in ("dng", "tif"):
-        _denoise(shot, folder / f"denoised.{suffix}", model)
-    say("5/5 scoring against the known clean picture")
-    models, strengths = [("model", model)], model.header.training.baseline_strength
+        denoise_session([shot], folder / f"denoised.{suffix}", Denoiser(model))
+    listener.note("5/5 scoring against the known clean picture")
+    models, strengths = {"model": model}, model.header.training.baseline_strength
     tests = sharing_defects(pooled_by_iso(tests))
-    rows = list(score_bursts(tests, models, strengths, ScoreSettings(), say))
+    rows = list(benchmark_bursts(tests, models, strengths, listener=listener))
     write_rows(folder / "benchmark.jsonl", rows)
     _compare(folder / "before_after.png", shot, folder / "denoised.dng", tests[-1], model)
-    sensor = profile_bursts(sharing_defects(ingested + tests), [darks], [], say)
     report = Report(
         title=f"{camera.name}: the demo",
-        series=judged_series([folder / "shots" / "calibration", folder / "shots" / "test"], verdicts, MOST_FRAMES),
+        series=watcher.series,
         channels=measured_channels(sensor),
         pattern_maps=pattern_maps(sensor),
         training=model.header.training,
@@ -155,8 +144,7 @@ def _shoot(camera: SyntheticCamera, scene: str, iso: int, seed: int, place: Path
 
 def _write(place: Path, frames: Sequence[Frame], prefix: str = "") -> None:
     for frame in frames:
-        notes = "burst_denoise demo, synthetic camera"
-        write_dng(place / (prefix + frame.path.name), frame.info, frame.linear, notes=notes)
+        write_dng(place / (prefix + frame.path.name), replace(frame, notes="burst_denoise demo, synthetic camera"))
 
 
 def _fitted(picture: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
@@ -165,11 +153,6 @@ def _fitted(picture: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
     large = cv2.resize(picture, None, fx=scale + 1e-3, fy=scale + 1e-3, interpolation=cv2.INTER_CUBIC)
     top, left = (large.shape[0] - SIZE[0]) // 2, (large.shape[1] - SIZE[1]) // 2
     return large[top : top + SIZE[0], left : left + SIZE[1]].astype(np.uint8)
-
-
-def _denoise(shot: Path, target: Path, model: Model) -> None:
-    settings = DenoiseSettings(strength=1, quality="fast", tile=TILE, format=None, any_sensor=False, resume=False)
-    denoise_session([shot], target, model, settings, lambda *_: None)
 
 
 def _compare(path: Path, shot: Path, denoised: Path, burst: Burst, model: Model) -> None:
@@ -188,7 +171,7 @@ def _compare(path: Path, shot: Path, denoised: Path, burst: Burst, model: Model)
     panels = [
         (
             f"{name}: {psnr_of_mse(mean_squared_error(picture, clean, counts), peak=1):.2f} dB",
-            develop(shot, rounded_dn(picture, info))[CROP],
+            develop(shot, rounded_dn(to_dn(picture, info)))[CROP],
         )
         for name, picture in pictures.items()
     ]

@@ -1,90 +1,66 @@
 """The job before all others: whatever the user names, as opened bursts of one sensor."""
 
 import shutil
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import numpy.typing as npt
 import tifffile
 
-from burst_denoise.arrays import Float
-from burst_denoise.burst.darks import DarkSet, dark_for, read_darks, refuse_other_sensor
-from burst_denoise.burst.grouping import (
-    CLEAN_REFERENCE,
-    LARGEST_BLACK_CHANGE,
-    Series,
-    find_sources,
-    group_series,
-    read_frames,
-)
-from burst_denoise.burst.series import SeriesVerdict, check_frames
+from burst_denoise.arrays import Float, Mask
+from burst_denoise.burst.darks import DarkSet, dark_for, refuse_other_sensor
+from burst_denoise.burst.grouping import CLEAN_REFERENCE, Series, find_sources, group_series
+from burst_denoise.burst.series import SeriesVerdict, check_series
 from burst_denoise.burst.store import BURST_SUFFIX, Burst, find_bursts, open_burst, split_inputs, store_burst
 from burst_denoise.errors import BurstDenoiseError, IncompatibleFramesError, InputFileError, TooFewFramesError
 from burst_denoise.files import created_parents, refuse_existing
 from burst_denoise.frame.frame import Frame, to_linear
-from burst_denoise.schemas import FrameInfo
+from burst_denoise.jobs.listener import Listener
+from burst_denoise.schemas import MOST_FRAMES, FrameInfo
 from burst_denoise.sensor.defects import find_defects
+from burst_denoise.sensor.identity import Sensor
 from burst_denoise.sensor.moments import frame_moments
 from burst_denoise.sensor.photon_transfer import fit_noise_profile
 from burst_denoise.sensor.prnu_from_scenes import SceneMean
 
-__all__ = ["ingest", "inspect", "open_inputs"]
+__all__ = ["IngestSettings", "ingest", "open_inputs", "refuse_mixture", "store_series"]
 
 MEASURED_SIDE = 1024
 
-Report = Callable[[SeriesVerdict], None]
-Note = Callable[[str], None]
 
+@dataclass(frozen=True)
+class IngestSettings:
+    """How frames become bursts."""
 
-def inspect(inputs: Sequence[Path], limit: int, report: Report) -> None:
-    """Judge every series in files and folders; writes nothing. Of stored bursts, tell the verdict stored with them.
-
-    Parameters
-    ----------
-    inputs : sequence of Path
-        RAW, picture and video files, folders that hold them, and stored bursts.
-    limit : int
-        Frames of a series looked at.
-    report : callable
-        Called with the verdict on each series as soon as it is known.
-
-    Raises
-    ------
-    InputFileError
-        If an input is missing, empty, damaged or of no known kind.
-    BurstStoreError
-        If a stored burst is damaged.
-    """
-    stored, loose = split_inputs(inputs)
-    for path in stored:
-        report(_stored_verdict(open_burst(path)))
-    for series in group_series(find_sources(loose)) if loose or not stored else ():
-        report(_check(series, limit)[0])
+    limit: int = MOST_FRAMES
+    """Frames of a series used at most."""
+    any_sensor: bool = False
+    """Let dark frames serve raw files of an unknown camera."""
 
 
 def ingest(
     inputs: Sequence[Path],
     folder: Path,
-    limit: int,
-    report: Report,
-    darks: Sequence[Path] = (),
-    note: Note = lambda _: None,
+    darks: Sequence[DarkSet] = (),
+    settings: IngestSettings = IngestSettings(),
+    listener: Listener = Listener(),
 ) -> list[Burst]:
-    """Judge every series in files and folders and store the accepted ones as bursts.
+    """Judge every series in files and folders and store the accepted ones as bursts; each file is decoded once.
 
     Parameters
     ----------
-    inputs, limit, report
-        As for `inspect`.
+    inputs : sequence of Path
+        RAW, picture and video files, and folders that hold them.
     folder : Path
         Where the bursts go, one folder ``NAME.burst`` each. One that is there already is opened, if it came from the
         same frames and darks, and not written again.
-    darks : sequence of Path
-        Dark frames of the same sensor, files or folders. Their defects are repaired in all bursts; their mean is
-        subtracted from bursts of equal ISO and exposure. They are no frames of a burst even if ``inputs`` holds them.
-    note : callable
-        Called with a line of text about every burst from which no dark is subtracted though there are darks.
+    darks : sequence of DarkSet
+        Of the same sensor. Their defects are repaired in all bursts; their mean is subtracted from bursts of equal ISO
+        and exposure. They are no frames of a burst even if ``inputs`` holds them.
+    settings : IngestSettings
+    listener : Listener
+        Hears the verdict on each series, and of every burst from which no dark is subtracted though there are darks.
 
     Returns
     -------
@@ -106,11 +82,31 @@ def ingest(
     -----
     After an error nothing is left of what this call wrote; killed, what is whole stays and the same call goes on.
     """
-    dark_sets = read_darks(darks)
     found = group_series(_without(find_sources(inputs), darks))
-    for series in found if dark_sets else ():
-        refuse_other_sensor(dark_sets[0].path, dark_sets[0].info, series.paths[0], series.info)
-    _refuse_mixture([(series.info, series.paths[0]) for series in found])
+    first = found[0]
+    for series in found[1:]:
+        if (series.header.camera, series.header.domain) != (first.header.camera, first.header.domain):
+            raise IncompatibleFramesError(
+                f"{series.paths[0]}: camera is {series.header.camera or 'unknown'} ({series.header.domain}), but "
+                f"{first.paths[0]} has {first.header.camera or 'unknown'} ({first.header.domain}); "
+                "give the frames of one sensor at a time"
+            )
+    return store_series(found, folder, darks, settings, listener)
+
+
+def store_series(
+    found: Sequence[Series],
+    folder: Path,
+    darks: Sequence[DarkSet] = (),
+    settings: IngestSettings = IngestSettings(),
+    listener: Listener = Listener(),
+    *,
+    one_sensor: bool = True,
+) -> list[Burst]:
+    """Judge series of one camera and store the accepted ones; see `ingest`.
+
+    Without ``one_sensor`` they may differ in levels and layout, as those of several modes of one camera do.
+    """
     places = [folder / (series.name.replace("/", "_") + BURST_SUFFIX) for series in found]
     for place in places:
         if not find_bursts(place):
@@ -118,27 +114,32 @@ def ingest(
     bursts: list[Burst] = []
     refused: list[SeriesVerdict] = []
     written: list[Path] = []
+    shots: list[tuple[FrameInfo, Path]] = []
     with created_parents(places[0]):
         try:
             for series, place in zip(found, places, strict=True):
-                verdict, frames = _check(series, limit)
-                report(verdict)
+                verdict, frames = check_series(series, settings.limit)
+                listener.on_series(verdict, frames)
                 if not verdict.accepted:
                     refused.append(verdict)
                     continue
+                if darks:
+                    shot, dark = frames[0], darks[0]
+                    sensor = Sensor.of(shot.info)
+                    refuse_other_sensor(shot.path, sensor, dark.paths[0], dark.sensor, any_sensor=settings.any_sensor)
                 accepted = _accepted(frames, verdict)
-                dark = _dark_of(series, dark_sets, note)
-                defects = _defects(accepted, verdict, dark, dark_sets)
+                dark_offset = _dark_of(series.name, accepted[0].info, darks, settings, listener)
+                defects = _defects(accepted, verdict, dark_offset, darks)
                 if find_bursts(place):
-                    bursts.append(_known_burst(place, accepted, verdict, dark, defects))
-                    continue
-                clean = _clean_reference(series)
-                bursts.append(
-                    store_burst(
-                        place, series.name, accepted, verdict.frames, verdict.mu, verdict.sigma, clean, defects, dark
+                    bursts.append(_known_burst(place, accepted, verdict, dark_offset, defects))
+                else:
+                    bursts.append(
+                        store_burst(place, accepted, verdict, _clean_reference(accepted[0]), defects, dark_offset)
                     )
-                )
-                written.append(place)
+                    written.append(place)
+                shots.append((accepted[0].info, accepted[0].path))
+                if one_sensor:
+                    refuse_mixture([shots[0], shots[-1]])
             if not bursts:
                 _refuse(refused)
         except BurstDenoiseError:
@@ -151,10 +152,9 @@ def ingest(
 def open_inputs(
     inputs: Sequence[Path],
     folder: Path,
-    limit: int,
-    report: Report,
-    darks: Sequence[Path] = (),
-    note: Note = lambda _: None,
+    darks: Sequence[DarkSet] = (),
+    settings: IngestSettings = IngestSettings(),
+    listener: Listener = Listener(),
 ) -> list[Burst]:
     """Return the bursts that inputs name: stored bursts as they are, anything else ingested into ``folder``.
 
@@ -164,65 +164,44 @@ def open_inputs(
     stored, loose = split_inputs(inputs)
     bursts = [open_burst(path) for path in stored]
     if loose:
-        bursts += ingest(loose, folder, limit, report, darks, note)
+        bursts += ingest(loose, folder, darks, settings, listener)
     elif darks:
-        note("stored bursts keep the darks that they were ingested with; the dark frames given now are not used")
+        listener.note("stored bursts keep the darks that they were ingested with; the dark frames given are not used")
     if not bursts:
         raise InputFileError("no input given; name frames, folders or stored bursts")
-    _refuse_mixture([(burst.info, burst.folder) for burst in bursts])
+    refuse_mixture([(burst.info, burst.folder) for burst in bursts])
     return bursts
 
 
-def _check(series: Series, limit: int) -> tuple[SeriesVerdict, list[Frame]]:
-    frames, left_out = read_frames(series, limit)
-    return check_frames(series.name, frames, series.incompatible, left_out), frames
-
-
-def _stored_verdict(burst: Burst) -> SeriesVerdict:
-    manifest = burst.manifest
-    return SeriesVerdict(
-        series=burst.name,
-        info=burst.info,
-        accepted=True,
-        detail="",
-        mu=manifest.mu,
-        sigma=manifest.sigma,
-        deviations=(),
-        frames=manifest.frames,
-        left_out=0,
-    )
-
-
 def _accepted(frames: Sequence[Frame], verdict: SeriesVerdict) -> list[Frame]:
-    # Verdicts on incompatible frames, which were never read, come after those on the frames.
+    # Verdicts on incompatible frames come after those on the frames.
     return [frame for frame, found in zip(frames, verdict.frames, strict=False) if found.accepted]
 
 
-def _without(sources: Sequence[Path], darks: Sequence[Path]) -> list[Path]:
+def _without(sources: Sequence[Path], darks: Sequence[DarkSet]) -> list[Path]:
     """Return the sources that are no dark frames."""
-    dark_paths = set(find_sources(darks)) if darks else set()
+    dark_paths = {path for dark in darks for path in dark.paths}
     left = [path for path in sources if path not in dark_paths]
     if not left:
         raise InputFileError("all frames given are dark frames; name the bursts too")
     return left
 
 
-def _dark_of(series: Series, darks: Sequence[DarkSet], note: Note) -> Float | None:
+def _dark_of(
+    name: str, info: FrameInfo, darks: Sequence[DarkSet], settings: IngestSettings, listener: Listener
+) -> Float | None:
     """Return the dark offsets to subtract from a series, or None, which is told if there are darks."""
-    info = series.info
-    master = dark_for(darks, info)
+    master = dark_for(darks, info, any_sensor=settings.any_sensor)
     if master is None and darks:
-        there = ", ".join(f"ISO {dark.info.iso or 0:g} at {dark.info.exposure_s or 0:g} s" for dark in darks)
-        note(
-            f"{series.name}: shot with ISO {info.iso or 0:g} at {info.exposure_s or 0:g} s, the dark frames with "
-            f"{there}; their defects are repaired, but no dark is subtracted"
+        listener.note(
+            f"{name}: shot with {info.exposure_in_words}, the dark frames with "
+            f"{', '.join(dark.info.exposure_in_words for dark in darks)}; their defects are repaired, but no dark is "
+            "subtracted"
         )
     return None if master is None else master.offset
 
 
-def _defects(
-    accepted: Sequence[Frame], verdict: SeriesVerdict, dark: Float | None, darks: Sequence[DarkSet]
-) -> npt.NDArray[np.bool_]:
+def _defects(accepted: Sequence[Frame], verdict: SeriesVerdict, dark: Float | None, darks: Sequence[DarkSet]) -> Mask:
     """Return the defects that darks and one burst reveal."""
     info, mosaic = accepted[0].info, accepted[0].mosaic
     gains = [found.gain or 1.0 for found in verdict.frames if found.accepted]
@@ -249,7 +228,7 @@ def _known_burst(
     accepted: Sequence[Frame],
     verdict: SeriesVerdict,
     dark: Float | None,
-    defects: npt.NDArray[np.bool_],
+    defects: Mask,
 ) -> Burst:
     """Open a burst that an earlier call stored; `OutputError` if it holds other frames, darks or defects."""
     burst = open_burst(place)
@@ -261,43 +240,36 @@ def _known_burst(
     return burst
 
 
-def _equal(one: npt.NDArray[np.generic] | None, other: npt.NDArray[np.generic] | None) -> bool:
+def _equal(one: Float | Mask | None, other: Float | Mask | None) -> bool:
     return one is other is None or (one is not None and other is not None and np.array_equal(one, other))
 
 
-def _clean_reference(series: Series) -> Float | None:
+def _clean_reference(shot: Frame) -> Float | None:
     """Return the clean image beside simulated frames, linear, or None for real ones."""
-    path = series.paths[0].parent / CLEAN_REFERENCE
+    path, info = shot.path.parent / CLEAN_REFERENCE, shot.info
     if not path.exists():
         return None
     try:
-        clean = to_linear(tifffile.imread(path), series.info)
+        clean = to_linear(tifffile.imread(path), info)
     except (ValueError, OSError, tifffile.TiffFileError) as error:
         raise InputFileError(f"{path}: clean reference cannot be read ({error}); repair or remove it") from error
-    if clean.shape != (series.info.height, series.info.width):
+    if clean.shape != (info.height, info.width):
         raise InputFileError(
-            f"{path}: clean reference is {clean.shape}, the frames are {series.info.height}x{series.info.width}; "
-            "remove it"
+            f"{path}: clean reference is {clean.shape}, the frames are {info.height}x{info.width}; remove it"
         )
     return clean
 
 
-def _refuse_mixture(found: Sequence[tuple[FrameInfo, Path]]) -> None:
+def refuse_mixture(found: Sequence[tuple[FrameInfo, Path]]) -> None:
     """Raise when frames come from several cameras or layouts of one: a model belongs to one sensor."""
     first, first_path = found[0]
     for info, path in found[1:]:
-        differing = [
-            what for what in ("camera", "domain", "cfa", "white_level") if getattr(first, what) != getattr(info, what)
-        ]
-        if not differing and not np.allclose(
-            first.black_level, info.black_level, rtol=0, atol=LARGEST_BLACK_CHANGE * first.white_level
-        ):
-            differing = ["black_level"]
+        differing = Sensor.of(info).differences(Sensor.of(first), crop=True)
+        if info.cfa != first.cfa:
+            differing.append(f"CFA {info.cfa} instead of {first.cfa}")
         if differing:
-            what = differing[0]
             raise IncompatibleFramesError(
-                f"{path}: {what.replace('_', ' ')} is {getattr(info, what) or 'unknown'}, but {first_path} has "
-                f"{getattr(first, what) or 'unknown'}; give the frames of one sensor at a time"
+                f"{path}: {differing[0]}, which {first_path} has; give the frames of one sensor at a time"
             )
 
 

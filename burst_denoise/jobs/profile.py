@@ -1,7 +1,7 @@
 """The job `profile`: what bursts, dark frames and flats say about their sensor."""
 
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -9,20 +9,21 @@ from tempfile import TemporaryDirectory
 import numpy as np
 
 from burst_denoise.arrays import Float, Mask
-from burst_denoise.burst.darks import dark_for, read_darks, refuse_other_sensor
+from burst_denoise.burst.darks import DarkSet, read_darks, refuse_other_sensor
 from burst_denoise.burst.flats import read_flat
-from burst_denoise.burst.grouping import find_sources, group_series, linear_frames
-from burst_denoise.burst.series import SeriesVerdict
 from burst_denoise.burst.store import Burst, sharing_defects
 from burst_denoise.errors import SeriesError
 from burst_denoise.frame.frame import Frame, to_linear
 from burst_denoise.frame.mosaic import MONO, Mosaic
 from burst_denoise.io.emva1288 import EmvaLevel, read_emva
-from burst_denoise.jobs.ingest import open_inputs
+from burst_denoise.io.noise_profile_export import write_profile
+from burst_denoise.jobs.ingest import IngestSettings, open_inputs
+from burst_denoise.jobs.listener import Listener
 from burst_denoise.schemas import ChannelProfile, Estimate, FrameInfo
 from burst_denoise.sensor.channel_fit import ChannelNoise, fit_channels
 from burst_denoise.sensor.defects import Repair, find_defects
-from burst_denoise.sensor.fixed_pattern import MasterDark, master_dark, response_of, sensitivity
+from burst_denoise.sensor.fixed_pattern import MasterDark, master_dark, photo_response, sensitivity
+from burst_denoise.sensor.identity import Sensor
 from burst_denoise.sensor.moments import frame_moments
 from burst_denoise.sensor.photon_transfer import TransferSamples, transfer_samples
 from burst_denoise.sensor.prnu_from_scenes import prnu_from_scenes
@@ -52,6 +53,10 @@ class SensorProfile:
     frame: Frame
     """One frame as it was shot."""
 
+    def save(self, path: Path | str) -> None:
+        """Write the channels as JSON, to denoise with; `OutputError` if the file exists or cannot be written."""
+        write_profile(Path(path), self.channels)
+
 
 @dataclass(frozen=True)
 class _Pattern:
@@ -66,26 +71,22 @@ class _Pattern:
 
 def profile(
     inputs: Sequence[Path],
-    darks: Sequence[Path],
-    flats: Sequence[Path],
-    limit: int,
-    report: Callable[[SeriesVerdict], None],
-    note: Callable[[str], None],
+    darks: Sequence[Path] = (),
+    flats: Sequence[Path] = (),
+    settings: IngestSettings = IngestSettings(),
+    listener: Listener = Listener(),
 ) -> SensorProfile:
-    """Calibrate a sensor from whatever the user names.
+    """Calibrate a sensor from whatever the user names; each file is decoded once.
 
     Parameters
     ----------
     inputs : sequence of Path
         Frames, folders, stored bursts; or one folder with an EMVA 1288 measurement, which holds darks and flats.
-    darks, flats
-        As for `profile_bursts`.
-    limit : int
-        Frames of a series used at most.
-    report : callable
-        Called with the verdict on each series.
-    note : callable
-        Called with a line of text about what is rough, or was given and cannot be used.
+    darks, flats : sequence of Path
+        Dark frames and frames of an evenly lit surface, files or folders; see `profile_bursts`.
+    settings : IngestSettings
+    listener : Listener
+        Hears the verdict on each series, and what is rough, or was given and cannot be used.
 
     Raises
     ------
@@ -97,12 +98,17 @@ def profile(
             raise SeriesError(f"{inputs[0]}: an EMVA 1288 measurement has darks and flats of its own; give no others")
         return found
     with TemporaryDirectory(prefix="burst_denoise_") as folder:
-        bursts = open_inputs(inputs, Path(folder), limit, report, darks, note)
-        return profile_bursts(sharing_defects(bursts), darks, flats, note)
+        dark_sets = read_darks(darks, keep=Path(folder))
+        bursts = open_inputs(inputs, Path(folder) / "bursts", dark_sets, settings, listener)
+        return profile_bursts(sharing_defects(bursts), dark_sets, flats, settings, listener)
 
 
 def profile_bursts(
-    bursts: Sequence[Burst], darks: Sequence[Path], flats: Sequence[Path], note: Callable[[str], None]
+    bursts: Sequence[Burst],
+    darks: Sequence[DarkSet] = (),
+    flats: Sequence[Path] = (),
+    settings: IngestSettings = IngestSettings(),
+    listener: Listener = Listener(),
 ) -> SensorProfile:
     """Calibrate a sensor from tripod bursts, and from dark frames and flats where there are any.
 
@@ -111,30 +117,33 @@ def profile_bursts(
     bursts : sequence of Burst
         Of one sensor, at one or several ISOs, from `burst_denoise.burst.store.sharing_defects`. Fixed pattern is
         looked for in those of the size of the first.
-    darks : sequence of Path
-        Dark frames, files or folders: they settle the noise at black, DSNU and the defects.
+    darks : sequence of DarkSet
+        With their frames kept; they settle the noise at black, DSNU and the defects.
     flats : sequence of Path
         Frames of an evenly lit surface: they settle PRNU. Without them it comes from bursts of several scenes, if
         there are such.
-    note : callable
-        As for `profile`.
+    settings : IngestSettings
+    listener : Listener
+        Hears what is rough.
 
     Raises
     ------
     InputFileError
-        If darks are no dark frames, or flats overexposed or not evenly lit.
+        If flats are overexposed or not evenly lit.
     IncompatibleFramesError
         If darks or flats are of another sensor.
     SeriesError
         If the noise cannot be measured.
     """
     info = bursts[0].info
-    sets = read_darks(darks)
-    for given in sets:
-        refuse_other_sensor(given.path, given.info, bursts[0].frame(0).path, info)
+    shot, any_sensor = bursts[0].frame(0), settings.any_sensor
+    for dark in darks:
+        refuse_other_sensor(dark.paths[0], dark.sensor, shot.path, Sensor.of(info), any_sensor=any_sensor)
     # The dark current of another exposure is no figure of these bursts; its defects are.
-    masters = {b.info.iso: master for b in bursts if (master := dark_for(sets, b.info)) is not None}
-    maps = _maps(bursts, [dark.master for dark in sets])
+    exposures = {(burst.info.iso, burst.info.exposure_s) for burst in bursts}
+    used = [dark for dark in darks if (dark.info.iso, dark.info.exposure_s) in exposures]
+    masters = {dark.info.iso: dark.master for dark in used}
+    maps = _maps(bursts, [dark.master for dark in darks])
     defects = np.logical_or.reduce([np.zeros(bursts[0].saturated.shape, np.bool_), *maps])
     samples: dict[float | None, list[TransferSamples]] = defaultdict(list)
     frames: dict[float | None, int] = defaultdict(int)
@@ -142,20 +151,20 @@ def profile_bursts(
         samples[burst.info.iso].append(_samples((burst.linear(k) for k in range(len(burst))), burst.info))
         frames[burst.info.iso] += len(burst)
     repair = Repair(defects, bursts[0].mosaic)  # the offset of a hot photosite is not light, and would pass for it
-    for series in group_series(find_sources(darks)) if darks else ():
-        if series.info.iso in masters and dark_for(sets, series.info) is masters[series.info.iso]:
-            samples[series.info.iso].append(_samples(map(repair.apply, linear_frames(series)), series.info))
+    for dark in used:
+        samples[dark.info.iso] += [_samples(map(repair.apply, stack), dark.info) for stack in dark.stacks()]
     alike = [burst for burst in bursts if burst.saturated.shape == defects.shape]
     shared = prnu_from_scenes([burst.scene() for burst in alike], bursts[0].mosaic)
-    flat = read_flat(flats, bursts[0].frame(0).path, info, sets)
+    flat = read_flat(flats, shot, darks, any_sensor=any_sensor)
     if shared and not (flat and masters):
-        note("the fixed pattern from the scenes of bursts is rough; flats (--flats) and dark frames settle it")
+        listener.note("the fixed pattern from the scenes of bursts is rough; flats (--flats) and dark frames settle it")
+    prnu: Sequence[Estimate] | None = None
+    if flat:
+        prnu = flat.response.fine
+    elif shared:
+        prnu = (shared.prnu_of_all,) * len(info.black_level)
     pattern = _Pattern(
-        prnu=flat.response.fine
-        if flat
-        else (shared.prnu_of_all,) * len(bursts[0].mosaic.plane_names)
-        if shared
-        else None,
+        prnu=prnu,
         dsnu=(shared.dsnu if shared else {}) | {iso: master.dsnu.whole for iso, master in masters.items()},
         left={iso: master.residual_std for iso, master in masters.items()},
     )
@@ -165,10 +174,15 @@ def profile_bursts(
         for iso in sorted(noise, key=lambda iso: iso or 0)
         for channel in _channels(info, iso, noise[iso], pattern, defects, frames[iso])
     ]
-    shot = bursts[0].frame(0)
     frame = replace(shot, dn=shot.dn.copy())  # the stored burst may be a temporary one
-    dark, picture = next(iter(masters.values()), None), flat.picture if flat else None
-    return SensorProfile(tuple(channels), noise, defects, dark, picture, frame)
+    return SensorProfile(
+        channels=tuple(channels),
+        noise=noise,
+        defects=defects,
+        dark=next(iter(masters.values()), None),
+        response=flat.picture if flat else None,
+        frame=frame,
+    )
 
 
 def _profile_emva(folder: Path) -> SensorProfile | None:
@@ -198,7 +212,7 @@ def _profile_emva(folder: Path) -> SensorProfile | None:
     noise = _fitted({info.iso: [_samples(linear(level), info) for level in levels]})
     defects = find_defects(MONO, [dark])
     pattern = _Pattern(
-        response_of(bright, dark, MONO).whole, {info.iso: dark.dsnu.whole}, {info.iso: dark.residual_std}
+        photo_response(bright, dark, MONO).whole, {info.iso: dark.dsnu.whole}, {info.iso: dark.residual_std}
     )
     frames = sum(len(level.frames) for level in levels)
     channels = tuple(_channels(info, info.iso, noise[info.iso], pattern, defects, frames))

@@ -1,7 +1,8 @@
 """The job `report`: bursts judged, their sensor calibrated, methods scored, all on one page."""
 
 import hashlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -10,33 +11,41 @@ import cv2
 import numpy as np
 
 from burst_denoise.arrays import Float, Picture
-from burst_denoise.burst.grouping import find_sources, group_series, read_frames
+from burst_denoise.burst.darks import read_darks
 from burst_denoise.burst.series import SeriesVerdict
-from burst_denoise.burst.store import Burst, open_burst, pooled_by_iso, sharing_defects, split_inputs
+from burst_denoise.burst.store import Burst, pooled_by_iso, sharing_defects
 from burst_denoise.errors import ModelFileError
 from burst_denoise.files import refuse_existing
 from burst_denoise.frame.frame import Frame
 from burst_denoise.frame.srgb import developed
+from burst_denoise.inference.denoiser import Denoiser, DenoiseSettings
 from burst_denoise.jobs.benchmark import (
-    ScoreSettings,
+    BenchmarkSettings,
+    benchmark_bursts,
     bursts_by_sensor,
     check_models_match,
-    denoiser,
-    score_bursts,
-    sensor_of,
+    same_sensor,
     strengths_for,
 )
 from burst_denoise.jobs.ingest import open_inputs
+from burst_denoise.jobs.listener import Listener
 from burst_denoise.jobs.profile import SensorProfile, profile_bursts
 from burst_denoise.model.model_file import Model
 from burst_denoise.reporting.report import CropSet, JudgedSeries, MeasuredChannel, PatternMap, Report, write_report
 from burst_denoise.score.baselines import nlm_stabilised
-from burst_denoise.score.benchmark import Denoiser
+from burst_denoise.score.benchmark import Method
 from burst_denoise.score.rows import BenchmarkRow
 from burst_denoise.sensor.noise_model import noise_variance
 
-__all__ = ["crop_sets", "judged_series", "make_report", "measured_channels", "pattern_maps", "provenance"]
-
+__all__ = [
+    "ReportSources",
+    "SeriesWatcher",
+    "crop_sets",
+    "measured_channels",
+    "pattern_maps",
+    "provenance",
+    "report",
+]
 
 THUMBNAIL = 120
 """Columns of a thumbnail."""
@@ -48,39 +57,41 @@ MOST_CROPS = 3
 WIDEST_MAP = 400
 
 
-def make_report(
-    inputs: Sequence[Path],
+@dataclass(frozen=True)
+class ReportSources:
+    """What a report is made from."""
+
+    inputs: Sequence[Path]
+    """Frames, folders or stored bursts of one sensor, which no model was trained on."""
+    tune_on: Sequence[Path] = ()
+    """Other bursts of the sensor to tune the baselines on."""
+    darks: Sequence[Path] = ()
+    flats: Sequence[Path] = ()
+    """As for `burst_denoise.jobs.profile.profile`."""
+
+
+def report(
+    sources: ReportSources,
     path: Path,
-    models: Sequence[tuple[str, Model]],
-    tune_on: Sequence[Path],
-    darks: Sequence[Path],
-    flats: Sequence[Path],
-    settings: ScoreSettings,
+    models: Mapping[str, Model],
+    settings: BenchmarkSettings,
     command: str,
-    on_series: Callable[[SeriesVerdict], None],
-    say: Callable[[str], None],
+    listener: Listener = Listener(),
 ) -> None:
     """Judge bursts, calibrate their sensor, score models and baselines on them, and write it all as one HTML page.
 
     Parameters
     ----------
-    inputs : sequence of Path
-        Frames, folders or stored bursts of one sensor, which no model was trained on.
+    sources : ReportSources
     path : Path
         HTML file to write; must not exist.
-    models : sequence of (name, Model)
+    models : mapping from name to Model
         May be empty; the headline is about the first.
-    tune_on : sequence of Path
-        Other bursts of the sensor to tune the baselines on.
-    darks, flats : sequence of Path
-        As for `burst_denoise.jobs.profile.profile_bursts`.
-    settings : ScoreSettings
+    settings : BenchmarkSettings
     command : str
         How the report was asked for, to be told on it.
-    on_series : callable
-        Called with the verdict on each series.
-    say : callable
-        Called with a line of text as each stage begins.
+    listener : Listener
+        Hears the verdict on each series, and of each stage that begins.
 
     Raises
     ------
@@ -90,61 +101,62 @@ def make_report(
         Whatever is wrong with the inputs.
     """
     refuse_existing(path)
-    verdicts: list[SeriesVerdict] = []
-    cautions: list[str] = []
-
-    def caution(text: str) -> None:
-        cautions.append(text.removeprefix("warning: "))
-        say(text)
-
-    def judged(verdict: SeriesVerdict) -> None:
-        verdicts.append(verdict)
-        on_series(verdict)
-
+    watcher = SeriesWatcher(listener)
     with TemporaryDirectory(prefix="burst_denoise_") as folder:
-        say("1/4 checking every frame")
-        opened = open_inputs(inputs, Path(folder) / "scored", settings.limit, judged, darks, caution)
-        say("2/4 calibrating the sensor")
+        listener.note("1/4 checking every frame")
+        darks = read_darks(sources.darks, keep=Path(folder))
+        opened = open_inputs(sources.inputs, Path(folder) / "scored", darks, settings.ingest, watcher)
+        listener.note("2/4 calibrating the sensor")
         bursts = sharing_defects(pooled_by_iso(opened))
-        sensor = profile_bursts(bursts, darks, flats, say)
-        say("3/4 scoring methods")
+        sensor = profile_bursts(bursts, darks, sources.flats, settings.ingest, listener)
+        listener.note("3/4 scoring methods")
         check_models_match(models, bursts, settings)
-        tuning = bursts_by_sensor(tune_on, Path(folder) / "tuning", settings.limit, on_series) if tune_on else {}
-        strengths = strengths_for(bursts, tuning.get(sensor_of(bursts[0].info), []), models, caution)
-        rows = list(score_bursts(bursts, models, strengths, settings, caution))
-        say("4/4 drawing")
-        camera = bursts[0].info.camera or "a camera that is not named"
-        report = Report(
-            title=f"Sensor and denoising report: {camera}",
-            series=judged_series(inputs, verdicts, settings.limit),
+        tuning = []
+        if sources.tune_on:
+            tuning = bursts_by_sensor(sources.tune_on, Path(folder) / "tuning", settings, listener)
+        strengths = strengths_for(bursts, same_sensor(tuning, bursts[0]), models, watcher)
+        rows = list(benchmark_bursts(bursts, models, strengths, settings, watcher))
+        listener.note("4/4 drawing")
+        page = Report(
+            title=f"Sensor and denoising report: {bursts[0].info.camera or 'unknown camera'}",
+            series=watcher.series,
             channels=measured_channels(sensor),
             pattern_maps=pattern_maps(sensor),
-            training=models[0][1].header.training if models else None,
+            training=next(iter(models.values())).header.training if models else None,
             rows=rows,
-            model=models[0][0] if models else None,
-            cautions=cautions,
+            model=next(iter(models), None),
+            cautions=watcher.cautions,
             crops=crop_sets(bursts, models, strengths, any_sensor=settings.any_sensor),
             provenance=provenance(bursts, models, rows, command),
         )
-        write_report(path, report)
+        write_report(path, page)
 
 
-def judged_series(inputs: Sequence[Path], verdicts: Sequence[SeriesVerdict], limit: int) -> list[JudgedSeries]:
-    """Return each verdict with thumbnails of its frames; of a stored burst only the accepted frames are left."""
-    stored, loose = split_inputs(inputs)
-    frames: dict[str, dict[str, Frame]] = {}
-    for path in stored:
-        burst = open_burst(path)
-        shots = [burst.frame(index) for index in range(len(burst))]
-        frames[burst.name] = {shot.path.name: shot for shot in shots}
-    for series in group_series(find_sources(loose)) if loose else ():
-        frames[series.name] = {shot.path.name: shot for shot in read_frames(series, limit)[0]}
-    found = []
-    for verdict in verdicts:
-        shots_by_name = frames.get(verdict.series, {})
-        shown = [shots_by_name.get(frame.file) for frame in verdict.frames]
-        found.append(JudgedSeries(verdict, [None if shot is None else _thumbnail(shot) for shot in shown]))
-    return found
+class SeriesWatcher(Listener):
+    """Keeps the verdicts on series with thumbnails of their frames, and the notes as cautions; hands all on.
+
+    Parameters
+    ----------
+    listener : Listener
+        Who is told.
+    """
+
+    def __init__(self, listener: Listener) -> None:
+        self._listener = listener
+        self.series: list[JudgedSeries] = []
+        self.cautions: list[str] = []
+
+    def on_series(self, verdict: SeriesVerdict, frames: Sequence[Frame]) -> None:
+        """Keep the verdict and make the thumbnails, while the frames are at hand."""
+        shown = {frame.path.name: frame for frame in frames}
+        thumbnails = [_thumbnail(shown[frame.file]) if frame.file in shown else None for frame in verdict.frames]
+        self.series.append(JudgedSeries(verdict, thumbnails))
+        self._listener.on_series(verdict, frames)
+
+    def note(self, text: str) -> None:
+        """Keep a caution."""
+        self.cautions.append(text.removeprefix("warning: "))
+        self._listener.note(text)
 
 
 def measured_channels(sensor: SensorProfile) -> list[MeasuredChannel]:
@@ -172,25 +184,26 @@ def pattern_maps(sensor: SensorProfile) -> list[PatternMap]:
 
 def crop_sets(
     bursts: Sequence[Burst],
-    models: Sequence[tuple[str, Model]],
+    models: Mapping[str, Model],
     strengths: Mapping[str, float],
     *,
     any_sensor: bool = False,
 ) -> list[CropSet]:
     """Return for some of the bursts the same crop of its first frame under several treatments."""
     chosen = np.linspace(0, len(bursts) - 1, min(len(bursts), MOST_CROPS)).astype(int)
-    denoisers = [(name, denoiser(model, augment=False, any_sensor=any_sensor)) for name, model in models[:1]]
-    return [_crop_set(bursts[index], denoisers, strengths) for index in chosen]
+    settings = DenoiseSettings(any_sensor=any_sensor)
+    methods = {name: Denoiser(model, settings=settings).image for name, model in list(models.items())[:1]}
+    return [_crop_set(bursts[index], methods, strengths) for index in chosen]
 
 
 def provenance(
-    bursts: Sequence[Burst], models: Sequence[tuple[str, Model]], rows: Sequence[BenchmarkRow], command: str
+    bursts: Sequence[Burst], models: Mapping[str, Model], rows: Sequence[BenchmarkRow], command: str
 ) -> dict[str, str]:
     """Return where the numbers come from: command, date, versions, hashes."""
     found = {"command": command} if command else {}
     found["made"] = datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC")
     found |= dict(rows[0].versions) if rows else {}
-    for name, model in models:
+    for name, model in models.items():
         found[f"weights of {name}, SHA-256"] = model.header.weights_sha256
     for burst in bursts:
         digest = hashlib.sha256("".join(burst.manifest.sha256).encode()).hexdigest()
@@ -198,7 +211,7 @@ def provenance(
     return found
 
 
-def _crop_set(burst: Burst, models: Sequence[tuple[str, Denoiser]], strengths: Mapping[str, float]) -> CropSet:
+def _crop_set(burst: Burst, methods: Mapping[str, Method], strengths: Mapping[str, float]) -> CropSet:
     info, mosaic, profile = burst.info, burst.mosaic, burst.profile
     mean = burst.mean()
     crop = _most_detailed(mean, burst)
@@ -210,9 +223,9 @@ def _crop_set(burst: Burst, models: Sequence[tuple[str, Denoiser]], strengths: M
     noisy, reference = burst.linear(0, (rows, columns)), mean[..., rows, columns]
     std = np.sqrt(mosaic.unpack(noise_variance(mosaic.pack(reference), profile), noisy.shape))
     treated = {"one noisy frame": noisy}
-    for name, method in models:
+    for name, method in methods.items():
         try:
-            treated[name] = method(noisy, info)
+            treated[name] = method(noisy, burst.frame(0))
         except ModelFileError:
             continue
     if "nlm-stabilised" in strengths:

@@ -15,13 +15,13 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 
 from burst_denoise import __version__
-from burst_denoise.burst.grouping import LARGEST_BLACK_CHANGE
 from burst_denoise.burst.store import Burst
 from burst_denoise.errors import ConfigError, ModelFileError
 from burst_denoise.files import atomic_write
 from burst_denoise.frame.mosaic import Mosaic
 from burst_denoise.model.network import FrequencySplitResNet, build_network
 from burst_denoise.schemas import FrameInfo, ModelHeader, NoiseProfile, TrainingRecord
+from burst_denoise.sensor.identity import Sensor
 from burst_denoise.sensor.noise_model import extrapolate_profile, interpolate_profile
 
 __all__ = ["Model", "load_model", "model_of", "save_model", "weights_digest"]
@@ -38,6 +38,18 @@ class Model:
     header: ModelHeader
     defects: npt.NDArray[np.int32] | None = field(default=None, compare=False)
     """(K, 2) rows and columns of the sensor's defective photosites, or (K, 3) planes, rows and columns of pictures."""
+
+    @property
+    def sensor(self) -> Sensor:
+        """The sensor that it was calibrated for."""
+        of = self.header
+        shape = of.defects_shape if of.size is None else of.size
+        size = None if shape is None else (shape[-2], shape[-1])
+        return Sensor(of.camera, Mosaic(of.domain, of.cfa), size, of.black_level, of.white_level)
+
+    def save(self, path: Path | str) -> None:
+        """Write the model file; `OutputError` if it exists or cannot be written."""
+        save_model(self, Path(path))
 
     @property
     def defect_map(self) -> npt.NDArray[np.bool_] | None:
@@ -71,21 +83,12 @@ class Model:
             raise ModelFileError(
                 f"{name}: is {info.domain}, the model was calibrated on {header.domain}; use another model"
             )
-        if not any_sensor:
-            if info.camera != header.camera:
-                raise ModelFileError(
-                    f"{name}: from camera {info.camera or 'unknown'}, but the model belongs to "
-                    f"{header.camera or 'unknown'}; calibrate one for this camera, or override with --any-sensor"
-                )
-            # Cameras and LibRaw measure black anew for every shot: small differences are no other mode.
-            near = LARGEST_BLACK_CHANGE * header.white_level
-            moved = max(abs(a - b) for a, b in zip(info.black_level, header.black_level, strict=True))
-            if info.white_level != header.white_level or moved > near:
-                raise ModelFileError(
-                    f"{name}: black {info.black_level} and white {info.white_level:g}, but the model was calibrated "
-                    f"at {header.black_level} and {header.white_level:g}; calibrate in this mode, or override with "
-                    "--any-sensor"
-                )
+        refusals = [] if any_sensor else Sensor.of(info).refusals(self.sensor)
+        if refusals:
+            raise ModelFileError(
+                f"{name}: {refusals[0]} of the model; calibrate one for this sensor and mode, or override with "
+                "--any-sensor"
+            )
         unknown = info.iso is None and len(header.profiles) > 1
         try:
             return (extrapolate_profile if any_sensor else interpolate_profile)(header.profiles, info.iso)
@@ -114,6 +117,7 @@ def model_of(network: FrequencySplitResNet, bursts: list[Burst], record: Trainin
             cfa=info.cfa,
             black_level=info.black_level,
             white_level=info.white_level,
+            size=(info.height, info.width),
             profiles=tuple(sorted({b.info.iso: b.profile for b in bursts}.values(), key=lambda p: p.iso or 0)),
             training=record,
             weights_sha256=weights_digest(network),

@@ -20,8 +20,8 @@ from burst_denoise import __version__
 from burst_denoise.arrays import Float, Mask
 from burst_denoise.burst.store import Burst
 from burst_denoise.errors import ModelFileError, TooFewFramesError
-from burst_denoise.frame.mosaic import Mosaic
-from burst_denoise.schemas import Estimate, FrameInfo, NoiseProfile
+from burst_denoise.frame.frame import Frame
+from burst_denoise.schemas import Estimate, NoiseProfile
 from burst_denoise.score.baselines import Baseline, baselines_for
 from burst_denoise.score.metrics import SSIM_WINDOW, mean_squared_error, psnr_of_mse, rendering, ssim
 from burst_denoise.score.residual import ResidualScore
@@ -29,42 +29,42 @@ from burst_denoise.score.rows import BenchmarkRow
 from burst_denoise.score.unbiased import BurstScore, paired_difference_db
 from burst_denoise.sensor.noise_model import noise_variance
 
-__all__ = ["Denoiser", "benchmark"]
+__all__ = ["REFERENCE_METHOD", "Method", "score_methods"]
 
-Denoiser = Callable[[Float, FrameInfo], Float]
-"""(noisy image, linear; what its file says) -> denoised image, linear. May refuse a sensor by `ModelFileError`."""
+Method = Callable[[Float, Frame], Float]
+"""(noisy image, linear; the frame that it is of, which carries the burst's noise profile) -> denoised image, linear.
+May refuse a sensor by `ModelFileError`."""
 
 WHITE = 1.0
 """Peak of every PSNR here: the white level, linear."""
 REFERENCE_METHOD = "nlm-stabilised"
 """The row that all others are compared with, frame by frame."""
 MEMORY_INTERVAL_S = 0.005
+MEANS = (2,)
+"""Rows "mean of k"; a burst that has not two frames more than k goes without."""
 
 
-def benchmark(
+def score_methods(
     bursts: Iterable[Burst],
-    models: Sequence[tuple[str, Denoiser]],
+    methods: Mapping[str, Method],
     *,
     strengths: Mapping[str, float],
     frames: int = 3,
-    mean_of: Sequence[int] = (2,),
     seed: int = 0,
 ) -> Iterator[BenchmarkRow]:
-    """Score denoisers and baselines on bursts; give each row as soon as it is measured.
+    """Score methods and baselines on bursts; give each row as soon as it is measured.
 
     Parameters
     ----------
     bursts : iterable of Burst
-        Of at least three frames each; not those the models or the baselines were tuned on.
-    models : sequence of (name, Denoiser)
+        Of at least three frames each; not those the methods or the baselines were tuned on.
+    methods : mapping from name to Method
         One that refuses a burst by `ModelFileError`, because it belongs to another sensor, has no row there.
     strengths : mapping from baseline name to strength
         As found by `burst_denoise.score.baselines.tuned_strengths`; baselines that are not in it are left out.
     frames : int
-        Frames scored per burst, spread over it; all if there is no more than one beyond, for the interval's sake.
-    mean_of : sequence of int
-        Rows "mean of k" to add; a burst that has not two frames more than k goes without. No frame is in two means,
-        so that they are independent; of short bursts fewer are scored.
+        Frames scored per burst, spread over it; all if there is no more than one beyond, for the interval's sake. No
+        frame is in two means of several, so that they are independent; of short bursts fewer are scored.
     seed : int
         Chooses the frames: one at random from each of ``frames`` equal parts of the burst.
 
@@ -88,9 +88,9 @@ def benchmark(
     versions = _versions()
     for burst in bursts:
         evaluation = _EvaluationSet.of(burst, frames, seed)
-        methods = list(_methods(burst, models, strengths, mean_of))
-        reference = next((_measured(method, evaluation) for method in methods if method.name == REFERENCE_METHOD), None)
-        for method in methods:
+        rows = list(_rows(burst, methods, strengths))
+        reference = next((_measured(method, evaluation) for method in rows if method.name == REFERENCE_METHOD), None)
+        for method in rows:
             try:
                 found = (
                     reference
@@ -103,47 +103,36 @@ def benchmark(
 
 
 @dataclass(frozen=True)
-class _Method:
-    """One row's worth: a function of one frame, or of the mean of ``averaged`` frames."""
+class _Row:
+    """One row's worth: a function of the images of one frame, or of ``averaged`` frames."""
 
     name: str
-    denoise: Callable[[Sequence[Float]], Float]
+    denoise: Callable[[Sequence[Float], Frame], Float]
     averaged: int = 1
     strength: float | None = None
 
 
-def _methods(
-    burst: Burst, models: Sequence[tuple[str, Denoiser]], strengths: Mapping[str, float], mean_of: Sequence[int]
-) -> Iterator[_Method]:
-    info, profile = burst.info, burst.profile
-    yield _Method("single frame", lambda frames: frames[0])
-    for count in mean_of:
+def _rows(burst: Burst, methods: Mapping[str, Method], strengths: Mapping[str, float]) -> Iterator[_Row]:
+    yield _Row("single frame", lambda images, _: images[0])
+    for count in MEANS:
         if len(burst) >= count + 2:
-            yield _Method(f"mean of {count}", _mean, averaged=count)
-    for name, baseline in baselines_for(info).items():
+            yield _Row(f"mean of {count}", lambda images, _: np.asarray(np.mean(images, axis=0)), averaged=count)
+    for name, baseline in baselines_for(burst.info).items():
         if name in strengths:
             strength = strengths[name]
-            yield _Method(name, _on_planes(baseline, info, profile, strength), strength=strength)
-    for name, model in models:
-        yield _Method(name, _on_image(model, info))
+            yield _Row(name, _first(_on_planes(baseline, burst.profile, strength)), strength=strength)
+    for name, method in methods.items():
+        yield _Row(name, _first(method))
 
 
-def _mean(frames: Sequence[Float]) -> Float:
-    return np.asarray(np.mean(frames, axis=0))
+def _first(method: Method) -> Callable[[Sequence[Float], Frame], Float]:
+    return lambda images, frame: method(images[0], frame)
 
 
-def _on_image(model: Denoiser, info: FrameInfo) -> Callable[[Sequence[Float]], Float]:
-    return lambda frames: model(frames[0], info)
-
-
-def _on_planes(
-    baseline: Baseline, info: FrameInfo, profile: NoiseProfile, strength: float
-) -> Callable[[Sequence[Float]], Float]:
-    mosaic = Mosaic.of(info)
-
-    def denoise(frames: Sequence[Float]) -> Float:
-        planes = baseline(mosaic.pack(frames[0]), info, profile, strength)
-        return mosaic.unpack(planes, frames[0].shape)
+def _on_planes(baseline: Baseline, profile: NoiseProfile, strength: float) -> Method:
+    def denoise(image: Float, frame: Frame) -> Float:
+        planes = baseline(frame.mosaic.pack(image), frame.info, profile, strength)
+        return frame.mosaic.unpack(planes, image.shape)
 
     return denoise
 
@@ -216,15 +205,16 @@ class _Measured:
     peak_bytes: int
 
 
-def _measured(method: _Method, evaluation: _EvaluationSet) -> _Measured:
+def _measured(method: _Row, evaluation: _EvaluationSet) -> _Measured:
     burst = evaluation.burst
     score = BurstScore(burst.linear, len(burst), evaluation.counts, evaluation.variance)
     true, similar, residuals, seconds, peaks = [], [], [], [], []
     groups = evaluation.groups(method.averaged)
     for group in groups:
         used = [burst.linear(index) for index in group]
+        frame = burst.frame(group[0]).with_profile(burst.profile)
         with _ResourceMonitor() as monitor:
-            denoised = method.denoise(used)
+            denoised = method.denoise(used, frame)
         seconds.append(monitor.seconds)
         peaks.append(monitor.peak_bytes)
         score.add(denoised, group)
@@ -245,7 +235,7 @@ def _measured(method: _Method, evaluation: _EvaluationSet) -> _Measured:
 
 
 def _row(
-    method: _Method,
+    method: _Row,
     evaluation: _EvaluationSet,
     found: _Measured,
     reference: _Measured | None,

@@ -1,8 +1,28 @@
-"""`BenchmarkRow`: the scores of one method on one burst."""
+"""`BenchmarkRow`: the scores of one method on one burst; `BenchmarkRows`: rows as dictionaries, CSV and LaTeX."""
 
+import csv
+import io
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any, Self
+
+from burst_denoise.files import atomic_write
 from burst_denoise.schemas import Document
 
-__all__ = ["BenchmarkRow"]
+__all__ = ["BenchmarkRow", "BenchmarkRows"]
+
+LATEX_COLUMNS = (
+    ("corrected PSNR, dB", "corrected_psnr_db", 2),
+    ("over NLM, dB", "over_nlm_db", 2),
+    ("worth frames", "worth_frames", 1),
+    ("true PSNR, dB", "true_psnr_db", 2),
+    ("SSIM", "ssim", 4),
+)
+"""Title, field and digits."""
+LATEX_LETTERS = str.maketrans(
+    {c: f"\\{c}" for c in "&%$#_{}"}
+    | {"\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}"}
+)
 
 
 class BenchmarkRow(Document):
@@ -54,3 +74,72 @@ class BenchmarkRow(Document):
     frames: tuple[int, ...]
     """Numbers of the scored frames in the burst, from 0."""
     versions: dict[str, str]
+
+
+class BenchmarkRows(list[dict[str, Any]]):
+    """Rows of a benchmark as dictionaries, one a method and burst, whose keys are the fields of `BenchmarkRow`."""
+
+    @classmethod
+    def of(cls, rows: Iterable[BenchmarkRow]) -> Self:
+        """Return rows as dictionaries."""
+        return cls(row.model_dump(mode="json") for row in rows)
+
+    def to_csv(self, path: Path | str | None = None) -> str:
+        """Return the rows as CSV, and write them to a file where one is named.
+
+        An interval becomes two columns, ``_low`` and ``_high``; numbers of frames are parted by spaces; what is not
+        known is empty. Raises `OutputError` if the file exists or cannot be written.
+        """
+        flat = [dict(_columns(row)) for row in self]
+        text = io.StringIO()
+        writer = csv.DictWriter(text, list(dict.fromkeys(name for row in flat for name in row)), lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(flat)
+        return _written(text.getvalue(), path)
+
+    def to_latex(self, path: Path | str | None = None) -> str:
+        """Return the main scores as a LaTeX ``tabular``, and write it to a file where one is named.
+
+        Intervals are half their width, after plus-minus. Raises `OutputError` if the file exists or cannot be written.
+        """
+        titles = " & ".join(["burst", "method", *(title for title, _, _ in LATEX_COLUMNS)])
+        lines = [r"\begin{tabular}{ll" + "r" * len(LATEX_COLUMNS) + "}", r"\hline", titles + r" \\", r"\hline"]
+        burst = None
+        for row in self:
+            if burst not in (None, row["burst"]):
+                lines.append(r"\hline")
+            names = ("" if row["burst"] == burst else row["burst"], row["method"])
+            burst = row["burst"]
+            cells = [name.translate(LATEX_LETTERS) for name in names]
+            cells += [_latex_number(row, field, digits) for _, field, digits in LATEX_COLUMNS]
+            lines.append(" & ".join(cells) + r" \\")
+        return _written("\n".join([*lines, r"\hline", r"\end{tabular}", ""]), path)
+
+
+def _columns(row: dict[str, Any]) -> Iterable[tuple[str, Any]]:
+    for name, value in row.items():
+        if name.endswith("_interval"):
+            low, high = value or (None, None)
+            yield from (
+                (f"{name.removesuffix('_interval')}_low", low),
+                (f"{name.removesuffix('_interval')}_high", high),
+            )
+        elif isinstance(value, dict):
+            yield from ((f"version_{key}", each) for key, each in value.items())
+        else:
+            yield name, " ".join(map(str, value)) if isinstance(value, list) else value
+
+
+def _latex_number(row: dict[str, Any], field: str, digits: int) -> str:
+    value, (low, high) = row[field], row.get(f"{field}_interval") or (None, None)
+    if value is None:
+        return "--"
+    half = "" if low is None or high is None else rf" \pm {(high - low) / 2:.{digits}f}"
+    return f"${value:.{digits}f}{half}$"
+
+
+def _written(text: str, path: Path | str | None) -> str:
+    if path is not None:
+        with atomic_write(Path(path)) as aside:
+            aside.write_text(text, encoding="utf-8")
+    return text

@@ -6,7 +6,6 @@ the two terms of the DNG NoiseProfile tag).
 
 import math
 from collections.abc import Sequence
-from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -159,7 +158,6 @@ def interpolate_profile(profiles: Sequence[NoiseProfile], iso: float | None) -> 
                 iso=iso,
                 shot_noise_scale=_between(low.shot_noise_scale, high.shot_noise_scale, share),
                 read_noise_variance=_between(low.read_noise_variance, high.read_noise_variance, share),
-                row_noise_variance=_between(low.row_noise_variance, high.row_noise_variance, share),
             )
     raise ValueError(f"profiles are not in ascending order of ISO: {[p.iso for p in profiles]}")
 
@@ -198,22 +196,18 @@ def extrapolate_profile(profiles: Sequence[NoiseProfile], iso: float | None) -> 
     (near_iso, near), *others = known if iso < known[0][0] else known[::-1]
     ratio = iso / near_iso
 
-    def scaled(name: Literal["read_noise_variance", "row_noise_variance"]) -> tuple[float, ...]:
-        values: tuple[float, ...] = getattr(near, name)
-        if not others:
-            # A negative O is S times a black level that was not subtracted: it goes with S.
-            return tuple(value * ratio ** (2 if ratio > 1 and value > 0 else 1) for value in values)
+    if others:
         other_iso, other = others[0]
-        return tuple(
-            _read_noise_at(ratio**2, value, (other_iso / near_iso) ** 2, other_value)
-            for value, other_value in zip(values, getattr(other, name), strict=True)
-        )
-
+        terms = zip(near.read_noise_variance, other.read_noise_variance, strict=True)
+        offset = tuple(_read_noise_at(ratio**2, own, (other_iso / near_iso) ** 2, theirs) for own, theirs in terms)
+    else:
+        # A negative O is S times a black level that was not subtracted: it goes with S.
+        powers = ((value, 2 if ratio > 1 and value > 0 else 1) for value in near.read_noise_variance)
+        offset = tuple(value * ratio**power for value, power in powers)
     return NoiseProfile(
         iso=iso,
         shot_noise_scale=tuple(scale * ratio for scale in near.shot_noise_scale),
-        read_noise_variance=scaled("read_noise_variance"),
-        row_noise_variance=scaled("row_noise_variance"),
+        read_noise_variance=offset,
     )
 
 

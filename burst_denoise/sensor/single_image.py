@@ -79,7 +79,7 @@ def estimate_noise(image: Float, mosaic: Mosaic, iso: float | None = None) -> No
     Returns
     -------
     NoiseProfile
-        S and O not negative. Row noise is part of no second difference along a row: it is not seen and given as 0.
+        S and O not negative. Row noise is part of no second difference along a row: it is not seen.
 
     Raises
     ------
@@ -130,7 +130,6 @@ def estimate_noise(image: Float, mosaic: Mosaic, iso: float | None = None) -> No
         iso=iso,
         shot_noise_scale=tuple(terms[:, 0].tolist()),
         read_noise_variance=tuple(np.maximum(terms[:, 1], SMALLEST_VARIANCE).tolist()),
-        row_noise_variance=(0.0,) * count,
     )
 
 

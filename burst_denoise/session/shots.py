@@ -6,13 +6,13 @@ from functools import partial
 from pathlib import Path
 from typing import Literal
 
-from burst_denoise.burst.grouping import find_sources
+from burst_denoise.burst.grouping import find_sources, read_frame
 from burst_denoise.burst.store import Burst, open_burst, split_inputs
 from burst_denoise.errors import InputFileError, OutputError
 from burst_denoise.files import absolute, refuse_existing
 from burst_denoise.frame.frame import Frame
-from burst_denoise.io.picture import PICTURE_SUFFIXES, VIDEO_SUFFIXES, read_picture
-from burst_denoise.io.raw import RAW_SUFFIXES, read_raw
+from burst_denoise.io.picture import PICTURE_SUFFIXES, VIDEO_SUFFIXES
+from burst_denoise.io.raw import RAW_SUFFIXES
 
 __all__ = ["OutputFormat", "Shot", "find_shots"]
 
@@ -32,6 +32,11 @@ class Shot:
     """Its file, which LibRaw may develop; None for a frame of a stored burst."""
     burst: Burst | None = None
     """The stored burst that it is a frame of."""
+
+    @property
+    def place(self) -> Path:
+        """Its file, or the folder of its burst."""
+        return self.source or (self.burst.folder if self.burst else Path(self.name))
 
 
 def find_shots(
@@ -62,14 +67,14 @@ def find_shots(
     """
     shots = list(_named(inputs, output, format, dark_paths))
     sources = {shot.source for shot in shots}
-    targets: dict[Path, str] = {}
+    targets: dict[Path, Path] = {}
     for shot in shots:
         if shot.target in targets:
             raise OutputError(
-                f"{shot.target}: both {targets[shot.target]} and {shot.name} would go there; "
+                f"{shot.target}: both {targets[shot.target]} and {shot.place} would go there; "
                 "denoise their folders one at a time"
             )
-        targets[shot.target] = shot.name
+        targets[shot.target] = shot.place
         if absolute(shot.target) in sources:
             raise OutputError(f"{shot.target}: is a shot to denoise itself; name another folder for the results")
         if not resume:
@@ -95,7 +100,7 @@ def _named(inputs: Sequence[Path], output: Path, format: OutputFormat | None, da
             raise InputFileError(f"{path}: videos calibrate a model but are not denoised; name pictures or raw files")
         suffix = SUFFIXES[format or ("dng" if raw else "tiff")]
         target = output if single else output / path.parent.relative_to(root) / (path.stem + suffix)
-        yield Shot(str(path.relative_to(root)), target, partial(read_raw if raw else read_picture, path), source=path)
+        yield Shot(str(path.relative_to(root)), target, partial(read_frame, path), source=path)
     for burst in bursts:
         suffix = SUFFIXES[format or ("dng" if burst.info.domain == "bayer" else "tiff")]
         for index in range(len(burst)):

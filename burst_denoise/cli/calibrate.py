@@ -1,0 +1,123 @@
+"""The commands `calibrate` and `train`: a model of the sensor; `train` is `calibrate` with more to set."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import typer
+
+from burst_denoise.cli.console import TrainingConsole, fail, note, show
+from burst_denoise.cli.options import (
+    RARE,
+    AnySensor,
+    Darks,
+    Device,
+    FromScratch,
+    Inputs,
+    Limit,
+    MinutesOption,
+    Output,
+    Seed,
+    calibration_files,
+    ingest_settings,
+)
+from burst_denoise.schemas import MOST_FRAMES
+
+if TYPE_CHECKING:
+    from burst_denoise.jobs.ingest import IngestSettings
+    from burst_denoise.model.model_file import Model
+    from burst_denoise.schemas import TrainSettings
+
+__all__ = ["calibrate_command", "train_command"]
+
+
+def train_command(
+    inputs: Inputs,
+    output: Annotated[Path, Output("Model file to write.")],
+    minutes: Annotated[float | None, MinutesOption] = None,
+    steps: Annotated[
+        int | None, typer.Option(min=1, help="Training steps, instead of minutes: reproducible to the bit.")
+    ] = None,
+    darks: Darks = None,
+    preset: Annotated[
+        Literal["fast", "paper"],
+        typer.Option(help="Network; paper is the original one, RGB only, slow.", rich_help_panel=RARE),
+    ] = "fast",
+    optimizer: Annotated[
+        Literal["radam", "torch-radam", "adamw"], typer.Option(help="Optimiser.", rich_help_panel=RARE)
+    ] = "radam",
+    from_scratch: FromScratch = False,
+    seed: Seed = 0,
+    limit: Limit = MOST_FRAMES,
+    any_sensor: AnySensor = False,
+    device: Device = "auto",
+) -> None:
+    """Train a model with every setting at hand; calibrate is the short form.
+
+    Example: burst-denoise train tripod/ -o my_camera.safetensors --steps 2000 --seed 1
+    """
+    if (minutes is None) == (steps is None):
+        raise typer.BadParameter("give --minutes or --steps, one of them")
+    settings = {"preset": preset, "optimizer": optimizer, "seed": seed, "minutes": minutes, "steps": steps}
+    settings["from_scratch"] = from_scratch
+    ingest = ingest_settings(limit, any_sensor=any_sensor)
+    _calibrate(inputs, output, calibration_files(darks, inputs), settings, ingest, device)
+
+
+def calibrate_command(
+    inputs: Inputs,
+    output: Annotated[Path, Output("Model file to write.")],
+    minutes: Annotated[float, MinutesOption] = 5.0,
+    darks: Darks = None,
+    from_scratch: FromScratch = False,
+    seed: Seed = 0,
+    limit: Limit = MOST_FRAMES,
+    any_sensor: AnySensor = False,
+    device: Device = "auto",
+) -> None:
+    """Make a model of your sensor from tripod bursts: checks, noise profile, training, in one call.
+
+    Example: burst-denoise calibrate tripod/ -o my_camera.safetensors
+    """
+    settings = {"minutes": minutes, "seed": seed, "from_scratch": from_scratch}
+    ingest = ingest_settings(limit, any_sensor=any_sensor)
+    _calibrate(inputs, output, calibration_files(darks, inputs), settings, ingest, device)
+
+
+def _calibrate(
+    inputs: list[Path],
+    output: Path,
+    darks: list[Path],
+    given: Mapping[str, object],
+    ingest: "IngestSettings",
+    device: str,
+) -> None:
+    from burst_denoise.jobs.calibrate import calibrate
+    from burst_denoise.model.device import choose_device
+    from burst_denoise.schemas import TrainSettings
+
+    settings = TrainSettings.model_validate(given)
+    try:
+        with TrainingConsole() as console:
+            model = calibrate(inputs, output, darks, settings, choose_device(device), ingest, console)
+    except KeyboardInterrupt:
+        fail("stopped; the same command goes on where it was")
+        raise typer.Exit(130) from None
+    _tell(output, model, settings)
+
+
+def _tell(output: Path, model: "Model", settings: "TrainSettings") -> None:
+    record = model.header.training
+    if record.prior_sha256 is None and not settings.from_scratch:
+        note(f"no prior comes with the program for {settings.preset}, {model.header.domain}: trained from scratch")
+    if record.prior_sha256 is not None and record.best_step == 0:
+        note("nothing better than the prior was found: the model is the prior, with the noise profile of your sensor")
+    elif record.best_psnr_db < record.start_psnr_db + 0.1:
+        note("warning: training has gained nothing yet; give it more time")
+    prior = "" if record.prior_psnr_db is None else f"{record.prior_psnr_db:.2f} dB by the prior, "
+    isos = ", ".join(f"{profile.iso:g}" if profile.iso else "unknown" for profile in model.header.profiles)
+    show(
+        f"{output}: {model.header.camera or 'unknown camera'}, ISO {isos}; "
+        f"{record.start_psnr_db:.2f} dB noisy, {prior}{record.best_psnr_db:.2f} dB denoised on photosites it never saw "
+        f"(leave-one-out-corrected PSNR), best of {record.steps_done} steps at {record.best_step}"
+    )

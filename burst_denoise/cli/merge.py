@@ -1,0 +1,28 @@
+"""The command `merge`: one clean frame from a burst."""
+
+from pathlib import Path
+from typing import Annotated
+
+from burst_denoise.cli.console import Console, show
+from burst_denoise.cli.options import AnySensor, Darks, Inputs, Limit, Output, calibration_files, ingest_settings
+from burst_denoise.schemas import MOST_FRAMES
+
+__all__ = ["merge_command"]
+
+
+def merge_command(
+    inputs: Inputs,
+    output: Annotated[Path, Output("DNG file to write; TIFF or PNG for pictures.")],
+    darks: Darks = None,
+    limit: Limit = MOST_FRAMES,
+    any_sensor: AnySensor = False,
+) -> None:
+    """Merge one burst: the mean of its accepted frames, as a DNG with the noise profile of what is left.
+
+    Example: burst-denoise merge tripod/kitchen/ -o kitchen.dng
+    """
+    from burst_denoise.jobs.merge import merge
+
+    settings = ingest_settings(limit, any_sensor=any_sensor)
+    merged = merge(inputs, output, calibration_files(darks, inputs), settings, Console())
+    show(f"{output}: {merged.notes.split('; ', 1)[1]}")

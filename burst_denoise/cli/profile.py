@@ -1,0 +1,93 @@
+"""The command `profile`: the sensor calibrated, with intervals and a verdict."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from burst_denoise.cli.console import Console, show, show_json
+from burst_denoise.cli.options import (
+    AnySensor,
+    Darks,
+    Flats,
+    Inputs,
+    Json,
+    Limit,
+    calibration_files,
+    finite,
+    ingest_settings,
+)
+from burst_denoise.schemas import MOST_FRAMES
+
+__all__ = ["profile_command"]
+
+
+def _all_finite(values: list[float] | None) -> list[float] | None:
+    for value in values or []:
+        finite(value)
+    return values
+
+
+def profile_command(
+    inputs: Inputs,
+    darks: Darks = None,
+    flats: Flats = None,
+    at_iso: Annotated[
+        list[float] | None,
+        typer.Option(min=1, callback=_all_finite, help="Also interpolate to this ISO. May be repeated."),
+    ] = None,
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", help="JSON file to write; denoise --profile takes it.")
+    ] = None,
+    dng: Annotated[
+        Path | None, typer.Option(help="DNG file to write: the first frame, with the DNG NoiseProfile tag.")
+    ] = None,
+    darktable: Annotated[
+        Path | None, typer.Option(help="Noise profile file for darktable to write (darktable --noiseprofiles FILE).")
+    ] = None,
+    as_json: Json = False,
+    limit: Limit = MOST_FRAMES,
+    any_sensor: AnySensor = False,
+) -> None:
+    """Calibrate the sensor: gain, read and row noise, fixed pattern, defects, with intervals and a verdict in words.
+
+    Example: burst-denoise profile tripod/ --darks darks/ -o sensor.json
+    """
+    from burst_denoise.cli.tables import format_assessment, sensor_table
+    from burst_denoise.files import refuse_existing
+    from burst_denoise.io.noise_profile_export import (
+        refuse_unusable,
+        write_darktable_preset,
+        write_dng_with_profile,
+        write_profile,
+    )
+    from burst_denoise.jobs.profile import profile
+    from burst_denoise.sensor.verdict import interpolate_channels
+
+    if dng is not None and dng.suffix.lower() != ".dng":
+        raise typer.BadParameter(f"{dng} is not the name of a DNG file", param_hint="--dng")
+    for path in (output, dng, darktable):
+        if path is not None:
+            refuse_existing(path)
+    settings = ingest_settings(limit, any_sensor=any_sensor)
+    given = calibration_files(darks, inputs), calibration_files(flats, inputs)
+    found = profile(inputs, *given, settings, Console())
+    known = {channel.iso for channel in found.channels}
+    wanted = [iso for iso in at_iso or [] if iso not in known]
+    between = [channel for iso in wanted for channel in interpolate_channels(found.channels, iso)]
+    channels = sorted([*found.channels, *between], key=lambda channel: channel.iso or 0)
+    if as_json:
+        for channel in channels:
+            show_json(channel.model_dump_json())
+    else:
+        show(sensor_table(channels))
+        show(format_assessment(channels))
+    if output is not None:
+        write_profile(output, channels)
+    if dng is not None or darktable is not None:
+        refuse_unusable(channels)
+    if dng is not None:
+        own = [channel for channel in found.channels if channel.iso == found.frame.info.iso]
+        write_dng_with_profile(dng, found.frame, own)
+    if darktable is not None:
+        write_darktable_preset(darktable, channels, found.frame.info.as_shot_neutral)

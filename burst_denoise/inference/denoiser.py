@@ -1,0 +1,266 @@
+"""`Denoiser`: network, engine, noise source, defects and dark of one sensor as one object, from noisy frame to clean.
+
+It can be pickled: what crosses to another process is the model and what was measured; the engine is made anew there.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, Literal
+
+import numpy as np
+
+from burst_denoise import __version__
+from burst_denoise.arrays import Float, Mask
+from burst_denoise.burst.burst import Burst
+from burst_denoise.burst.darks import DarkSet, dark_for
+from burst_denoise.errors import ModelFileError
+from burst_denoise.frame.frame import Frame
+from burst_denoise.inference.engine import Engine, fastest_engine
+from burst_denoise.inference.noise_source import MeasuredNoise, shot_noise
+from burst_denoise.inference.tiles import denoise_image
+from burst_denoise.io.metadata import DENOISED_MARK
+from burst_denoise.model.device import choose_device, compute_dtype
+from burst_denoise.model.model_file import Model
+from burst_denoise.model.prior import load_prior, prior_file
+from burst_denoise.schemas import TILE, NoiseProfile
+from burst_denoise.sensor.defects import Repair, find_defects
+from burst_denoise.sensor.identity import Sensor
+
+__all__ = ["DenoiseSettings", "Denoiser", "Quality"]
+
+Quality = Literal["fast", "best"]
+
+
+@dataclass(frozen=True)
+class DenoiseSettings:
+    """How frames are denoised."""
+
+    strength: float = 1.0
+    """0 to 1: 1 denoises fully, 0 gives the frame back as it is."""
+    quality: Quality = "fast"
+    """best averages over the eight flips and rotations: a little better, about eight times slower."""
+    tile: int = TILE
+    """Side of a tile, photosites; no influence on the result beyond float rounding."""
+    any_sensor: bool = False
+    """Let model, profile and darks serve a frame of another sensor or ISO."""
+    device: str = "auto"
+    """Where to compute without a model; a model computes where it was loaded."""
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.strength <= 1:
+            raise ValueError(f"strength {self.strength} is outside 0 to 1")
+
+
+class Denoiser:
+    """From noisy frames to clean ones, by a model of their sensor, or by the prior and the best noise profile there is.
+
+    Parameters
+    ----------
+    model : Model, optional
+        Without it the network that comes with the package serves, for raw frames.
+    noise : MeasuredNoise, optional
+        Without a model: the noise of the sensor; if given it serves all frames. By default the noise comes from the
+        stored burst, the frame's ``NoiseProfile`` tag or the frame itself, the first of these there is.
+    darks : sequence of DarkSet
+        Their mean is subtracted from frames of equal sensor, ISO and exposure; their defects are repaired beside those
+        that the model knows. Frames of a stored burst have that burst's dark and map of defects, where no other fits.
+    settings : DenoiseSettings
+    note : callable
+        Called with a line of text once per source, camera and ISO: which noise profile serves; and about frames for
+        which there are darks, but none fit. Does not travel to another process.
+
+    Raises
+    ------
+    DeviceError
+        If there is no device of that name.
+    """
+
+    def __init__(
+        self,
+        model: Model | None = None,
+        noise: MeasuredNoise | None = None,
+        darks: Sequence[DarkSet] = (),
+        settings: DenoiseSettings = DenoiseSettings(),
+        note: Callable[[str], None] | None = None,
+    ) -> None:
+        self.model = model
+        self.settings = settings
+        self._noise = noise
+        self._darks = tuple(darks)
+        self._note = note
+        self._told: set[tuple[object, ...]] = set()
+        if model is None:
+            choose_device(settings.device)
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Return what travels to another process: all but the engines and repairs made so far, and who is told."""
+        made_here = {"_engines", "_repairs", "_note"}
+        return {key: value for key, value in self.__dict__.items() if key not in made_here} | {"_note": None}
+
+    def __call__(self, frame: Frame, burst: Burst | None = None) -> Frame:
+        """Return a frame denoised: dark subtracted, defects repaired, noise taken away.
+
+        Parameters
+        ----------
+        frame : Frame
+            As it was shot; not modified.
+        burst : Burst, optional
+            The stored burst that it is a frame of.
+
+        Returns
+        -------
+        Frame
+            float32 DN, neither rounded nor clipped. Photosites at or above the white level come back unchanged.
+
+        Raises
+        ------
+        ModelFileError
+            If the model does not serve the frame's sensor or ISO, or no prior comes for frames of its kind.
+        ConfigError
+            If the given noise has no profile for this frame.
+        InputFileError
+            If the noise must be estimated from the frame and the frame cannot tell.
+        DeviceError
+            If the device has too little memory for a tile.
+        """
+        name = frame.path.name
+        engine, words = self._serving(frame, name)
+        profile, source = self._profile(frame, name, None if burst is None else burst.profile)
+        dark = self._dark(frame, name, burst)
+        settings = self.settings
+        notes = (
+            f"{DENOISED_MARK}: version {__version__}; {words}{source}; "
+            f"strength {settings.strength:g}{'; augmented' if settings.quality == 'best' else ''}"
+            f"{'' if dark is None or settings.strength == 0 else '; dark subtracted'}"
+        )
+        if settings.strength == 0:
+            return Frame(frame.dn, frame.info.model_copy(update={"noise_profile": None}), frame.path, frame.border, notes)
+        image = frame.linear
+        if dark is not None:
+            image = np.where(image >= 1, image, image - dark)
+        if (repair := self._repair(frame, burst)) is not None:
+            image = repair.apply(image)
+        return Frame.of_linear(self._run(image, frame, engine, profile), frame, notes)
+
+    def image(self, image: Float, frame: Frame) -> Float:
+        """Return an image denoised whose dark and defects are taken care of: a method for the benchmark.
+
+        Parameters
+        ----------
+        image : (H, W) or (3, H, W) float32 array, linear
+            A whole frame or a window of one; not modified.
+        frame : Frame
+            That it is of; without a model its noise profile counts.
+        """
+        engine, _ = self._serving(frame, frame.path.name)
+        profile, _ = self._profile(frame, frame.path.name, frame.noise_profile)
+        return self._run(image, frame, engine, profile)
+
+    def _run(self, image: Float, frame: Frame, engine: Engine, profile: NoiseProfile) -> Float:
+        settings = self.settings
+        return denoise_image(
+            image,
+            frame.mosaic,
+            engine,
+            profile,
+            strength=settings.strength,
+            augment=settings.quality == "best",
+            tile=settings.tile,
+        )
+
+    @cached_property
+    def _engines(self) -> dict[str, tuple[Engine, str]]:
+        """Engine and name of each network in use, by the domain of the frames it serves."""
+        return {}
+
+    def _serving(self, frame: Frame, name: str) -> tuple[Engine, str]:
+        """Return what computes for frames of this kind, and in a few words which network it is."""
+        domain = frame.info.domain
+        if domain not in self._engines:
+            if self.model is not None:
+                network, words = self.model.network, f"model {self.model.header.weights_sha256[:12]}"
+            elif prior_file(domain).is_file():
+                prior = load_prior(domain, choose_device(self.settings.device))
+                network, words = prior.network, f"prior {prior.sha256[:12]}"
+            else:
+                raise ModelFileError(
+                    f"{name}: has no Bayer mosaic ({domain}), as shots denoised without a model must; "
+                    "calibrate a model of its camera and name it with -m"
+                )
+            dtype = compute_dtype(next(network.parameters()).device)
+            self._engines[domain] = fastest_engine(network, dtype), words
+        return self._engines[domain]
+
+    def _profile(self, frame: Frame, name: str, stored: NoiseProfile | None) -> tuple[NoiseProfile, str]:
+        """Return the noise profile that serves a frame, and what the notes say of it."""
+        any_sensor = self.settings.any_sensor
+        if self.model is not None:
+            sensor = Sensor.of(frame.info)
+            if sensor.matched_without_camera(self.model.sensor):
+                self._tell(f"{name}: camera unknown; the model is taken for its own by size, depth and kind", "camera")
+            return self.model.profile_for(frame.info, name, any_sensor=any_sensor), ""
+        if self._noise is not None:
+            profile, source = self._noise.profile_for(frame, name, any_sensor=any_sensor)
+            figures = ""
+        else:
+            profile, source = shot_noise(frame, name, stored)
+            figures = "" if stored is not None else f", {_figures(profile)}"
+            figures += "; calibrate for better" if "estimated" in source else ""
+        self._tell(f"{name}: noise {source}{figures}", source, frame.info.camera, frame.info.iso)
+        return profile, f"; noise {source}"
+
+    def _dark(self, frame: Frame, name: str, burst: Burst | None) -> Float | None:
+        master = dark_for(self._darks, frame.info, any_sensor=self.settings.any_sensor)
+        if master is not None:
+            return master.offset
+        stored = None if burst is None else burst.dark
+        if stored is None and self._darks:
+            self._tell(
+                f"{name}: no dark frames of its camera with {frame.info.exposure_in_words}; no dark is subtracted from "
+                "such shots",
+                frame.info.exposure_in_words,
+            )
+        return stored
+
+    @cached_property
+    def _defect_maps(self) -> list[tuple[Sensor, Mask]]:
+        """Maps of defects, those of the model and of the darks, with the sensor each is of."""
+        maps = []
+        if self.model is not None and self.model.defect_map is not None:
+            maps.append((self.model.sensor, self.model.defect_map))
+        if self._darks:
+            masters = [dark.master for dark in self._darks]
+            maps.append((self._darks[0].sensor, find_defects(self._darks[0].sensor.mosaic, masters)))
+        return maps
+
+    @cached_property
+    def _repairs(self) -> dict[tuple[object, ...], Repair | None]:
+        """What repairs frames of each sensor and size met so far."""
+        return {}
+
+    def _repair(self, frame: Frame, burst: Burst | None) -> Repair | None:
+        sensor, any_sensor = Sensor.of(frame.info), self.settings.any_sensor
+        kind = (sensor.camera, sensor.mosaic, frame.dn.shape)
+        if kind not in self._repairs:
+            maps = [
+                mask
+                for owner, mask in self._defect_maps
+                if mask.shape == frame.dn.shape and (any_sensor or not sensor.refusals(owner))
+            ]
+            self._repairs[kind] = Repair(np.logical_or.reduce(maps), frame.mosaic) if maps else None
+        known = self._repairs[kind]
+        return burst.repair if known is None and burst is not None else known
+
+    def _tell(self, text: str, *subject: object) -> None:
+        """Tell a line of text about a subject, once."""
+        if self._note is not None and subject not in self._told:
+            self._told.add(subject)
+            self._note(text)
+
+
+def _figures(profile: NoiseProfile) -> str:
+    count = len(profile.shot_noise_scale)
+    scale = sum(profile.shot_noise_scale) / count
+    read_noise = max(sum(profile.read_noise_variance) / count, 0.0) ** 0.5
+    return f"S {scale:.1e}, read noise {read_noise:.1e}"

@@ -1,0 +1,28 @@
+"""`Listener`: who is told what a job does on its way."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:  # whoever listens need not compute
+    from burst_denoise.burst.series import SeriesVerdict
+    from burst_denoise.frame.frame import Frame
+    from burst_denoise.model.train import Progress
+
+__all__ = ["Listener"]
+
+
+class Listener:
+    """Is told what a job does on its way; silent, so override what is to be heard."""
+
+    def on_series(self, verdict: "SeriesVerdict", frames: "Sequence[Frame]") -> None:
+        """Hear the verdict on a series, while its frames are at hand."""
+
+    def on_progress(self, progress: "Progress") -> None:
+        """Hear where a training stands, after every step."""
+
+    def on_shot(self, name: str, target: Path | None, number: int, count: int) -> None:
+        """Hear that a shot is done, the how manieth of how many; ``target`` None says that it was done before."""
+
+    def note(self, text: str) -> None:
+        """Hear a line of text: a stage that begins, or what the reader of the result must know."""
