@@ -13,10 +13,33 @@ from burst_denoise.burst.store import Burst, store_burst
 from burst_denoise.frame.frame import Frame, RawBorder, to_dn
 from burst_denoise.frame.synthetic import Fault, SyntheticCamera, scene_from_picture, shoot
 from burst_denoise.io.dng import write_dng
+from burst_denoise.jobs.listener import Listener
 from burst_denoise.schemas import FrameInfo, FrameVerdict, TrainingRecord, TrainSettings
 
 SIZE = (160, 192)
 """Rows and columns: the least that training patches of 130 photosites fit in, and a little more."""
+
+
+class Recorder(Listener):
+    """Keeps all that a job tells."""
+
+    def __init__(self) -> None:
+        self.verdicts: list[SeriesVerdict] = []
+        self.notes: list[str] = []
+        self.shots: list[tuple[str, Path | None, int, int]] = []
+        self.progress: list[object] = []
+
+    def on_series(self, verdict: SeriesVerdict, frames: Sequence[Frame]) -> None:
+        self.verdicts.append(verdict)
+
+    def on_progress(self, progress: object) -> None:
+        self.progress.append(progress)
+
+    def on_shot(self, name: str, target: Path | None, number: int, count: int) -> None:
+        self.shots.append((name, target, number, count))
+
+    def note(self, text: str) -> None:
+        self.notes.append(text)
 
 
 def scene(size: tuple[int, int] = SIZE, seed: int = 0) -> np.ndarray:
@@ -76,7 +99,6 @@ def verdicts(frames: list[Frame], gains: list[float] | None = None) -> list[Fram
 
 def write_identity_model(path: Path, burst: Burst) -> Path:
     """Write a model of the burst's sensor with an untrained network, which gives its input back."""
-    from burst_denoise.frame.frame import plane_count
     from burst_denoise.model.model_file import model_of, save_model
     from burst_denoise.model.network import build_network
 
@@ -85,7 +107,7 @@ def write_identity_model(path: Path, burst: Burst) -> Path:
         bursts=(burst.name,), burst_sha256=burst.manifest.sha256, versions={}, seconds=0.0,
         baseline_strength={"nlm-stabilised": 0.85},
     )  # fmt: skip
-    save_model(model_of(build_network("fast", plane_count(burst.info.domain)), [burst], record), path)
+    save_model(model_of(build_network("fast", len(burst.mosaic.plane_names)), [burst], record), path)
     return path
 
 
