@@ -115,9 +115,7 @@ def test_both_engines_denoise_an_image_alike():
     image = rng.random((150, 203), np.float32)
     profile = NoiseProfile(iso=100, shot_noise_scale=(1e-3,) * 4, read_noise_variance=(1e-5,) * 4)
     found = [
-        denoise_image(
-            image, Mosaic("bayer", "GBRG"), net, profile, dtype=torch.float32, tile=64, augment=True, engine=engine
-        )
+        denoise_image(image, Mosaic("bayer", "GBRG"), engine, profile, tile=64, augment=True)
         for engine in (fastest_engine(net, torch.float32, "torch"), fastest_engine(net, torch.float32, "openvino"))
     ]
     assert np.abs(found[0] - image).max() > 0.01
@@ -128,8 +126,7 @@ def loss_of_half(name, image, clean, cfa, profile):
     """PSNR that bfloat16 loses against float32, dB."""
     net = load_prior("bayer", CPU).network
     single, half = (
-        denoise_image(image, mosaic(cfa), net, profile, dtype=dtype, engine=fastest_engine(net, dtype, name))
-        for dtype in (torch.float32, HALF)
+        denoise_image(image, mosaic(cfa), fastest_engine(net, dtype, name), profile) for dtype in (torch.float32, HALF)
     )
     assert psnr(single, clean, peak=1.0) > psnr(image, clean, peak=1.0) + 0.5
     return psnr(single, clean, peak=1.0) - psnr(half, clean, peak=1.0)

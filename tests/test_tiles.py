@@ -5,11 +5,11 @@ import pytest
 import torch
 
 from burst_denoise.errors import DeviceError
-from burst_denoise.frame.mosaic import BAYER_PHASES, RGGB
+from burst_denoise.frame.mosaic import BAYER_PHASES
+from burst_denoise.inference.engine import fastest_engine
 from burst_denoise.inference.tiles import denoise_image
 from burst_denoise.model.network import FastNet
 from burst_denoise.schemas import NoiseProfile
-from burst_denoise.sensor.defects import Repair
 from tests.sensors import mosaic
 
 NARROW = (8, 8)
@@ -39,7 +39,7 @@ def picture(height=300, width=403, seed=0):
 
 
 def run(net, image, cfa="RGGB", profile=PROFILE, **options):
-    return denoise_image(image, mosaic(cfa), net, profile, dtype=torch.float32, **options)
+    return denoise_image(image, mosaic(cfa), fastest_engine(net, torch.float32), profile, **options)
 
 
 @pytest.mark.parametrize("augment", [False, True])
@@ -128,22 +128,3 @@ def test_too_little_memory_names_the_remedy(error):
 
     with pytest.raises(DeviceError, match="take a smaller --tile"):
         run(Greedy(4, NARROW), picture(64, 64))
-
-
-def test_the_dark_is_subtracted_and_defects_are_repaired_before_the_network_sees_them(trained):
-    rng = np.random.default_rng(0)
-    image, dark = picture(120, 131), (0.01 * rng.standard_normal((120, 131))).astype(np.float32)
-    defects = rng.random(image.shape) < 0.01
-    hot = np.where(defects, np.float32(2), image + dark)
-    repair = Repair(defects, RGGB)
-    found = run(trained, hot, dark=dark, repair=repair)
-    assert found == pytest.approx(run(trained, repair.apply(hot - dark)), abs=1e-6)
-    assert found == pytest.approx(run(trained, repair.apply(image)), abs=1e-4)
-    assert np.array_equal(run(trained, hot, dark=dark, repair=repair, strength=0.0), hot)
-
-
-def test_a_saturated_photosite_stays_saturated_when_a_dark_is_subtracted(trained):
-    image = picture(64, 64)
-    image[20:30, 20:30] = 1
-    found = run(trained, image, dark=np.full_like(image, 0.05))
-    assert (found[20:30, 20:30] == 1).all()
