@@ -1,11 +1,96 @@
 """burst_denoise: tripod RAW bursts in, a denoiser calibrated to one camera sensor out, with proof of what it gains.
 
-The rooms, in the order in which data flows: `sensor` (what a frame is), `capture` (files to accepted bursts),
-`learn` (bursts to a model), `apply` (model and new shot to a file), `judge` (methods and bursts to numbers),
-`run` (whole jobs), and the door `cli`. A room imports only from rooms before it.
+    import burst_denoise as bd
+
+    bursts = bd.ingest("frames/", darks="darks/")    # checked, stored, noise profile fitted
+    model = bd.calibrate(bursts, minutes=5)          # model.save("my_camera.safetensors")
+    bd.denoise(bd.read("shot.dng"), model).save("clean.dng")
+
+The rooms, in the order in which data flows: `frame` (one exposure), `sensor` (what a sensor adds) beside `io` (foreign
+formats), `burst` (files to accepted bursts), `score` (honest numbers), `model` (bursts to a model) beside `reporting`,
+`inference` (a model and a frame to a clean frame), `session` (many shots), `jobs` (whole jobs), and the doors `cli` and
+`api`. A room imports only from rooms before it. Names are loaded when they are first asked for.
 """
 
-from burst_denoise.errors import BurstDenoiseError
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
 
-__all__ = ["BurstDenoiseError", "__version__"]
-__version__ = "0.3.0"
+from burst_denoise.errors import (
+    BurstDenoiseError,
+    BurstStoreError,
+    ConfigError,
+    DeviceError,
+    IncompatibleFramesError,
+    InputFileError,
+    JobError,
+    ModelFileError,
+    OutputError,
+    SeriesError,
+    TooFewFramesError,
+)
+
+if TYPE_CHECKING:
+    from burst_denoise.api import (
+        BenchmarkRows,
+        Burst,
+        Denoiser,
+        Frame,
+        Listener,
+        Model,
+        SensorProfile,
+        SeriesVerdict,
+        benchmark,
+        calibrate,
+        denoise,
+        ingest,
+        inspect,
+        load_model,
+        merge,
+        profile,
+        read,
+        report,
+    )
+
+__all__ = [
+    "BenchmarkRows",
+    "Burst",
+    "BurstDenoiseError",
+    "BurstStoreError",
+    "ConfigError",
+    "Denoiser",
+    "DeviceError",
+    "Frame",
+    "IncompatibleFramesError",
+    "InputFileError",
+    "JobError",
+    "Listener",
+    "Model",
+    "ModelFileError",
+    "OutputError",
+    "SensorProfile",
+    "SeriesError",
+    "SeriesVerdict",
+    "TooFewFramesError",
+    "__version__",
+    "benchmark",
+    "calibrate",
+    "denoise",
+    "ingest",
+    "inspect",
+    "load_model",
+    "merge",
+    "profile",
+    "read",
+    "report",
+]
+__version__ = "0.4.0"
+
+
+def __getattr__(name: str) -> Any:
+    if name not in __all__:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module("burst_denoise.api"), name)
+
+
+def __dir__() -> list[str]:
+    return __all__

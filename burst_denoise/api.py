@@ -1,0 +1,549 @@
+"""The library door: what the command line does, as functions on objects.
+
+    bursts = bd.ingest("frames/", darks="darks/")
+    model = bd.calibrate(bursts, minutes=5)
+    bd.denoise(bd.read("shot.dng"), model).save("clean.dng")
+
+Paths may be text or `Path`; where several may be given, one alone will do. Settings are keyword-only.
+"""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from burst_denoise.burst.burst import Burst
+from burst_denoise.burst.darks import read_darks
+from burst_denoise.burst.grouping import read_frame
+from burst_denoise.burst.series import SeriesVerdict
+from burst_denoise.burst.store import pooled_by_iso, sharing_defects
+from burst_denoise.frame import frame as stored_frame
+from burst_denoise.inference import denoiser as inference
+from burst_denoise.inference.denoiser import DenoiseSettings, Quality
+from burst_denoise.inference.noise_source import MeasuredNoise, read_measured_noise
+from burst_denoise.jobs import benchmark as benchmark_job
+from burst_denoise.jobs import inspect as inspect_job
+from burst_denoise.jobs import report as report_job
+from burst_denoise.jobs.benchmark import BenchmarkSettings
+from burst_denoise.jobs.calibrate import calibrate_bursts
+from burst_denoise.jobs.denoise import write_frame
+from burst_denoise.jobs.ingest import IngestSettings, open_inputs
+from burst_denoise.jobs.listener import Listener
+from burst_denoise.jobs.merge import merge_burst
+from burst_denoise.jobs.profile import SensorProfile, profile_bursts
+from burst_denoise.model import model_file
+from burst_denoise.model.device import choose_device
+from burst_denoise.model.model_file import Model
+from burst_denoise.schemas import MOST_FRAMES, TrainSettings
+from burst_denoise.score.benchmark import Method
+from burst_denoise.score.rows import BenchmarkRows
+
+__all__ = [
+    "BenchmarkRows",
+    "Burst",
+    "Denoiser",
+    "Frame",
+    "Listener",
+    "Model",
+    "SensorProfile",
+    "SeriesVerdict",
+    "benchmark",
+    "calibrate",
+    "denoise",
+    "ingest",
+    "inspect",
+    "load_model",
+    "merge",
+    "profile",
+    "read",
+    "report",
+]
+
+PathLike = str | Path
+Paths = PathLike | Sequence[PathLike]
+
+_temporary_stores: list[TemporaryDirectory[str]] = []
+"""Of bursts that nobody gave a place; they go with the process."""
+
+
+class Frame(stored_frame.Frame):
+    """One exposure, as shot or computed: its values ``dn`` and ``linear``, what its file says, its noise profile.
+
+    Examples
+    --------
+    >>> frame = bd.read("shot.dng")
+    >>> frame.info.iso, frame.linear.shape
+    (1600.0, (160, 192))
+    """
+
+    def save(self, path: PathLike) -> None:
+        """Write the frame to a file of the format that its name says.
+
+        Parameters
+        ----------
+        path : str or Path
+            ``.dng`` keeps the mosaic; ``.tif`` and ``.png`` are developed by LibRaw from the file that the frame came
+            from, 16 bits. Must not exist.
+
+        Raises
+        ------
+        OutputError
+            If the file exists, cannot be written, or no frame of this kind can become one.
+
+        Examples
+        --------
+        >>> bd.denoise(bd.read("shot.dng")).save("saved.dng")
+        >>> bd.read("saved.dng").info.camera
+        'Synthetic APS-C'
+        """
+        write_frame(self, Path(path), self.path if self.path.is_file() else None)
+
+    @classmethod
+    def _of(cls, frame: stored_frame.Frame) -> "Frame":
+        return cls(frame.dn, frame.info, frame.path, frame.border, frame.notes)
+
+
+class Denoiser(inference.Denoiser):
+    """What denoises frames of one sensor, made once for many: network, noise source, defects and dark.
+
+    It can be pickled and sent to other processes.
+
+    Parameters
+    ----------
+    model : Model, optional
+        From `calibrate` or `load_model`. Without it the network that comes with the package serves, for raw frames.
+    profile : SensorProfile or path, optional
+        Without a model: the noise of the sensor, from `profile` or a file that it saved. By default the noise comes
+        from the frame's ``NoiseProfile`` tag or the frame itself.
+    darks : path or sequence of paths
+        Dark frames, files or folders: their mean is subtracted from frames of equal sensor, ISO and exposure, their
+        defects are repaired beside those that the model knows.
+    strength : float
+        1 denoises fully, 0 gives the frame back as it is.
+    quality : "fast" or "best"
+        best averages over eight flips and rotations: a little better, about eight times slower.
+    any_sensor : bool
+        Let model, profile and darks serve a frame of another sensor or ISO.
+    device : "auto", "cpu", "cuda" or "mps"
+        Where to compute without a model; a model computes where it was loaded.
+
+    Examples
+    --------
+    >>> denoiser = bd.Denoiser(bd.load_model("my_camera.safetensors"))
+    >>> denoiser(bd.read("shot.dng")).save("denoised.dng")
+    """
+
+    def __init__(
+        self,
+        model: Model | None = None,
+        *,
+        profile: SensorProfile | PathLike | None = None,
+        darks: Paths = (),
+        strength: float = 1.0,
+        quality: Quality = "fast",
+        any_sensor: bool = False,
+        device: str = "auto",
+    ) -> None:
+        settings = DenoiseSettings(strength=strength, quality=quality, any_sensor=any_sensor, device=device)
+        super().__init__(model, _measured_noise(profile), read_darks(_paths(darks)), settings)
+
+    def __call__(self, frame: stored_frame.Frame, burst: Burst | None = None) -> Frame:
+        """Return a frame denoised: dark subtracted, defects repaired, noise taken away; see `denoise`."""
+        return Frame._of(super().__call__(frame, burst))
+
+
+def read(path: PathLike) -> Frame:
+    """Read one raw or picture file.
+
+    Parameters
+    ----------
+    path : str or Path
+        DNG, CR2, NEF, ARW, ... with a Bayer mosaic; PNG, TIFF or JPEG.
+
+    Raises
+    ------
+    InputFileError
+        If the file is missing, damaged or not supported.
+
+    Examples
+    --------
+    >>> bd.read("shot.dng").info.cfa
+    'RGGB'
+    """
+    return Frame._of(read_frame(Path(path)))
+
+
+def inspect(inputs: Paths, *, limit: int = MOST_FRAMES, listener: Listener = Listener()) -> list[SeriesVerdict]:
+    """Judge every series of frames: which are usable, and why the others are not.
+
+    Parameters
+    ----------
+    inputs : path or sequence of paths
+        Files, folders (searched recursively) and stored bursts.
+    limit : int
+        Frames of a series looked at.
+    listener : Listener
+        Hears each verdict as soon as it is known.
+
+    Raises
+    ------
+    InputFileError, BurstStoreError
+        If an input is missing, damaged or of no known kind.
+
+    Examples
+    --------
+    >>> for verdict in bd.inspect("frames/"):
+    ...     print(verdict.series, [(f.file, f.reasons) for f in verdict.frames if not f.accepted])
+    frames [('frame_004.dng', ('shift',))]
+    """
+    return inspect_job.inspect(_paths(inputs), limit, listener)
+
+
+def ingest(
+    inputs: Paths,
+    *,
+    darks: Paths = (),
+    store: PathLike | None = None,
+    limit: int = MOST_FRAMES,
+    any_sensor: bool = False,
+    listener: Listener = Listener(),
+) -> list[Burst]:
+    """Judge every series of frames of one sensor and return the accepted ones as bursts.
+
+    Parameters
+    ----------
+    inputs : path or sequence of paths
+        Files, folders (searched recursively) and stored bursts.
+    darks : path or sequence of paths
+        Dark frames: their defects are repaired in all bursts, their mean is subtracted where ISO and exposure agree.
+    store : path, optional
+        Folder to keep the bursts in; without it they lie in a temporary folder and go with the process.
+    limit : int
+        Frames of a series used at most: sensors warm up in long bursts.
+    any_sensor : bool
+        Let dark frames serve raw files that do not name their camera.
+    listener : Listener
+        Hears the verdict on each series.
+
+    Returns
+    -------
+    list of Burst
+        Noise profiles fitted to all bursts of an ISO together, defects shared.
+
+    Raises
+    ------
+    SeriesError
+        If no series is accepted, or the frames are of several sensors.
+    BurstDenoiseError
+        Whatever else is wrong with the inputs, or the store.
+
+    Examples
+    --------
+    >>> (burst,) = bd.ingest("frames/", darks="darks/")
+    >>> len(burst), burst.info.iso
+    (4, 1600.0)
+    """
+    if store is None:
+        _temporary_stores.append(TemporaryDirectory(prefix="burst_denoise_"))
+        store = _temporary_stores[-1].name
+    settings = IngestSettings(limit, any_sensor)
+    return sharing_defects(
+        pooled_by_iso(open_inputs(_paths(inputs), Path(store), read_darks(_paths(darks)), settings, listener))
+    )
+
+
+def profile(
+    bursts: Sequence[Burst],
+    *,
+    darks: Paths = (),
+    flats: Paths = (),
+    any_sensor: bool = False,
+    listener: Listener = Listener(),
+) -> SensorProfile:
+    """Calibrate a sensor: gain, read and row noise, fixed pattern and defects, with 95 % intervals and a verdict.
+
+    Parameters
+    ----------
+    bursts : sequence of Burst
+        Of one sensor, at one or several ISOs.
+    darks, flats : path or sequence of paths
+        Dark frames settle the noise at black, DSNU and the defects; frames of an evenly lit surface settle PRNU.
+    any_sensor : bool
+        Let them serve raw files that do not name their camera.
+    listener : Listener
+        Hears what is rough.
+
+    Returns
+    -------
+    SensorProfile
+        Its ``channels`` hold the values, and ``usable`` and ``reasons``; ``save`` writes them as JSON.
+
+    Raises
+    ------
+    BurstDenoiseError
+        If darks or flats are not usable, or the noise cannot be measured.
+
+    Examples
+    --------
+    >>> sensor = bd.profile(bd.ingest("frames/"))
+    >>> [channel.channel for channel in sensor.channels]
+    ['R', 'G1', 'G2', 'B']
+    """
+    with TemporaryDirectory(prefix="burst_denoise_") as folder:
+        sets = read_darks(_paths(darks), keep=Path(folder))
+        settings = IngestSettings(any_sensor=any_sensor)
+        return profile_bursts(bursts, sets, _paths(flats), settings, listener)
+
+
+def calibrate(
+    bursts: Sequence[Burst],
+    *,
+    minutes: float | None = None,
+    steps: int | None = None,
+    seed: int = 0,
+    from_scratch: bool = False,
+    device: str = "auto",
+    listener: Listener = Listener(),
+) -> Model:
+    """Make a model of a sensor from tripod bursts.
+
+    Parameters
+    ----------
+    bursts : sequence of Burst
+        Of one sensor, from `ingest`.
+    minutes : float, optional
+        Training time; 5 if there are no ``steps`` either.
+    steps : int, optional
+        Training steps instead: reproducible to the bit on one machine.
+    seed : int
+        Decides everything that is random.
+    from_scratch : bool
+        Do not start from the network that comes with the package.
+    device : "auto", "cpu", "cuda" or "mps"
+    listener : Listener
+        Hears where the training stands, after every step.
+
+    Returns
+    -------
+    Model
+        ``save`` writes it to a file.
+
+    Raises
+    ------
+    ConfigError, SeriesError
+        If both budgets are given, or no network can learn from these bursts.
+
+    Examples
+    --------
+    >>> model = bd.calibrate(bd.ingest("frames/"), steps=1)
+    >>> model.save("new_model.safetensors")
+    """
+    if minutes is None and steps is None:
+        minutes = 5.0
+    settings = TrainSettings(minutes=minutes, steps=steps, seed=seed, from_scratch=from_scratch)
+    with TemporaryDirectory(prefix="burst_denoise_") as folder:
+        checkpoint = Path(folder) / "checkpoint.safetensors"
+        return calibrate_bursts(bursts, settings, choose_device(device), checkpoint, listener)
+
+
+def load_model(path: PathLike, *, device: str = "auto") -> Model:
+    """Read a model file.
+
+    Parameters
+    ----------
+    path : str or Path
+    device : "auto", "cpu", "cuda" or "mps"
+        Where it will compute.
+
+    Raises
+    ------
+    ModelFileError
+        If the file is missing, damaged or no model.
+    DeviceError
+        If there is no such device.
+
+    Examples
+    --------
+    >>> bd.load_model("my_camera.safetensors").header.camera
+    'Synthetic APS-C'
+    """
+    return model_file.load_model(Path(path), choose_device(device))
+
+
+def denoise(
+    frame: stored_frame.Frame,
+    model: Model | Denoiser | None = None,
+    *,
+    profile: SensorProfile | PathLike | None = None,
+    darks: Paths = (),
+    strength: float = 1.0,
+    quality: Quality = "fast",
+    any_sensor: bool = False,
+) -> Frame:
+    """Return a frame denoised; the defects and the dark of its sensor, where they are known, are taken care of.
+
+    Parameters
+    ----------
+    frame : Frame
+        From `read`, or of a burst; not modified.
+    model : Model or Denoiser, optional
+        Without it the network that comes with the package serves, for raw frames. For many frames make a `Denoiser`
+        once; it has its settings, and those here are not asked.
+    profile, darks, strength, quality, any_sensor
+        As for `Denoiser`.
+
+    Returns
+    -------
+    Frame
+        float32 DN, neither rounded nor clipped; ``save`` writes it.
+
+    Raises
+    ------
+    ModelFileError
+        If the model does not serve the frame's sensor or ISO.
+    ConfigError
+        If the profile does not.
+    InputFileError
+        If the noise must be estimated from the frame and the frame cannot tell.
+
+    Examples
+    --------
+    >>> clean = bd.denoise(bd.read("shot.dng"), bd.load_model("my_camera.safetensors"), darks="darks/")
+    >>> clean.save("clean.dng")
+    """
+    if isinstance(model, Denoiser):
+        return model(frame)
+    denoiser = Denoiser(model, profile=profile, darks=darks, strength=strength, quality=quality, any_sensor=any_sensor)
+    return denoiser(frame)
+
+
+def merge(burst: Burst) -> Frame:
+    """Return the mean of the accepted frames of a burst as one frame, with the noise profile of what is left.
+
+    Parameters
+    ----------
+    burst : Burst
+        From `ingest`; its dark is subtracted, its gains are evened out and its defects repaired.
+
+    Examples
+    --------
+    >>> (burst,) = bd.ingest("frames/")
+    >>> merged = bd.merge(burst)
+    >>> merged.save("merged.dng")
+    >>> round(burst.profile.shot_noise_scale[0] / merged.noise_profile.shot_noise_scale[0])
+    4
+    """
+    return Frame._of(merge_burst(burst))
+
+
+def benchmark(
+    bursts: Sequence[Burst],
+    methods: Mapping[str, Model | Method] | None = None,
+    *,
+    tune_on: Sequence[Burst] = (),
+    frames: int = 3,
+    seed: int = 0,
+    any_sensor: bool = False,
+    listener: Listener = Listener(),
+) -> BenchmarkRows:
+    """Score methods beside OpenCV NLM, other classical baselines, averaging and the prior, without a clean picture.
+
+    Parameters
+    ----------
+    bursts : sequence of Burst
+        Of one sensor, from `ingest`; none that a model was trained on.
+    methods : mapping from name to method
+        A `Model`, or any callable (image, frame) -> image: the image, linear float32 (H, W) or (3, H, W), of the shape
+        it returns; the frame that it is of, which carries mosaic, white balance and the burst's noise profile.
+    tune_on : sequence of Burst
+        Other bursts of the sensor to tune the baselines on. By default they are tuned as when the first model was made,
+        or, which favours them, on the bursts that are scored.
+    frames : int
+        Frames scored per burst and method.
+    seed : int
+        Chooses them.
+    any_sensor : bool
+        Score models on the bursts of other sensors too.
+    listener : Listener
+        Hears what a reader of the rows must know.
+
+    Returns
+    -------
+    BenchmarkRows
+        A list of dictionaries, one a method and burst, with ``to_csv`` and ``to_latex``.
+
+    Raises
+    ------
+    ModelFileError
+        If a model fits none of the bursts.
+    TooFewFramesError
+        If a burst has fewer than three frames.
+
+    Examples
+    --------
+    >>> bursts = bd.ingest("frames/")
+    >>> rows = bd.benchmark(bursts, {"half": lambda image, frame: image / 2}, frames=1)
+    >>> half = next(row for row in rows if row["method"] == "half")
+    >>> half["corrected_psnr_db"] < rows[0]["corrected_psnr_db"]
+    True
+    """
+    settings = BenchmarkSettings(frames=frames, seed=seed, any_sensor=any_sensor)
+    scored = methods or {}
+    benchmark_job.check_models_match(scored, bursts, settings)
+    strengths = benchmark_job.strengths_for(bursts, tune_on, scored, listener)
+    return BenchmarkRows.of(benchmark_job.benchmark_bursts(bursts, scored, strengths, settings, listener))
+
+
+def report(
+    inputs: Paths,
+    path: PathLike,
+    *,
+    models: Mapping[str, Model] | None = None,
+    tune_on: Paths = (),
+    darks: Paths = (),
+    flats: Paths = (),
+    listener: Listener = Listener(),
+) -> None:
+    """Write one HTML page: verdicts on the frames, the sensor, scores with intervals, crops before and after.
+
+    Parameters
+    ----------
+    inputs : path or sequence of paths
+        Frames, folders or stored bursts of one sensor, which no model was trained on.
+    path : str or Path
+        HTML file to write; must not exist.
+    models : mapping from name to Model
+        May be empty; the headline is about the first.
+    tune_on : path or sequence of paths
+        Other bursts of the sensor to tune the baselines on.
+    darks, flats : path or sequence of paths
+        As for `profile`.
+    listener : Listener
+
+    Raises
+    ------
+    OutputError
+        If the file exists or cannot be written.
+    BurstDenoiseError
+        Whatever is wrong with the inputs.
+
+    Examples
+    --------
+    >>> bd.report("frames/", "report.html")
+    """
+    sources = report_job.ReportSources(_paths(inputs), _paths(tune_on), _paths(darks), _paths(flats))
+    report_job.report(sources, Path(path), models or {}, BenchmarkSettings(), "", listener)
+
+
+def _paths(given: Paths) -> list[Path]:
+    return [Path(given)] if isinstance(given, str | Path) else [Path(path) for path in given]
+
+
+def _measured_noise(profile: SensorProfile | PathLike | None) -> MeasuredNoise | None:
+    def silent(_: str) -> None:
+        pass
+
+    if profile is None:
+        return None
+    if isinstance(profile, SensorProfile):
+        return MeasuredNoise.of(profile.channels, "the sensor profile", silent)
+    return read_measured_noise(Path(profile), silent)

@@ -1,0 +1,142 @@
+"""The library door: its names, its examples, and the three scripts of the README."""
+
+import doctest
+import importlib
+import inspect as standard_inspect
+import pkgutil
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import burst_denoise as bd
+from burst_denoise import api
+from burst_denoise.frame.synthetic import Fault
+from tests.conftest import PROJECT
+from tests.shots import burst_frames, dark_frames, stored, verdicts, write_frames, write_identity_model
+
+FUNCTIONS = [
+    "read",
+    "ingest",
+    "inspect",
+    "profile",
+    "calibrate",
+    "load_model",
+    "denoise",
+    "merge",
+    "benchmark",
+    "report",
+]
+TYPES = ["Frame", "Burst", "SensorProfile", "Model", "Denoiser", "BenchmarkRows"]
+
+
+@pytest.fixture(scope="module")
+def desk(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with what the examples name: frames, dark frames, other bursts, shots and a model."""
+    folder = tmp_path_factory.mktemp("desk")
+    frames = burst_frames(5)
+    write_frames(folder / "frames", frames[:4])
+    moved = burst_frames(5, faults={4: Fault(shift=(3, 2))})[4]
+    write_frames(folder / "frames", [moved])
+    write_frames(folder / "other_bursts", burst_frames(4, seed=5))
+    write_frames(folder / "darks", dark_frames(4))
+    write_frames(folder / "shots", burst_frames(2, seed=7))
+    (folder / "shot.dng").write_bytes((folder / "shots" / "frame_000.dng").read_bytes())
+    burst = stored(folder / "own.burst", "own", frames, verdicts(frames), 0.1, 1e-4)
+    write_identity_model(folder / "my_camera.safetensors", burst)
+    return folder
+
+
+def test_the_names_are_exact_and_sorted():
+    assert bd.__all__ == sorted(bd.__all__)
+    assert set(FUNCTIONS + TYPES) <= set(bd.__all__)
+    assert {name for name in bd.__all__ if name.endswith("Error")} == set(bd.errors.__all__)
+    assert set(api.__all__) == {name for name in bd.__all__ if not name.endswith("Error")} - {"__version__"}
+    assert dir(bd) == bd.__all__
+
+
+def test_a_name_that_is_not_there_is_an_attribute_error():
+    with pytest.raises(AttributeError, match="no attribute 'denoize'"):
+        bd.denoize  # noqa: B018
+
+
+def test_no_name_is_shadowed_by_a_room(desk: Path):
+    for module in pkgutil.walk_packages(bd.__path__, "burst_denoise."):
+        if module.name != "burst_denoise.__main__":
+            importlib.import_module(module.name)
+    for name in FUNCTIONS:
+        assert callable(getattr(bd, name)), name
+        assert getattr(bd, name) is getattr(api, name)
+    for name in TYPES:
+        assert isinstance(getattr(bd, name), type), name
+    bursts = bd.ingest(desk / "frames", darks=desk / "darks")
+    assert isinstance(bursts[0], bd.Burst)
+    assert isinstance(bd.profile(bursts), bd.SensorProfile)
+    assert isinstance(bd.calibrate(bursts, steps=1, device="cpu"), bd.Model)
+    assert isinstance(bd.merge(bursts[0]), bd.Frame)
+    assert isinstance(bd.benchmark(bursts, frames=1), bd.BenchmarkRows)
+    assert bd.inspect(desk / "frames")[0].accepted
+    model = bd.load_model(desk / "my_camera.safetensors")
+    assert isinstance(bd.denoise(bd.read(desk / "shot.dng"), model), bd.Frame)
+    bd.report(desk / "frames", desk / "shadow.html")
+    assert (desk / "shadow.html").exists()
+
+
+@pytest.mark.parametrize("name", api.__all__)
+def test_every_name_has_a_docstring_with_an_example_that_runs(desk: Path, name: str, monkeypatch: pytest.MonkeyPatch):
+    thing = getattr(api, name)
+    assert re.match(r"[A-Z][^\n]*\.\n?", thing.__doc__), "the first line is a full sentence"
+    found = doctest.DocTestFinder(recurse=True).find(thing, name, globs={"bd": bd})
+    own = [test for test in found if test.examples and (thing.__module__ == "burst_denoise.api" or test.name == name)]
+    if thing.__module__ == "burst_denoise.api":
+        assert own, "no example"
+    monkeypatch.chdir(desk)
+    for made in ("saved.dng", "denoised.dng", "clean.dng", "merged.dng", "new_model.safetensors", "report.html"):
+        (desk / made).unlink(missing_ok=True)
+    runner = doctest.DocTestRunner()
+    for test in own:
+        lines: list[str] = []
+        runner.run(test, out=lines.append)
+        assert runner.failures == 0, "".join(lines)
+
+
+def scripts() -> list[str]:
+    """Return the Python blocks of the README that use the library."""
+    readme = (PROJECT / "README.md").read_text(encoding="utf-8")
+    return [block for block in re.findall(r"```python\n(.*?)```", readme, re.DOTALL) if "import burst_denoise" in block]
+
+
+@pytest.mark.parametrize("script", scripts(), ids=["owner", "researcher", "batch"])
+def test_the_scripts_of_the_readme_run(desk: Path, script: str, monkeypatch: pytest.MonkeyPatch):
+    lines = [line for line in script.splitlines() if line.strip()]
+    assert len(lines) <= 10
+    imported = {line.split()[1].split(".")[0] for line in lines if line.startswith(("import ", "from "))}
+    assert imported - {"burst_denoise"} <= set(sys.stdlib_module_names)
+    for made in ("my_camera.safetensors", "clean.dng", "scores.csv", "table.tex"):
+        if script.count(f'save("{made}")') or made != "my_camera.safetensors":
+            (desk / made).unlink(missing_ok=True)
+    done = subprocess.run(
+        [sys.executable, "-W", "error", "-c", re.sub(r"minutes=[\d.]+", "minutes=0.05", script)],
+        cwd=desk, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+
+
+def test_importing_the_package_is_quick_and_loads_no_torch():
+    code = (
+        "import sys, time; t = time.perf_counter(); import burst_denoise; print(time.perf_counter() - t, *sys.modules)"
+    )
+    commands = [[sys.executable, "-c", code]] * 3
+    found = [subprocess.run(one, capture_output=True, text=True, check=True).stdout.split() for one in commands]
+    assert "torch" not in found[0]
+    assert min(float(one[0]) for one in found) < 0.15
+
+
+def test_settings_are_keyword_only_and_few():
+    for name in FUNCTIONS:
+        parameters = standard_inspect.signature(getattr(api, name)).parameters.values()
+        assert len(parameters) <= 7
+        optional = [p for p in parameters if p.default is not p.empty and p.name not in ("model", "methods")]
+        assert all(p.kind is p.KEYWORD_ONLY for p in optional), name
