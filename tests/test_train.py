@@ -1,7 +1,6 @@
 """Training: it lowers the error to the known clean image, and a killed run ends in the same bits."""
 
 import math
-import os
 import signal
 import subprocess
 import sys
@@ -13,7 +12,9 @@ import torch
 
 from burst_denoise.errors import ConfigError
 from burst_denoise.frame.frame import Frame
-from burst_denoise.frame.mosaic import MONO, RGGB
+from burst_denoise.frame.mosaic import RGB, RGGB
+from burst_denoise.inference.engine import fastest_engine
+from burst_denoise.inference.engine import fastest_engine
 from burst_denoise.inference.tiles import denoise_image
 from burst_denoise.model import train as training
 from burst_denoise.model.prior import load_prior
@@ -37,7 +38,7 @@ def weights(network):
 def test_a_short_training_brings_a_frame_nearer_to_the_known_clean_image(burst, tmp_path):
     trained = run(burst, tmp_path / "state.safetensors", steps=90, batch=4, from_scratch=True)
     image = burst.linear(0)
-    denoised = denoise_image(image, RGGB, trained.network, burst.profile, dtype=torch.float32)
+    denoised = denoise_image(image, RGGB, fastest_engine(trained.network, torch.float32), burst.profile)
     assert psnr(denoised, burst.clean, peak=1.0) > psnr(image, burst.clean, peak=1.0) + 2
     assert trained.best_psnr_db > trained.start_psnr_db + 2
 
@@ -115,8 +116,9 @@ def test_the_paper_preset_trains_saves_and_denoises_rgb_pictures(tmp_path):
     burst = stored(tmp_path / "rgb.burst", "rgb", frames, accepted, 0.1, 1e-4)
     trained = run(burst, tmp_path / "state.safetensors", steps=1, batch=1, patch=60, preset="paper")
     assert trained.start_psnr_db > 30 > trained.best_psnr_db  # the noisy frame, and an untrained network
-    denoised = denoise_image(frames[0].linear, MONO, trained.network, burst.profile, dtype=torch.bfloat16, tile=64)
-    whole = denoise_image(frames[0].linear, MONO, trained.network, burst.profile, dtype=torch.float32, tile=256)
+    rounded, exact = (fastest_engine(trained.network, dtype) for dtype in (torch.bfloat16, torch.float32))
+    denoised = denoise_image(frames[0].linear, RGB, rounded, burst.profile, tile=64)
+    whole = denoise_image(frames[0].linear, RGB, exact, burst.profile, tile=256)
     assert denoised == pytest.approx(whole, abs=1e-5)
 
 
@@ -259,25 +261,26 @@ from burst_denoise.model import train as training
 from tests.test_train import Checkpoint, run_fit, weights
 training.SAVE_EVERY_S = 0.0
 torch.set_num_threads(1)
-state = run_fit(400, checkpoint=Checkpoint(Path(sys.argv[1]), ""), on_step=lambda state: print(state.step, flush=True))
+state = run_fit(200, checkpoint=Checkpoint(Path(sys.argv[1]), ""), on_step=lambda state: print(state.step, flush=True))
 print(weights(state.average).hex())
 """
 
 
 def test_a_fit_killed_by_sigkill_goes_on_to_the_same_bits(tmp_path):
-    def start(name):
-        command = [sys.executable, "-c", SCRIPT, str(tmp_path / name)]
-        return subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=Path(__file__).parent.parent)
-
-    whole, killed = start("whole.safetensors"), start("killed.safetensors")
-    while int(killed.stdout.readline()) < 100:
-        pass
-    os.kill(killed.pid, signal.SIGKILL)
-    killed.communicate()
-    assert killed.returncode == -signal.SIGKILL
-    resumed = start("killed.safetensors").communicate()[0].splitlines()
-    assert int(resumed[0]) >= 99  # it did not begin afresh
-    assert resumed[-1] == whole.communicate()[0].splitlines()[-1]
+    command = [sys.executable, "-c", SCRIPT, str(tmp_path / "state.safetensors")]
+    root = Path(__file__).parent.parent
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=root) as process:
+        while int(process.stdout.readline()) < 50:
+            pass
+        process.kill()
+    assert process.returncode == -signal.SIGKILL
+    resumed = subprocess.run(command, stdout=subprocess.PIPE, text=True, cwd=root, check=True).stdout.splitlines()
+    assert int(resumed[0]) >= 49  # it did not begin afresh
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    whole = run_fit(200)
+    torch.set_num_threads(threads)
+    assert resumed[-1] == weights(whole.average).hex()
 
 
 def test_the_rate_falls_with_the_cosine_to_each_parameters_share():

@@ -57,9 +57,9 @@ def test_a_mosaic_of_odd_width_is_scored_in_its_own_phase(burst, tmp_path):
     frames = [burst.frame(i) for i in range(len(burst))]
     info = burst.info.model_copy(update={"width": 255})
     odd = [Frame(frame.dn[:, :255], info, frame.path) for frame in frames]
-    stored = stored(tmp_path / "odd.burst", "odd", odd, burst.manifest.frames, 0.1, 1e-4)
-    assert held_out(stored).start % 2 == 0
-    for sample in Validator([stored], CPU).samples:
+    narrow = stored(tmp_path / "odd.burst", "odd", odd, burst.manifest.frames, 0.1, 1e-4)
+    assert held_out(narrow).start % 2 == 0
+    for sample in Validator([narrow], CPU).samples:
         reds, greens = sample.noisy[0, 0].mean(), sample.noisy[0, 1].mean()
         assert reds < 0.9 * greens  # the scene is 0.6 : 1 : 0.7 everywhere
 
@@ -82,9 +82,9 @@ def test_defects_count_for_nothing(burst, tmp_path):
     network = build_network("fast", 4)
     scores = {}
     for name, shots, known in (("as shot", frames, None), ("hot", hot, None), ("mapped", hot, defects)):
-        stored = stored(tmp_path / name, name, shots, burst.manifest.frames, 0.1, 1e-4, defects=known)
+        mapped = stored(tmp_path / name, name, shots, burst.manifest.frames, 0.1, 1e-4, defects=known)
         torch.nn.init.constant_(network.tail.bias, 1.0)
-        validator = Validator([stored], CPU)
+        validator = Validator([mapped], CPU)
         assert (validator.samples[0].valid.mean() < 1) == (name == "mapped")
         scores[name] = validator.score(network)
     assert scores["mapped"] == pytest.approx(scores["as shot"], abs=0.1)
