@@ -4,30 +4,23 @@
 
 Bursts are folders with their `clean_mosaic_dn.tif`; without any, the six of `sim_canon700d`. Linear mosaic, all its
 photosites, peak = white level, median over the frames. Classical methods are tuned on the burst they are scored on,
-which favours them; ours get the noise profile measured on the burst (the prior), estimated from each frame (the prior,
-blind) or their own (models).
+which favours them; ours get the noise profile measured on the burst (the prior), estimated from each frame, or their own
+(models).
 """
 
 import argparse
 import os
 import statistics
-import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 import numpy as np
-import torch
 
-from burst_denoise.burst.store import Burst
-from burst_denoise.frame.frame import pack, unpack
-from burst_denoise.inference.tiles import denoise_image
-from burst_denoise.jobs.ingest import open_inputs
-from burst_denoise.model.device import choose_device, compute_dtype
-from burst_denoise.model.model_file import Model, load_model
-from burst_denoise.model.prior import load_prior
+import burst_denoise as bd
 from burst_denoise.score.baselines import baselines_for, tuned_strengths
+from burst_denoise.score.benchmark import Method
 from burst_denoise.score.metrics import psnr
-from burst_denoise.sensor.single_image import estimate_noise
 
 DATA = Path(os.environ.get("BURST_DENOISE_DATA", Path(__file__).resolve().parents[2] / "shared" / "data"))
 TEST_BURSTS = [f"kodim0{scene}_iso{iso}" for scene in (1, 2, 3) for iso in (1600, 6400)]
@@ -38,8 +31,6 @@ TO_BEAT = {
 """True PSNR there, reference figures that this script does not measure: BM3D on the principal components of the four
 stabilised planes, with joint block matching; NLM, stabilised, with default windows and its strength tuned."""
 
-Method = Callable[[np.ndarray], np.ndarray]
-
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -48,55 +39,47 @@ def main() -> None:
     parser.add_argument("--frames", nargs="+", type=int, default=[0, 4, 8])
     parser.add_argument("--fast", action="store_true", help="leave out augmentation and the classical methods")
     options = parser.parse_args()
-    device = choose_device("auto")
-    models = {path.stem: load_model(path, device) for path in options.model}
+    models = {path.stem: bd.load_model(path) for path in options.model}
     bursts = options.bursts or [DATA / "sim_canon700d" / name for name in TEST_BURSTS]
     found: dict[str, list[float]] = {}
-    with tempfile.TemporaryDirectory() as folder:
-        for number, path in enumerate(bursts):
-            (burst,) = open_inputs([path], Path(folder) / str(number), 20, lambda _: None)
-            frames = [burst.frame(index).linear for index in options.frames if index < len(burst)]
-            for name, method in _methods(burst, models, device, fast=options.fast):
-                score = statistics.median(psnr(method(frame), burst.clean, peak=1.0) for frame in frames)
-                found.setdefault(name, []).append(score)
-                print(f"{path.name:20s} {name:28s} {score:6.2f}", flush=True)
+    for path in bursts:
+        (burst,) = bd.ingest(path)
+        frames = [burst.frame(index) for index in options.frames if index < len(burst)]
+        for name, method in _methods(burst, models, fast=options.fast):
+            scores = [psnr(method(frame.linear, frame), burst.clean, peak=1.0) for frame in frames]
+            found.setdefault(name, []).append(statistics.median(scores))
+            print(f"{path.name:20s} {name:28s} {found[name][-1]:6.2f}", flush=True)
     if options.bursts:
         return
-    for rival, known in TO_BEAT.items():
+    for bar, known in TO_BEAT.items():
         for name, scores in found.items():
             gains = np.array(scores) - known
-            print(f"{name:28s} over {rival}: mean {gains.mean():+.2f} dB, least {gains.min():+.2f}")
+            print(f"{name:28s} over {bar}: mean {gains.mean():+.2f} dB, least {gains.min():+.2f}")
 
 
-def _methods(
-    burst: Burst, models: dict[str, Model], device: torch.device, *, fast: bool
-) -> Iterator[tuple[str, Method]]:
-    info, dtype = burst.info, compute_dtype(device)
-    yield "single frame", lambda frame: frame
-    prior = load_prior(info.domain, device).network
-    networks = {"prior": (prior, burst.profile)}
-    networks |= {name: (model.network, model.profile_for(info, name)) for name, model in models.items()}
-    yield (
-        "prior, blind",
-        lambda frame: denoise_image(frame, info.cfa, prior, estimate_noise(frame, info.cfa, info.iso), dtype=dtype),
-    )
-    for name, (network, profile) in networks.items():
-        for augment in (False,) if fast else (False, True):
-            yield (
-                name + (" + augmentation" if augment else ""),
-                lambda frame, n=network, p=profile, a=augment: denoise_image(
-                    frame, info.cfa, n, p, dtype=dtype, augment=a
-                ),
-            )
+def _methods(burst: bd.Burst, models: dict[str, bd.Model], *, fast: bool) -> Iterator[tuple[str, Method]]:
+    def known(method: Method) -> Method:  # the noise measured on the burst, as the benchmark tells it
+        return lambda image, frame: method(image, frame.with_profile(burst.profile))
+
+    def alone(method: Method) -> Method:
+        return lambda image, frame: method(image, frame.with_profile(None))
+
+    yield "single frame", lambda image, _: image
+    yield "prior, noise of each frame", alone(bd.Denoiser().image)
+    for quality in ("fast",) if fast else ("fast", "best"):
+        suffix = " + augmentation" if quality == "best" else ""
+        yield "prior" + suffix, known(bd.Denoiser(quality=quality).image)
+        for name, model in models.items():
+            yield name + suffix, bd.Denoiser(model, quality=quality).image
     strengths = {} if fast else tuned_strengths([burst])
-    for name, baseline in baselines_for(info).items():
+    for name, baseline in baselines_for(burst.info).items():
         if name in strengths:
-            yield (
-                name,
-                lambda frame, f=baseline, h=strengths[name]: unpack(
-                    f(pack(frame, info.cfa), info, burst.profile, h), info.cfa, frame.shape
-                ),
-            )
+            yield name, partial(_on_planes, baseline, burst, strengths[name])
+
+
+def _on_planes(baseline, burst, strength, image, _) -> np.ndarray:
+    planes = baseline(burst.mosaic.pack(image), burst.info, burst.profile, strength)
+    return burst.mosaic.unpack(planes, image.shape)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Seconds per megapixel of mosaic: ours, every rival, and the machine's own matrix products, in one run.
+"""Seconds per megapixel of mosaic: ours, every baseline, and the machine's own matrix products, in one run.
 
     python experiments/bench_speed.py [MODEL] [--megapixels 24] [--threads 2] [--runs 3]
 
@@ -22,7 +22,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from burst_denoise.frame.frame import pack
+from burst_denoise.frame.mosaic import RGB, RGGB
 from burst_denoise.frame.synthetic import SyntheticCamera, shoot
 from burst_denoise.inference.engine import EngineName, fastest_engine, noise_graph
 from burst_denoise.inference.tiles import denoise_image
@@ -40,7 +40,7 @@ CPU = torch.device("cpu")
 PRODUCT = 2048
 """Side of the matrices whose product is the measure of the machine."""
 STRENGTH = 0.85
-"""Of the tuned rivals, where no model says theirs: it has no influence on their speed."""
+"""Of the tuned baselines, where no model says theirs: it has no influence on their speed."""
 
 
 def main() -> None:
@@ -64,7 +64,7 @@ def main() -> None:
 
     def ours(name: EngineName, dtype: torch.dtype, picture: np.ndarray = part, *, augment: bool = False) -> Work:
         engine = engines[name, dtype]
-        return lambda: denoise_image(picture, info.cfa, network, profile, dtype=dtype, augment=augment, engine=engine)
+        return lambda: denoise_image(picture, RGGB, engine, profile, augment=augment)
 
     reference = ours(names[0], fast, image)
     (seconds,) = _in_turn([reference], options.runs)
@@ -80,16 +80,18 @@ def main() -> None:
         )
     methods = {f"ours, {name} {_short(dtype)}": (ours(name, dtype), part.size, options.runs) for name, dtype in engines}
     methods[f"ours, {names[0]} {_short(fast)}, augmented"] = ours(names[0], fast, augment=True), part.size, options.runs
-    for name, (work, size, count) in (methods | _rivals(part, info, profile, options.runs)).items():
+    for name, (work, size, count) in (methods | _baselines(part, info, profile, options.runs)).items():
         seconds, beside = _in_turn([work, reference], count)
         print(f"{name:38s} {seconds / size * 1e6:8.3f} s/MP  {seconds / size * image.size / beside:7.1f} times ours")
 
 
-def _rivals(image: np.ndarray, info: FrameInfo, profile: NoiseProfile, runs: int) -> dict[str, tuple[Work, int, int]]:
+def _baselines(
+    image: np.ndarray, info: FrameInfo, profile: NoiseProfile, runs: int
+) -> dict[str, tuple[Work, int, int]]:
     """Return every other method, with the photosites it works on and how often it is to run."""
     from skimage.restoration import denoise_nl_means
 
-    planes = pack(image, info.cfa)
+    planes = RGGB.pack(image)
     stabilised = stabilise(planes, profile)
     levels = (stabilised * 65535 / stabilised.max()).clip(0, 65535).astype(np.uint16)
     grey = (image.clip(0, 1) * 255).astype(np.uint8)
@@ -103,14 +105,14 @@ def _rivals(image: np.ndarray, info: FrameInfo, profile: NoiseProfile, runs: int
             cv2.fastNlMeansDenoising(plane, [600.0], None, 7, 21, cv2.NORM_L1)
 
     def paper_run() -> None:
-        denoise_image(picture, None, paper, noise_of_paper, dtype=torch.float32)
+        denoise_image(picture, RGB, fastest_engine(paper, torch.float32), noise_of_paper)
 
     works: dict[str, tuple[Work, int, int]] = {
         "NLM coloured 8-bit, as shipped": (lambda: cv2.fastNlMeansDenoisingColored(colour), image.size, runs),
         "NLM one grey plane 8-bit, as shipped": (lambda: cv2.fastNlMeansDenoising(grey), image.size, runs),
         "NLM stabilised 16-bit, windows 7/21": (stabilised_nlm, image.size, runs),
         "scikit-image NL-means, fast mode": (
-            lambda: [denoise_nl_means(plane, h=0.8, fast_mode=True) for plane in pack(corner, info.cfa)],
+            lambda: [denoise_nl_means(plane, h=0.8, fast_mode=True) for plane in RGGB.pack(corner)],
             corner.size,
             runs,
         ),

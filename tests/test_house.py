@@ -25,9 +25,9 @@ ROOMS = {
     "model": "device content pairs network model_file prior validation train",
     "reporting": "figures page report",
     "inference": "engine tiles noise_source denoiser",
-    "session": "shots overlap ledger workers cluster",
+    "session": "shots",
     "jobs": "listener inspect ingest profile calibrate denoise merge benchmark report demo",
-    "cli": "options console tables bursts models proof app",
+    "cli": "options console tables inspect ingest profile calibrate denoise merge benchmark report demo app",
 }
 """Every room and file of the package, in the order in which data flows; each may import from those before it."""
 
@@ -123,3 +123,53 @@ def test_the_tree_in_the_docstring_of_errors_is_the_tree_of_classes():
         for name, cls in inspect.getmembers(errors, inspect.isclass)
     }
     assert drawn == classes
+
+
+WORDS_OF_NOBODY = [
+    "lens-cap",
+    "examiner",
+    "exam",
+    "exams",
+    "transplant",
+    "transplanted",
+    "rival",
+    "rivals",
+    "blind_noise",
+    "WithoutModel",
+    "Serve",
+    "_Question",
+    "_Unpredicted",
+    "_Course",
+    "_Watch",
+    "weaknesses",
+    "grave",
+    "mild",
+    "refuse_useless",
+    "written_aside",
+    "accuses",
+    "strays",
+]
+"""What earlier versions said where the field has a word of its own."""
+
+
+def test_the_words_are_those_of_the_field():
+    texts = [*PACKAGE.rglob("*.py"), *PACKAGE.rglob("*.html"), *PACKAGE.rglob("*.md"), PACKAGE.parent / "README.md"]
+    pattern = re.compile(rf"(?<![\w-])({'|'.join(WORDS_OF_NOBODY)})(?![\w-])")
+    found = {(path.name, word) for path in texts for word in pattern.findall(path.read_text(encoding="utf-8"))}
+    assert found == set()
+
+
+def functions(path: Path) -> list[tuple[str, int]]:
+    """Return the functions of a file and how many parameters each takes, ``self`` and ``cls`` apart."""
+    found = []
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+            every = [*node.args.posonlyargs, *node.args.args, *node.args.kwonlyargs]
+            found.append((node.name, sum(argument.arg not in ("self", "cls") for argument in every)))
+    return found
+
+
+@pytest.mark.parametrize("path", FILES, ids=module_name)
+def test_no_function_takes_more_than_seven_parameters(path: Path):
+    many = [(name, count) for name, count in functions(path) if count > 7]
+    assert [name for name, _ in many if not (path.parent.name == "cli" and name.endswith("_command"))] == []

@@ -70,7 +70,7 @@ class Model:
         name : str
             The shot's file, for the message.
         any_sensor : bool
-            Serve another camera or an ISO outside the calibrated span, with the profile scaled to that ISO.
+            Let it serve another camera or an ISO outside the calibrated span, with the profile scaled to that ISO.
 
         Raises
         ------
