@@ -14,22 +14,24 @@ import torch
 
 from burst_denoise.burst.darks import read_darks
 from burst_denoise.burst.store import Burst
-from burst_denoise.errors import ConfigError, InputFileError, JobError, ModelFileError, OutputError
+from burst_denoise.errors import InputFileError, JobError, ModelFileError, OutputError
 from burst_denoise.frame.frame import Frame, to_linear
 from burst_denoise.frame.mosaic import RGGB
 from burst_denoise.frame.synthetic import SyntheticCamera, shoot
-from burst_denoise.inference.noise_source import WithoutModel
+from burst_denoise.inference import denoiser as inference
+from burst_denoise.inference.denoiser import Denoiser, DenoiseSettings
 from burst_denoise.io.metadata import is_denoised
 from burst_denoise.io.picture import read_picture
 from burst_denoise.io.raw import read_raw
 from burst_denoise.jobs import denoise as session
-from burst_denoise.jobs.denoise import DenoiseSettings, denoise_session
+from burst_denoise.jobs.denoise import SessionSettings, denoise_session
 from burst_denoise.jobs.ingest import ingest
 from burst_denoise.model.model_file import Model, load_model, model_of
 from burst_denoise.model.prior import load_prior
 from burst_denoise.schemas import DngTag
 from burst_denoise.sensor.defects import Repair, find_defects
 from tests.shots import (
+    Recorder,
     burst_frames,
     dark_frames,
     everything_in,
@@ -55,20 +57,25 @@ def model(burst: Burst) -> Model:
     return load_model(path, torch.device("cpu"))
 
 
-def settings(strength: float = 1.0, **changes: object) -> DenoiseSettings:
-    chosen: dict[str, object] = {"quality": "fast", "tile": 1024, "format": None, "any_sensor": False, "resume": False}
-    return DenoiseSettings(strength, **(chosen | changes))  # type: ignore[arg-type]
-
-
-def denoise(inputs: list[Path], output: Path, model: Model | WithoutModel, **changes: object) -> list[str]:
+def denoise(
+    inputs: list[Path],
+    output: Path,
+    model: Model | None,
+    darks: list[Path] | None = None,
+    notes: list[str] | None = None,
+    **changes: object,
+) -> list[str]:
     """Denoise, and return what was reported: "number/count name -> target"."""
-    told: list[str] = []
-
-    def report(name: str, target: Path | None, number: int, count: int) -> None:
-        told.append(f"{number}/{count} {name} -> {target.relative_to(output.parent) if target else 'passed over'}")
-
-    denoise_session(inputs, output, model, settings(**changes), report)  # type: ignore[arg-type]
-    return told
+    listener, sets = Recorder(), read_darks(darks or [])
+    session_settings = {name: changes.pop(name) for name in ("format", "resume") if name in changes}
+    denoiser = Denoiser(model, None, sets, DenoiseSettings(device="cpu", **changes), listener.note)  # type: ignore[arg-type]
+    denoise_session(inputs, output, denoiser, sets, SessionSettings(**session_settings), listener)  # type: ignore[arg-type]
+    if notes is not None:
+        notes += listener.notes
+    return [
+        f"{number}/{count} {name} -> {target.relative_to(output.parent) if target else 'passed over'}"
+        for name, target, number, count in listener.shots
+    ]
 
 
 def test_a_folder_of_shots_keeps_its_shape(tmp_path: Path, model: Model) -> None:
@@ -145,13 +152,16 @@ def test_pictures_become_pictures_of_16_bits(tmp_path: Path, suffix: str, writte
         denoise([frames[0].path], tmp_path / "out.dng", model)
 
 
-def test_the_frames_of_a_stored_burst_are_shots(tmp_path: Path, model: Model, burst: Burst) -> None:
+def test_the_frames_of_a_stored_burst_are_shots(
+    tmp_path: Path, model: Model, burst: Burst, monkeypatch: pytest.MonkeyPatch
+) -> None:
     before = everything_in(burst.folder)
     told = denoise([burst.folder], tmp_path / "out", model, strength=0.0)
     assert told[0] == "1/3 scene/frame_000 -> out/scene/frame_000.dng"
     assert np.array_equal(read_raw(tmp_path / "out" / "scene" / "frame_002.dng").dn, burst.frame(2).dn)
     assert everything_in(burst.folder) == before
-    with pytest.raises(OutputError, match="has no raw file to develop"):
+    monkeypatch.setattr(inference, "denoise_image", pytest.fail)  # it is refused before any work
+    with pytest.raises(OutputError, match="only a raw file can be developed to a picture"):
         denoise([burst.folder], tmp_path / "other", model, format="png")
 
 
@@ -159,7 +169,7 @@ def test_frames_of_a_stored_burst_are_repaired_by_its_own_map_and_lose_its_dark(
     hot = hot_shots(tmp_path)
     darks = [tmp_path / "darks"]
     frames = shoot(SyntheticCamera(hot_fraction=1 / 300), scene(SMALL), 1600, 3, 0)[0]
-    found = ingest([*write_frames(tmp_path / "burst", frames)], tmp_path / "bursts", 20, lambda _: None, darks)[0]
+    found = ingest(write_frames(tmp_path / "burst", frames), tmp_path / "bursts", read_darks(darks))[0]
     assert found.defects is not None
     assert found.dark is not None
     denoise([found.folder], tmp_path / "out", model)
@@ -202,7 +212,7 @@ def test_a_shot_that_memory_is_too_small_for_is_named_and_the_rest_is_done(
             raise MemoryError
         return read_raw(path)
 
-    monkeypatch.setattr("burst_denoise.session.shots.read_raw", too_large)
+    monkeypatch.setattr("burst_denoise.burst.grouping.read_raw", too_large)
     with pytest.raises(JobError, match="1 of 3 shots failed; the rest is done") as caught:
         denoise([tmp_path / "shots"], tmp_path / "out", model)
     assert "frame_001.dng: needs more memory than there is" in str(caught.value.failures["frame_001.dng"])
@@ -237,7 +247,7 @@ def test_resume_passes_over_what_is_done_and_does_the_rest(tmp_path: Path, model
 
 def test_when_all_shots_fail_the_job_has_failed_with_the_first(tmp_path: Path, model: Model) -> None:
     write_frames(tmp_path / "shots", burst_frames(3, size=SMALL), camera="Nikon D5")
-    with pytest.raises(ModelFileError, match=r"frame_000\.dng: from camera Nikon D5.*other 2 shots failed too"):
+    with pytest.raises(ModelFileError, match=r"frame_000\.dng: camera Nikon D5 instead of .*other 2 shots failed too"):
         denoise([tmp_path / "shots"], tmp_path / "out", model)
     assert not (tmp_path / "out").exists()
 
@@ -274,7 +284,7 @@ def test_a_shot_named_twice_is_denoised_once(tmp_path: Path, model: Model) -> No
 def test_two_shots_that_would_share_an_output_are_refused(tmp_path: Path, model: Model) -> None:
     for day in ("monday", "tuesday"):
         write_frames(tmp_path / day, burst_frames(1, size=SMALL))
-    with pytest.raises(OutputError, match=r"both frame_000\.dng and frame_000\.dng would go there"):
+    with pytest.raises(OutputError, match=r"both .*monday/frame_000\.dng and .*tuesday/frame_000\.dng would"):
         denoise([tmp_path / "monday", tmp_path / "tuesday"], tmp_path / "out", model)
 
 
@@ -302,9 +312,9 @@ def test_an_output_that_cannot_be_what_it_is_named_is_refused(
 @pytest.mark.parametrize(
     ("changes", "words"),
     [
-        ({"camera": "Nikon D5"}, "from camera Nikon D5, but the model belongs to Synthetic APS-C"),
+        ({"camera": "Nikon D5"}, "camera Nikon D5 instead of Synthetic APS-C of the model"),
         ({"iso": 12800.0}, "12800"),
-        ({"white_level": 16383.0}, "white 16383"),
+        ({"white_level": 16383.0}, "white level 16383 instead of 15304"),
     ],
 )
 def test_a_shot_the_model_was_not_calibrated_for_is_refused_unless_asked(
@@ -332,7 +342,7 @@ def test_a_shot_is_denoised_with_its_dark_subtracted_and_its_defects_repaired(tm
     hot = hot_shots(tmp_path)
     assert hot.sum() > 5
     shot = tmp_path / "shots" / "frame_000.dng"
-    denoise_session([tmp_path], tmp_path / "out", model, settings(), lambda *_: None, [tmp_path / "darks"])
+    denoise([tmp_path], tmp_path / "out", model, [tmp_path / "darks"])
     written = sorted((tmp_path / "out").rglob("*.dng"))
     assert [path.name for path in written] == ["frame_000.dng"]  # dark frames are no shots
     (dark,) = read_darks([tmp_path / "darks"])
@@ -341,17 +351,17 @@ def test_a_shot_is_denoised_with_its_dark_subtracted_and_its_defects_repaired(tm
     assert found.linear == pytest.approx(repair.apply(before.linear - dark.master.offset), abs=0.6 / 13256)
     assert found.info.black_level == before.info.black_level
     assert (np.abs(found.linear - before.linear)[hot] > 0.02).all()
-    denoise_session([shot], tmp_path / "same.dng", model, settings(strength=0), lambda *_: None, [tmp_path / "darks"])
+    denoise([shot], tmp_path / "same.dng", model, [tmp_path / "darks"], strength=0)
     assert np.array_equal(read_raw(tmp_path / "same.dng").dn, before.dn)
 
 
 def test_darks_of_another_exposure_are_not_subtracted_and_that_is_told(tmp_path: Path, model: Model) -> None:
     hot = hot_shots(tmp_path)
     write_frames(tmp_path / "long", dark_frames(8, size=SMALL, hot=1 / 300), exposure_s=2.0)
-    shot, told = tmp_path / "shots" / "frame_000.dng", []
-    denoise_session([shot], tmp_path / "o.dng", model, settings(), lambda *_: None, [tmp_path / "long"], told.append)
+    shot, told = tmp_path / "shots" / "frame_000.dng", list[str]()
+    denoise([shot], tmp_path / "o.dng", model, [tmp_path / "long"], told)
     assert len(told) == 1
-    assert told[0].startswith("frame_000.dng: no dark frames of its camera at ISO 1600 and 0.0333333 s; no dark is")
+    assert told[0].startswith("frame_000.dng: no dark frames of its camera with ISO 1600 at 0.0333333 s; no dark is")
     change = np.abs(read_raw(tmp_path / "o.dng").linear - read_raw(shot).linear)
     assert (change[hot] > 0.02).all()
     assert change[~hot].max() < 0.6 / 13256
@@ -380,14 +390,11 @@ def description(path: Path) -> str:
         return str(file.pages[0].tags[270].value)
 
 
-PRIOR = WithoutModel("cpu")
-
-
 def test_without_a_model_the_prior_denoises_and_the_note_says_what_served(tmp_path: Path) -> None:
     frames, clean = shoot(SyntheticCamera(hot_fraction=0, prnu=0, dark_offset_std_dn=0), scene((160, 192)), 6400, 2, 0)
     write_frames(tmp_path / "shots", frames)
     told: list[str] = []
-    denoise_session([tmp_path / "shots"], tmp_path / "out", PRIOR, settings(), lambda *_: None, note=told.append)
+    denoise([tmp_path / "shots"], tmp_path / "out", None, notes=told)
     assert len(told) == 1  # once for both shots
     assert told[0].startswith("frame_000.dng: noise estimated from the shot itself")
     truth = to_linear(clean, frames[0].info)
@@ -405,14 +412,14 @@ def test_a_tag_serves_where_there_is_one_and_its_profile_is_not_written_again(tm
     tag = DngTag(code=51041, dtype=12, count=2, value=(5e-4, 1e-6))
     write_frames(tmp_path, [frame], dng_tags=(tag,))
     told: list[str] = []
-    denoise_session([tmp_path], tmp_path / "o.dng", PRIOR, settings(), lambda *_: None, note=told.append)
+    denoise([tmp_path], tmp_path / "o.dng", None, notes=told)
     assert told == ["frame_000.dng: noise as its NoiseProfile tag says, S 5.0e-04, read noise 1.0e-03"]
     assert "; noise as its NoiseProfile tag says; " in description(tmp_path / "o.dng")
     assert read_raw(tmp_path / "o.dng").info.noise_profile is None
 
 
 def test_frames_of_a_stored_burst_use_what_was_measured_on_it(tmp_path: Path, burst: Burst) -> None:
-    denoise([burst.folder], tmp_path / "out", PRIOR)
+    denoise([burst.folder], tmp_path / "out", None)
     assert "; noise as measured on its burst; " in description(tmp_path / "out" / "scene" / "frame_001.dng")
 
 
@@ -420,17 +427,10 @@ def test_a_picture_has_no_prior_and_the_raw_shot_beside_it_is_done(tmp_path: Pat
     write_frames(tmp_path / "in", burst_frames(1, size=SMALL))
     cv2.imwrite(str(tmp_path / "in" / "a.png"), np.random.default_rng(0).integers(90, 110, (48, 64), dtype=np.uint8))
     with pytest.raises(JobError, match="1 of 2 shots failed") as caught:
-        denoise([tmp_path / "in"], tmp_path / "out", PRIOR)
+        denoise([tmp_path / "in"], tmp_path / "out", None)
     assert isinstance(caught.value.failures["a.png"], ModelFileError)
     assert "a.png: has no Bayer mosaic (mono)" in str(caught.value.failures["a.png"])
     assert sorted(everything_in(tmp_path / "out")) == ["frame_000.dng"]
-
-
-def test_a_profile_that_is_none_is_refused_before_any_work(tmp_path: Path) -> None:
-    write_frames(tmp_path / "in", burst_frames(1, size=SMALL))
-    with pytest.raises(ConfigError, match=r"sensor\.json: cannot be read"):
-        denoise([tmp_path / "in"], tmp_path / "out", WithoutModel("cpu", tmp_path / "sensor.json"))
-    assert not (tmp_path / "out").exists()
 
 
 def test_best_quality_is_said_in_the_note(tmp_path: Path, model: Model) -> None:
@@ -469,8 +469,8 @@ def test_the_next_shot_is_read_and_the_last_one_written_while_one_is_denoised(
 
         return done
 
-    monkeypatch.setattr("burst_denoise.session.shots.read_raw", counted("read", read_raw))
-    monkeypatch.setattr(session, "denoise_image", counted("denoised", session.denoise_image))
+    monkeypatch.setattr("burst_denoise.burst.grouping.read_raw", counted("read", read_raw))
+    monkeypatch.setattr(inference, "denoise_image", counted("denoised", inference.denoise_image))
     monkeypatch.setattr(session, "write_dng", counted("written", session.write_dng))
     told = denoise([tmp_path / "shots"], tmp_path / "out", model)
     assert told == [f"{k + 1}/5 frame_00{k}.dng -> out/frame_00{k}.dng" for k in range(5)]
@@ -509,7 +509,7 @@ def test_ctrl_c_leaves_whole_files_only_and_resume_does_the_rest(
 ) -> None:
     frames = burst_frames(4, size=SMALL)
     write_frames(tmp_path / "shots", frames)
-    work, calls = session.denoise_image, []
+    work, calls = inference.denoise_image, []
 
     def interrupted(*given: object, **named: object) -> object:
         calls.append(1)
@@ -518,7 +518,7 @@ def test_ctrl_c_leaves_whole_files_only_and_resume_does_the_rest(
         return work(*given, **named)  # type: ignore[arg-type]
 
     with monkeypatch.context() as patched:
-        patched.setattr(session, "denoise_image", interrupted)
+        patched.setattr(inference, "denoise_image", interrupted)
         with pytest.raises(KeyboardInterrupt):
             denoise([tmp_path / "shots"], tmp_path / "out", model)
     assert sorted(everything_in(tmp_path / "out")) == ["frame_000.dng", "frame_001.dng"]

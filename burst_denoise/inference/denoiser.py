@@ -135,7 +135,9 @@ class Denoiser:
             f"{'' if dark is None or settings.strength == 0 else '; dark subtracted'}"
         )
         if settings.strength == 0:
-            return Frame(frame.dn, frame.info.model_copy(update={"noise_profile": None}), frame.path, frame.border, notes)
+            return Frame(
+                frame.dn, frame.info.model_copy(update={"noise_profile": None}), frame.path, frame.border, notes
+            )
         image = frame.linear
         if dark is not None:
             image = np.where(image >= 1, image, image - dark)
@@ -235,22 +237,27 @@ class Denoiser:
         return maps
 
     @cached_property
-    def _repairs(self) -> dict[tuple[object, ...], Repair | None]:
-        """What repairs frames of each sensor and size met so far."""
+    def _repairs(self) -> dict[tuple[int, ...], Repair]:
+        """What repairs the defects of the maps of these numbers, as far as made."""
         return {}
 
     def _repair(self, frame: Frame, burst: Burst | None) -> Repair | None:
-        sensor, any_sensor = Sensor.of(frame.info), self.settings.any_sensor
-        kind = (sensor.camera, sensor.mosaic, frame.dn.shape)
-        if kind not in self._repairs:
-            maps = [
-                mask
-                for owner, mask in self._defect_maps
-                if mask.shape == frame.dn.shape and (any_sensor or not sensor.refusals(owner))
-            ]
-            self._repairs[kind] = Repair(np.logical_or.reduce(maps), frame.mosaic) if maps else None
-        known = self._repairs[kind]
-        return burst.repair if known is None and burst is not None else known
+        maps = self._defect_maps
+        fitting = tuple(k for k, (owner, mask) in enumerate(maps) if self._serves(owner, mask, frame))
+        if not fitting:
+            return None if burst is None else burst.repair
+        if fitting not in self._repairs:
+            self._repairs[fitting] = Repair(np.logical_or.reduce([maps[k][1] for k in fitting]), frame.mosaic)
+        return self._repairs[fitting]
+
+    def _serves(self, owner: Sensor, mask: Mask, frame: Frame) -> bool:
+        """Return whether a map of defects is of a frame's very photosites, as far as the cameras' names tell."""
+        sensor = Sensor.of(frame.info)
+        if mask.shape != frame.dn.shape or owner.mosaic != sensor.mosaic:
+            return False
+        if self.settings.any_sensor:  # another camera may be served, but has defects of its own
+            return owner.camera == sensor.camera or None in (owner.camera, sensor.camera)
+        return not sensor.refusals(owner)
 
     def _tell(self, text: str, *subject: object) -> None:
         """Tell a line of text about a subject, once."""

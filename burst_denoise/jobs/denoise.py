@@ -105,19 +105,24 @@ def write_frame(frame: Frame, target: Path, source: Path | None) -> None:
     OutputError
         If ``target`` exists, cannot be written, or no frame of this kind can become one.
     """
-    bayer = frame.info.domain == "bayer"
+    _refuse_unwritable(frame, target, source)
     if target.suffix.lower() == ".dng":
-        if not bayer:
-            raise OutputError(f"{frame.path.name}: a developed picture cannot become a DNG; choose tiff or png")
         write_dng(target, frame)
-    elif not bayer:
+    elif frame.info.domain != "bayer":
         write_picture(target, frame)
-    elif source is None:
-        raise OutputError(
-            f"{frame.path.name}: a stored burst has no raw file to develop; write DNG, or name the raw files"
-        )
-    else:
+    elif source is not None:
         write_developed(target, frame, source)
+
+
+def _refuse_unwritable(frame: Frame, target: Path, source: Path | None) -> None:
+    """Raise `OutputError` when no frame of this kind can become a file of the format; see `write_frame`."""
+    bayer, dng = frame.info.domain == "bayer", target.suffix.lower() == ".dng"
+    if dng and not bayer:
+        raise OutputError(f"{frame.path.name}: a developed picture cannot become a DNG; choose tiff or png")
+    if bayer and not dng and source is None:
+        raise OutputError(
+            f"{frame.path.name}: only a raw file can be developed to a picture, not a frame of a burst; write a DNG"
+        )
 
 
 def _overlapped(
@@ -128,13 +133,17 @@ def _overlapped(
     When this ends early, the shot being written is written to its end.
     """
 
+    def denoise(shot: Shot, frame: Frame) -> Frame:
+        _refuse_unwritable(frame, shot.target, shot.source)  # before the work, not after it
+        return denoiser(frame, shot.burst)
+
     def write(shot: Shot, clean: Frame) -> Path:
         write_frame(clean, shot.target, shot.source)
         return shot.target
 
     wanted = ((shot, None if resume and shot.target.exists() else shot) for shot in shots)
     with closing(_ahead(partial(_step, lambda shot, _: shot.read()), wanted)) as frames:
-        denoised = (_step(lambda shot, frame: denoiser(frame, shot.burst), frame) for frame in frames)
+        denoised = (_step(denoise, frame) for frame in frames)
         yield from _ahead(partial(_step, write), denoised)
 
 
