@@ -22,7 +22,7 @@ from tests.shots import SIZE, burst_frames, everything_in, stored, verdicts
 SMALL = (48, 64)
 
 
-def stored(
+def scene_burst(
     folder: Path, frames: list[Frame], gains: list[float] | None = None, clean: np.ndarray | None = None
 ) -> Burst:
     return stored(folder, "scene", frames, verdicts(frames, gains), 0.05, 0.001, clean)
@@ -30,7 +30,7 @@ def stored(
 
 @pytest.fixture(scope="module")
 def burst(tmp_path_factory: pytest.TempPathFactory) -> Burst:
-    return stored(tmp_path_factory.mktemp("store") / "scene.burst", burst_frames(5, size=SMALL))
+    return scene_burst(tmp_path_factory.mktemp("store") / "scene.burst", burst_frames(5, size=SMALL))
 
 
 def test_frames_come_back_as_they_were_shot(burst: Burst) -> None:
@@ -58,7 +58,7 @@ def test_a_target_is_the_mean_of_the_other_frames(burst: Burst) -> None:
 def test_a_target_does_not_know_the_frame_that_was_left_out(tmp_path: Path) -> None:
     frames = burst_frames(4, size=SMALL)
     changed = [*frames[:2], Frame(frames[2].dn[::-1, ::-1].copy(), frames[2].info, frames[2].path), frames[3]]
-    one, other = stored(tmp_path / "1.burst", frames), stored(tmp_path / "2.burst", changed)
+    one, other = scene_burst(tmp_path / "1.burst", frames), scene_burst(tmp_path / "2.burst", changed)
     # Not equal to the bit only because the sum is rounded to float64.
     assert np.abs(one.leave_one_out_mean(2) - other.leave_one_out_mean(2)).max() < 2e-7
     assert np.abs(one.leave_one_out_mean(1) - other.leave_one_out_mean(1)).max() > 1e-3
@@ -78,7 +78,7 @@ def test_a_window_is_cut_from_the_whole(burst: Burst, data: st.DataObject) -> No
 
 def test_brightness_is_corrected_in_linear_light_but_stored_as_shot(tmp_path: Path) -> None:
     frames = burst_frames(3, size=SMALL)
-    found = stored(tmp_path / "a.burst", frames, gains=[1.0, 1.02, 0.98])
+    found = scene_burst(tmp_path / "a.burst", frames, gains=[1.0, 1.02, 0.98])
     assert found.gains == (1.0, 1.02, 0.98)
     assert np.array_equal(found.frame(1).dn, frames[1].dn)
     assert np.allclose(found.linear(1), frames[1].linear / 1.02, rtol=1e-6)
@@ -102,21 +102,21 @@ def test_a_photosite_saturated_in_one_frame_counts_in_none(tmp_path: Path) -> No
     mask = np.zeros(SMALL, bool)
     for frame in frames:
         mask |= frame.dn >= 15304
-    found = stored(tmp_path / "a.burst", frames)
+    found = scene_burst(tmp_path / "a.burst", frames)
     assert found.saturated[4, 6]
     assert np.array_equal(found.saturated, mask)
 
 
 def test_a_clean_reference_is_kept_where_there_is_one(tmp_path: Path, burst: Burst) -> None:
     clean = np.linspace(0, 1, SMALL[0] * SMALL[1], dtype=np.float32).reshape(SMALL)
-    found = stored(tmp_path / "a.burst", burst_frames(3, size=SMALL), clean=clean)
+    found = scene_burst(tmp_path / "a.burst", burst_frames(3, size=SMALL), clean=clean)
     assert found.clean is not None
     assert np.array_equal(found.clean, clean)
     assert burst.clean is None
 
 
 def test_the_noise_profile_is_that_of_the_camera(tmp_path: Path) -> None:
-    found = stored(tmp_path / "a.burst", burst_frames(8))
+    found = scene_burst(tmp_path / "a.burst", burst_frames(8))
     assert found.profile.iso == 1600
     assert np.mean(found.profile.shot_noise_scale) * (15304 - 2048) == pytest.approx(0.45 * 16, rel=0.05)
 
@@ -129,10 +129,10 @@ def test_a_burst_reopened_is_the_same(burst: Burst) -> None:
 
 def test_a_stored_burst_is_not_overwritten(tmp_path: Path) -> None:
     frames = burst_frames(3, size=SMALL)
-    stored(tmp_path / "a.burst", frames)
+    scene_burst(tmp_path / "a.burst", frames)
     before = everything_in(tmp_path)
     with pytest.raises(OutputError, match="exists already"):
-        stored(tmp_path / "a.burst", frames)
+        scene_burst(tmp_path / "a.burst", frames)
     assert everything_in(tmp_path) == before
 
 
@@ -140,7 +140,7 @@ def test_copies_of_one_shot_are_no_burst(tmp_path: Path) -> None:
     frames = burst_frames(3, size=SMALL)
     frames.append(Frame(frames[1].dn.copy(), frames[1].info, Path("copy.dng")))
     with pytest.raises(SeriesError, match=r"copy\.dng and frame_001\.dng are the same shot"):
-        stored(tmp_path / "a.burst", frames)
+        scene_burst(tmp_path / "a.burst", frames)
     assert everything_in(tmp_path) == {}
 
 
@@ -150,7 +150,7 @@ def test_overexposed_frames_have_no_noise_to_measure(tmp_path: Path) -> None:
         Frame(np.full_like(f.dn, 15304) - (k == np.indices(SMALL)[0]), f.info, f.path) for k, f in enumerate(frames)
     ]
     with pytest.raises(SeriesError, match=r"scene: its noise cannot be measured.*expose less"):
-        stored(tmp_path / "a.burst", white)
+        scene_burst(tmp_path / "a.burst", white)
     assert everything_in(tmp_path) == {}
 
 
@@ -185,7 +185,7 @@ def pickle(path: Path) -> None:
     ],
 )  # fmt: skip
 def test_damage_is_noticed_and_said_in_one_line(tmp_path: Path, name: str, harm) -> None:
-    folder = stored(tmp_path / "a.burst", burst_frames(3, size=SMALL)).folder
+    folder = scene_burst(tmp_path / "a.burst", burst_frames(3, size=SMALL)).folder
     harm(folder / name)
     with pytest.raises(BurstStoreError, match="ingest") as caught:
         open_burst(folder)
@@ -194,7 +194,7 @@ def test_damage_is_noticed_and_said_in_one_line(tmp_path: Path, name: str, harm)
 
 
 def test_another_format_version_is_refused(tmp_path: Path) -> None:
-    folder = stored(tmp_path / "a.burst", burst_frames(3, size=SMALL)).folder
+    folder = scene_burst(tmp_path / "a.burst", burst_frames(3, size=SMALL)).folder
     text = json.loads((folder / "burst.json").read_text())
     (folder / "burst.json").write_text(json.dumps(text | {"format": 2}))
     with pytest.raises(BurstStoreError, match=r"format.*ingest the frames again"):
@@ -202,7 +202,7 @@ def test_another_format_version_is_refused(tmp_path: Path) -> None:
 
 
 def test_a_sum_of_another_size_is_refused(tmp_path: Path) -> None:
-    folder = stored(tmp_path / "a.burst", burst_frames(3, size=SMALL)).folder
+    folder = scene_burst(tmp_path / "a.burst", burst_frames(3, size=SMALL)).folder
     np.save(folder / "sum.npy", np.zeros((2, 2)))
     with pytest.raises(BurstStoreError, match="another size"):
         open_burst(folder)
@@ -210,9 +210,9 @@ def test_a_sum_of_another_size_is_refused(tmp_path: Path) -> None:
 
 def test_bursts_are_found_in_folders_but_not_what_is_half_done(tmp_path: Path) -> None:
     frames = burst_frames(3, size=SMALL)
-    wanted = [stored(tmp_path / place, frames).folder for place in ("a.burst", "sub/b.burst")]
+    wanted = [scene_burst(tmp_path / place, frames).folder for place in ("a.burst", "sub/b.burst")]
     for passed_over in ("model.safetensors.work/bursts/c.burst", ".d.123.partial.burst"):
-        stored(tmp_path / passed_over, frames)
+        scene_burst(tmp_path / passed_over, frames)
     assert find_bursts(tmp_path) == wanted
     assert find_bursts(wanted[0]) == [wanted[0]]
     assert find_bursts(tmp_path / "model.safetensors.work" / "bursts") != []

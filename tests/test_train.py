@@ -14,7 +14,6 @@ from burst_denoise.errors import ConfigError
 from burst_denoise.frame.frame import Frame
 from burst_denoise.frame.mosaic import RGB, RGGB
 from burst_denoise.inference.engine import fastest_engine
-from burst_denoise.inference.engine import fastest_engine
 from burst_denoise.inference.tiles import denoise_image
 from burst_denoise.model import train as training
 from burst_denoise.model.prior import load_prior
