@@ -9,18 +9,21 @@ import torch
 
 from burst_denoise.burst.store import Burst
 from burst_denoise.errors import BurstDenoiseError, ModelFileError
+from burst_denoise.frame.frame import Frame
 from burst_denoise.jobs import benchmark as room
-from burst_denoise.jobs.benchmark import ScoreSettings, bursts_by_sensor, score, score_bursts, strengths_for
+from burst_denoise.jobs.benchmark import (
+    BenchmarkSettings,
+    benchmark,
+    benchmark_bursts,
+    bursts_by_sensor,
+    strengths_for,
+)
 from burst_denoise.jobs.ingest import ingest
 from burst_denoise.model.model_file import Model, load_model
-from tests.shots import burst_frames, write_frames, write_identity_model
+from tests.shots import Recorder, burst_frames, write_frames, write_identity_model
 
 CPU = torch.device("cpu")
-ONE = ScoreSettings(frames=1)
-
-
-def ignore(_: object) -> None:
-    """Take no notice."""
+ONE = BenchmarkSettings(frames=1, device="cpu")
 
 
 @pytest.fixture(scope="module")
@@ -41,7 +44,7 @@ def shots(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def raw_burst(shots: Path, tmp_path_factory: pytest.TempPathFactory) -> Burst:
-    return ingest([shots / "raw_0"], tmp_path_factory.mktemp("stored"), 20, ignore)[0]
+    return ingest([shots / "raw_0"], tmp_path_factory.mktemp("stored"))[0]
 
 
 @pytest.fixture(scope="module")
@@ -50,52 +53,65 @@ def model(raw_burst: Burst, tmp_path_factory: pytest.TempPathFactory) -> Model:
 
 
 def test_frames_of_several_sensors_are_told_apart(shots: Path, tmp_path: Path):
-    found = bursts_by_sensor([shots], tmp_path, 20, ignore)
-    assert sorted([burst.name for burst in bursts] for bursts in found.values()) == [["pictures"], ["raw_0", "raw_1"]]
+    found = bursts_by_sensor([shots], tmp_path, ONE, Recorder())
+    assert sorted([burst.name for burst in bursts] for bursts in found) == [["pictures"], ["raw_0", "raw_1"]]
 
 
 def test_a_model_is_scored_on_its_own_sensor_and_passed_over_on_others(
     shots: Path, model: Model, tmp_path, monkeypatch
 ):
     monkeypatch.setattr(room, "tuned_strengths", lambda bursts: {})
-    notes: list[str] = []
-    rows = list(score([shots], [("mine", model)], [], ONE, tmp_path, ignore, notes.append))
+    listener = Recorder()
+    rows = list(benchmark([shots], {"mine": model}, [], ONE, tmp_path, listener))
     methods = {burst: [row.method for row in rows if row.burst == burst] for burst in ("raw_0", "raw_1", "pictures")}
     assert "mine" in methods["raw_1"]
     assert methods["pictures"] == ["single frame", "mean of 2"]
-    assert any(note.startswith("mine is not scored on pictures") for note in notes)
-    assert "warning: mine was trained on raw_0; its score there proves nothing" in notes
+    assert any(note.startswith("mine is not scored on pictures: is rgb, ") for note in listener.notes)
+    assert "warning: mine was trained on raw_0; its score there proves nothing" in listener.notes
+    assert sorted(verdict.series for verdict in listener.verdicts) == ["pictures", "raw_0", "raw_1"]
 
 
 def test_another_camera_of_the_same_kind_is_passed_over_unless_told_otherwise(model: Model, tmp_path):
     write_frames(tmp_path / "other", burst_frames(4), camera="Nikon D5")
-    bursts = ingest([tmp_path / "other"], tmp_path / "bursts", 20, ignore)
-    plain = [row.method for row in score_bursts(bursts, [("m", model)], {}, ONE, ignore)]
-    told = [
-        row.method for row in score_bursts(bursts, [("m", model)], {}, ScoreSettings(True, 1, any_sensor=True), ignore)
-    ]
+    bursts = ingest([tmp_path / "other"], tmp_path / "bursts")
+    told_otherwise = BenchmarkSettings(augment=True, frames=1, any_sensor=True, device="cpu")
+    plain, told = (
+        [row.method for row in benchmark_bursts(bursts, {"m": model}, {}, settings)]
+        for settings in (ONE, told_otherwise)
+    )
     assert plain == ["single frame", "mean of 2", "prior"]
     assert told == ["single frame", "mean of 2", "prior", "m", "m + augmentation"]
 
 
 def test_a_model_that_fits_nothing_is_refused_before_any_work(model: Model, tmp_path):
     write_frames(tmp_path / "other", burst_frames(4), camera="Nikon D5")
-    with pytest.raises(ModelFileError, match="other: from camera Nikon D5, but the model belongs to Synthetic APS-C"):
-        list(score([tmp_path / "other"], [("m", model)], [], ONE, tmp_path / "b", ignore, ignore))
+    with pytest.raises(ModelFileError, match="other: camera Nikon D5 instead of Synthetic APS-C of the model"):
+        list(benchmark([tmp_path / "other"], {"m": model}, [], ONE, tmp_path / "b"))
 
 
 def test_strengths_come_from_other_bursts_then_from_the_model_then_from_the_scored_ones(raw_burst, model, monkeypatch):
     monkeypatch.setattr(room, "tuned_strengths", lambda bursts: {"tuned on": len(bursts)})
-    notes: list[str] = []
-    assert strengths_for([raw_burst], [raw_burst] * 3, [("m", model)], notes.append) == {"tuned on": 3}
-    assert strengths_for([raw_burst], [], [("m", model)], notes.append)["nlm-stabilised"] == 0.85
-    assert notes == []
+    listener = Recorder()
+    assert strengths_for([raw_burst], [raw_burst] * 3, {"m": model}, listener) == {"tuned on": 3}
+    assert strengths_for([raw_burst], [], {"m": model}, listener)["nlm-stabilised"] == 0.85
+    assert listener.notes == []
     record = model.header.training.model_copy(update={"baseline_strength": {}})
     ignorant = Model(model.network, model.header.model_copy(update={"training": record}))
-    assert strengths_for([raw_burst], [], [("m", ignorant)], notes.append) == {"tuned on": 1}
-    assert "which favours them" in notes[0]
+    assert strengths_for([raw_burst], [], {"m": ignorant}, listener) == {"tuned on": 1}
+    assert "which favours them" in listener.notes[0]
+
+
+def test_a_function_of_the_user_is_a_method_and_may_refuse(raw_burst: Burst):
+    def refuses(image: np.ndarray, frame: Frame) -> np.ndarray:
+        raise ModelFileError("not this one")
+
+    listener = Recorder()
+    rows = list(benchmark_bursts([raw_burst], {"mine": lambda image, frame: image, "no": refuses}, {}, ONE, listener))
+    assert [row.method for row in rows] == ["single frame", "mean of 2", "prior", "mine"]
+    assert rows[-1].corrected_psnr_db == rows[0].corrected_psnr_db
+    assert listener.notes == []
 
 
 def test_no_input_is_an_error_of_the_user(tmp_path):
     with pytest.raises(BurstDenoiseError):
-        bursts_by_sensor([tmp_path], tmp_path / "b", 20, ignore)
+        bursts_by_sensor([tmp_path], tmp_path / "b", ONE, Recorder())

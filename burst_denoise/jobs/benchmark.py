@@ -122,7 +122,7 @@ def benchmark_bursts(
             continue
         for burst in bursts:
             if (refusal := _refusal(method, burst, settings)) is not None:
-                listener.note(f"{name} is not scored on {burst.name}: {refusal}")
+                listener.note(f"{name} is not scored on {refusal}")
             elif not set(method.header.training.burst_sha256).isdisjoint(burst.manifest.sha256):
                 listener.note(f"warning: {name} was trained on {burst.name}; its score there proves nothing")
         scored[name] = Denoiser(method, settings=DenoiseSettings(any_sensor=settings.any_sensor)).image
