@@ -19,8 +19,9 @@ from burst_denoise.frame.frame import Frame, to_linear
 from burst_denoise.frame.synthetic import SyntheticCamera, shoot
 from burst_denoise.jobs.ingest import open_inputs
 from burst_denoise.schemas import FrameInfo, FrameVerdict
+from burst_denoise.score import benchmark as room
 from burst_denoise.score.baselines import nlm_stabilised, tune
-from burst_denoise.score.benchmark import benchmark
+from burst_denoise.score.benchmark import score_methods
 from burst_denoise.score.metrics import mean_squared_error
 from burst_denoise.score.rows import BenchmarkRow
 from burst_denoise.sensor.defects import find_defects
@@ -61,18 +62,20 @@ def burst(tmp_path_factory, shot) -> Burst:
     return store(tmp_path_factory.mktemp("bursts"), *shot)
 
 
-def identity(image: np.ndarray, info: FrameInfo) -> np.ndarray:
+def identity(image: np.ndarray, frame: Frame) -> np.ndarray:
     return image
 
 
-def run(burst: Burst, **settings) -> dict[str, BenchmarkRow]:
-    rows = benchmark([burst], settings.pop("models", []), strengths=settings.pop("strengths", {}), **settings)
-    return {row.method: row for row in rows}
+def run(burst: Burst, means=room.MEANS, **settings) -> dict[str, BenchmarkRow]:
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(room, "MEANS", means)
+        rows = score_methods([burst], settings.pop("methods", {}), strengths=settings.pop("strengths", {}), **settings)
+        return {row.method: row for row in rows}
 
 
 @pytest.fixture(scope="module")
 def rows(burst) -> dict[str, BenchmarkRow]:
-    return run(burst, models=[("model", identity)], strengths=STRENGTH, mean_of=(2, 4))
+    return run(burst, methods={"model": identity}, strengths=STRENGTH, means=(2, 4))
 
 
 def test_every_method_has_its_row(rows):
@@ -121,7 +124,7 @@ def test_every_row_is_compared_with_nlm_on_the_same_frames(burst, rows):
 
 
 def test_what_was_taken_away_is_judged(burst: Burst, rows):
-    def blur(image: np.ndarray, info: FrameInfo) -> np.ndarray:
+    def blur(image: np.ndarray, frame: Frame) -> np.ndarray:
         planes = [cv2.GaussianBlur(image[r::2, c::2], (0, 0), 1.0) for r, c in np.ndindex(2, 2)]
         blurred = np.empty_like(image)
         for plane, (r, c) in zip(planes, np.ndindex(2, 2), strict=True):
@@ -131,20 +134,20 @@ def test_what_was_taken_away_is_judged(burst: Burst, rows):
     assert (rows["model"].residual_correlation, rows["model"].signal_leak) == (0, 0)
     assert rows["mean of 2"].signal_leak == pytest.approx(0, abs=0.02)
     assert rows["mean of 2"].residual_correlation < 0.03
-    blurred = run(burst, models=[("blur", blur)])["blur"]
+    blurred = run(burst, methods={"blur": blur})["blur"]
     assert blurred.signal_leak > rows["nlm-stabilised"].signal_leak + 0.1
     assert blurred.residual_correlation > 0.1
 
 
 def test_a_model_of_another_sensor_is_passed_over(burst: Burst):
-    def refuses(image: np.ndarray, info: FrameInfo) -> np.ndarray:
+    def refuses(image: np.ndarray, frame: Frame) -> np.ndarray:
         raise ModelFileError("other.safetensors: belongs to another sensor")
 
-    assert list(run(burst, models=[("other", refuses), ("model", identity)])) == ["single frame", "mean of 2", "model"]
+    assert list(run(burst, methods={"other": refuses, "model": identity})) == ["single frame", "mean of 2", "model"]
 
 
 def test_no_frame_is_in_two_means(burst: Burst):
-    found = run(burst, mean_of=(2, 3, 4, 6))
+    found = run(burst, means=(2, 3, 4, 6))
     assert [len(found[f"mean of {count}"].frames) for count in (2, 3, 4, 6)] == [3, 2, 2, 1]
     assert found["mean of 6"].worth_frames == pytest.approx(6, rel=0.15)
 
@@ -172,12 +175,12 @@ def test_the_difference_of_the_scores_is_the_fixed_pattern(tmp_path: Path):
 
 
 def test_all_methods_count_on_the_same_photosites_and_saturated_ones_on_none(burst: Burst):
-    def spoils_the_lamp(image: np.ndarray, info: FrameInfo) -> np.ndarray:
+    def spoils_the_lamp(image: np.ndarray, frame: Frame) -> np.ndarray:
         spoiled = image.copy()
         spoiled[:8, :8] = 99
         return spoiled
 
-    found = run(burst, models=[("model", identity), ("spoiler", spoils_the_lamp)])
+    found = run(burst, methods={"model": identity, "spoiler": spoils_the_lamp})
     assert burst.saturated[:8, :8].all()
     assert found["spoiler"].corrected_psnr_db == found["model"].corrected_psnr_db
     assert found["spoiler"].true_psnr_db == found["model"].true_psnr_db
@@ -222,37 +225,37 @@ def test_the_seed_chooses_the_frames_and_equal_seeds_give_equal_scores(burst: Bu
 
 def test_a_burst_too_short_for_a_mean_goes_without_its_row(tmp_path: Path, shot):
     four = store(tmp_path, shot[0][:4], None)
-    assert list(run(four, mean_of=(2, 3))) == ["single frame", "mean of 2"]
+    assert list(run(four, means=(2, 3))) == ["single frame", "mean of 2"]
     two = store(tmp_path, shot[0][:2], None, name="short")
     with pytest.raises(TooFewFramesError, match="short: 2 frames; a benchmark needs at least 3"):
         run(two)
 
 
 def test_seconds_per_megapixel_and_memory_are_those_of_the_method(burst: Burst):
-    def slow(image: np.ndarray, info: FrameInfo) -> np.ndarray:
+    def slow(image: np.ndarray, frame: Frame) -> np.ndarray:
         time.sleep(0.1)
         return image
 
-    def hungry(image: np.ndarray, info: FrameInfo) -> np.ndarray:
+    def hungry(image: np.ndarray, frame: Frame) -> np.ndarray:
         held = np.ones(300_000_000, np.uint8)
         time.sleep(0.02)
         return image + np.float32(held[0] - 1)
 
-    found = run(burst, models=[("slow", slow), ("hungry", hungry), ("after", slow)])
+    found = run(burst, methods={"slow": slow, "hungry": hungry, "after": slow})
     assert found["slow"].seconds_per_megapixel == pytest.approx(0.1 / (160 * 160 / 1e6), rel=0.3)
     assert found["hungry"].peak_memory_mb > found["slow"].peak_memory_mb + 250
     assert found["after"].peak_memory_mb < found["hungry"].peak_memory_mb - 250
 
 
-def test_models_are_told_what_the_file_says(burst: Burst):
+def test_methods_are_told_what_the_file_says_and_the_noise_profile_of_the_burst(burst: Burst):
     told = []
 
-    def curious(image: np.ndarray, info: FrameInfo) -> np.ndarray:
-        told.append((image.shape, info.iso, info.cfa))
+    def curious(image: np.ndarray, frame: Frame) -> np.ndarray:
+        told.append((image.shape, frame.info.iso, frame.info.cfa, frame.noise_profile))
         return image
 
-    run(burst, models=[("model", curious)])
-    assert told == [((160, 160), 3200, "RGGB")] * 3
+    run(burst, methods={"model": curious})
+    assert told == [((160, 160), 3200, "RGGB", burst.profile)] * 3
 
 
 def test_a_row_is_a_json_object_with_the_promised_keys(rows):
@@ -264,10 +267,10 @@ def test_a_row_is_a_json_object_with_the_promised_keys(rows):
 
 
 def test_an_error_too_small_to_measure_is_null(burst: Burst):
-    def oracle(image: np.ndarray, info: FrameInfo) -> np.ndarray:
+    def oracle(image: np.ndarray, frame: Frame) -> np.ndarray:
         return np.array(burst.clean)
 
-    perfect = run(burst, models=[("model", oracle)], frames=8)["model"]
+    perfect = run(burst, methods={"model": oracle}, frames=8)["model"]
     assert perfect.corrected_psnr_db is None or perfect.corrected_psnr_db > 55
     assert perfect.corrected_psnr_db_interval[1] is None
     assert perfect.worth_frames_interval is None
@@ -299,7 +302,7 @@ def test_worth_frames_is_the_number_of_real_averaged_frames_with_the_same_true_e
     The true error is that against the clean mosaic, defects left out, uneven response (0.5 %) left in: it is the same
     in one frame, in averages and in the denoised frame.
     """
-    bursts = open_inputs([shared_data / "sim_canon700d"], tmp_path, 20, lambda verdict: None)
+    bursts = open_inputs([shared_data / "sim_canon700d"], tmp_path)
     assert len(bursts) == 6
     for burst in bursts:
         others = [other for other in bursts if other.name.split("_")[0] != burst.name.split("_")[0]]
