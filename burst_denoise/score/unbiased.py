@@ -7,16 +7,18 @@ sums of these products over blocks of rows.
 
 import math
 from collections.abc import Callable, Sequence
+from typing import NamedTuple
 
 import numpy as np
 
-from burst_denoise.arrays import Double, Float, Mask
+from burst_denoise.arrays import Double, Float, Index, Mask
 from burst_denoise.schemas import Estimate
 from burst_denoise.score.metrics import psnr_of_mse
-from burst_denoise.sensor.intervals import LEAST_REFERENCES, Results
+from burst_denoise.sensor.intervals import group_influences, interval, leave_one_out
 
 __all__ = ["BurstScore", "paired_difference_db"]
 
+LEAST_REFERENCES = 2
 Window = tuple[slice, slice]
 
 SMALLEST_BLOCK, LARGEST_BLOCK = 8, 32
@@ -105,7 +107,7 @@ class BurstScore:
 
     def mse(self) -> Estimate:
         """Return the mean squared error over all results, linear units squared; unbiased, so it can be below zero."""
-        return self._results().error().estimate()
+        return _estimate(self._results().error())
 
     def psnr_db(self) -> Estimate:
         """Return the peak signal-to-noise ratio, dB, peak at white; ``inf`` is an error that may be nothing."""
@@ -113,18 +115,18 @@ class BurstScore:
 
     def stabilised_psnr_db(self) -> Estimate:
         """Return the same with each squared difference divided by the expected variance: 0 dB is one frame's noise."""
-        return _in_db(self._results(stabilised=True).error().estimate())
+        return _in_db(_estimate(self._results(stabilised=True).error()))
 
     def temporal_variance(self) -> Estimate:
         """Return the mean noise variance of one frame, linear units squared."""
-        return self._results().noise().estimate()
+        return _estimate(self._results().noise())
 
     def worth_frames(self) -> Estimate:
         """Return how many averaged frames leave the same error: one frame's variance / the error; may be ``inf``."""
         error, noise = self._results().error(), self._results().noise()
-        share = error.value / noise.value
-        half = error.combined(1 / noise.value, noise, -share / noise.value).half_width
-        return Estimate(value=_inverse(share), low=_inverse(share + half), high=_inverse(share - half))
+        value = error.value / noise.value
+        share = _delta_method(value, (1 / noise.value, error), (-value / noise.value, noise))
+        return Estimate(value=_inverse(share.value), low=_inverse(share.high), high=_inverse(share.low))
 
     def upsnr_db(self) -> float | None:
         """Return uPSNR, for comparison: the same error measured with three frames besides each result; None without.
@@ -145,14 +147,14 @@ class BurstScore:
             errors.append(total[a, a] - (total[b, b] + total[c, c] - 2 * total[b, c]) / 2)
         return psnr_of_mse(float(np.mean(errors)) / self._photosites, peak=1.0)
 
-    def _results(self, *, stabilised: bool = False, chosen: Sequence[int] | None = None) -> Results:
+    def _results(self, *, stabilised: bool = False, chosen: Sequence[int] | None = None) -> "_Results":
         """Return the sums of all results, or of those chosen."""
         if not self._used:
             raise ValueError("no result to score")
         numbers = range(len(self._used)) if chosen is None else chosen
         products = np.stack([self._products[number][int(stabilised)] for number in numbers]) / self._photosites
         used = np.array([[index in self._used[number] for index in range(self._count)] for number in numbers])
-        return Results(products, used)
+        return _Results(products, used)
 
 
 def paired_difference_db(a: BurstScore, b: BurstScore) -> Estimate | None:
@@ -178,14 +180,166 @@ def paired_difference_db(a: BurstScore, b: BurstScore) -> Estimate | None:
     if not pairs:
         raise ValueError("the two scores have no frame in common")
     mine, other = a._results(chosen=[i for i, _ in pairs]), b._results(chosen=[j for _, j in pairs])
-    error, bar = mine.error(), Results(other.products, mine.used).error()
+    error, bar = mine.error(), _Results(other.products, mine.used).error()
     if min(error.value, bar.value) <= 0:
         return None
     # The logarithm's slope: a relative error of 1 is 10 / ln 10 = 4.3 dB.
     decibels = 10 / math.log(10)
-    half = bar.combined(decibels / bar.value, error, -decibels / error.value).half_width
     value = 10 * math.log10(bar.value / error.value)
-    return Estimate(value=value, low=value - half, high=value + half)
+    return _delta_method(value, (decibels / bar.value, bar), (-decibels / error.value, error))
+
+
+class _Sums(NamedTuple):
+    """A quantity that adds up over B blocks of rows, and how it reacts to each independent part of the data.
+
+    References
+    ----------
+    Efron and Stein, "The jackknife estimate of variance", Annals of Statistics 9(3), 1981.
+    """
+
+    blocks: Double
+    """(B,): what each block adds to the quantity."""
+    influences: Double
+    """(parts, B): of leaving a part out; their squares add up to the variance, each interaction counted twice."""
+    interactions: Double
+    """(parts, parts, B): interaction term of two parts, symmetric."""
+    degrees: int
+    """Of freedom, of the variance of one block."""
+
+    @property
+    def value(self) -> float:
+        """The quantity."""
+        return float(self.blocks.sum())
+
+
+def _estimate(sums: _Sums) -> Estimate:
+    return _delta_method(sums.value, (1.0, sums))
+
+
+def _delta_method(value: float, *terms: tuple[float, _Sums]) -> Estimate:
+    """Return a value with its 95 % interval from its derivatives with respect to sums, and these sums."""
+    influences = np.sum([slope * sums.influences for slope, sums in terms], axis=0)
+    interactions = np.sum([slope * sums.interactions for slope, sums in terms], axis=0)
+    # The jackknife counts each interaction at least twice, 2 (n - 1) / (n - 2) times among n parts; subtract one.
+    counted, once = float((influences**2).sum()), float((interactions**2).sum()) / 2
+    kept = max(1 - once / counted, 1 / 3) if counted > 0 else 1.0
+    return interval(value, influences * math.sqrt(kept), terms[0][1].degrees)
+
+
+class _Results(NamedTuple):
+    """Products of the distances of n results to the N frames, and what each result was made from.
+
+    A part of the data, independent of the others, is a result with the frames in it, or any other frame alone.
+    """
+
+    products: Double
+    """(n, B, N, N): mean over counted photosites of (f - y_k)(f - y_l), split into the shares of the blocks."""
+    used: Mask
+    """(n, N): the frames in each result; no frame is in two."""
+
+    def error(self) -> _Sums:
+        """Return the mean squared error of the results."""
+        results, references = len(self.used), ~self.used
+        sums = self._mean_over_pairs(self.products, references, sign=1)
+        if not self._can_leave_out:
+            return sums
+        # As a result, a frame acts against the other results, on the references that they share.
+        for own, mine in enumerate(references):
+            differences = _mean_over_pairs(self.products[own] - self.products, references & mine)
+            sums.influences[own] += differences / math.sqrt(results * (results - 1))
+        result, frame = np.nonzero(references)
+        distances = np.einsum("nbkk->bnk", self.products)[:, result, frame]
+        weights = np.full(len(result), -2 / len(result))
+        with_results = self._interactions(result, results + frame, distances, weights)
+        return sums._replace(interactions=sums.interactions + with_results)
+
+    def noise(self) -> _Sums:
+        """Return the mean temporal variance of a frame: half the mean squared distance of two."""
+        everyone = np.ones((1, self.used.shape[1]), np.bool_)
+        return self._mean_over_pairs(self._frame_distances[None] / 2, everyone, sign=-1)
+
+    def _mean_over_pairs(self, products: Double, members: Mask, sign: int) -> _Sums:
+        """Return what `_mean_over_pairs` does, and how it reacts to leaving frames out of the members.
+
+        ``sign`` is that of the product of two frames' noise in ``products``.
+        """
+        results, frames = self.used.shape
+        blocks = _mean_over_pairs(products, members)
+        if not self._can_leave_out:
+            # Judged by how the blocks differ, content and all.
+            scale = len(blocks) / max(len(blocks) - 1, 1)
+            return _Sums(blocks, group_influences(scale * leave_one_out(blocks))[None], np.zeros((1, 1, 1)), 1)
+        alone = np.eye(frames, dtype=np.bool_)
+        without = np.stack([_mean_over_pairs(products, members & ~frame) for frame in alone])
+        kept = members.sum() / len(members)
+        influences = self._parts @ ((blocks - without) * math.sqrt((kept - 1) / kept))
+        first, second = np.triu_indices(frames, 1)
+        weights = 2 * sign * _pair_weights(members).sum(axis=0)[first, second]
+        distances = self._frame_distances[:, first, second]
+        interactions = self._interactions(results + first, results + second, distances, weights)
+        return _Sums(blocks, influences, interactions, results - 1)
+
+    def _interactions(self, first: Index, second: Index, distances: Double, weights: Double) -> Double:
+        """Return weights times the interaction terms of pairs, added up over their parts: (parts, parts, B).
+
+        Parameters
+        ----------
+        first, second : (P,) int arrays
+            The two of each pair: results are numbered from 0, frames from n.
+        distances : (B, P) array
+            Their squared distances, |a - b|^2, where the product of the noise of the two counts -2 times.
+        weights : (P,) array
+            Of that product.
+
+        Notes
+        -----
+        Pairwise terms are projected on the complement of the effects of single results and frames, and rescaled for
+        the lost degrees of freedom.
+        """
+        results, frames = self.used.shape
+        alone = np.eye(results + frames)
+        singles = alone[first] + alone[second]
+        effects, _, rank, _ = np.linalg.lstsq(singles, distances.T, rcond=None)
+        rescaled = math.sqrt(len(singles) / max(len(singles) - int(rank), 1))
+        terms = (distances.T - singles @ effects) * rescaled * weights[:, None] / -2
+        part = np.concatenate([np.arange(results), self._parts.argmax(axis=0)])
+        found = np.zeros((len(self._parts), len(self._parts), len(distances)))
+        np.add.at(found, (part[first], part[second]), terms)
+        found[np.diag_indices(len(found))] = 0
+        return found + found.transpose(1, 0, 2)
+
+    @property
+    def _frame_distances(self) -> Double:
+        """(B, N, N): squared distances of the frames to each other."""
+        # |y_k - y_l|^2 = |y_k - f|^2 + |y_l - f|^2 - 2 (y_k - f)(y_l - f)
+        own = np.einsum("bkk->bk", self.products[0])
+        distances: Double = own[:, :, None] + own[:, None, :] - 2 * self.products[0]
+        return distances
+
+    @property
+    def _can_leave_out(self) -> bool:
+        """Whether there are frames enough to leave some out."""
+        most_used = int(self.used.sum(axis=1).max())
+        return len(self.used) > 1 and self.used.shape[1] - max(2 * most_used, most_used + 1) >= LEAST_REFERENCES
+
+    @property
+    def _parts(self) -> Double:
+        """(parts, N): the frames of each result, then every other frame alone."""
+        alone = np.eye(self.used.shape[1])[~self.used.any(axis=0)]
+        return np.concatenate([self.used.astype(np.float64), alone])
+
+
+def _mean_over_pairs(products: Double, members: Mask) -> Double:
+    """Return per block the mean of products (n, B, N, N) over all results and pairs of members (n, N): (B,)."""
+    mean: Double = np.einsum("nbkl,nkl->b", products, _pair_weights(members))
+    return mean
+
+
+def _pair_weights(members: Mask) -> Double:
+    """Return (n, N, N) weights of a mean over all results and pairs of different members."""
+    pairs = members[:, :, None] & members[:, None, :] & ~np.eye(members.shape[1], dtype=np.bool_)
+    weights: Double = pairs / (len(members) * pairs.sum(axis=(1, 2), keepdims=True))
+    return weights
 
 
 def _in_db(mse: Estimate) -> Estimate:

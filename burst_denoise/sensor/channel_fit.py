@@ -8,7 +8,7 @@ import numpy as np
 
 from burst_denoise.arrays import Double
 from burst_denoise.schemas import Estimate
-from burst_denoise.sensor.intervals import left_out_estimate, root_of_variance
+from burst_denoise.sensor.intervals import equal_groups, jackknife, leave_one_out, root_of_variance
 from burst_denoise.sensor.noise_model import SMALLEST_VARIANCE
 from burst_denoise.sensor.photon_transfer import TransferSamples, binned_points, fit_line, ratio_of_sums
 
@@ -75,12 +75,12 @@ def fit_channels(samples: Sequence[TransferSamples]) -> tuple[ChannelNoise, ...]
 
 
 def _fit_channel(samples: Sequence[TransferSamples], plane: int) -> ChannelNoise:
-    bins = np.concatenate(_equal_groups([stack.bins[plane] for stack in samples]), axis=1)
-    points = binned_points(_left_out(bins))
+    bins = np.concatenate(equal_groups([stack.bins[plane] for stack in samples]), axis=1)
+    points = binned_points(leave_one_out(bins)).swapaxes(1, 2)
     slope, intercept = fit_line(points)
     # Where nothing tells S (the lens cap was on), a slope that may not fall would look sure to be 0.
-    free = left_out_estimate(fit_line(points, falling=True)[0])
-    read_variance = left_out_estimate(intercept)
+    free = jackknife(fit_line(points, falling=True)[0])
+    read_variance = jackknife(intercept)
     level, variance, count = points[:, -1]
     fitted = np.maximum(slope[-1] * level + intercept[-1], SMALLEST_VARIANCE)
     used = np.flatnonzero(count > 0)
@@ -88,7 +88,7 @@ def _fit_channel(samples: Sequence[TransferSamples], plane: int) -> ChannelNoise
     scatter = (bins[3].sum(axis=-1)[used] / count[used] - variance[used] ** 2) / count[used]
     beyond = np.average(((variance - fitted)[used] ** 2 - scatter) / fitted[used] ** 2, weights=count[used])
     shared = [
-        root_of_variance(left_out_estimate(ratio_of_sums(_left_out(np.sum(_equal_groups(sums), axis=0)))))
+        root_of_variance(jackknife(ratio_of_sums(leave_one_out(np.sum(equal_groups(sums), axis=0)))))
         for sums in ([stack.rows[plane] for stack in samples], [stack.columns[plane] for stack in samples])
     ]
     return ChannelNoise(
@@ -148,15 +148,3 @@ def estimate_at(
     below = math.hypot(slopes[0] * (a - low.low), slopes[1] * (b - high.low)) + abs(other - value)
     above = math.hypot(slopes[0] * (low.high - a), slopes[1] * (high.high - b)) + abs(other - value)
     return Estimate(value=value, low=value - below, high=value + above)
-
-
-def _equal_groups(stacks: Sequence[Double]) -> list[Double]:
-    """Return the sums (..., G) of several stacks in as many groups each as the smallest of them has."""
-    groups = min(sums.shape[-1] for sums in stacks)
-    return [np.stack([sums[..., group::groups].sum(axis=-1) for group in range(groups)], axis=-1) for sums in stacks]
-
-
-def _left_out(sums: Double) -> Double:
-    """Return sums (k, ..., G) without each group in turn, then with all: (k, G + 1, ...)."""
-    total = sums.sum(axis=-1, keepdims=True)
-    return np.moveaxis(np.concatenate([total - sums, total], axis=-1), -1, 1)

@@ -6,37 +6,25 @@ that of their sensitivities, relative to 1. Defects count in neither.
 """
 
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import cv2
 import numpy as np
-import numpy.typing as npt
 
-from burst_denoise.arrays import Double, Float, Mask
+from burst_denoise.arrays import Float, Mask
 from burst_denoise.frame.mosaic import Mosaic
 from burst_denoise.schemas import Estimate
-from burst_denoise.sensor.intervals import left_out_estimate, root_of_variance
+from burst_denoise.sensor.intervals import band_sums, jackknife, leave_one_out, root_of_variance
 from burst_denoise.sensor.moments import FrameMoments, frame_moments
 
-__all__ = [
-    "MasterDark",
-    "NonUniformity",
-    "band_sums",
-    "flat_response",
-    "jackknife",
-    "master_dark",
-    "response_of",
-    "sensitivity",
-]
+__all__ = ["MasterDark", "NonUniformity", "master_dark", "photo_response", "sensitivity"]
 
 
 SHADING_WINDOW = 31
 """Side of the window, plane pixels, whose mean is the slow shading."""
 FARTHEST = 5.0
 """Standard deviations of its plane beyond which a photosite is a defect and part of no figure."""
-MOST_BANDS, FEWEST_ROWS = 32, 4
-"""Bands of whole rows that the jackknife deletes one at a time, and the least rows of one."""
 
 
 @dataclass(frozen=True)
@@ -109,13 +97,13 @@ def master_dark(darks: Iterable[Float], mosaic: Mosaic) -> MasterDark:
     return MasterDark(mean, mosaic.unpack(planes, mean.shape), variance, moments.count, dsnu, tuple(left))
 
 
-def flat_response(flats: Iterable[Float], dark: MasterDark | None, mosaic: Mosaic) -> NonUniformity:
+def photo_response(flats: FrameMoments, dark: MasterDark | None, mosaic: Mosaic) -> NonUniformity:
     """Return the photo-response non-uniformity, relative to 1, from frames of an evenly lit surface.
 
     Parameters
     ----------
-    flats : iterable of (H, W) or (3, H, W) float32 arrays, linear
-        At least 2 of one light level, nowhere near the white level. Read once.
+    flats : FrameMoments
+        Of at least 2 frames (H, W) or (3, H, W), linear, of one light level, nowhere near the white level.
     dark : MasterDark, optional
         Of the same exposure; without it, dark offsets count as PRNU.
     mosaic : Mosaic
@@ -131,11 +119,6 @@ def flat_response(flats: Iterable[Float], dark: MasterDark | None, mosaic: Mosai
     PRNU^2 = (spatial variance of the mean flat, dark offsets subtracted photosite by photosite - that of the noise left
     in the two means) / level^2. Defects and intervals as for `master_dark`. With a lens on, take ``fine``.
     """
-    return response_of(frame_moments(flats), dark, mosaic)
-
-
-def response_of(flats: FrameMoments, dark: MasterDark | None, mosaic: Mosaic) -> NonUniformity:
-    """Return what `flat_response` does, from the moments of the flats, for those who need them for more."""
     mean, noise = flats.mean, flats.variance / flats.count
     if dark is not None:
         mean, noise = mean - dark.mean, noise + dark.variance / dark.count
@@ -186,35 +169,6 @@ def _shading(plane: Float, healthy: Mask) -> Float:
 def _spread(residual: Float, noise_variance: Float, healthy: Mask) -> Estimate:
     """Return the standard deviation over a plane, that of the noise taken off, with its interval."""
     columns = (healthy, residual * healthy, residual.astype(np.float64) ** 2 * healthy, noise_variance * healthy)
-    sums = np.stack([band_sums(values) for values in columns], axis=1)
-
-    def variance(total: Double) -> Double:
-        _, first, second, noise = total / max(total[0], 1.0)
-        return np.array([second - first**2 - noise])
-
-    return root_of_variance(jackknife(sums, variance)[0])
-
-
-def band_sums(values: npt.NDArray[np.generic]) -> Double:
-    """Return the sums of a plane over bands of whole rows.
-
-    Row noise is shared along a row, so whole rows are what is independent.
-    """
-    bands = int(np.clip(len(values) // FEWEST_ROWS, 2, MOST_BANDS))
-    rows = values.sum(axis=1, dtype=np.float64)
-    return np.array([part.sum() for part in np.array_split(rows, bands)])
-
-
-def jackknife(sums: Double, solve: Callable[[Double], Double]) -> list[Estimate]:
-    """Return what ``solve`` makes of sums over groups, with 95 % intervals by leaving out one group at a time.
-
-    Parameters
-    ----------
-    sums : (groups, ...) array
-        Of at least 2 independent groups.
-    solve : callable
-        From the sum over all groups to a vector of values.
-    """
-    total = sums.sum(axis=0)
-    found = np.array([*(solve(total - part) for part in sums), solve(total)])
-    return [left_out_estimate(values) for values in found.T]
+    sums = leave_one_out(np.stack([band_sums(values) for values in columns]))
+    _, first, second, noise = sums / np.maximum(sums[0], 1.0)
+    return root_of_variance(jackknife(second - first**2 - noise))

@@ -14,8 +14,9 @@ from scipy.ndimage import uniform_filter
 from burst_denoise.arrays import Double, Float
 from burst_denoise.frame.mosaic import Mosaic
 from burst_denoise.schemas import NoiseMeasurement, NoiseProfile
+from burst_denoise.sensor.intervals import row_groups
 from burst_denoise.sensor.noise_model import SMALLEST_VARIANCE
-from burst_denoise.sensor.row_noise import jackknife_groups, line_noise
+from burst_denoise.sensor.row_noise import line_noise
 
 __all__ = [
     "TransferSamples",
@@ -90,7 +91,6 @@ def measure_noise(stack: Iterable[Float], mosaic: Mosaic) -> NoiseMeasurement:
             tuple((float(x), float(v), float(n)) for x, v, n in binned_points(plane.sum(axis=-1)).T if n > 0)
             for plane in samples.bins
         ),
-        row_noise_variance=tuple(max(float(ratio_of_sums(plane.sum(axis=-1))), 0.0) for plane in samples.rows),
     )
 
 
@@ -108,12 +108,10 @@ def fit_measurements(measurements: Sequence[NoiseMeasurement], iso: float | None
         raise ValueError("no stack given")
     planes = zip(*(measurement.bins for measurement in measurements), strict=True)
     lines = [fit_line(np.array([row for rows in plane for row in rows]).reshape(-1, 3).T) for plane in planes]
-    rows = np.mean([measurement.row_noise_variance for measurement in measurements], axis=0)
     return NoiseProfile(
         iso=iso,
         shot_noise_scale=tuple(float(slope) for slope, _ in lines),
         read_noise_variance=tuple(float(intercept) for _, intercept in lines),
-        row_noise_variance=tuple(float(v) for v in rows),
     )
 
 
@@ -245,7 +243,8 @@ class _PlaneSums:
         variance = self.squares.ravel() / np.float32(2 * self.steps)
         total = (self.offset_squares - self.offset**2 / (self.steps + 1)).ravel() / self.steps
         height, width = self.first.shape
-        group, groups = jackknife_groups(height)
+        group = row_groups(height, interleaved=True)
+        groups = group.max() + 1
         counts = np.bincount(self.index.ravel(), minlength=len(self.roots))
         parts = np.split(np.argsort(self.index, axis=None, kind="stable"), np.cumsum(counts)[:-1])
         sums = np.zeros((5, len(parts), groups))

@@ -2,7 +2,7 @@
 
 import itertools
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import cv2
@@ -12,8 +12,7 @@ import numpy.typing as npt
 from burst_denoise.arrays import Double, Float, Mask
 from burst_denoise.frame.mosaic import Mosaic
 from burst_denoise.schemas import Estimate, NoiseProfile
-from burst_denoise.sensor.fixed_pattern import band_sums, jackknife
-from burst_denoise.sensor.intervals import root_of_variance
+from burst_denoise.sensor.intervals import band_sums, jackknife, leave_one_out, root_of_variance
 
 __all__ = ["SceneMean", "ScenePattern", "prnu_from_scenes", "scene_numbers"]
 
@@ -96,17 +95,14 @@ def prnu_from_scenes(bursts: Sequence[SceneMean], mosaic: Mosaic) -> ScenePatter
             _normal_equations(seen[a], seen[b], kinds.index(_kind(isos[a], isos[b])), len(kinds)) for a, b in pairs
         ]
         equations.append(np.sum(terms, axis=0))
-        found = jackknife(equations[-1], _solution)
-        prnu.append(root_of_variance(found[0]))
+        found = _without_each(_solution, equations[-1])
+        prnu.append(root_of_variance(jackknife(found[0])))
         for iso, index in within.items():
-            dsnu[iso].append(root_of_variance(found[index]))
+            dsnu[iso].append(root_of_variance(jackknife(found[index])))
     # A band of one plane is a group of its own: the noise of the planes is independent.
-    groups = np.zeros((sum(map(len, equations)), len(equations), *equations[0].shape[1:]))
-    first = 0
-    for plane, bands in enumerate(equations):
-        groups[first : first + len(bands), plane] = bands
-        first += len(bands)
-    together = root_of_variance(jackknife(groups, _common_slope)[0])
+    planes = np.stack(equations)
+    groups = np.einsum("pijg,pq->pijqg", planes, np.eye(len(planes))).reshape(*planes.shape[:-1], -1)
+    together = root_of_variance(jackknife(_without_each(_common_slope, groups)))
     return ScenePattern(len(set(apart)), tuple(prnu), together, {iso: tuple(found) for iso, found in dsnu.items()})
 
 
@@ -195,7 +191,7 @@ def _predictor(layer: Float, own: tuple[slice, slice], weight: npt.NDArray[np.fl
 def _normal_equations(a: _PredictionResidual, b: _PredictionResidual, kind: int, kinds: int) -> Double:
     """Return, per band of rows, the weighted normal equations of fine_a fine_b = P^2 level + intercept of the kind.
 
-    The result is (bands, unknowns, unknowns + 1); unknown 0 is P^2, the others are the intercepts.
+    The result is (unknowns, unknowns + 1, bands); unknown 0 is P^2, the others are the intercepts.
     """
     both = a.kernel * b.kernel
     gain = 1 + float(both.sum())
@@ -209,12 +205,17 @@ def _normal_equations(a: _PredictionResidual, b: _PredictionResidual, kind: int,
         "y": band_sums(weight * product),
         "xy": band_sums(weight * level * product),
     }
-    normal = np.zeros((len(terms["1"]), kinds + 1, kinds + 2))
+    normal = np.zeros((kinds + 1, kinds + 2, len(terms["1"])))
     row = kind + 1
-    normal[:, 0, 0], normal[:, row, row] = terms["xx"], terms["1"]
-    normal[:, 0, row] = normal[:, row, 0] = terms["x"]
-    normal[:, 0, -1], normal[:, row, -1] = terms["xy"], terms["y"]
+    normal[0, 0], normal[row, row] = terms["xx"], terms["1"]
+    normal[0, row] = normal[row, 0] = terms["x"]
+    normal[0, -1], normal[row, -1] = terms["xy"], terms["y"]
     return normal
+
+
+def _without_each(solve: Callable[[Double], Double], equations: Double) -> Double:
+    """Return the solutions (..., G + 1) of equations (..., G) without each group in turn, then with all."""
+    return np.stack([solve(left) for left in np.moveaxis(leave_one_out(equations), -1, 0)], axis=-1)
 
 
 def _solution(normal: Double) -> Double:
@@ -230,4 +231,4 @@ def _common_slope(planes: Double) -> Double:
     share = planes[:, 0, 1:-1] / intercepts
     slopes = planes[:, 0, 0] - (share * planes[:, 0, 1:-1]).sum(axis=1)
     targets = planes[:, 0, -1] - (share * planes[:, 1:, -1]).sum(axis=1)
-    return np.array([targets.sum() / max(float(slopes.sum()), 1e-300)])
+    return np.asarray(targets.sum() / max(float(slopes.sum()), 1e-300))

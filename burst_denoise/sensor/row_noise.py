@@ -1,28 +1,11 @@
 """Row and column noise: what all photosites of a line share in one frame, beside the noise of their own."""
 
 import numpy as np
-import numpy.typing as npt
 
 from burst_denoise.arrays import Double
+from burst_denoise.sensor.intervals import row_groups
 
-__all__ = ["jackknife_groups", "line_noise"]
-
-
-MOST_GROUPS = 32
-BAND = 8
-"""Rows of a plane that stay together in a jackknife group."""
-
-
-def jackknife_groups(length: int) -> tuple[npt.NDArray[np.intp], int]:
-    """Return the jackknife group of each of ``length`` rows (or columns) of a plane, and how many groups there are.
-
-    Notes
-    -----
-    Bands of some rows stay together, so that noise which neighbours have in common stays inside a group; the bands of a
-    group lie apart, so that every group sees all parts of the picture.
-    """
-    groups = min(MOST_GROUPS, max(length // BAND, 2), length)
-    return np.arange(length) // min(BAND, length // groups) % groups, groups
+__all__ = ["line_noise"]
 
 
 def line_noise(sums: list[tuple[Double, Double]], weight: Double) -> Double:
@@ -51,7 +34,6 @@ def line_noise(sums: list[tuple[Double, Double]], weight: Double) -> Double:
     weight = np.where(lit, weight, 1.0)
     means = np.array([total for total, _ in sums]) / weight
     independent = np.array([square for _, square in sums]) / weight**2
-    group, groups = jackknife_groups(len(weight))
     shared, numerator, denominator = 0.0, np.zeros_like(weight), np.zeros_like(weight)
     for _ in range(5 if lit.sum() > 1 else 0):
         trust = lit / (2 * shared + 2 / weight) ** 2
@@ -60,4 +42,5 @@ def line_noise(sums: list[tuple[Double, Double]], weight: Double) -> Double:
         numerator = trust * (centred**2 * lines / (lines - 1) - independent).sum(axis=0)
         denominator = trust * 2 * len(means)
         shared = max(numerator.sum() / denominator.sum(), 0.0)
-    return np.stack([np.bincount(group, terms, groups) for terms in (numerator, denominator)])
+    group = row_groups(len(weight), interleaved=True)
+    return np.stack([np.bincount(group, terms) for terms in (numerator, denominator)])
