@@ -19,7 +19,7 @@ def shots(tmp_path_factory: pytest.TempPathFactory) -> Path:
     write_frames(folder / "series" / "one", burst_frames(6, faults={5: Fault(shift=(3, 2))}))
     write_frames(folder / "series" / "two", burst_frames(5, seed=1))
     write_frames(folder / "darks", shoot(SyntheticCamera(), np.zeros((*SIZE, 3), np.float32), 1600, 8, 3)[0])
-    burst = ingest([folder / "series" / "one"], folder / "stored", 20, lambda _: None)[0]
+    burst = ingest([folder / "series" / "one"], folder / "stored")[0]
     write_identity_model(folder / "model.safetensors", burst)
     return folder
 
