@@ -7,13 +7,8 @@ import numpy as np
 import pytest
 
 from burst_denoise.frame.mosaic import MONO
-from burst_denoise.sensor.fixed_pattern import (
-    band_sums,
-    flat_response,
-    jackknife,
-    master_dark,
-    root_of_variance,
-)
+from burst_denoise.sensor.fixed_pattern import master_dark, photo_response
+from burst_denoise.sensor.moments import frame_moments
 from tests.sensors import mosaic
 
 
@@ -37,7 +32,7 @@ def test_non_uniformity_of_darks_and_flats_is_the_true_one(cfa: str | None, plan
     dark = master_dark(shoot(0.0, 16), mosaic(cfa))
     assert dark.mean == pytest.approx(offset, abs=6 * 1e-3 / 4)
     assert (dark.count, len(dark.dsnu.fine)) == (16, planes)
-    flat = flat_response(shoot(0.5, 16), dark, mosaic(cfa))
+    flat = photo_response(frame_moments(shoot(0.5, 16)), dark, mosaic(cfa))
     for found, true in ((dark.dsnu, 0.001), (flat, 0.01)):
         for estimate in (*found.fine, *found.whole):
             assert estimate.value == pytest.approx(true, rel=0.05)
@@ -48,13 +43,14 @@ def test_non_uniformity_of_darks_and_flats_is_the_true_one(cfa: str | None, plan
 def test_the_noise_of_few_frames_is_no_pattern():
     *_, shoot = sensor(dsnu=0, prnu=0)
     assert master_dark(shoot(0.0, 3), MONO).dsnu.fine[0].low == 0
-    assert flat_response(shoot(0.5, 3), None, MONO).fine[0].low == 0
+    assert photo_response(frame_moments(shoot(0.5, 3)), None, MONO).fine[0].low == 0
 
 
 def test_shading_is_told_apart_from_what_differs_from_photosite_to_photosite():
     *_, shoot = sensor()
     rows = np.linspace(-1, 1, 256)[:, None]
-    flat = flat_response(shoot(0.5 * (1 - 0.2 * rows**2), 16), master_dark(shoot(0.0, 16), MONO), MONO)
+    flats = frame_moments(shoot(0.5 * (1 - 0.2 * rows**2), 16))
+    flat = photo_response(flats, master_dark(shoot(0.0, 16), MONO), MONO)
     assert flat.fine[0].value == pytest.approx(0.01, rel=0.05)
     assert flat.whole[0].value == pytest.approx(np.hypot(0.01, np.std(0.2 * rows**2) / (1 - 0.2 / 3)), rel=0.05)
 
@@ -90,7 +86,7 @@ def test_slow_dark_shading_is_subtracted_in_full():
 def test_a_dark_flat_and_a_single_frame_are_refused():
     *_, shoot = sensor((32, 32))
     with pytest.raises(ValueError, match="the flats are dark"):
-        flat_response(shoot(0.0, 4), None, MONO)
+        photo_response(frame_moments(shoot(0.0, 4)), None, MONO)
     with pytest.raises(ValueError, match="2 are needed"):
         master_dark(shoot(0.0, 1), MONO)
 
@@ -99,7 +95,7 @@ def test_inputs_are_not_changed():
     *_, shoot = sensor((32, 32))
     frames = shoot(0.5, 3)
     before = [frame.copy() for frame in frames]
-    flat_response(frames, master_dark(shoot(0.0, 3), MONO), MONO)
+    photo_response(frame_moments(frames), master_dark(shoot(0.0, 3), MONO), MONO)
     assert all(np.array_equal(a, b) for a, b in zip(frames, before, strict=True))
 
 
@@ -113,7 +109,7 @@ def test_the_figures_of_the_emva_reference_are_met(shared_data: Path):
     black = np.float32(np.mean(darks))
     span, gain = 4095 - black, 0.2801
     dark = master_dark([(frame - black) / span for frame in darks], MONO)
-    flat = flat_response([(frame - black) / span for frame in flats], dark, MONO)
+    flat = photo_response(frame_moments((frame - black) / span for frame in flats), dark, MONO)
     (dsnu,), (prnu,) = dark.dsnu.whole, flat.whole
     assert dsnu.value * span / gain == pytest.approx(0.553, rel=0.15)
     assert prnu.value == pytest.approx(0.00433, rel=0.10)
@@ -121,22 +117,3 @@ def test_the_figures_of_the_emva_reference_are_met(shared_data: Path):
     # Nearly all of it is the shading of sensor and lamp.
     assert flat.fine[0].value < 0.7 * prnu.value
     assert dark.dsnu.fine[0].value < 0.5 * dsnu.value
-
-
-@pytest.mark.parametrize("rows", [2, 30, 400])
-def test_jackknife_intervals_hold_the_true_mean_in_95_of_100_runs(rows: int):
-    rng = np.random.default_rng(0)
-    held = []
-    for _ in range(400):
-        noise = rng.standard_normal((rows, 8)) + rng.standard_normal((rows, 1))  # the second is shared along a row
-        sums = np.stack([band_sums(np.ones((rows, 8))), band_sums(noise)], axis=1)
-        (mean,) = jackknife(sums, lambda total: np.array([total[1] / total[0]]))
-        held.append(mean.low < 0 < mean.high)
-    assert 0.91 <= np.mean(held) <= 0.985
-
-
-def test_a_variance_below_zero_is_a_standard_deviation_of_zero():
-    (variance,) = jackknife(np.array([[-2.0], [1.0], [0.0]]), lambda total: total)
-    found = root_of_variance(variance)
-    assert (found.low, found.value) == (0, 0)
-    assert found.high > 0

@@ -1,72 +1,94 @@
-"""The variance of a score equals its closed form where there is one, and adds up over blocks."""
+"""Intervals by jackknife: every row in a group, closed forms of their widths, and the truth inside of 95 of 100."""
 
 import math
 
 import numpy as np
 import pytest
 
-from burst_denoise.sensor.intervals import Results, Sums
-
-SIDE, BLOCKS = 64, 8
-PHOTOSITES = SIDE * SIDE
-
-
-def results(images: list[np.ndarray], frames: np.ndarray, used: list[tuple[int, ...]]) -> Results:
-    products = []
-    for image in images:
-        distances = (image - frames).reshape(len(frames), BLOCKS, -1).transpose(1, 0, 2)
-        products.append(distances @ distances.transpose(0, 2, 1) / PHOTOSITES)
-    return Results(np.stack(products), np.array([[k in own for k in range(len(frames))] for own in used]))
+from burst_denoise.sensor.intervals import (
+    band_sums,
+    equal_groups,
+    interval,
+    jackknife,
+    leave_one_out,
+    root_of_variance,
+    row_groups,
+)
 
 
-def variances(
-    count: int, image_of, per_result: int = 1, runs: int = 80, quantity: str = "error"
-) -> tuple[float, float]:
-    """Return the mean of the estimated variances over runs of white noise, and the variance that the runs show."""
-    estimated, values = [], []
-    for seed in range(runs):
-        frames = np.random.default_rng(seed).standard_normal((count, SIDE, SIDE))
-        used = [tuple(range(first, first + per_result)) for first in range(0, count, per_result)]
-        sums = getattr(results([image_of(frames[list(own)]) for own in used], frames, used), quantity)()
-        estimated.append((sums.half_width / 2.0) ** 2)
-        values.append(sums.value)
-    return float(np.mean(estimated)), float(np.var(values, ddof=1))
+@pytest.mark.parametrize("interleaved", [True, False])
+@pytest.mark.parametrize(("rows", "groups"), [(1, 1), (2, 2), (15, 2), (64, 8), (256, 32), (3000, 32)])
+def test_every_group_gets_like_many_rows_in_bands(rows: int, groups: int, interleaved: bool):
+    group = row_groups(rows, interleaved=interleaved)
+    members = np.bincount(group)
+    assert len(members) == groups
+    assert members.min() > 0
+    assert members.max() - members.min() <= (8 if interleaved else 1)
+    if rows >= 64:
+        assert (np.diff(group)[:7] == 0).all()
 
 
-def test_the_variance_of_an_average_frame_is_that_of_its_closed_form():
-    # Mean of squares 2 / N, products of two frames 2 / (N (N - 1)): no frame's error, but its temporal variance.
-    expected = (2 / 6 + 2 / (6 * 5)) / PHOTOSITES
-    assert variances(6, lambda own: own[0])[0] == pytest.approx(expected, rel=0.2)
-    assert variances(6, lambda own: own[0], quantity="noise")[0] == pytest.approx(expected, rel=0.2)
+def test_interleaved_groups_see_all_parts_of_a_plane_and_the_others_are_one_band_each():
+    apart, together = row_groups(1024, interleaved=True), row_groups(1024, interleaved=False)
+    assert all(np.ptp(np.flatnonzero(apart == group)) > 700 for group in range(32))
+    assert (np.diff(together) >= 0).all()
 
 
-def test_products_of_two_frames_are_not_counted_twice():
-    """The score of a perfect result consists of nothing else; left uncorrected, its variance comes out 2.5 fold."""
-    expected = 2 / (6 * 5) / PHOTOSITES
-    assert expected < variances(6, lambda own: 0 * own[0])[0] < 1.7 * expected
-
-
-def test_means_of_frames_are_judged_with_caution():
-    estimated, seen = variances(12, lambda own: own.mean(axis=0), per_result=2)
-    assert seen < estimated < 2.5 * seen
-
-
-def test_the_variance_adds_up_over_blocks_and_follows_a_combination():
+@pytest.mark.parametrize("interleaved", [True, False])
+@pytest.mark.parametrize("rows", [2, 30, 400])
+def test_intervals_hold_the_true_mean_in_95_of_100_runs(rows: int, interleaved: bool):
     rng = np.random.default_rng(0)
-    a, b = (Sums(rng.random(5), rng.standard_normal((7, 5)), np.zeros((7, 7, 5)), 100) for _ in range(2))
-    both = a.combined(2, b, -3)
-    assert both.value == pytest.approx(2 * a.value - 3 * b.value)
-    std = math.sqrt(((2 * a.influences - 3 * b.influences) ** 2).sum())
-    assert both.half_width == pytest.approx(1.96 * std, rel=0.02)
-    assert both.estimate().high - both.value == pytest.approx(both.half_width)
-    nothing = a.combined(1, a, -1)
-    assert (nothing.value, nothing.half_width) == (0, 0)
+    group = row_groups(rows, interleaved=interleaved)
+    held = []
+    for _ in range(400):
+        noise = rng.standard_normal((rows, 8)) + rng.standard_normal((rows, 1))  # the second is shared along a row
+        sums = leave_one_out(np.stack([np.bincount(group, row) for row in (np.full(rows, 8.0), noise.sum(axis=1))]))
+        mean = jackknife(sums[1] / sums[0])
+        held.append(mean.low < 0 < mean.high)
+    assert 0.91 <= np.mean(held) <= 0.985
 
 
-def test_one_result_is_judged_by_how_its_blocks_differ():
-    frames = np.random.default_rng(3).standard_normal((6, SIDE, SIDE))
-    image = frames[0] + np.repeat([1.0, 3.0], SIDE // 2)[:, None]
-    alone = results([image], frames, [(0,)]).error()
-    spread = alone.blocks.std(ddof=1) * math.sqrt(BLOCKS)
-    assert alone.half_width > 2 * spread
-    assert alone.value == pytest.approx(1 + (1 + 9) / 2, rel=0.1)
+def test_sums_over_bands_add_up_and_one_is_left_out_at_a_time():
+    plane = np.random.default_rng(1).random((100, 7))
+    sums = band_sums(plane)
+    assert sums.sum() == pytest.approx(plane.sum())
+    left = leave_one_out(np.stack([sums, 2 * sums]))
+    assert left.shape == (2, len(sums) + 1)
+    assert left[:, 3] == pytest.approx(np.array([1, 2]) * (plane.sum() - sums[3]))
+    assert left[:, -1] == pytest.approx(np.array([1, 2]) * plane.sum())
+
+
+def test_stacks_of_unequal_size_are_put_in_as_many_groups_as_the_smallest_has():
+    small, large = equal_groups([np.ones((2, 3)), np.arange(8.0)[None]])
+    assert small.tolist() == [[1, 1, 1], [1, 1, 1]]
+    assert large.tolist() == [[0 + 3 + 6, 1 + 4 + 7, 2 + 5]]
+
+
+def test_variances_of_parts_and_groups_add_up():
+    influences = np.random.default_rng(0).standard_normal((7, 5))
+    found = interval(3.0, influences, degrees=100)
+    assert found.high - 3 == pytest.approx(3 - found.low)
+    assert found.high - 3 == pytest.approx(1.96 * math.sqrt((influences**2).sum()), rel=0.02)
+
+
+@pytest.mark.parametrize(
+    ("influences", "quantile"),
+    # Student's t of 31 degrees where 32 groups count alike, and of 3 - 1 where one decides.
+    [([1.0, -1.0] * 16, 2.0395), ([1.0] + [0.0] * 31, 4.3027)],
+)
+def test_there_are_as_many_degrees_of_freedom_as_groups_that_decide(influences: list[float], quantile: float):
+    found = interval(0.0, np.array(influences))
+    assert found.high == pytest.approx(quantile * math.hypot(*influences), rel=1e-3)
+
+
+def test_one_group_tells_nothing_of_its_error_and_equal_ones_leave_none():
+    alone = jackknife(leave_one_out(np.array([2.0])))
+    assert (alone.low, alone.value, alone.high) == (-math.inf, 2, math.inf)
+    equal = jackknife(np.full(9, 2.0))
+    assert (equal.low, equal.value, equal.high) == (2, 2, 2)
+
+
+def test_a_variance_below_zero_is_a_standard_deviation_of_zero():
+    found = root_of_variance(jackknife(leave_one_out(np.array([-2.0, 1.0, 0.0]))))
+    assert (found.low, found.value) == (0, 0)
+    assert found.high > 0

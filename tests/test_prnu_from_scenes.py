@@ -11,7 +11,7 @@ from burst_denoise.jobs.demo import _fitted
 from burst_denoise.schemas import Estimate, NoiseProfile
 from burst_denoise.sensor.prnu_from_scenes import SceneMean, ScenePattern, prnu_from_scenes, scene_numbers
 
-NO_PROFILE = NoiseProfile(iso=None, shot_noise_scale=(), read_noise_variance=(), row_noise_variance=())
+NO_PROFILE = NoiseProfile(iso=None, shot_noise_scale=(), read_noise_variance=())
 """Only the ISO matters here."""
 SCENES = ("astronaut", "chelsea", "rocket")
 

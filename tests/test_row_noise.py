@@ -1,20 +1,9 @@
-"""Row and column noise: jackknife groups and shared variance against closed forms."""
+"""Row and column noise: shared variance against closed forms."""
 
 import numpy as np
 import pytest
 
-from burst_denoise.sensor.row_noise import jackknife_groups, line_noise
-
-
-@pytest.mark.parametrize(("length", "groups"), [(1, 1), (2, 2), (15, 2), (64, 8), (256, 32), (3000, 32)])
-def test_every_group_gets_like_many_rows_in_bands(length: int, groups: int):
-    group, count = jackknife_groups(length)
-    assert count == groups
-    members = np.bincount(group, minlength=count)
-    assert members.min() > 0
-    assert members.max() - members.min() <= 8
-    if length >= 64:
-        assert (np.diff(group)[:7] == 0).all()
+from burst_denoise.sensor.row_noise import line_noise
 
 
 def shared_variance(lines: int, photosites: np.ndarray, shared_std: float, seed: int) -> float:

@@ -113,6 +113,48 @@ def test_upsnr_is_that_of_its_authors():
     assert score_of(frames[:3], {(0,): f}).upsnr_db() is None
 
 
+def variances(
+    count: int, image_of: Callable[[np.ndarray], np.ndarray], per_result: int = 1, quantity: str = "mse"
+) -> tuple[float, float]:
+    """Return the mean of the estimated variances over 80 runs of white noise, and the variance that the runs show."""
+    found = []
+    for seed in range(80):
+        frames = np.random.default_rng(seed).standard_normal((count, 64, 64)).astype(np.float32)
+        groups = [tuple(range(first, first + per_result)) for first in range(0, count, per_result)]
+        score = score_of(frames, {group: image_of(frames[list(group)]) for group in groups})
+        found.append(getattr(score, quantity)())
+    estimated = [((estimate.high - estimate.low) / 4.0) ** 2 for estimate in found]
+    return float(np.mean(estimated)), float(np.var([estimate.value for estimate in found], ddof=1))
+
+
+def test_the_variance_of_an_average_frame_is_that_of_its_closed_form():
+    # Mean of squares 2 / N, products of two frames 2 / (N (N - 1)): no frame's error, but its temporal variance.
+    expected = (2 / 6 + 2 / (6 * 5)) / 64**2
+    assert variances(6, lambda own: own[0])[0] == pytest.approx(expected, rel=0.2)
+    assert variances(6, lambda own: own[0], quantity="temporal_variance")[0] == pytest.approx(expected, rel=0.2)
+
+
+def test_products_of_two_frames_are_not_counted_twice():
+    """The score of a perfect result consists of nothing else; left uncorrected, its variance comes out 2.5 fold."""
+    expected = 2 / (6 * 5) / 64**2
+    assert expected < variances(6, lambda own: 0 * own[0])[0] < 1.7 * expected
+
+
+def test_means_of_frames_are_judged_with_caution():
+    estimated, seen = variances(12, lambda own: own.mean(axis=0), per_result=2)
+    assert seen < estimated < 2.5 * seen
+
+
+def test_one_result_is_judged_by_how_its_blocks_differ():
+    frames = np.random.default_rng(3).standard_normal((6, 64, 64)).astype(np.float32)
+    image = frames[0] + np.repeat([1.0, 3.0], 32)[:, None]
+    alone = score_of(frames, {(0,): image}).mse()
+    # Eight blocks, four of the one error and four of the other.
+    std = np.std([1 + 1, 1 + 9] * 4, ddof=1) / math.sqrt(8)
+    assert alone.high - alone.value == pytest.approx(2.365 * std, rel=0.1)
+    assert alone.value == pytest.approx(1 + (1 + 9) / 2, rel=0.1)
+
+
 def test_stabilised_0_db_is_one_frame_whatever_the_light():
     clean = scene()
     clean[:64] /= 300  # shadows weigh nothing in the plain score
