@@ -5,8 +5,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from burst_denoise.burst.darks import dark_for, read_darks
+from burst_denoise.burst.darks import dark_for, read_darks, refuse_other_sensor
 from burst_denoise.errors import BurstDenoiseError, IncompatibleFramesError, InputFileError, TooFewFramesError
+from burst_denoise.sensor.identity import Sensor
 from tests.shots import burst_frames, dark_frames, write_frames
 
 SMALL = (48, 64)
@@ -41,6 +42,35 @@ def test_darks_shot_in_two_goes_are_averaged_together(tmp_path: Path):
     assert found.master.count == 6
 
 
+def test_darks_of_an_unknown_raw_camera_serve_only_where_the_user_says_so(tmp_path: Path):
+    write_frames(tmp_path, dark_frames(4, size=SMALL), camera=None)
+    found = read_darks([tmp_path])
+    unknown = found[0].info
+    assert unknown.camera is None
+    for camera in (None, "Synthetic APS-C"):
+        info = unknown.model_copy(update={"camera": camera})
+        assert dark_for(found, info) is None
+        assert dark_for(found, info, any_sensor=True) is found[0].master
+    sensor = Sensor.of(unknown)
+    with pytest.raises(IncompatibleFramesError, match=r"shot\.dng: camera unknown, .* as dark\.dng; .*--any-sensor"):
+        refuse_other_sensor(Path("shot.dng"), sensor, Path("dark.dng"), sensor, any_sensor=False)
+    refuse_other_sensor(Path("shot.dng"), sensor, Path("dark.dng"), sensor, any_sensor=True)
+
+
+def test_decoded_darks_are_kept_for_a_second_look_where_a_folder_is_given(tmp_path: Path):
+    frames = dark_frames(6, size=SMALL)
+    write_frames(tmp_path / "darks", frames[:4])
+    write_frames(tmp_path / "darks", frames[4:], taken_at=frames[4].info.taken_at + 3600)
+    (tmp_path / "kept").mkdir()
+    (found,) = read_darks([tmp_path / "darks"], keep=tmp_path / "kept")
+    (gone,) = read_darks([tmp_path / "darks"])
+    assert list(gone.stacks()) == []
+    stacks = [list(stack) for stack in found.stacks()]
+    assert [len(stack) for stack in stacks] == [4, 2]
+    for image, frame in zip([*stacks[0], *stacks[1]], frames, strict=True):
+        assert np.array_equal(image, frame.linear)
+
+
 def mixed_exposures(folder: Path) -> None:
     frames = dark_frames(8, size=SMALL)
     write_frames(folder, frames[:4])
@@ -67,6 +97,12 @@ def two_cameras(folder: Path) -> None:
     write_frames(folder / "b", dark_frames(4, size=SMALL), camera="Nikon D5")
 
 
+def two_black_levels(folder: Path) -> None:
+    frames = dark_frames(5, size=SMALL)
+    write_frames(folder, frames[:4])
+    write_frames(folder, frames[4:], black_level=(2000.0,) * 4)
+
+
 def too_few(folder: Path) -> None:
     write_frames(folder, dark_frames(3, size=SMALL))
 
@@ -85,10 +121,19 @@ def a_video(folder: Path) -> None:
     ("bad", "error", "said"),
     [
         (mixed_exposures, IncompatibleFramesError, r"frame_004\.dng: dark frame of 2 s, but .*frame_000\.dng has"),
-        (one_other_exposure, IncompatibleFramesError, r"frame_007\.dng: exposure time 2.0 instead of 0.03"),
+        (
+            one_other_exposure,
+            IncompatibleFramesError,
+            r"frame_007\.dng: exposure time 2 instead of .* among the dark",
+        ),
         (pictures, InputFileError, r"frame_000\.dng: is no dark frame: its bright parts reach .* of white, 5%"),
         (a_picture_among_darks, InputFileError, r"frame_005\.dng: is no dark frame"),
-        (two_cameras, IncompatibleFramesError, r"camera is Nikon D5, but .* has Synthetic APS-C; darks, flats"),
+        (
+            two_cameras,
+            IncompatibleFramesError,
+            r"camera Nikon D5 instead of Synthetic.*, which .* has; darks, flats",
+        ),
+        (two_black_levels, IncompatibleFramesError, r"frame_004\.dng: black level .* instead of .*frame_000\.dng has"),
         (too_few, TooFewFramesError, r"frame_000\.dng: 3 dark frames at ISO 1600, 4 needed"),
         (a_video, InputFileError, r"dark\.avi: is a video"),
     ],

@@ -7,7 +7,7 @@ import cv2
 import numpy as np
 import pytest
 
-from burst_denoise.burst.grouping import Series, find_sources, group_series, read_frames
+from burst_denoise.burst.grouping import Series, find_sources, group_series, read_series
 from burst_denoise.errors import InputFileError
 from burst_denoise.frame.synthetic import SyntheticCamera, shoot
 from burst_denoise.io.dng import write_dng
@@ -94,10 +94,10 @@ def test_two_isos_in_one_run_are_two_series(tmp_path: Path) -> None:
     run(tmp_path / "scene", 1, 3)
     run(tmp_path / "scene", 4, 3, iso=6400.0)
     found = group_series(find_sources([tmp_path]))
-    assert [(one.info.iso, len(one.paths), one.incompatible) for one in found] == [(1600.0, 3, ()), (6400.0, 3, ())]
+    assert [(one.header.iso, len(one.paths), one.incompatible) for one in found] == [(1600.0, 3, ()), (6400.0, 3, ())]
 
 
-def test_a_stray_exposure_is_incompatible_and_the_detail_says_why(tmp_path: Path) -> None:
+def test_another_exposure_is_incompatible_and_the_detail_says_why(tmp_path: Path) -> None:
     run(tmp_path / "scene", 1, 4)
     run(tmp_path / "scene", 5, 1, exposure_s=0.5)
     (one,) = group_series(find_sources([tmp_path]))
@@ -119,11 +119,36 @@ def test_a_black_level_that_breathes_is_the_same_series(tmp_path: Path) -> None:
     run(tmp_path, 3, 2, black_level=(2050.0,) * 4)
     run(tmp_path, 5, 1, black_level=(2148.0,) * 4)
     (one,) = group_series(find_sources([tmp_path]))
-    assert len(one.paths) == 4
-    assert "black level" in one.incompatible[0].detail
+    read = read_series(one, 20)
+    assert [frame.path.name for frame in read.frames] == [f"IMG_{k}.dng" for k in range(1, 5)]
+    (verdict,) = read.incompatible
+    assert (verdict.file, verdict.reasons) == ("IMG_5.dng", ("incompatible",))
+    assert verdict.detail == "black level 2148 instead of 2048"
 
 
-def test_two_frames_of_different_exposure_are_one_series_of_one_and_a_stray(tmp_path: Path) -> None:
+def test_the_frames_that_most_agree_in_levels_and_colours_stay(tmp_path: Path) -> None:
+    run(tmp_path, 1, 1, cfa="GBRG")
+    run(tmp_path, 2, 2)
+    run(tmp_path, 4, 1, white_level=16383.0)
+    (one,) = group_series(find_sources([tmp_path]))
+    read = read_series(one, 20)
+    assert [frame.path.name for frame in read.frames] == ["IMG_2.dng", "IMG_3.dng"]
+    assert {verdict.file: verdict.detail for verdict in read.incompatible} == {
+        "IMG_1.dng": "CFA GBRG instead of RGGB",
+        "IMG_4.dng": "white level 16383 instead of 15304",
+    }
+
+
+def test_an_unknown_camera_iso_or_exposure_is_called_so(tmp_path: Path) -> None:
+    run(tmp_path, 1, 3)
+    run(tmp_path, 4, 1, camera=None, iso=None, exposure_s=None)
+    (one,) = group_series(find_sources([tmp_path]))
+    assert one.incompatible[0].detail == (
+        "camera unknown instead of Canon EOS 700D, ISO unknown instead of 1600, exposure time unknown instead of 0.02"
+    )
+
+
+def test_two_frames_of_different_exposure_are_one_series_of_one_and_an_incompatible_frame(tmp_path: Path) -> None:
     run(tmp_path, 1, 1)
     run(tmp_path, 2, 1, exposure_s=1.0)
     (one,) = group_series(find_sources([tmp_path]))
@@ -160,16 +185,17 @@ def test_a_video_is_a_series_of_its_own(tmp_path: Path) -> None:
     picture(tmp_path, "still_1.png")
     found = {one.name: one for one in group_series(find_sources([tmp_path]))}
     video = found[f"{tmp_path.name}-clip"]
-    frames, left_out = read_frames(video, 4)
-    assert (len(found), len(frames), left_out) == (2, 4, 0)
-    assert (video.info.width, video.info.height, video.info.domain) == (64, 48, "rgb")
+    read = read_series(video, 4)
+    assert (len(found), len(read.frames), read.left_out) == (2, 4, 0)
+    assert (video.header.width, video.header.height, video.header.domain) == (64, 48, "rgb")
 
 
 def test_frames_beyond_the_limit_are_counted_not_read(tmp_path: Path) -> None:
     run(tmp_path, 1, 5)
     (one,) = group_series(find_sources([tmp_path]))
-    frames, left_out = read_frames(one, 3)
-    assert ([frame.path.name for frame in frames], left_out) == (["IMG_1.dng", "IMG_2.dng", "IMG_3.dng"], 2)
+    read = read_series(one, 3)
+    assert [frame.path.name for frame in read.frames] == ["IMG_1.dng", "IMG_2.dng", "IMG_3.dng"]
+    assert (read.incompatible, read.left_out) == ((), 2)
 
 
 def test_pictures_beside_their_raw_files_and_our_own_results_are_passed_over(tmp_path: Path) -> None:

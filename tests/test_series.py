@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from skimage.data import astronaut
 
-from burst_denoise.burst.grouping import Series, find_sources, group_series, read_frames
-from burst_denoise.burst.series import SeriesVerdict, check_frames
+from burst_denoise.burst.grouping import find_sources, group_series, read_series
+from burst_denoise.burst.series import SeriesVerdict, check_frames, check_series
 from burst_denoise.frame.frame import Frame
 from burst_denoise.frame.synthetic import Fault, SyntheticCamera, scene_from_picture, shoot
 from burst_denoise.io.dng import write_dng
@@ -18,17 +18,12 @@ from burst_denoise.schemas import FrameVerdict
 SCENE = scene_from_picture(astronaut()[:192, :256])
 
 
-def check_series(series: Series, limit: int = 20) -> SeriesVerdict:
-    frames, left_out = read_frames(series, limit)
-    return check_frames(series.name, frames, series.incompatible, left_out)
-
-
 def reasons(verdict: SeriesVerdict) -> dict[str, tuple[str, ...]]:
     return {frame.file: frame.reasons for frame in verdict.frames if not frame.accepted}
 
 
 def judge(path: Path) -> list[SeriesVerdict]:
-    return [check_series(series) for series in group_series(find_sources([path]))]
+    return [check_series(series, 20)[0] for series in group_series(find_sources([path]))]
 
 
 def crop(frame: Frame, rows: slice, columns: slice) -> Frame:
@@ -71,12 +66,12 @@ def test_a_pair_is_too_few_but_its_frames_are_fine(n: int) -> None:
 def test_too_few_after_the_checks_tells_why_the_others_fell_out() -> None:
     faults = {0: Fault(light=1.2), 1: Fault(shift=(3, 0))}
     frames, _ = shoot(SyntheticCamera(), SCENE, 1600, 4, 0, faults)
-    stray = FrameVerdict(
+    other = FrameVerdict(
         file="x.dng", accepted=False, reasons=("incompatible",), gain=None, shift_px=None, detail="ISO 1 instead of 2"
     )
-    verdict = check_frames("scene", frames, [stray])
+    verdict = check_frames("scene", frames, [other])
     assert verdict.detail == "2 of 5 frames accepted, 3 needed (rejected: 1 light, 1 shift, 1 incompatible)"
-    assert verdict.frames[-1] == stray
+    assert verdict.frames[-1] == other
 
 
 def test_frames_that_differ_in_noise_make_an_unsteady_series() -> None:
@@ -104,7 +99,7 @@ def test_the_whole_way_through_dng_files(tmp_path: Path) -> None:
     assert reasons(verdict) == {"frame_005.dng": ("shift",)}
     assert verdict.frames[4].gain == pytest.approx(1.015, abs=0.002)
     (series,) = group_series(find_sources([tmp_path]))
-    assert check_series(series, limit=4).left_out == 2
+    assert check_series(series, limit=4)[0].left_out == 2
 
 
 @pytest.mark.parametrize("scene", [f"kodim0{k}_iso{iso}" for k in (1, 2, 3) for iso in (1600, 6400)])
@@ -118,7 +113,7 @@ def test_simulated_canon_bursts_lose_exactly_the_three_faulty_frames(shared_data
 
 def test_the_knocked_tripod_of_the_s95_is_noticed(shared_data: Path) -> None:
     (series,) = group_series(find_sources([shared_data / "s95_iso3200"]))
-    frames, _ = read_frames(series, 20)
+    frames = read_series(series, 20).frames
     # The middle of the picture, for speed; the whole gives the same verdicts.
     verdict = check_frames(series.name, [crop(frame, slice(800, 1800), slice(1200, 2400)) for frame in frames])
     assert verdict.accepted
@@ -147,4 +142,4 @@ def test_emva_pairs_and_stacks_are_series_of_their_own(shared_data: Path) -> Non
     sizes = sorted(len(series.paths) for series in found.values())
     assert sizes == [2] * 18 + [20, 20]
     for name in ("emva_ccd12-b_s_000_snap_000", "emva_ccd12-d_s_000_snap_000"):
-        assert reasons(check_series(found[name])) == {}
+        assert reasons(check_series(found[name], 20)[0]) == {}

@@ -76,9 +76,9 @@ def read_darks(inputs: Sequence[Path], keep: Path | None = None) -> list[DarkSet
         if path.suffix.lower() in VIDEO_SUFFIXES:
             raise InputFileError(f"{path}: is a video; dark frames must be RAW or picture files")
         if series.incompatible:
-            stray = series.incompatible[0]
+            other = series.incompatible[0]
             raise IncompatibleFramesError(
-                f"{path.with_name(stray.file)}: {stray.detail} among the dark frames; take it away"
+                f"{path.with_name(other.file)}: {other.detail} among the dark frames; take it away"
             )
         alike = by_iso.setdefault(series.header.iso, [])
         if alike and alike[0].header.exposure_s != series.header.exposure_s:

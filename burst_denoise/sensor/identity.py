@@ -50,7 +50,7 @@ class Sensor:
             del pairs["size"], pairs["CFA"]
         found = [f"{what} {own} instead of {others}" for what, (own, others) in pairs.items() if own != others]
         if not found and self._black_change(other) > LARGEST_BLACK_CHANGE * other.white_level:
-            found.append(f"black level {self.black_level} instead of {other.black_level}")
+            found.append(f"black level {_per_plane(self.black_level)} instead of {_per_plane(other.black_level)}")
         return found
 
     def refusals(self, measured: "Sensor") -> list[str]:
@@ -77,3 +77,8 @@ class Sensor:
 
 def _in_words(size: tuple[int, int] | None) -> str:
     return "unknown" if size is None else f"{size[1]} x {size[0]}"
+
+
+def _per_plane(black_level: tuple[float, ...]) -> str:
+    each = [f"{level:g}" for level in black_level]
+    return each[0] if len(set(each)) == 1 else ", ".join(each)
