@@ -9,35 +9,37 @@ import torch
 from burst_denoise.errors import OutputError
 from burst_denoise.jobs import demo as room
 from burst_denoise.jobs.demo import demo
+from burst_denoise.score.baselines import baselines_for
+from tests.shots import SIZE, Recorder
 
 
 @pytest.fixture
 def small(monkeypatch):
     monkeypatch.setattr(room, "CALIBRATION_SCENES", ("astronaut",))
-    monkeypatch.setattr(room, "SIZE", (176, 256))
-    monkeypatch.setattr(room, "CROP", (slice(20, 120), slice(30, 180)))
-    monkeypatch.setattr(room, "FRAMES", 6)
-    monkeypatch.setattr(room, "FAULTS", {("astronaut", 1600): {5: room.Fault(shift=(2.5, 0))}})
-
-
-def run(folder, verdicts=None):
-    seen = [] if verdicts is None else verdicts
-    return demo(folder, 0.02, torch.device("cpu"), lambda text: None, seen.append, lambda progress: None)
+    monkeypatch.setattr(room, "SIZE", SIZE)
+    monkeypatch.setattr(room, "CROP", (slice(20, 120), slice(30, 160)))
+    monkeypatch.setattr(room, "FRAMES", 4)
+    monkeypatch.setattr(room, "DARKS", 6)
+    untuned = "burst_denoise.jobs.calibrate.tuned_strengths"
+    monkeypatch.setattr(untuned, lambda bursts: dict.fromkeys(baselines_for(bursts[0].info), 1.0))
+    monkeypatch.setattr(room, "FAULTS", {("astronaut", 1600): {4: room.Fault(shift=(2.5, 0))}})
 
 
 @pytest.mark.usefixtures("small")
 def test_the_demo_leaves_bursts_plot_model_shots_picture_and_table(tmp_path):
-    verdicts = []
-    result = run(tmp_path / "demo", verdicts)
+    told = Recorder()
+    result = demo(tmp_path / "demo", 0.005, torch.device("cpu"), told)
     names = {path.name for path in (tmp_path / "demo").iterdir()}
     assert names == {
         "shots", "bursts", "model.safetensors", "report.html", "denoised.dng", "denoised.tif", "before_after.png",
         "benchmark.jsonl",
     }  # fmt: skip
     assert len(list((tmp_path / "demo" / "bursts").rglob("*.burst"))) == 4
-    assert [frame.reasons for frame in verdicts[0].frames if not frame.accepted] == [("shift",)]
+    assert [frame.reasons for frame in told.verdicts[0].frames if not frame.accepted] == [("shift",)]
+    assert [note[:4] for note in told.notes if note[1:2] == "/"] == ["1/5 ", "2/5 ", "3/5 ", "4/5 ", "5/5 "]
+    assert told.progress
     with rawpy.imread(str(tmp_path / "demo" / "denoised.dng")) as raw:
-        assert raw.raw_image.shape == (176, 256)
+        assert raw.raw_image.shape == SIZE
     assert tifffile.imread(tmp_path / "demo" / "denoised.tif").dtype == np.uint16
     assert "before_after.png" in result.next_steps
     assert "calibrate FOLDER" in result.next_steps
@@ -47,7 +49,7 @@ def test_the_demo_leaves_bursts_plot_model_shots_picture_and_table(tmp_path):
 @pytest.mark.usefixtures("small")
 def test_an_existing_folder_is_not_touched(tmp_path):
     with pytest.raises(OutputError, match="exists already"):
-        run(tmp_path)
+        demo(tmp_path, 0.02, torch.device("cpu"))
 
 
 def test_the_scene_the_demo_is_judged_on_is_in_no_training():
