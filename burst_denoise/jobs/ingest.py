@@ -10,8 +10,8 @@ import tifffile
 
 from burst_denoise.arrays import Float, Mask
 from burst_denoise.burst.darks import DarkSet, dark_for, refuse_other_sensor
-from burst_denoise.burst.grouping import CLEAN_REFERENCE, Series, find_sources, group_series
-from burst_denoise.burst.series import SeriesVerdict, check_series
+from burst_denoise.burst.grouping import CLEAN_REFERENCE, Series, find_sources, group_series, read_series
+from burst_denoise.burst.series import SeriesVerdict, check_frames
 from burst_denoise.burst.store import BURST_SUFFIX, Burst, find_bursts, open_burst, split_inputs, store_burst
 from burst_denoise.errors import BurstDenoiseError, IncompatibleFramesError, InputFileError, TooFewFramesError
 from burst_denoise.files import created_parents, refuse_existing
@@ -87,8 +87,8 @@ def ingest(
     for series in found[1:]:
         if (series.header.camera, series.header.domain) != (first.header.camera, first.header.domain):
             raise IncompatibleFramesError(
-                f"{series.paths[0]}: camera is {series.header.camera or 'unknown'} ({series.header.domain}), but "
-                f"{first.paths[0]} has {first.header.camera or 'unknown'} ({first.header.domain}); "
+                f"{series.paths[0]}: camera {series.header.camera or 'unknown'} ({series.header.domain}) instead of "
+                f"{first.header.camera or 'unknown'} ({first.header.domain}), which {first.paths[0]} has; "
                 "give the frames of one sensor at a time"
             )
     return store_series(found, folder, darks, settings, listener)
@@ -118,15 +118,17 @@ def store_series(
     with created_parents(places[0]):
         try:
             for series, place in zip(found, places, strict=True):
-                verdict, frames = check_series(series, settings.limit)
-                listener.on_series(verdict, frames)
-                if not verdict.accepted:
-                    refused.append(verdict)
-                    continue
+                read = read_series(series, settings.limit)
+                frames = read.frames
                 if darks:
                     shot, dark = frames[0], darks[0]
                     sensor = Sensor.of(shot.info)
                     refuse_other_sensor(shot.path, sensor, dark.paths[0], dark.sensor, any_sensor=settings.any_sensor)
+                verdict = check_frames(series.name, frames, read.incompatible, read.left_out)
+                listener.on_series(verdict, frames)
+                if not verdict.accepted:
+                    refused.append(verdict)
+                    continue
                 accepted = _accepted(frames, verdict)
                 dark_offset = _dark_of(series.name, accepted[0].info, darks, settings, listener)
                 defects = _defects(accepted, verdict, dark_offset, darks)

@@ -7,8 +7,9 @@ import numpy as np
 import pytest
 import tifffile
 
-from burst_denoise.burst.darks import read_darks
-from burst_denoise.burst.series import SeriesVerdict
+from burst_denoise.burst import grouping
+from burst_denoise.burst.darks import DarkSet, read_darks
+from burst_denoise.burst.grouping import find_sources, group_series
 from burst_denoise.burst.store import sharing_defects
 from burst_denoise.errors import (
     BurstDenoiseError,
@@ -20,8 +21,9 @@ from burst_denoise.errors import (
     TooFewFramesError,
 )
 from burst_denoise.frame.synthetic import Fault, SyntheticCamera, shoot
-from burst_denoise.jobs.ingest import ingest, inspect, open_inputs
-from tests.shots import burst_frames, dark_frames, everything_in, scene, write_frames
+from burst_denoise.io.raw import read_raw
+from burst_denoise.jobs.ingest import IngestSettings, ingest, open_inputs, store_series
+from tests.shots import SIZE, Recorder, burst_frames, dark_frames, everything_in, scene, write_frames
 
 SMALL = (96, 128)
 
@@ -34,32 +36,9 @@ def shoot_folder(tmp_path: Path) -> Path:
     return tmp_path / "shoot"
 
 
-def ignore(_: SeriesVerdict) -> None:
-    """Take no notice of a verdict."""
-
-
-def test_inspect_judges_every_series_and_writes_nothing(shoot_folder: Path) -> None:
-    before = everything_in(shoot_folder.parent)
-    found: list[SeriesVerdict] = []
-    inspect([shoot_folder], 20, found.append)
-    assert [(v.series, v.accepted, [f.reasons for f in v.frames if not f.accepted]) for v in found] == [
-        ("good", True, []),
-        ("moved", True, [("shift",)]),
-    ]
-    assert everything_in(shoot_folder.parent) == before
-
-
-def test_inspect_tells_the_verdict_that_a_stored_burst_was_stored_with(shoot_folder: Path, tmp_path: Path) -> None:
-    fresh: list[SeriesVerdict] = []
-    ingest([shoot_folder], tmp_path / "bursts", 20, fresh.append)
-    stored: list[SeriesVerdict] = []
-    inspect([tmp_path / "bursts"], 20, stored.append)
-    assert [(v.series, v.mu, v.sigma, v.frames) for v in stored] == [(v.series, v.mu, v.sigma, v.frames) for v in fresh]
-
-
 def test_ingest_stores_the_accepted_frames_of_every_series(shoot_folder: Path, tmp_path: Path) -> None:
     before = everything_in(shoot_folder)
-    bursts = ingest([shoot_folder], tmp_path / "bursts", 20, ignore)
+    bursts = ingest([shoot_folder], tmp_path / "bursts")
     assert [(b.folder.name, len(b), len(b.manifest.frames)) for b in bursts] == [
         ("good.burst", 4, 4),
         ("moved.burst", 4, 5),
@@ -69,9 +48,9 @@ def test_ingest_stores_the_accepted_frames_of_every_series(shoot_folder: Path, t
 
 
 def test_the_same_ingest_again_opens_what_is_there(shoot_folder: Path, tmp_path: Path) -> None:
-    first = ingest([shoot_folder], tmp_path / "bursts", 20, ignore)
+    first = ingest([shoot_folder], tmp_path / "bursts")
     before = everything_in(tmp_path)
-    again = ingest([shoot_folder], tmp_path / "bursts", 20, ignore)
+    again = ingest([shoot_folder], tmp_path / "bursts")
     assert [b.manifest for b in again] == [b.manifest for b in first]
     assert everything_in(tmp_path) == before
 
@@ -79,28 +58,28 @@ def test_the_same_ingest_again_opens_what_is_there(shoot_folder: Path, tmp_path:
 def test_another_burst_of_the_same_name_is_not_overwritten(tmp_path: Path) -> None:
     for day in ("monday", "tuesday"):
         write_frames(tmp_path / day / "scene", burst_frames(3, seed=len(day), size=SMALL))
-    ingest([tmp_path / "monday"], tmp_path / "bursts", 20, ignore)
+    ingest([tmp_path / "monday"], tmp_path / "bursts")
     before = everything_in(tmp_path)
     with pytest.raises(OutputError, match="exists already"):
-        ingest([tmp_path / "tuesday"], tmp_path / "bursts", 20, ignore)
+        ingest([tmp_path / "tuesday"], tmp_path / "bursts")
     assert everything_in(tmp_path) == before
 
 
 def test_a_place_that_is_taken_is_refused_before_any_frame_is_judged(shoot_folder: Path, tmp_path: Path) -> None:
     (tmp_path / "bursts" / "moved.burst").mkdir(parents=True)
-    found: list[SeriesVerdict] = []
+    listener = Recorder()
     with pytest.raises(OutputError, match=r"moved\.burst: exists already"):
-        ingest([shoot_folder], tmp_path / "bursts", 20, found.append)
-    assert found == []
+        ingest([shoot_folder], tmp_path / "bursts", listener=listener)
+    assert listener.verdicts == []
 
 
 def test_after_an_error_nothing_is_left_of_what_was_stored_before_it(shoot_folder: Path, tmp_path: Path) -> None:
-    (only,) = ingest([shoot_folder / "good"], tmp_path / "bursts", 20, ignore)
+    (only,) = ingest([shoot_folder / "good"], tmp_path / "bursts")
     later = write_frames(tmp_path / "shoot" / "zzz", burst_frames(8, seed=2, size=SMALL))
     later[2].write_bytes(later[1].read_bytes())  # a copy: found only when the burst is stored
     before = everything_in(tmp_path)
     with pytest.raises(SeriesError, match="same shot"):
-        ingest([shoot_folder], tmp_path / "bursts", 20, ignore)
+        ingest([shoot_folder], tmp_path / "bursts")
     assert everything_in(tmp_path) == before
     assert only.folder.exists()
 
@@ -112,7 +91,7 @@ def test_an_error_takes_the_folders_away_that_were_made_for_the_bursts(tmp_path:
     shots = write_frames(tmp_path / "shots" / "b", burst_frames(8, seed=1, size=SMALL))
     shots[4].write_bytes(shots[3].read_bytes())
     with pytest.raises(SeriesError, match="same shot"):
-        ingest([tmp_path / "shots"], tmp_path / "new" / "folder", 20, ignore)
+        ingest([tmp_path / "shots"], tmp_path / "new" / "folder")
     assert not (tmp_path / "new").exists()
 
 
@@ -122,10 +101,10 @@ def test_a_rejected_series_does_not_stop_the_others(tmp_path: Path) -> None:
         burst_frames(4, size=SMALL, faults={k: Fault(shift=(9 * k, 5)) for k in range(4)}),
     )
     write_frames(tmp_path / "shoot" / "good", burst_frames(3, seed=1, size=SMALL))
-    found: list[SeriesVerdict] = []
-    bursts = ingest([tmp_path / "shoot"], tmp_path / "bursts", 20, found.append)
+    listener = Recorder()
+    bursts = ingest([tmp_path / "shoot"], tmp_path / "bursts", listener=listener)
     assert [b.name for b in bursts] == ["good"]
-    assert [v.accepted for v in found] == [False, True]
+    assert [v.accepted for v in listener.verdicts] == [False, True]
 
 
 def test_a_clean_reference_beside_the_frames_is_stored_in_linear_units(tmp_path: Path) -> None:
@@ -133,7 +112,7 @@ def test_a_clean_reference_beside_the_frames_is_stored_in_linear_units(tmp_path:
     frames, clean = shoot(camera, scene(SMALL), 1600, 3, 0)
     write_frames(tmp_path / "shots", frames)
     tifffile.imwrite(tmp_path / "shots" / "clean_mosaic_dn.tif", clean)
-    (burst,) = ingest([tmp_path / "shots"], tmp_path / "bursts", 20, ignore)
+    (burst,) = ingest([tmp_path / "shots"], tmp_path / "bursts")
     assert burst.clean is not None
     assert np.allclose(burst.clean, (clean - 2048) / (15304 - 2048), atol=1e-6)
 
@@ -147,52 +126,67 @@ def test_a_clean_reference_that_is_none_is_named(tmp_path: Path, what: str) -> N
     else:
         tifffile.imwrite(reference, np.zeros((20, 20), np.float32))
     with pytest.raises(InputFileError, match="clean reference") as caught:
-        ingest([tmp_path / "shots"], tmp_path / "bursts", 20, ignore)
+        ingest([tmp_path / "shots"], tmp_path / "bursts")
     assert str(reference) in str(caught.value)
     assert not (tmp_path / "bursts").exists()
 
 
 def test_frames_folders_and_stored_bursts_are_inputs_alike(shoot_folder: Path, tmp_path: Path) -> None:
-    (good,) = ingest([shoot_folder / "good"], tmp_path / "bursts", 20, ignore)
+    (good,) = ingest([shoot_folder / "good"], tmp_path / "bursts")
     frames = sorted((shoot_folder / "moved").iterdir())
-    bursts = open_inputs([good.folder, *frames, tmp_path / "bursts"], tmp_path / "work", 20, ignore)
+    bursts = open_inputs([good.folder, *frames, tmp_path / "bursts"], tmp_path / "work")
     assert [b.name for b in bursts] == ["good", "moved"]
     assert bursts[0].folder == good.folder
 
 
 def test_a_damaged_stored_burst_is_named(shoot_folder: Path, tmp_path: Path) -> None:
-    (good,) = ingest([shoot_folder / "good"], tmp_path / "bursts", 20, ignore)
+    (good,) = ingest([shoot_folder / "good"], tmp_path / "bursts")
     (good.folder / "frame_001.npy").write_bytes(b"")
-    for job in (
-        lambda: open_inputs([good.folder], tmp_path / "w", 20, ignore),
-        lambda: inspect([good.folder], 20, ignore),
-    ):
-        with pytest.raises(BurstStoreError, match=r"good\.burst"):
-            job()
+    with pytest.raises(BurstStoreError, match=r"good\.burst"):
+        open_inputs([good.folder], tmp_path / "w")
 
 
 def test_frames_of_two_cameras_are_refused_and_both_named(tmp_path: Path) -> None:
     write_frames(tmp_path / "shoot" / "a", burst_frames(3, size=SMALL))
     write_frames(tmp_path / "shoot" / "b", burst_frames(3, size=SMALL), camera="Nikon D5")
-    with pytest.raises(
-        IncompatibleFramesError, match=r"b/frame_000\.dng: camera is Nikon D5, but .*a/frame_000\.dng has Synthetic"
-    ):
-        ingest([tmp_path / "shoot"], tmp_path / "bursts", 20, ignore)
+    said = r"b/frame_000\.dng: camera Nikon D5 \(bayer\) instead of Synthetic APS-C \(bayer\), which .*a/frame_000\.dng"
+    with pytest.raises(IncompatibleFramesError, match=said):
+        ingest([tmp_path / "shoot"], tmp_path / "bursts")
     assert not (tmp_path / "bursts").exists()
 
 
 def test_stored_bursts_of_two_cameras_are_refused(tmp_path: Path) -> None:
     for name, camera in (("a", "Canon 5D"), ("b", "Nikon D5")):
         write_frames(tmp_path / name, burst_frames(3, size=SMALL), camera=camera)
-        ingest([tmp_path / name], tmp_path / "bursts", 20, ignore)
-    with pytest.raises(IncompatibleFramesError, match=r"b\.burst: camera is Nikon D5"):
-        open_inputs([tmp_path / "bursts"], tmp_path / "work", 20, ignore)
+        ingest([tmp_path / name], tmp_path / "bursts")
+    with pytest.raises(
+        IncompatibleFramesError, match=r"b\.burst: camera Nikon D5 instead of Canon 5D, which .*a\.burst has"
+    ):
+        open_inputs([tmp_path / "bursts"], tmp_path / "work")
 
 
 def test_a_black_level_measured_anew_for_every_shot_is_still_one_sensor(tmp_path: Path) -> None:
     for name, black in (("a", 2048.0), ("b", 2051.0)):
         write_frames(tmp_path / "shoot" / name, burst_frames(3, seed=ord(name), size=SMALL), black_level=(black,) * 4)
-    assert len(ingest([tmp_path / "shoot"], tmp_path / "bursts", 20, ignore)) == 2
+    assert len(ingest([tmp_path / "shoot"], tmp_path / "bursts")) == 2
+
+
+def test_a_mode_of_other_levels_is_refused_and_what_was_stored_before_it_is_taken_away(tmp_path: Path) -> None:
+    for name, white in (("a", 15304.0), ("b", 16383.0)):
+        write_frames(tmp_path / "shoot" / name, burst_frames(3, seed=ord(name), size=SMALL), white_level=white)
+    with pytest.raises(IncompatibleFramesError, match=r"b/frame_000\.dng: white level 16383 instead of 15304"):
+        ingest([tmp_path / "shoot"], tmp_path / "bursts")
+    assert not (tmp_path / "bursts").exists()
+    series = group_series(find_sources([tmp_path / "shoot"]))
+    assert len(store_series(series, tmp_path / "bursts", one_sensor=False)) == 2
+
+
+def test_every_file_is_decoded_once(shoot_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write_frames(tmp_path / "darks", dark_frames(4, size=SIZE))
+    read: list[Path] = []
+    monkeypatch.setattr(grouping, "read_raw", lambda path: read.append(path) or read_raw(path))
+    ingest([shoot_folder / "moved"], tmp_path / "bursts", read_darks([tmp_path / "darks"]))
+    assert len(read) == len(set(read)) == 9
 
 
 def bracketed(folder: Path) -> None:
@@ -239,83 +233,101 @@ def test_frames_that_make_no_burst_say_why_in_one_line(tmp_path: Path, bad, erro
     bad(tmp_path / "shots")
     before = everything_in(tmp_path)
     with pytest.raises(error) as caught:
-        ingest([tmp_path / "shots"], tmp_path / "bursts", 20, ignore)
+        ingest([tmp_path / "shots"], tmp_path / "bursts")
     assert "\n" not in str(caught.value)
     assert "shots" in str(caught.value)
     assert everything_in(tmp_path) == before
 
 
-def hot_shoot(folder: Path, iso: float = 1600) -> np.ndarray:
-    """Write two bursts and dark frames of a camera with hot photosites; return where these are."""
+def hot_shoot(folder: Path, iso: float = 1600) -> tuple[np.ndarray, list[DarkSet]]:
+    """Write two bursts and dark frames of a camera with hot photosites; return where these are, and the darks."""
     camera = SyntheticCamera(hot_fraction=1 / 500)
     for name in ("a", "b"):
         write_frames(folder / "shots" / name, shoot(camera, scene(SMALL, seed=ord(name)), 1600, 4, ord(name))[0])
     frames = dark_frames(8, iso=iso, size=SMALL, hot=1 / 500)
     write_frames(folder / "darks", frames)
-    return np.mean([frame.linear for frame in frames], axis=0) > 0.02
+    return np.mean([frame.linear for frame in frames], axis=0) > 0.02, read_darks([folder / "darks"])
 
 
 def test_darks_are_subtracted_and_their_defects_repaired(tmp_path: Path) -> None:
-    hot = hot_shoot(tmp_path)
-    told: list[str] = []
-    bursts = ingest([tmp_path / "shots"], tmp_path / "bursts", 20, ignore, [tmp_path / "darks"], told.append)
-    assert told == []
-    (dark,) = read_darks([tmp_path / "darks"])
+    hot, darks = hot_shoot(tmp_path)
+    listener = Recorder()
+    bursts = ingest([tmp_path / "shots"], tmp_path / "bursts", darks, listener=listener)
+    assert listener.notes == []
     assert hot.sum() > 10
     for burst in bursts:
         assert burst.dark is not None
-        assert np.array_equal(burst.dark, dark.master.offset)
+        assert np.array_equal(burst.dark, darks[0].master.offset)
         assert (burst.defects & hot).sum() == hot.sum()
         assert burst.defects.sum() < hot.sum() + 5
     before = everything_in(tmp_path)
-    again = ingest([tmp_path / "shots"], tmp_path / "bursts", 20, ignore, [tmp_path / "darks"])
+    again = ingest([tmp_path / "shots"], tmp_path / "bursts", darks)
     assert [b.fingerprint for b in again] == [b.fingerprint for b in bursts]
     assert everything_in(tmp_path) == before
     with pytest.raises(OutputError, match="exists already"):
-        ingest([tmp_path / "shots"], tmp_path / "bursts", 20, ignore)
+        ingest([tmp_path / "shots"], tmp_path / "bursts")
 
 
 def test_darks_of_another_iso_give_their_defects_only_and_that_is_told(tmp_path: Path) -> None:
-    hot = hot_shoot(tmp_path, iso=6400)
-    told: list[str] = []
-    (a, b) = ingest([tmp_path / "shots"], tmp_path / "bursts", 20, ignore, [tmp_path / "darks"], told.append)
+    hot, darks = hot_shoot(tmp_path, iso=6400)
+    listener = Recorder()
+    (a, b) = ingest([tmp_path / "shots"], tmp_path / "bursts", darks, listener=listener)
     assert a.dark is b.dark is None
     assert a.defects[hot].all()
-    assert len(told) == 2
-    assert told[0].startswith("a: shot with ISO 1600 at 0.0333333 s, the dark frames with ISO 6400 at 0.0333333 s")
+    assert len(listener.notes) == 2
+    assert listener.notes[0].startswith(
+        "a: shot with ISO 1600 at 0.0333333 s, the dark frames with ISO 6400 at 0.0333333 s"
+    )
 
 
 def test_darks_inside_the_folder_of_the_shots_are_no_burst(tmp_path: Path) -> None:
-    hot_shoot(tmp_path)
-    bursts = ingest([tmp_path], tmp_path / "bursts", 20, ignore, [tmp_path / "darks"])
+    _, darks = hot_shoot(tmp_path)
+    bursts = ingest([tmp_path], tmp_path / "bursts", darks)
     assert [burst.name for burst in bursts] == ["a", "b"]
     with pytest.raises(InputFileError, match="all frames given are dark frames"):
-        ingest([tmp_path / "darks"], tmp_path / "none", 20, ignore, [tmp_path / "darks"])
+        ingest([tmp_path / "darks"], tmp_path / "none", darks)
 
 
 def test_darks_of_another_camera_are_refused_before_any_frame_is_judged(tmp_path: Path) -> None:
     hot_shoot(tmp_path)
     write_frames(tmp_path / "other", dark_frames(4, size=SMALL), camera="Nikon D5")
-    found: list[SeriesVerdict] = []
+    listener = Recorder()
     with pytest.raises(
-        IncompatibleFramesError, match=r"other/frame_000.*: camera is Nikon D5, but .* has Synthetic APS-C"
+        IncompatibleFramesError, match=r"a/frame_000\.dng: camera Synthetic APS-C instead of Nikon D5, which .*other/"
     ):
-        ingest([tmp_path / "shots"], tmp_path / "bursts", 20, found.append, [tmp_path / "other"])
-    assert found == []
+        ingest([tmp_path / "shots"], tmp_path / "bursts", read_darks([tmp_path / "other"]), listener=listener)
+    assert listener.verdicts == []
     assert not (tmp_path / "bursts").exists()
 
 
+def test_darks_serve_frames_of_an_unknown_camera_only_where_the_user_says_so(tmp_path: Path) -> None:
+    write_frames(tmp_path / "shots", burst_frames(3, size=SMALL), camera=None)
+    write_frames(tmp_path / "darks", dark_frames(4, size=SMALL), camera=None)
+    darks = read_darks([tmp_path / "darks"])
+    with pytest.raises(IncompatibleFramesError, match=r"shots/frame_000\.dng: camera unknown.*--any-sensor"):
+        ingest([tmp_path / "shots"], tmp_path / "bursts", darks)
+    assert not (tmp_path / "bursts").exists()
+    (burst,) = ingest([tmp_path / "shots"], tmp_path / "bursts", darks, IngestSettings(any_sensor=True))
+    assert burst.dark is not None
+
+
+def test_no_more_frames_than_the_limit_are_stored(shoot_folder: Path, tmp_path: Path) -> None:
+    listener = Recorder()
+    (burst,) = ingest([shoot_folder / "good"], tmp_path / "bursts", (), IngestSettings(limit=3), listener)
+    assert (len(burst), listener.verdicts[0].left_out) == (3, 1)
+
+
 def test_without_darks_the_hot_photosites_of_the_bursts_are_found_all_the_same(tmp_path: Path) -> None:
-    hot = hot_shoot(tmp_path)
-    bursts = sharing_defects(ingest([tmp_path / "shots"], tmp_path / "bursts", 20, ignore))
+    hot, _ = hot_shoot(tmp_path)
+    bursts = sharing_defects(ingest([tmp_path / "shots"], tmp_path / "bursts"))
     assert (bursts[0].defects & hot).sum() > 0.9 * hot.sum()
     assert (bursts[0].defects & ~hot).sum() < 5
 
 
 def test_darks_do_not_serve_stored_bursts_and_that_is_told(tmp_path: Path) -> None:
-    hot_shoot(tmp_path)
-    ingest([tmp_path / "shots"], tmp_path / "bursts", 20, ignore)
-    told: list[str] = []
-    open_inputs([tmp_path / "bursts"], tmp_path / "work", 20, ignore, [tmp_path / "darks"], told.append)
-    assert len(told) == 1
-    assert "stored bursts keep the darks" in told[0]
+    _, darks = hot_shoot(tmp_path)
+    ingest([tmp_path / "shots"], tmp_path / "bursts")
+    listener = Recorder()
+    open_inputs([tmp_path / "bursts"], tmp_path / "work", darks, listener=listener)
+    assert len(listener.notes) == 1
+    assert "stored bursts keep the darks" in listener.notes[0]
