@@ -220,7 +220,8 @@ def _delta_method(value: float, *terms: tuple[float, _Sums]) -> Estimate:
     """Return a value with its 95 % interval from its derivatives with respect to sums, and these sums."""
     influences = np.sum([slope * sums.influences for slope, sums in terms], axis=0)
     interactions = np.sum([slope * sums.interactions for slope, sums in terms], axis=0)
-    # The jackknife counts each interaction at least twice, 2 (n - 1) / (n - 2) times among n parts; subtract one.
+    # The jackknife counts each interaction at least twice (of n parts 2 (n - 1) / (n - 2) times): subtract one
+    # (Efron-Stein).
     counted, once = float((influences**2).sum()), float((interactions**2).sum()) / 2
     kept = max(1 - once / counted, 1 / 3) if counted > 0 else 1.0
     return interval(value, influences * math.sqrt(kept), terms[0][1].degrees)
@@ -240,7 +241,7 @@ class _Results(NamedTuple):
     def error(self) -> _Sums:
         """Return the mean squared error of the results."""
         results, references = len(self.used), ~self.used
-        sums = self._mean_over_pairs(self.products, references, sign=1)
+        sums = self._with_influences(self.products, references, sign=1)
         if not self._can_leave_out:
             return sums
         # As a result, a frame acts against the other results, on the references that they share.
@@ -256,10 +257,10 @@ class _Results(NamedTuple):
     def noise(self) -> _Sums:
         """Return the mean temporal variance of a frame: half the mean squared distance of two."""
         everyone = np.ones((1, self.used.shape[1]), np.bool_)
-        return self._mean_over_pairs(self._frame_distances[None] / 2, everyone, sign=-1)
+        return self._with_influences(self._frame_distances[None] / 2, everyone, sign=-1)
 
-    def _mean_over_pairs(self, products: Double, members: Mask, sign: int) -> _Sums:
-        """Return what `_mean_over_pairs` does, and how it reacts to leaving frames out of the members.
+    def _with_influences(self, products: Double, members: Mask, sign: int) -> _Sums:
+        """Return the mean of products over pairs of members, and how it reacts to leaving each frame out of them.
 
         ``sign`` is that of the product of two frames' noise in ``products``.
         """
