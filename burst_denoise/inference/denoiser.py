@@ -218,11 +218,8 @@ class Denoiser:
             return master.offset
         stored = None if burst is None else burst.dark
         if stored is None and self._darks:
-            self._tell(
-                f"{name}: no dark frames of its camera with {frame.info.exposure_in_words}; no dark is subtracted from "
-                "such shots",
-                frame.info.exposure_in_words,
-            )
+            kind = f"its camera ({frame.info.camera or 'unknown'}) with {frame.info.exposure_in_words}"
+            self._tell(f"{name}: no dark frames of {kind}; no dark is subtracted from such shots", kind)
         return stored
 
     @cached_property
