@@ -1,12 +1,13 @@
 """The owner's whole job: what goes into a model file, what lies beside it meanwhile, and what stays after an error."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
+from burst_denoise.burst.darks import read_darks
 from burst_denoise.burst.store import pooled_by_iso, sharing_defects
 from burst_denoise.errors import (
     BurstDenoiseError,
@@ -19,46 +20,46 @@ from burst_denoise.errors import (
 from burst_denoise.frame.frame import to_linear
 from burst_denoise.frame.mosaic import RGGB
 from burst_denoise.frame.synthetic import SyntheticCamera, scene_from_picture, shoot
-from burst_denoise.inference.tiles import denoise_image
+from burst_denoise.inference.denoiser import Denoiser
 from burst_denoise.jobs.calibrate import calibrate
 from burst_denoise.jobs.demo import CALIBRATION_SCENES, TEST_SCENE, _fitted
-from burst_denoise.jobs.ingest import ingest
+from burst_denoise.jobs.ingest import IngestSettings, ingest
+from burst_denoise.jobs.listener import Listener
 from burst_denoise.model.model_file import Model, load_model
 from burst_denoise.model.train import Progress
 from burst_denoise.schemas import TrainSettings
-from burst_denoise.sensor.defects import Repair
 from burst_denoise.sensor.fixed_pattern import master_dark, photo_response
 from burst_denoise.sensor.moments import frame_moments
 from burst_denoise.sensor.noise_model import noise_variance
 from burst_denoise.sensor.prnu_from_scenes import prnu_from_scenes
-from tests.shots import burst_frames, everything_in, scene, write_frames
+from tests.shots import Recorder, burst_frames, everything_in, scene, write_frames
 
 CPU = torch.device("cpu")
 TWO_STEPS = TrainSettings(steps=2, batch=2)
 
 
-def ignore(_: object) -> None:
-    """Take no notice."""
+class StopAt(Recorder):
+    """Stops the work after a step as Ctrl-C does."""
+
+    def __init__(self, step: int) -> None:
+        super().__init__()
+        self.step = step
+
+    def on_progress(self, progress: Progress) -> None:
+        super().on_progress(progress)
+        if progress.step == self.step:
+            raise KeyboardInterrupt
 
 
 def run(
     inputs: list[Path],
     output: Path,
     settings: TrainSettings = TWO_STEPS,
-    on_progress: Callable[[Progress], None] = ignore,
+    listener: Listener = Listener(),
     limit: int = 20,
+    darks: Sequence[Path] = (),
 ) -> Model:
-    return calibrate(inputs, output, settings, CPU, limit, ignore, on_progress)
-
-
-def killed_at(step: int) -> Callable[[Progress], None]:
-    """Return a progress callback that stops the work as Ctrl-C does."""
-
-    def stop(progress: Progress) -> None:
-        if progress.step == step:
-            raise KeyboardInterrupt
-
-    return stop
+    return calibrate(inputs, output, darks, settings, CPU, IngestSettings(limit), listener)
 
 
 def weights(model: Model) -> dict[str, np.ndarray]:
@@ -77,10 +78,16 @@ def shots(tmp_path: Path) -> Path:
     return tmp_path / "shots"
 
 
+@pytest.fixture
+def untuned(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Leave the strengths of baselines out of the models: tuning them takes most of the time of a short calibration."""
+    monkeypatch.setattr("burst_denoise.jobs.calibrate.tuned_strengths", lambda bursts: {})
+
+
 def test_a_model_belongs_to_the_sensor_of_its_frames_and_says_how_it_came_about(shots: Path, tmp_path: Path) -> None:
     before = everything_in(shots)
-    told: list[Progress] = []
-    made = run([shots], tmp_path / "new" / "model.safetensors", on_progress=told.append)
+    listener = Recorder()
+    made = run([shots], tmp_path / "new" / "model.safetensors", listener=listener)
     found = load_model(tmp_path / "new" / "model.safetensors", CPU)
     assert same_weights(made, found)
     header, record = found.header, found.header.training
@@ -92,13 +99,15 @@ def test_a_model_belongs_to_the_sensor_of_its_frames_and_says_how_it_came_about(
     assert {"torch", "numpy", "rawpy", "burst_denoise"} <= set(record.versions)
     assert record.best_psnr_db >= record.start_psnr_db
     assert [step for step, _ in record.curve] == [2]
-    assert [progress.step for progress in told] == [1, 2]
+    assert [progress.step for progress in listener.progress] == [1, 2]
+    assert [verdict.series for verdict in listener.verdicts] == ["high", "low"]
     assert sorted(everything_in(tmp_path / "new")) == ["model.safetensors"]
     assert everything_in(shots) == before
 
 
+@pytest.mark.usefixtures("untuned")
 def test_frames_and_the_bursts_stored_from_them_make_the_same_model(shots: Path, tmp_path: Path) -> None:
-    ingest([shots / "low"], tmp_path / "bursts", 20, ignore)
+    ingest([shots / "low"], tmp_path / "bursts")
     before = everything_in(tmp_path / "bursts")
     settings = TrainSettings(steps=4, batch=2, from_scratch=True)  # a few steps away from the prior may help nothing
     made = run([shots / "low"], tmp_path / "a", settings)
@@ -107,6 +116,7 @@ def test_frames_and_the_bursts_stored_from_them_make_the_same_model(shots: Path,
     assert everything_in(tmp_path / "bursts") == before
 
 
+@pytest.mark.usefixtures("untuned")
 def test_an_interrupted_calibration_goes_on_and_ends_in_the_same_bits(
     shots: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -115,13 +125,13 @@ def test_an_interrupted_calibration_goes_on_and_ends_in_the_same_bits(
     reference = run([shots / "low"], tmp_path / "reference", settings)
     assert reference.header.training.best_step > 0
     # The model lies in the folder of its own inputs, where the work folder must not be taken for one of them.
-    output, steps = shots / "low" / "model.safetensors", []
+    output, listener = shots / "low" / "model.safetensors", Recorder()
     for step in (1, 3):
         with pytest.raises(KeyboardInterrupt):
-            run([shots / "low"], output, settings, killed_at(step))
+            run([shots / "low"], output, settings, StopAt(step))
         assert not output.exists()
-    again = run([shots / "low"], output, settings, lambda progress: steps.append(progress.step))
-    assert steps == [4]
+    again = run([shots / "low"], output, settings, listener)
+    assert [progress.step for progress in listener.progress] == [4]
     assert same_weights(again, reference)
     assert not output.with_name("model.safetensors.work").exists()
 
@@ -129,7 +139,7 @@ def test_an_interrupted_calibration_goes_on_and_ends_in_the_same_bits(
 def test_the_work_of_another_calibration_is_left_alone(shots: Path, tmp_path: Path) -> None:
     output = tmp_path / "model"
     with pytest.raises(KeyboardInterrupt):
-        run([shots], output, on_progress=killed_at(1))
+        run([shots], output, listener=StopAt(1))
     before = everything_in(tmp_path)
     with pytest.raises(OutputError, match=r"model\.work: work folder of a calibration from other inputs"):
         run([shots / "low"], output)
@@ -143,7 +153,7 @@ def test_other_settings_do_not_go_on_from_a_checkpoint(
 ) -> None:
     monkeypatch.setattr("burst_denoise.model.train.SAVE_EVERY_S", 0.0)
     with pytest.raises(KeyboardInterrupt):
-        run([shots], tmp_path / "model", on_progress=killed_at(1))
+        run([shots], tmp_path / "model", listener=StopAt(1))
     with pytest.raises(ConfigError, match="checkpoint of another training"):
         run([shots], tmp_path / "model", TrainSettings(steps=2, batch=2, seed=1))
     assert (tmp_path / "model.work" / "checkpoint.safetensors").exists()
@@ -239,16 +249,14 @@ class HotCamera:
     def calibrated(self, steps: int, *, darks: bool) -> Model:
         output = self.folder / f"{steps}-{darks}.safetensors"
         given = [self.folder / "darks"] if darks else []
-        settings = TrainSettings(steps=steps)
-        return calibrate([self.folder / "shots"], output, settings, CPU, 20, ignore, ignore, given)
+        return run([self.folder / "shots"], output, TrainSettings(steps=steps), darks=given)
 
     def hot_left(self, model: Model, *, repaired: bool) -> int:
         """Return how many truly hot photosites are over 5 noise deviations off the clean mosaic once denoised."""
-        profile, image = model.profile_for(self.frame.info, "new"), self.frame.linear
-        assert model.defect_map is not None
-        repair = Repair(model.defect_map, RGGB) if repaired else None
-        found = denoise_image(image, RGGB, model.network, profile, dtype=torch.float32, repair=repair)
-        variance = RGGB.unpack(noise_variance(RGGB.pack(self.clean), profile), image.shape)
+        denoiser, frame = Denoiser(model), self.frame
+        found = denoiser(frame).linear if repaired else denoiser.image(frame.linear, frame)
+        profile = model.profile_for(frame.info, "new")
+        variance = RGGB.unpack(noise_variance(RGGB.pack(self.clean), profile), found.shape)
         return int(((np.abs(found - self.clean) > 5 * np.sqrt(variance)) & self.hot).sum())
 
 
@@ -258,6 +266,7 @@ def small_hot_camera(tmp_path_factory: pytest.TempPathFactory) -> HotCamera:
     return HotCamera(tmp_path_factory.mktemp("hot"), scenes[:2], scenes[2], 1 / 500)
 
 
+@pytest.mark.usefixtures("untuned")
 @pytest.mark.parametrize("darks", [True, False])
 def test_hot_photosites_found_at_calibration_are_gone_from_new_shots(small_hot_camera: HotCamera, darks: bool) -> None:
     camera = small_hot_camera
@@ -269,14 +278,14 @@ def test_hot_photosites_found_at_calibration_are_gone_from_new_shots(small_hot_c
     assert camera.hot_left(model, repaired=True) <= 1
 
 
+@pytest.mark.usefixtures("untuned")
 def test_calibrating_with_darks_is_reproducible_to_the_bit_and_differs_from_without(
     small_hot_camera: HotCamera, tmp_path: Path
 ) -> None:
     shots, darks = small_hot_camera.folder / "shots", [small_hot_camera.folder / "darks"]
     settings = TrainSettings(steps=2, batch=2, from_scratch=True)
     with_darks, again, without = (
-        calibrate([shots], tmp_path / str(k), settings, CPU, 20, ignore, ignore, given)
-        for k, given in enumerate((darks, darks, []))
+        run([shots], tmp_path / str(k), settings, darks=given) for k, given in enumerate((darks, darks, []))
     )
     assert same_weights(with_darks, again)
     assert with_darks.header.defects_sha256 == again.header.defects_sha256
@@ -293,13 +302,13 @@ def test_a_camera_of_one_hot_photosite_in_2000_leaves_less_than_one_in_100000(tm
     model = camera.calibrated(300, darks=darks)
     assert camera.hot_left(model, repaired=False) > 0.9 * camera.hot.sum() > 100
     assert camera.hot_left(model, repaired=True) < camera.clean.size / 100_000
-    given = [tmp_path / "darks"] if darks else []
-    bursts = ingest([tmp_path / "shots"], tmp_path / "bursts", 20, ignore, given)
+    given = read_darks([tmp_path / "darks"]) if darks else []
+    bursts = ingest([tmp_path / "shots"], tmp_path / "bursts", given)
     pattern = prnu_from_scenes([burst.scene() for burst in sharing_defects(pooled_by_iso(bursts))], RGGB)
     assert pattern is not None
     assert np.sqrt(np.mean([plane.value**2 for plane in pattern.prnu])) == pytest.approx(0.01, rel=0.10)
     grey = np.full((*camera.clean.shape, 3), 0.5, np.float32)
-    flats, lens_cap = (shoot(camera.camera, level * grey, ISO, 16, 200)[0] for level in (1, 0))
-    dark = master_dark([frame.linear for frame in lens_cap], RGGB)
+    flats, capped = (shoot(camera.camera, level * grey, ISO, 16, 200)[0] for level in (1, 0))
+    dark = master_dark([frame.linear for frame in capped], RGGB)
     for plane in photo_response(frame_moments(frame.linear for frame in flats), dark, RGGB).fine:
         assert plane.value == pytest.approx(0.01, rel=0.05)
