@@ -4,7 +4,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+import numpy as np
+
 from burst_denoise import __version__
+from burst_denoise.arrays import Mask
 from burst_denoise.burst.darks import read_darks
 from burst_denoise.burst.store import Burst, pooled_by_iso
 from burst_denoise.errors import SeriesError
@@ -70,7 +73,7 @@ def merge_burst(burst: Burst) -> Frame:
     -------
     Frame
         float32 DN, with the levels, exposure and colours of the first frame. Photosites that are at the white level in
-        every frame are there in the mean. The variance of a mean of N frames is that of one frame / N.
+        every frame are there in the mean too. The variance of a mean of N frames is that of one frame / N.
     """
     shot, count = burst.frame(0), len(burst)
     notes = f"{DENOISED_MARK}: version {__version__}; mean of {count} frames"
@@ -82,5 +85,15 @@ def merge_burst(burst: Burst) -> Frame:
             "read_noise_variance": tuple(variance / count for variance in burst.profile.read_noise_variance),
         }
     )
-    merged = Frame.of_linear(burst.mean(), shot, notes)
-    return merged.with_profile(profile)
+    mean = burst.mean()
+    overexposed = _overexposed(burst)
+    mean[overexposed] = np.maximum(mean[overexposed], 1)
+    return Frame.of_linear(mean, shot, notes).with_profile(profile)
+
+
+def _overexposed(burst: Burst) -> Mask:
+    """Return the healthy photosites at the white level in every frame: dark and gain would bring them below it."""
+    always = burst.saturated.copy()
+    for index in range(len(burst)):
+        always &= burst.frame(index).dn >= burst.info.white_level
+    return always if burst.defects is None else always & ~burst.defects
