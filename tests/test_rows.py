@@ -1,0 +1,146 @@
+"""Rows of a benchmark as dictionaries, CSV and LaTeX: read back, they say the same numbers, whatever the names."""
+
+import csv
+import io
+import json
+import re
+from pathlib import Path
+
+import pytest
+
+from burst_denoise.errors import OutputError
+from burst_denoise.score.rows import LATEX_COLUMNS, BenchmarkRow, BenchmarkRows
+from tests.reports import row, rows
+
+HOSTILE = r'50% of "A" & B_1 #2 $x^2$ {~} \end{tabular} ü, €'
+"""A method's or a burst's name is whatever a file is called."""
+
+
+@pytest.fixture
+def found() -> list[BenchmarkRow]:
+    return [*rows(), row(HOSTILE, HOSTILE, None, 41.25, worth_frames=3.5, worth_frames_interval=(3.25, 4.0))]  # type: ignore[arg-type]
+
+
+def test_rows_are_a_list_of_dictionaries_whose_keys_are_the_fields(found: list[BenchmarkRow]):
+    listed = BenchmarkRows.of(found)
+    assert isinstance(listed, list)
+    assert len(listed) == len(found)
+    assert all(isinstance(one, dict) and list(one) == list(BenchmarkRow.model_fields) for one in listed)
+    assert [BenchmarkRow.parse(json.dumps(one), "row") for one in listed] == found
+    assert [one["method"] for one in listed if one["corrected_psnr_db"] is None] == ["wavelet"] * 2
+
+
+# CSV
+
+
+def number(text: str) -> float | None:
+    return float(text) if text else None
+
+
+def test_csv_read_back_says_the_same_numbers(found: list[BenchmarkRow]):
+    text = BenchmarkRows.of(found).to_csv()
+    read = list(csv.DictReader(io.StringIO(text)))
+    assert len(read) == len(found)
+    for cells, one in zip(read, found, strict=True):
+        assert (cells["method"], cells["burst"]) == (one.method, one.burst)
+        for name, value in one.model_dump().items():
+            if name.endswith("_interval"):
+                ends = [number(cells[name.replace("_interval", end)]) for end in ("_low", "_high")]
+                assert ends == list(value or (None, None))
+            elif isinstance(value, float) or value is None:
+                assert number(cells[name]) == value
+        assert [int(frame) for frame in cells["frames"].split(" ")] == list(one.frames)
+        assert int(cells["seed"]) == one.seed
+        assert {name: cells[f"version_{name}"] for name in one.versions} == one.versions
+        assert None not in cells  # no row has more cells than there are titles
+        assert None not in cells.values()
+
+
+def test_csv_of_rows_of_several_versions_has_a_column_for_each(found: list[BenchmarkRow]):
+    newer = found[0].model_copy(update={"versions": {"numpy": "9"}})
+    first, second = csv.DictReader(io.StringIO(BenchmarkRows.of([found[1], newer]).to_csv()))
+    assert (first["version_numpy"], second["version_numpy"]) == ("", "9")
+    assert (first["version_python"], second["version_python"]) == ("3.11.2", "")
+
+
+# LaTeX
+
+
+def unescaped(text: str) -> str:
+    words = {"textbackslash": "\\", "textasciitilde": "~", "textasciicircum": "^"}
+    return re.sub(r"\\(?:(text\w+)\{\}|([&%$#_{}]))", lambda match: words[match[1]] if match[1] else match[2], text)
+
+
+def table(text: str) -> list[list[str]]:
+    """Return the cells of a LaTeX table; fails where it is not what LaTeX takes."""
+    lines = text.splitlines()
+    count = re.fullmatch(r"\\begin\{tabular\}\{(l+r+)\}", lines[0])
+    assert count is not None
+    assert lines[-1] == r"\end{tabular}"
+    body = [line for line in lines[1:-1] if line != r"\hline"]
+    cells = []
+    for line in body:
+        assert line.endswith(r" \\")
+        plain = line.removesuffix(r" \\")
+        cells.append(re.split(r"(?<!\\) & ", plain))
+        assert len(cells[-1]) == len(count[1])
+        depth = 0
+        for brace in re.findall(r"(?<!\\)[{}]", plain):
+            depth += 1 if brace == "{" else -1
+            assert depth >= 0
+        assert depth == 0
+        assert len(re.findall(r"(?<!\\)\$", plain)) % 2 == 0
+    return cells
+
+
+def test_latex_read_back_says_the_same_names_and_numbers(found: list[BenchmarkRow]):
+    title, *body = table(BenchmarkRows.of(found).to_latex())
+    assert title == ["burst", "method", *(words for words, _, _ in LATEX_COLUMNS)]
+    assert len(body) == len(found)
+    burst = ""
+    for cells, one in zip(body, found, strict=True):
+        burst = unescaped(cells[0]) or burst
+        assert (burst, unescaped(cells[1])) == (one.burst, one.method)
+        for cell, (_, name, digits) in zip(cells[2:], LATEX_COLUMNS, strict=True):
+            value, interval = getattr(one, name), getattr(one, f"{name}_interval", None)
+            if value is None:
+                assert cell == "--"
+                continue
+            match = re.fullmatch(r"\$(-?[\d.]+)(?: \\pm ([\d.]+))?\$", cell)
+            assert match is not None
+            assert match[1] == f"{value:.{digits}f}"
+            assert (match[2] is None) == (interval is None or None in interval)
+            if match[2]:
+                assert float(match[2]) == pytest.approx((interval[1] - interval[0]) / 2, abs=0.51 * 10**-digits)
+
+
+def test_a_burst_is_named_once_and_ruled_off(found: list[BenchmarkRow]):
+    text = BenchmarkRows.of(found).to_latex()
+    assert text.count(r"coffee\_iso1600") == 1
+    assert text.count(r"\hline") == 3 + 2  # above, below and under the titles; between three bursts
+
+
+# Files
+
+
+@pytest.mark.parametrize("kind", ["csv", "latex"])
+def test_a_file_says_what_is_returned_and_none_is_ever_overwritten(
+    tmp_path: Path, found: list[BenchmarkRow], kind: str
+):
+    listed = BenchmarkRows.of(found)
+    write = getattr(listed, f"to_{kind}")
+    target = tmp_path / "new" / f"rows.{kind}"
+    text = write(target)
+    assert target.read_text(encoding="utf-8") == text == write()
+    assert write(str(tmp_path / "again")) == text
+    target.write_text("mine")
+    with pytest.raises(OutputError, match="exists already"):
+        write(target)
+    assert target.read_text() == "mine"
+    assert sorted(path.name for path in tmp_path.rglob("*")) == ["again", "new", f"rows.{kind}"]
+
+
+def test_no_rows_are_a_table_without_rows():
+    none = BenchmarkRows.of([])
+    assert none.to_csv().strip() == ""
+    assert len(table(none.to_latex())) == 1
