@@ -20,7 +20,7 @@ from burst_denoise.frame.frame import RawBorder, to_linear
 from burst_denoise.frame.mosaic import BAYER_PHASES
 from burst_denoise.io.dng import rounded_dn, write_dng
 from burst_denoise.io.raw import read_raw
-from burst_denoise.schemas import DngTag, FrameInfo
+from burst_denoise.schemas import DngTag, FrameInfo, NoiseProfile
 from tests.shots import frame_of
 
 REAL_FILES = (
@@ -58,13 +58,19 @@ def random_dn(shape: tuple[int, ...], dtype: type = np.uint16) -> np.ndarray:
 def test_an_unchanged_value_rounds_to_the_dn_it_came_from(black: list[float], white: float, cfa: str):
     dn = np.arange(65536, dtype=np.uint16).reshape(256, 256)
     info = frame_info((256, 256), cfa, black_level=tuple(black), white_level=white)
-    np.testing.assert_array_equal(rounded_dn(to_linear(dn, info), info), dn)
+    np.testing.assert_array_equal(rounded_dn(frame_of(to_linear(dn, info), info).dn), dn)
 
 
 def test_values_are_rounded_and_clipped_but_not_at_black_or_white():
     info = frame_info((1, 6), black_level=(1000.0,) * 4, white_level=11000.0)
     linear = np.array([[-0.05, -0.2, 0.50004, 0.50006, 1.2, 9.0]], np.float32)
-    assert rounded_dn(linear, info).tolist() == [[500, 0, 6000, 6001, 13000, 65535]]
+    assert rounded_dn(frame_of(linear, info).dn).tolist() == [[500, 0, 6000, 6001, 13000, 65535]]
+
+
+def test_stored_values_come_back_as_they_are():
+    dn = random_dn((20, 20))
+    assert np.array_equal(rounded_dn(dn), dn)
+    assert rounded_dn(dn).dtype == np.uint16
 
 
 @pytest.mark.parametrize("shape", [(22, 22), (23, 37), (64, 255), (257, 300)], ids=str)
@@ -211,6 +217,15 @@ def test_without_a_colour_matrix_the_colours_are_those_of_srgb(tmp_path: Path):
     write_dng(tmp_path / "a.dng", frame_of(np.zeros((64, 96), np.float32), frame_info()))
     with rawpy.imread(str(tmp_path / "a.dng")) as raw:
         np.testing.assert_allclose(raw.color_matrix[:, :3], np.eye(3), atol=2e-3)
+
+
+def test_a_noise_profile_becomes_a_tag_and_a_frame_without_one_gets_none(tmp_path: Path):
+    plain = frame_of(np.zeros((64, 96), np.float32), frame_info())
+    scale, offset = (1e-4, 2e-4, 2e-4, 3e-4), (1e-7, -2e-7, -2e-7, 0.0)
+    known = NoiseProfile(iso=1600, shot_noise_scale=scale, read_noise_variance=offset)
+    for name, profile in (("plain.dng", None), ("known.dng", known)):
+        write_dng(tmp_path / name, plain.with_profile(profile))
+        assert read_raw(tmp_path / name).noise_profile == profile
 
 
 def test_a_dng_takes_a_mosaic_of_its_shape(tmp_path: Path):

@@ -130,7 +130,6 @@ def test_a_single_iso_is_scaled_by_the_gain_and_read_noise_as_if_before_it_upwar
     assert scaled.iso == iso
     assert scaled.shot_noise_scale == pytest.approx((1e-4 * ratio,))
     assert scaled.read_noise_variance == pytest.approx((1e-6 * read_ratio,))
-    assert scaled.row_noise_variance == pytest.approx((1e-7 * read_ratio,))
 
 
 @pytest.mark.parametrize("iso", [100, 200, 6400, 25600])

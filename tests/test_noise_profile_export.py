@@ -7,12 +7,9 @@ import rawpy
 import tifffile
 
 from burst_denoise.errors import OutputError
-from burst_denoise.io.noise_profile_export import (
-    dng_noise_profile,
-    write_darktable_preset,
-    write_dng_with_profile,
-    write_profile,
-)
+from burst_denoise.io.noise_profile_export import write_darktable_preset, write_dng_with_profile, write_profile
+from burst_denoise.io.raw import read_raw
+from burst_denoise.io.tags import Tag
 from burst_denoise.schemas import ChannelProfile
 from tests.shots import burst_frames
 from tests.test_verdict import GOOD
@@ -28,18 +25,18 @@ def channels(iso: float | None = 1600, camera: str | None = "Canon EOS 700D") ->
     ]  # fmt: skip
 
 
-def test_the_dng_tag_holds_s_and_o_of_red_the_mean_green_and_blue():
-    assert dng_noise_profile(channels()) == pytest.approx((1e-4, 1e-7, 3e-4, 3e-7, 5e-4, 5e-7))
-
-
-def test_a_dng_carries_the_profile_and_the_frame_unchanged(tmp_path):
+def test_a_dng_carries_s_and_o_of_red_the_mean_green_and_blue_and_the_frame_unchanged(tmp_path):
     frame = burst_frames(1)[0]
     write_dng_with_profile(tmp_path / "shot.dng", frame, channels())
     with tifffile.TiffFile(tmp_path / "shot.dng") as file:
-        value = file.pages[0].tags[51041].value
+        value = file.pages[0].tags[Tag.NOISE_PROFILE].value
     assert value == pytest.approx((1e-4, 1e-7, 3e-4, 3e-7, 5e-4, 5e-7), rel=1e-12)
     with rawpy.imread(str(tmp_path / "shot.dng")) as raw:
         assert (raw.raw_image_visible == frame.dn).all()
+    profile = read_raw(tmp_path / "shot.dng").noise_profile
+    assert profile.iso == 1600
+    assert profile.shot_noise_scale == pytest.approx((1e-4, 3e-4, 3e-4, 5e-4))
+    assert profile.read_noise_variance == pytest.approx((1e-7, 3e-7, 3e-7, 5e-7))
 
 
 def test_a_picture_becomes_no_dng(tmp_path):

@@ -42,7 +42,7 @@ def test_pictures_come_out_upright_and_exact(tmp_path: Path, suffix: str, orient
     values = random_dn((3, 20, 33), np.uint8)
     info = picture_info(values, orientation=orientation)
     path = tmp_path / f"a{suffix}"
-    write_picture(path, info, to_linear(values, info))
+    write_picture(path, frame_of(to_linear(values, info), info))
     exif = Image.Exif()
     exif[274] = orientation
     stored = io.BytesIO()
@@ -56,7 +56,7 @@ def test_pictures_come_out_upright_and_exact(tmp_path: Path, suffix: str, orient
 def test_mono_pictures_are_rounded_and_clipped_once(tmp_path: Path, suffix: str):
     peak = 65535
     image = np.array([[-0.5, 0.0, 0.4 / peak, 0.6 / peak, 0.5, 1.0, 1.5]], np.float32)
-    write_picture(tmp_path / f"a{suffix}", picture_info(np.zeros((1, 7), np.uint8)), image)
+    write_picture(tmp_path / f"a{suffix}", frame_of(image, picture_info(np.zeros((1, 7), np.uint8))))
     frame = read_picture(tmp_path / f"a{suffix}")
     assert frame.dn.tolist() == [[0, 0, 0, 1, (peak + 1) // 2, peak, peak]]
     assert frame.info.domain == "mono"
@@ -65,7 +65,7 @@ def test_mono_pictures_are_rounded_and_clipped_once(tmp_path: Path, suffix: str)
 def test_a_tiff_says_its_colours_and_its_shot(tmp_path: Path):
     values = random_dn((3, 20, 33))
     info = picture_info(values, iso=3200, exposure_s=0.25, f_number=8, taken_at=1_600_000_000.5)
-    write_picture(tmp_path / "a.tif", info, to_linear(values, info), notes="made by a test")
+    write_picture(tmp_path / "a.tif", frame_of(to_linear(values, info), info, notes="made by a test"))
     frame = read_picture(tmp_path / "a.tif")
     np.testing.assert_array_equal(frame.dn, values)
     assert frame.info.model_copy(update={"dng_tags": ()}) == info
@@ -78,22 +78,22 @@ def test_a_tiff_says_its_colours_and_its_shot(tmp_path: Path):
 @pytest.mark.parametrize("suffix", [".tif", ".png"])
 def test_a_developed_shot_is_libraws_own_development(tmp_path: Path, suffix: str):
     info = frame_info(orientation=8)
-    linear = to_linear(random_dn((64, 96)) // 5, info)
+    frame = frame_of(to_linear(random_dn((64, 96)) // 5, info), info)
     write_dng(tmp_path / "shot.dng", frame_of(np.zeros((64, 96), np.float32), info))
-    write_developed(tmp_path / f"a{suffix}", tmp_path / "shot.dng", info, linear)
+    write_developed(tmp_path / f"a{suffix}", frame, tmp_path / "shot.dng")
     written = cv2.imread(str(tmp_path / f"a{suffix}"), cv2.IMREAD_UNCHANGED)[..., ::-1]
     assert written.shape == (96, 64, 3)
-    np.testing.assert_array_equal(written, develop(tmp_path / "shot.dng", rounded_dn(linear, info)))
+    np.testing.assert_array_equal(written, develop(tmp_path / "shot.dng", rounded_dn(frame.dn)))
 
 
 def test_nothing_is_overwritten_and_other_suffixes_are_refused(tmp_path: Path):
-    image, info = np.zeros((3, 8, 8), np.float32), picture_info(np.zeros((3, 8, 8), np.uint8))
+    frame = frame_of(np.zeros((3, 8, 8), np.float32), picture_info(np.zeros((3, 8, 8), np.uint8)))
     for name in ("a.tif", "a.png"):
         (tmp_path / name).write_text("mine")
         with pytest.raises(OutputError, match="exists already"):
-            write_picture(tmp_path / name, info, image)
+            write_picture(tmp_path / name, frame)
     with pytest.raises(OutputError, match=r"a\.jpg: pictures are written as \.tif, \.tiff, \.png"):
-        write_picture(tmp_path / "a.jpg", info, image)
+        write_picture(tmp_path / "a.jpg", frame)
     assert {path.name: path.read_text() for path in tmp_path.iterdir()} == {"a.tif": "mine", "a.png": "mine"}
 
 
@@ -102,7 +102,7 @@ def test_a_full_disk_leaves_nothing_behind(tmp_path: Path, name: str):
     values = random_dn((3, 200, 200))
     info = picture_info(values)
     with no_file_beyond(20_000), pytest.raises(OutputError, match="cannot be written") as error:
-        write_picture(tmp_path / name, info, to_linear(values, info))
+        write_picture(tmp_path / name, frame_of(to_linear(values, info), info))
     assert str(error.value).startswith(f"{tmp_path / name}: ")
     assert "\n" not in str(error.value)
     assert list(tmp_path.iterdir()) == []
