@@ -12,12 +12,12 @@ import rawpy
 import tifffile
 
 from burst_denoise.errors import InputFileError
-from burst_denoise.frame.frame import RawBorder, to_linear
+from burst_denoise.frame.frame import Frame, RawBorder, to_linear
 from burst_denoise.frame.mosaic import BAYER_PHASES
 from burst_denoise.io.dng import write_dng
 from burst_denoise.io.exif import field, write_tiff
 from burst_denoise.io.metadata import Exif, Header, read_exif
-from burst_denoise.io.raw import RAW_SUFFIXES, develop, read_raw, read_raw_header, read_raw_info
+from burst_denoise.io.raw import RAW_SUFFIXES, develop, read_raw, read_raw_header
 from burst_denoise.io.tags import FieldType, Tag
 from burst_denoise.schemas import DngTag, FrameInfo
 from tests.shots import frame_of
@@ -50,9 +50,9 @@ def random_dn(shape: tuple[int, int], seed: int = 0) -> np.ndarray:
     return np.random.default_rng(seed).integers(0, 16000, shape).astype(np.uint16)
 
 
-def make_dng(path: Path, info: FrameInfo, dn: np.ndarray | None = None, **options) -> np.ndarray:
+def make_dng(path: Path, info: FrameInfo, dn: np.ndarray | None = None, border: RawBorder | None = None) -> np.ndarray:
     dn = random_dn((info.height, info.width)) if dn is None else dn
-    write_dng(path, info, to_linear(dn, info), **options)
+    write_dng(path, frame_of(to_linear(dn, info), info, border))
     return dn
 
 
@@ -75,7 +75,7 @@ def test_every_phase_odd_size_and_black_level_is_read(tmp_path: Path, cfa: str, 
     assert frame.dn.dtype == np.uint16
     assert frame.border is None
     assert frame.info.model_copy(update={"dng_tags": ()}) == info
-    assert read_raw_info(tmp_path / "a.dng") == frame.info
+    assert read_raw_header(tmp_path / "a.dng") == Header.of(frame.info)
     assert frame.path == tmp_path / "a.dng"
 
 
@@ -207,7 +207,7 @@ def test_headers_of_real_files(shared_data: Path, name: str):
 @pytest.mark.parametrize("orientation", range(1, 9))
 def test_orientation_is_the_exif_one(tmp_path: Path, orientation: int):
     make_dng(tmp_path / "a.dng", frame_info(orientation=orientation))
-    assert read_raw_info(tmp_path / "a.dng").orientation == orientation
+    assert read_raw(tmp_path / "a.dng").info.orientation == orientation
 
 
 @pytest.mark.parametrize(
@@ -227,7 +227,7 @@ def test_the_make_is_said_once(make: str | None, model: str | None, camera: str 
 
 def test_what_a_file_does_not_say_is_none(tmp_path: Path):
     make_dng(tmp_path / "a.dng", frame_info(**SILENT, as_shot_neutral=None))
-    info = read_raw_info(tmp_path / "a.dng")
+    info = read_raw(tmp_path / "a.dng").info
     assert {name: getattr(info, name) for name in SILENT} == SILENT
 
 
@@ -260,7 +260,7 @@ def test_colour_and_lens_tags_are_taken_over_verbatim(tmp_path: Path, byteorder:
         (50730, 10, 1, (0, 0), True), (51041, 12, 2, (1e-3, 1e-6), True), (50731, 5, 1, (1, 1), True),
     ]  # fmt: skip
     write_plain_dng(tmp_path / "a.dng", random_dn((32, 48)), extra, byteorder=byteorder)
-    info = read_raw_info(tmp_path / "a.dng")
+    info = read_raw(tmp_path / "a.dng").info
     assert info.camera == "Testcam One"
     assert info.as_shot_neutral == pytest.approx((1000 / 2477, 1, 1462 / 2477))
     tags = {tag.code: tag for tag in info.dng_tags}
@@ -278,8 +278,8 @@ def test_the_first_opcodes_are_dropped_with_a_linearization_table(tmp_path: Path
     opcodes, table = (51008, 7, 4, bytes(4), True), (50712, 3, 4096, tuple(range(0, 16384, 4)), True)
     write_plain_dng(tmp_path / "a.dng", random_dn((32, 48)) // 4, [opcodes])
     write_plain_dng(tmp_path / "b.dng", random_dn((32, 48)) // 4, [opcodes, table])
-    assert 51008 in {tag.code for tag in read_raw_info(tmp_path / "a.dng").dng_tags}
-    assert 51008 not in {tag.code for tag in read_raw_info(tmp_path / "b.dng").dng_tags}
+    assert 51008 in {tag.code for tag in read_raw(tmp_path / "a.dng").info.dng_tags}
+    assert 51008 not in {tag.code for tag in read_raw(tmp_path / "b.dng").info.dng_tags}
 
 
 def test_a_mosaic_in_a_sub_directory_is_found(tmp_path: Path):
@@ -307,7 +307,8 @@ def test_the_camera_clock_is_read_in_any_time_zone(tmp_path: Path, monkeypatch: 
     monkeypatch.setenv("TZ", "Pacific/Auckland")
     time.tzset()
     try:
-        assert read_raw_info(tmp_path / "a.dng").taken_at == 1_700_000_000.25
+        assert read_raw(tmp_path / "a.dng").info.taken_at == 1_700_000_000.25
+        assert read_raw_header(tmp_path / "a.dng").taken_at == 1_700_000_000.25
     finally:
         monkeypatch.undo()
         time.tzset()
@@ -401,7 +402,7 @@ def test_real_files(shared_data: Path, name, camera, cfa, shape, whole, black, w
 
 def test_a_stated_unknown_exposure_is_none(shared_data: Path):
     """colorchart.dng says 0/1000000 s and f/0: LibRaw makes 1 second and f/1 of it."""
-    info = read_raw_info(shared_data / "raw_single" / "colorchart.dng")
+    info = read_raw(shared_data / "raw_single" / "colorchart.dng").info
     assert (info.exposure_s, info.f_number, info.taken_at) == (None, None, None)
 
 
@@ -465,8 +466,6 @@ def test_a_noise_profile_of_three_colours_is_read_as_that_of_four_planes(tmp_pat
     assert found.iso == 1600
     assert found.shot_noise_scale == (1e-4, 2e-4, 2e-4, 3e-4)
     assert found.read_noise_variance == (1e-7, 2e-7, 2e-7, -3e-7)
-    assert found.row_noise_variance == (0.0,) * 4
-    assert read_raw_info(tmp_path / "a.dng").noise_profile == found
 
 
 def test_a_noise_profile_of_one_pair_holds_for_all_planes(tmp_path):
@@ -511,11 +510,13 @@ def test_the_noise_profile_may_lie_in_the_directory_of_the_mosaic_or_in_the_firs
     assert both.info.noise_profile.shot_noise_scale == (2e-4,) * 4
 
 
-def test_a_noise_profile_is_not_carried_over_to_a_dng_made_from_the_frame(tmp_path):
+def test_a_noise_profile_stays_with_the_frame_and_not_with_what_is_computed_from_it(tmp_path):
     make_dng_saying(tmp_path / "a.dng", (1e-4, 1e-7))
     frame = read_raw(tmp_path / "a.dng")
-    write_dng(tmp_path / "b.dng", frame)
-    assert read_raw(tmp_path / "b.dng").info.noise_profile is None
+    write_dng(tmp_path / "same.dng", frame)
+    write_dng(tmp_path / "computed.dng", Frame.of_linear(frame.linear, frame, ""))
+    assert read_raw(tmp_path / "same.dng").noise_profile == frame.noise_profile is not None
+    assert read_raw(tmp_path / "computed.dng").noise_profile is None
 
 
 def test_what_was_stored_before_frames_had_a_noise_profile_still_opens():
