@@ -4,6 +4,7 @@ import hashlib
 import json
 import pickle
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -12,9 +13,11 @@ from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
 from burst_denoise.errors import ModelFileError, OutputError
+from burst_denoise.frame.mosaic import Mosaic
 from burst_denoise.model.model_file import load_model, model_of, save_model
 from burst_denoise.model.network import FastNet
 from burst_denoise.schemas import ModelHeader, TrainingRecord, TrainSettings
+from burst_denoise.sensor.identity import Sensor
 
 CPU = torch.device("cpu")
 
@@ -54,6 +57,8 @@ def test_weights_and_header_come_back(model, path):
 def test_the_header_says_which_sensor_the_model_belongs_to(model, burst):
     header = model.header
     assert (header.camera, header.cfa, header.white_level) == ("Synthetic APS-C", "RGGB", 15304)
+    assert header.size == (176, 256)
+    assert model.sensor == Sensor.of(burst.info)
     assert [profile.iso for profile in header.profiles] == [3200]
     assert header.profiles[0].shot_noise_scale == burst.profile.shot_noise_scale
     assert header.training.burst_sha256 == burst.manifest.sha256
@@ -127,9 +132,11 @@ def test_a_shot_of_the_same_sensor_gets_the_calibrated_profile(model, burst):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"camera": "Other X"}, r"a\.dng: from camera Other X, but the model belongs to Synthetic APS-C"),
+        ({"camera": "Other X"}, r"a\.dng: camera Other X instead of Synthetic APS-C of the model"),
+        ({"camera": None}, r"a\.dng: camera unknown instead of Synthetic APS-C of the model"),
         ({"iso": 6400.0}, r"a\.dng: ISO 6400 is outside the calibrated span \(3200\)"),
-        ({"white_level": 16383.0}, "white 16383, but the model was calibrated at"),
+        ({"white_level": 16383.0}, r"a\.dng: white level 16383 instead of 15304 of the model"),
+        ({"black_level": (1024.0,) * 4}, r"a\.dng: black level 1024 instead of 2048 of the model"),
     ],
 )
 def test_a_shot_of_another_sensor_or_iso_is_refused_unless_overridden(model, burst, change, message):
@@ -151,6 +158,23 @@ def test_a_shot_that_does_not_say_its_iso_is_served_by_a_model_of_one_iso_only(m
     for any_sensor in (False, True):
         with pytest.raises(ModelFileError, match=r"ISO unknown .* \(3200, 6400\); name a model of one ISO"):
             replace(model, header=header).profile_for(info, "a.dng", any_sensor=any_sensor)
+
+
+def test_a_model_of_an_unknown_raw_camera_serves_only_where_the_user_says_so(model, burst):
+    unknown = replace(model, header=model.header.model_copy(update={"camera": None}))
+    for camera, words in (
+        (None, "camera unknown, so nothing tells whether the sensor is that of the model"),
+        ("Synthetic APS-C", "camera Synthetic APS-C instead of unknown of the model"),
+    ):
+        info = burst.info.model_copy(update={"camera": camera})
+        with pytest.raises(ModelFileError, match=rf"a\.dng: {words}; .*--any-sensor"):
+            unknown.profile_for(info, "a.dng")
+        assert unknown.profile_for(info, "a.dng", any_sensor=True) == model.header.profiles[0]
+
+
+def test_another_crop_and_phase_of_the_sensor_is_served(model, burst):
+    info = burst.info.model_copy(update={"cfa": "GBRG", "height": 100, "width": 90})
+    assert model.profile_for(info, "a.dng") == model.header.profiles[0]
 
 
 def test_a_picture_cannot_be_served_by_a_raw_model_at_all(model, burst):
@@ -181,7 +205,7 @@ def test_the_map_of_defects_travels_with_the_model(mapped, tmp_path):
     assert loaded.header == model.header
 
 
-def test_a_model_without_a_map_works_as_before(model, path):
+def test_a_header_without_map_and_size_opens(model, path):
     header = json.loads(model.header.model_dump_json())
     old = {key: value for key, value in header.items() if not key.startswith("defects")}
     text = json.dumps(old)
@@ -220,3 +244,31 @@ def test_a_map_that_points_outside_the_frame_is_refused(mapped, tmp_path):
     save_model(replace(model, header=small), tmp_path / "m.safetensors")
     with pytest.raises(ModelFileError, match="map of defects"):
         load_model(tmp_path / "m.safetensors", CPU)
+
+
+HEADER_0_3 = (Path(__file__).parent / "golden" / "model_header_0.3.json").read_text()
+"""Written by version 0.3.0 (5da30c9) for a network of zeros, calibrated on the burst of `golden/burst_0.3.json`: the
+header has no size, and its profile the variance of row noise."""
+DIGEST_0_3 = "5be198a1178f01d802a55f21b9f0a28dd68b4899ab1ca70203a345dfbc3c3ef1"
+
+
+def test_a_model_of_version_0_3_still_opens(tmp_path):
+    network = FastNet(4)
+    for parameter in network.parameters():
+        torch.nn.init.zeros_(parameter)
+    tensors = network.state_dict() | {"defects": torch.tensor([[4, 10]], dtype=torch.int32)}
+    save_file(tensors, tmp_path / "old.safetensors", {"burst_denoise": HEADER_0_3, "header_sha256": DIGEST_0_3})
+    model = load_model(tmp_path / "old.safetensors", CPU)
+    header = model.header
+    assert (header.version, header.size, header.training.best_psnr_db) == ("0.3.0", None, 44.25)
+    assert header.training.baseline_strength == {"nlm-stabilised": 0.85}
+    assert np.argwhere(model.defect_map).tolist() == [[4, 10]]
+    assert model.sensor == Sensor("Canon EOS 700D", Mosaic("bayer", "GBRG"), (16, 24), (2048.0,) * 4, 15304.0)
+    save_model(model, tmp_path / "new.safetensors")
+    assert load_model(tmp_path / "new.safetensors", CPU).header == header
+
+
+def test_of_a_model_of_version_0_3_without_a_map_of_defects_the_size_is_unknown(model, burst):
+    old = replace(model, header=model.header.model_copy(update={"size": None}))
+    assert old.sensor.size is None
+    assert old.profile_for(burst.info, "a.dng") == model.header.profiles[0]

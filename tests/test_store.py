@@ -343,6 +343,43 @@ def test_a_burst_of_an_earlier_version_opens_without_a_map(burst: Burst, tmp_pat
     assert sharing_defects([again])[0].defects is None
 
 
+MANIFEST_0_3 = Path(__file__).parent / "golden" / "burst_0.3.json"
+"""Written by version 0.3.0 (5da30c9) for the frames of `frame_of_0_3`, one defect and a dark of 2^-10."""
+
+
+def frame_of_0_3(number: int) -> np.ndarray:
+    rows, columns = np.indices((16, 24))
+    noise = (7 * rows + 11 * columns + 5 * number) ** 2 % 97
+    return (2048 + 40 * (3 + rows + columns) + noise).astype(np.uint16)
+
+
+def test_a_burst_of_version_0_3_still_opens(tmp_path: Path) -> None:
+    folder = tmp_path / "kitchen.burst"
+    folder.mkdir()
+    shutil.copy(MANIFEST_0_3, folder / "burst.json")
+    defects = np.zeros((16, 24), bool)
+    defects[4, 10] = True
+    frames = [frame_of_0_3(k) for k in range(3)]
+    linear = [(dn - np.float64(2048 + k)) / (15304 - 2048 - k) for k, dn in enumerate(frames)]
+    arrays = {f"frame_{k:03d}": dn for k, dn in enumerate(frames)}
+    arrays |= {"defects": defects, "dark": np.full((16, 24), 2**-10, np.float32), "saturated": np.zeros_like(defects)}
+    arrays["sum"] = np.sum([image / gain for image, gain in zip(linear, (1, 1.01, 1.02), strict=True)], axis=0)
+    for name, array in arrays.items():
+        np.save(folder / f"{name}.npy", array)
+    found = open_burst(folder)
+    assert (found.manifest.version, found.name, len(found), found.gains) == ("0.3.0", "kitchen", 3, (1.0, 1.01, 1.02))
+    assert (found.info.camera, found.info.cfa, found.info.iso) == ("Canon EOS 700D", "GBRG", 1600)
+    assert found.frame(2).info.black_level == (2050.0,) * 4
+    assert np.argwhere(found.excluded).tolist() == [[4, 10]]
+    sound = ~defects
+    assert found.linear(1)[sound] == pytest.approx(((linear[1] - 2**-10) / 1.01)[sound], abs=1e-6)
+    rejected = found.verdict.frames[3]
+    assert (rejected.file, rejected.reasons, rejected.shift_px) == ("IMG_3.dng", ("shift",), 2.5)
+    (again,) = pooled_by_iso([found])
+    assert again.profile.shot_noise_scale == pytest.approx(found.profile.shot_noise_scale, abs=1e-7)
+    assert "row_noise_variance" not in found.manifest.to_json()
+
+
 def test_defects_found_in_one_burst_are_shared_with_all_of_its_size(tmp_path: Path) -> None:
     bursts = []
     for name, seed, size in (("a", 0, SIZE), ("b", 1, SIZE), ("small", 2, SMALL)):

@@ -16,7 +16,7 @@ from burst_denoise.schemas import FrameInfo
 from burst_denoise.sensor.fixed_pattern import MasterDark, master_dark
 from burst_denoise.sensor.identity import Sensor
 
-__all__ = ["DarkSet", "dark_for", "read_darks", "refuse_expanded_pattern", "refuse_other_sensor"]
+__all__ = ["DarkSet", "dark_for", "read_darks", "refuse_other_sensor"]
 
 FEWEST_DARKS = 4
 """Fewer say too little about flicker and small offsets; 16 are better."""
@@ -104,23 +104,6 @@ def dark_for(darks: Sequence[DarkSet], info: FrameInfo, *, any_sensor: bool = Fa
     return None
 
 
-def refuse_expanded_pattern(given: Sequence[Path], inputs: Sequence[Path]) -> None:
-    """Raise `InputFileError` when a shell has spread dark frames over the inputs.
-
-    It expands ``--darks darks/*.dng``, and only the first file reaches the option: the others would pass for frames of
-    a scene. One file alone is no set of dark frames anyway, so it is worth a look at those beside it.
-    """
-    if len(given) != 1 or not given[0].is_file():
-        return
-    beside = [path for path in inputs if path.is_file() and path.resolve().parent == given[0].resolve().parent]
-    if beside and _bright_parts(read_frame(beside[0]).linear) <= BRIGHTEST:
-        pattern = given[0].parent / f"*{given[0].suffix}"
-        raise InputFileError(
-            f"{beside[0]}: is dark and lies beside {given[0].name}, but is given as a frame of a scene: the shell has "
-            f"expanded a pattern; write it in quotes, '{pattern}', or name the folder"
-        )
-
-
 def refuse_other_sensor(path: Path, sensor: Sensor, other_path: Path, other: Sensor, *, any_sensor: bool) -> None:
     """Raise `IncompatibleFramesError` when a dark or a flat and another frame cannot be of one sensor.
 
@@ -132,7 +115,7 @@ def refuse_other_sensor(path: Path, sensor: Sensor, other_path: Path, other: Sen
             f"{path}: {differing[0]}, which {other_path} has; darks, flats and bursts must be of one sensor"
         )
     if not any_sensor and (refusals := sensor.refusals(other)):
-        raise IncompatibleFramesError(f"{path}: {refusals[0]} as {other_path}; override with --any-sensor if it is")
+        raise IncompatibleFramesError(f"{path}: {refusals[0]} of {other_path}; override with --any-sensor if it is")
 
 
 def _averaged(alike: Sequence[Series], keep: Path | None) -> DarkSet:

@@ -64,7 +64,7 @@ class Sensor:
             return mine.differences(theirs)
         found = self.differences(measured, crop=True)
         if not found and self.camera is None:
-            found.append("camera unknown, so nothing tells whether it is the same sensor")
+            found.append("camera unknown, so nothing tells whether the sensor is that")
         return found
 
     def matched_without_camera(self, measured: "Sensor") -> bool:
