@@ -20,12 +20,12 @@ from burst_denoise.frame import frame as stored_frame
 from burst_denoise.inference import denoiser as inference
 from burst_denoise.inference.denoiser import DenoiseSettings, Quality
 from burst_denoise.inference.noise_source import MeasuredNoise, read_measured_noise
+from burst_denoise.io.write import write_frame
 from burst_denoise.jobs import benchmark as benchmark_job
 from burst_denoise.jobs import inspect as inspect_job
 from burst_denoise.jobs import report as report_job
 from burst_denoise.jobs.benchmark import BenchmarkSettings
 from burst_denoise.jobs.calibrate import calibrate_bursts
-from burst_denoise.jobs.denoise import write_frame
 from burst_denoise.jobs.ingest import IngestSettings, open_inputs
 from burst_denoise.jobs.listener import Listener
 from burst_denoise.jobs.merge import merge_burst

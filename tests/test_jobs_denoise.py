@@ -23,7 +23,7 @@ from burst_denoise.inference.denoiser import Denoiser, DenoiseSettings
 from burst_denoise.io.metadata import is_denoised
 from burst_denoise.io.picture import read_picture
 from burst_denoise.io.raw import read_raw
-from burst_denoise.jobs import denoise as session
+from burst_denoise.io import write as writer
 from burst_denoise.jobs.denoise import SessionSettings, denoise_session
 from burst_denoise.jobs.ingest import ingest
 from burst_denoise.model.model_file import Model, load_model, model_of
@@ -473,7 +473,7 @@ def test_the_next_shot_is_read_and_the_last_one_written_while_one_is_denoised(
 
     monkeypatch.setattr("burst_denoise.burst.grouping.read_raw", counted("read", read_raw))
     monkeypatch.setattr(inference, "denoise_image", counted("denoised", inference.denoise_image))
-    monkeypatch.setattr(session, "write_dng", counted("written", session.write_dng))
+    monkeypatch.setattr(writer, "write_dng", counted("written", writer.write_dng))
     told = denoise([tmp_path / "shots"], tmp_path / "out", model)
     assert told == [f"{k + 1}/5 frame_00{k}.dng -> out/frame_00{k}.dng" for k in range(5)]
     assert states == {"read": 5, "denoised": 5, "written": 5}
@@ -490,14 +490,14 @@ def test_failures_of_reading_denoising_and_writing_are_named_in_order(
     shots = write_frames(tmp_path / "shots", frames[:4])
     shots[0].write_bytes(shots[0].read_bytes()[:2000])
     write_frames(tmp_path / "shots", frames[4:], camera="Nikon D5")
-    real = session.write_dng
+    real = writer.write_dng
 
     def full(path: Path, *given: object, **named: object) -> None:
         if path.name == "frame_002.dng":
             raise OutputError(f"{path}: cannot be written (no space left on device)")
         real(path, *given, **named)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(session, "write_dng", full)
+    monkeypatch.setattr(writer, "write_dng", full)
     with pytest.raises(JobError, match="3 of 5 shots failed") as caught:
         denoise([tmp_path / "shots"], tmp_path / "out", model)
     kinds = {name: type(error) for name, error in caught.value.failures.items()}
@@ -538,6 +538,6 @@ def test_a_mistake_of_ours_in_a_thread_is_not_a_failed_shot(
         raise ZeroDivisionError
 
     write_frames(tmp_path / "shots", burst_frames(2, size=SMALL))
-    monkeypatch.setattr(session, "write_dng", broken)
+    monkeypatch.setattr(writer, "write_dng", broken)
     with pytest.raises(ZeroDivisionError):
         denoise([tmp_path / "shots"], tmp_path / "out", model)

@@ -14,7 +14,7 @@ from burst_denoise.errors import SeriesError
 from burst_denoise.files import refuse_existing
 from burst_denoise.frame.frame import Frame
 from burst_denoise.io.metadata import DENOISED_MARK
-from burst_denoise.jobs.denoise import write_frame
+from burst_denoise.io.write import write_frame
 from burst_denoise.jobs.ingest import IngestSettings, open_inputs
 from burst_denoise.jobs.listener import Listener
 
