@@ -1,14 +1,17 @@
 """The command line as a user meets it: exit codes, one clear line for each mistake, JSON for machines, plain pipes."""
 
 import contextlib
+import csv
 import json
 import os
+import re
+import shlex
 import signal
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import cv2
@@ -21,10 +24,10 @@ from burst_denoise.frame.synthetic import Fault
 from burst_denoise.io.raw import read_raw
 from burst_denoise.jobs.ingest import ingest
 from tests.conftest import Done, Run
-from tests.shots import burst_frames, everything_in, write_frames, write_identity_model
+from tests.shots import burst_frames, dark_frames, everything_in, write_frames, write_identity_model
 
-COMMANDS = ("inspect", "profile", "ingest", "train", "calibrate", "denoise", "benchmark", "report", "demo")
-PROGRAM = (sys.executable, "-c", "from burst_denoise.cli.app import main; main()")
+COMMANDS = ("inspect", "profile", "ingest", "calibrate", "train", "denoise", "merge", "benchmark", "report", "demo")
+PROGRAM = (sys.executable, "-m", "burst_denoise")
 SMALL = (96, 128)
 
 
@@ -53,7 +56,7 @@ def shoot(tmp_path_factory: pytest.TempPathFactory) -> Shoot:
     faults = {4: Fault(shift=(3, 2)), 5: Fault(light=1.1)}
     write_frames(folder / "good", burst_frames(6, faults=faults))
     write_frames(folder / "other", burst_frames(3, size=SMALL), camera="Nikon D5")
-    (burst,) = ingest([folder / "good"], folder / "bursts", 20, lambda _: None)
+    (burst,) = ingest([folder / "good"], folder / "bursts")
     model = write_identity_model(folder / "model.safetensors", burst)
     return Shoot(folder / "good", folder / "other", folder / "bursts", model)
 
@@ -67,6 +70,47 @@ def test_every_command_has_help(run: Run, command: str) -> None:
     assert done.code == 0
     assert "Usage" in done.out
     assert len(run("--help").out.split(command)) >= 2
+
+
+RARE = {"--limit", "--seed", "--device", "--tile", "--any-sensor", "--preset", "--optimizer", "--from-scratch"}
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_help_shows_an_example_and_what_hardly_anybody_needs_apart(
+    run: Run, command: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "140")
+    text = run(command, "--help").out
+    assert f" Example: burst-denoise {command} " in text
+    first, _, rest = text.partition(" Rarely needed ")
+    often, rarely = (set(re.findall(r"^│ \*? *(--[\w-]+)", part, re.MULTILINE)) for part in (first, rest))
+    assert rarely
+    assert rarely <= RARE
+    assert not often & RARE
+    assert "--help" in often
+
+
+@pytest.mark.parametrize("command", [[], *([command] for command in COMMANDS)], ids=" ".join)
+def test_help_names_no_types_of_python(run: Run, command: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "140")
+    text = run(*command, "--help").out
+    for words in ("<bool>", "list[", "<path>", "<str>", " range>", "Path>"):
+        assert words not in text
+    assert re.search(r"--help +Show this message", text)
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_the_examples_in_the_help_are_what_the_commands_take(
+    run: Run, command: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("COLUMNS", "140")
+    (example,) = re.findall(r"Example: burst-denoise (.*)", run(command, "--help").out)
+    called: list[object] = []
+    monkeypatch.setattr("typer.core.TyperCommand.invoke", lambda self, context: called.append(context.params))
+    monkeypatch.chdir(tmp_path)
+    done = run(*shlex.split(example))
+    assert (done.code, done.err) == (0, "")
+    assert len(called) == 1
 
 
 def test_help_and_version_load_no_torch() -> None:
@@ -83,6 +127,7 @@ def test_help_and_version_load_no_torch() -> None:
 
 def test_the_version_is_told(run: Run) -> None:
     assert run("--version").out.strip() == __version__
+    assert in_a_process("--version") == Done(0, f"{__version__}\n", "")  # python -m burst_denoise
 
 
 @pytest.mark.parametrize(
@@ -191,6 +236,23 @@ def test_benchmark_prints_json_lines_and_writes_the_same(run: Run, shoot: Shoot,
     assert everything_in(shoot.good.parent) == before
 
 
+def test_benchmark_writes_csv_and_latex_of_the_rows_it_prints(run: Run, shoot: Shoot, tmp_path: Path) -> None:
+    job = ["benchmark", shoot.bursts, "-m", shoot.model, "--frames", 1, "--json"]
+    table, paper = tmp_path / "rows.csv", tmp_path / "rows.tex"
+    done = run(*job, "--csv", table, "--latex", paper)
+    assert done.code == 0
+    rows = [json.loads(line) for line in done.out.splitlines()]
+    with table.open(newline="") as file:
+        read = list(csv.DictReader(file))
+    assert [(one["method"], float(one["corrected_psnr_db"])) for one in read] == [
+        (row["method"], row["corrected_psnr_db"]) for row in rows
+    ]
+    assert paper.read_text().count(r" \\") == 1 + len(rows)
+    assert all(f"{row['corrected_psnr_db']:.2f}" in paper.read_text() for row in rows)
+    for option, path in (("--csv", table), ("--latex", paper)):
+        assert f"{path}: exists already" in refused(run, [*job[:-1], option, path], tmp_path)
+
+
 def test_benchmark_tunes_baselines_on_other_bursts_where_asked(run: Run, shoot: Shoot, tmp_path: Path) -> None:
     write_frames(tmp_path / "more", burst_frames(4, seed=5))
     done = run("benchmark", shoot.bursts, "--tune-on", tmp_path / "more", "--frames", 1, "--json")
@@ -221,6 +283,95 @@ def test_the_whole_way_from_frames_to_a_denoised_shot(run: Run, shoot: Shoot, tm
     assert read_raw(tmp_path / "out" / "frame_003.dng").dn.shape == (160, 192)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["bursts", "m.safetensors", "out"]
     assert everything_in(shoot.good) == inputs
+
+
+def test_a_burst_is_merged_to_one_frame(run: Run, shoot: Shoot, tmp_path: Path) -> None:
+    done = run("merge", shoot.good, "-o", tmp_path / "a.dng")
+    assert (done.code, done.out) == (0, f"{tmp_path / 'a.dng'}: mean of 4 frames\n")
+    assert "frame_004.dng: shift" in done.err
+    assert read_raw(tmp_path / "a.dng").info.noise_profile is not None
+    error = refused(run, ["merge", shoot.good, shoot.other_camera, "-o", tmp_path / "b.dng"], tmp_path)
+    assert "give the frames of one sensor at a time" in error
+    assert "only a raw file can be developed" in refused(run, ["merge", shoot.good, "-o", tmp_path / "b.tif"], tmp_path)
+
+
+# Dark frames and flats
+
+
+@pytest.fixture(scope="module")
+def darks(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Dark frames of two ISOs in one folder, with notes of the photographer's."""
+    folder = tmp_path_factory.mktemp("darks")
+    for iso in (1600, 6400):
+        for frame in dark_frames(6, iso=iso):
+            write_frames(folder, [replace(frame, path=Path(f"iso{iso}_{frame.path.name}"))])
+    (folder / "notes.txt").write_text("at 20 degrees")
+    return folder
+
+
+def test_darks_are_folders_files_and_quoted_patterns_and_may_be_repeated(
+    run: Run, shoot: Shoot, darks: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(darks.parent)
+    monkeypatch.setenv("HOME", str(darks.parent))
+    patterns = [
+        darks / "iso1600*.dng",
+        f"{darks.name}/iso1600_*",
+        f"~/{darks.name}/iso1600*",
+        f"**/{darks.name}/iso1*.dng",
+    ]
+    given: list[list[object]] = [[darks], *([pattern] for pattern in patterns)]
+    given.append([darks / "iso1600*.dng", darks / "iso6400*.dng"])
+    given.append(sorted(darks.glob("iso1600*")))
+    for number, paths in enumerate(given):
+        options = [word for path in paths for word in ("--darks", path)]
+        done = run("merge", shoot.good, *options, "-o", tmp_path / f"{number}.dng")
+        assert done.code == 0, done.err
+        assert done.out.endswith(": mean of 4 frames; dark subtracted\n")
+    first = read_raw(tmp_path / "0.dng").dn
+    assert all(np.array_equal(read_raw(tmp_path / f"{number}.dng").dn, first) for number in range(1, len(given)))
+
+
+@pytest.mark.parametrize("command", ["profile", "ingest", "calibrate", "train --steps 1", "denoise", "merge", "report"])
+def test_a_pattern_that_the_shell_has_expanded_is_refused_with_the_pattern_to_type(
+    run: Run, shoot: Shoot, darks: Path, tmp_path: Path, command: str
+) -> None:
+    name, *options = command.split()
+    spread = sorted(darks.glob("*.dng"))
+    output = tmp_path / ("a.html" if name == "report" else "a.dng")
+    for inputs in ([shoot.good, "--darks", *spread], ["--darks", *spread, shoot.good]):
+        error = refused(run, [name, *inputs, *options, "-o", output], tmp_path)
+        assert f"{spread[1]}: is given as a frame of a scene, but lies beside {spread[0].name}" in error
+        assert f"write it in quotes, '{darks / '*.dng'}', or name the folder" in error
+
+
+def test_two_patterns_that_the_shell_has_expanded_are_refused_and_flats_too(
+    run: Run, shoot: Shoot, darks: Path, tmp_path: Path
+) -> None:
+    low, high = (sorted(darks.glob(f"iso{iso}*.dng")) for iso in (1600, 6400))
+    error = refused(run, ["merge", shoot.good, "--darks", *low, "--darks", *high, "-o", tmp_path / "a.dng"], tmp_path)
+    assert f"{low[1]}: is given as a frame of a scene" in error
+    flats = write_frames(tmp_path / "flats", burst_frames(4, size=SMALL))
+    error = refused(run, ["profile", shoot.good, "--flats", *flats], tmp_path)
+    assert f"write it in quotes, '{tmp_path / 'flats' / '*.dng'}'" in error
+
+
+def test_shots_and_darks_of_one_folder_are_told_apart_where_each_is_named(
+    run: Run, darks: Path, tmp_path: Path
+) -> None:
+    shots, frames = write_frames(tmp_path, burst_frames(3)), sorted(darks.glob("iso1600*"))
+    named = [tmp_path / path.name for path in frames]
+    for frame, copy in zip(frames, named, strict=True):
+        copy.write_bytes(frame.read_bytes())
+    options = [word for path in named for word in ("--darks", path)]
+    assert run("merge", *shots, *options, "-o", tmp_path / "a.dng").out.endswith("3 frames; dark subtracted\n")
+    assert run("merge", tmp_path, *options, "-o", tmp_path / "b.dng").out.endswith("3 frames; dark subtracted\n")
+
+
+def test_a_pattern_that_finds_nothing_is_told(run: Run, shoot: Shoot, tmp_path: Path) -> None:
+    pattern = tmp_path / "darks" / "*.dng"
+    error = refused(run, ["merge", shoot.good, "--darks", pattern, "-o", tmp_path / "a.dng"], tmp_path)
+    assert error == f"error: {pattern}: no file matches this pattern; check the folder"
 
 
 def test_strength_0_gives_the_shot_back_at_any_tile(run: Run, shoot: Shoot, tmp_path: Path) -> None:
@@ -391,6 +542,7 @@ def test_what_cannot_be_read_is_named_by_every_command(
         ["calibrate", *inputs, "-o", tmp_path / "m"],
         ["denoise", *inputs, "-m", shoot.model, "-o", tmp_path / "out"],
         ["benchmark", *inputs, "-m", shoot.model, "-o", tmp_path / "out" / "rows.jsonl"],
+        ["merge", *inputs, "-o", tmp_path / "out" / "a.dng"],
     ):
         assert str(inputs[0]) in refused(run, arguments, tmp_path)
 
@@ -424,7 +576,7 @@ def test_a_model_of_another_camera_is_refused(run: Run, shoot: Shoot, tmp_path: 
         ["benchmark", shoot.other_camera, "-m", shoot.model, "-o", tmp_path / "rows.jsonl", "--json"],
     ):
         error = refused(run, arguments, tmp_path)
-        assert "from camera Nikon D5, but the model belongs to Synthetic APS-C" in error
+        assert "camera Nikon D5 instead of Synthetic APS-C of the model" in error
         assert "--any-sensor" in error
 
 
@@ -492,6 +644,7 @@ def test_an_existing_output_is_never_touched(run: Run, shoot: Shoot, tmp_path: P
         ["calibrate", shoot.good, "-o", taken],
         ["denoise", shot, "-m", shoot.model, "-o", taken],
         ["benchmark", shoot.bursts, "-m", shoot.model, "-o", taken],
+        ["merge", shoot.good, "-o", taken],
         ["demo", "-o", taken],
     ):
         error = refused(run, arguments, tmp_path)
@@ -582,9 +735,9 @@ def weights(path: Path) -> dict[str, np.ndarray]:
 EAGER = "import burst_denoise.model.train as t; t.SAVE_EVERY_S = 0.0; from burst_denoise.cli.app import main; main()"
 
 
-def train(frames: Path, output: Path) -> list[str]:
+def train(frames: Path, output: Path, steps: int = 6) -> list[str]:
     """Return the command of a training of some seconds that saves its state at every step."""
-    return [sys.executable, "-c", EAGER, "train", str(frames), "-o", str(output), "--steps", "6"]
+    return [sys.executable, "-c", EAGER, "train", str(frames), "-o", str(output), "--steps", str(steps)]
 
 
 @pytest.mark.slow
@@ -616,8 +769,9 @@ def test_killed_at_any_moment_the_same_command_finishes_in_the_same_bits(shoot: 
     assert sorted(path.name for path in tmp_path.iterdir()) == ["model", "reference"]
 
 
-def test_a_killed_training_goes_on(run: Run, shoot: Shoot, tmp_path: Path) -> None:
-    job = train(shoot.good, tmp_path / "model")
+def test_a_killed_training_goes_on(run: Run, shoot: Shoot, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("burst_denoise.jobs.calibrate.tuned_strengths", lambda bursts: {})
+    job = train(shoot.good, tmp_path / "model", steps=4)
     process = subprocess.Popen(job, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     checkpoint = tmp_path / "model.work" / "checkpoint.safetensors"
     while not checkpoint.exists() and process.poll() is None:

@@ -1,9 +1,10 @@
 """The command line: all commands, and how a mistake ends."""
 
 import sys
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
+from typer.core import TyperCommand, TyperGroup
 
 from burst_denoise import __version__
 from burst_denoise.cli.benchmark import benchmark_command
@@ -20,7 +21,27 @@ from burst_denoise.errors import BurstDenoiseError, JobError
 
 __all__ = ["app", "main"]
 
+
+class _Group(TyperGroup):
+    def get_params(self, ctx: Any) -> list[Any]:
+        return _in_plain_words(super().get_params(ctx))
+
+
+class _Command(TyperCommand):
+    def get_params(self, ctx: Any) -> list[Any]:
+        return _in_plain_words(super().get_params(ctx))
+
+
+def _in_plain_words(params: list[Any]) -> list[Any]:
+    """Return parameters whose help shows no type where it says nothing: behind a switch, which takes no value."""
+    for param in params:
+        if param.param_type_name == "argument" or param.is_flag:
+            param.display_type_rich = lambda **_: None
+    return params
+
+
 app = typer.Typer(
+    cls=_Group,
     help="Turn tripod RAW bursts into a denoiser calibrated to your camera's sensor, and prove what it gains.",
     no_args_is_help=True,
     add_completion=False,
@@ -77,4 +98,4 @@ for _name, _command in (
     ("report", report_command),
     ("demo", demo_command),
 ):
-    app.command(_name)(_command)
+    app.command(_name, cls=_Command)(_command)

@@ -7,13 +7,24 @@ from typing import Annotated
 import typer
 
 from burst_denoise.cli.console import Console, show, show_json
-from burst_denoise.cli.options import AnySensor, Device, Inputs, Json, Limit, Models, Seed, TuneOn, load_models
+from burst_denoise.cli.options import (
+    AnySensor,
+    Device,
+    Inputs,
+    Json,
+    Limit,
+    Models,
+    Output,
+    Seed,
+    TuneOn,
+    load_models,
+)
 from burst_denoise.schemas import MOST_FRAMES
 
 __all__ = ["AugmentOption", "FramesOption", "benchmark_command"]
 
 AugmentOption = typer.Option("--augment", help="Also score models with 8-fold augmentation.")
-FramesOption = typer.Option(min=1, help="Frames scored per burst and method.")
+FramesOption = typer.Option(metavar="NUMBER", min=1, help="Frames scored per burst and method.")
 
 
 def benchmark_command(
@@ -22,9 +33,9 @@ def benchmark_command(
     tune_on: TuneOn = None,
     augment: Annotated[bool, AugmentOption] = False,
     frames: Annotated[int, FramesOption] = 3,
-    output: Annotated[Path | None, typer.Option("--output", "-o", help="JSON lines file to write.")] = None,
-    csv: Annotated[Path | None, typer.Option(help="CSV file to write.")] = None,
-    latex: Annotated[Path | None, typer.Option(help="LaTeX table to write, for a paper.")] = None,
+    output: Annotated[Path | None, Output("JSON lines file to write.")] = None,
+    csv: Annotated[Path | None, typer.Option(metavar="FILE", help="CSV file to write, for a spreadsheet.")] = None,
+    latex: Annotated[Path | None, typer.Option(metavar="FILE", help="LaTeX table to write, for a paper.")] = None,
     as_json: Json = False,
     seed: Seed = 0,
     limit: Limit = MOST_FRAMES,

@@ -36,7 +36,8 @@ def train_command(
     output: Annotated[Path, Output("Model file to write.")],
     minutes: Annotated[float | None, MinutesOption] = None,
     steps: Annotated[
-        int | None, typer.Option(min=1, help="Training steps, instead of minutes: reproducible to the bit.")
+        int | None,
+        typer.Option(metavar="NUMBER", min=1, help="Steps of training, instead of minutes: reproducible to the bit."),
     ] = None,
     darks: Darks = None,
     preset: Annotated[
@@ -52,7 +53,7 @@ def train_command(
     any_sensor: AnySensor = False,
     device: Device = "auto",
 ) -> None:
-    """Train a model with every setting at hand; calibrate is the short form.
+    """Train a model with every setting at hand, for --minutes or --steps; calibrate is the short form.
 
     Example: burst-denoise train tripod/ -o my_camera.safetensors --steps 2000 --seed 1
     """

@@ -14,42 +14,57 @@ __all__ = ["denoise_command"]
 
 def denoise_command(
     inputs: Inputs,
-    output: Annotated[Path, Output("Folder for the results, or a file for a single shot.")],
-    model: Annotated[Path | None, typer.Option("--model", "-m", help="Model file made by calibrate.")] = None,
+    output: Annotated[Path, Output("Folder for the results, or a file for a single shot.", "PATH")],
+    model: Annotated[
+        Path | None, typer.Option("--model", "-m", metavar="FILE", help="Model of the camera, made by calibrate.")
+    ] = None,
     profile: Annotated[
         Path | None,
         typer.Option(
-            help="Without a model: the noise of your sensor, a file made by profile -o; other ISOs are scaled."
+            metavar="FILE",
+            help="Without a model: the noise of your sensor, made by profile -o; other ISOs are scaled.",
         ),
     ] = None,
     darks: Darks = None,
     format: Annotated[
         Literal["dng", "tiff", "png"] | None,
-        typer.Option(help="dng keeps the mosaic (default for raw), tiff and png are developed by LibRaw, 16 bits."),
+        typer.Option(
+            help="dng keeps the mosaic of raw files; tiff and png, 16 bits, are developed by LibRaw. By default raw "
+            "files become dng, pictures tiff."
+        ),
     ] = None,
     quality: Annotated[
         Literal["fast", "best"],
         typer.Option(help="best averages over 8 flips and rotations: a little better, about eight times slower."),
     ] = "fast",
     strength: Annotated[
-        float, typer.Option(min=0, max=1, callback=finite, help="1 denoises fully, 0 gives the input back.")
+        float,
+        typer.Option(metavar="NUMBER", min=0, max=1, callback=finite, help="1 denoises fully, 0 gives the input back."),
     ] = 1.0,
     resume: Annotated[bool, typer.Option("--resume", help="Pass over shots whose output exists.")] = False,
     any_sensor: AnySensor = False,
     tile: Annotated[
         int,
-        typer.Option(min=32, help="Side of a tile in photosites; less takes less memory.", rich_help_panel=RARE),
+        typer.Option(
+            metavar="NUMBER",
+            min=32,
+            help="Side of a tile in photosites; less takes less memory.",
+            rich_help_panel=RARE,
+        ),
     ] = TILE,
     device: Device = "auto",
 ) -> None:
     """Denoise shots: RAW in, DNG (or TIFF, PNG) out. Best with a model of your camera, made by calibrate.
 
-    Example: burst-denoise denoise shots/ -m my_camera.safetensors -o clean
+    Without a model the network that comes with the program serves, with the noise
+    that --profile tells, the stored burst, the DNG's NoiseProfile tag or the shot
+    itself, the first of these there is.
 
-    Without a model the network that comes with the program serves. It takes the
-    noise from --profile, the stored burst, the DNG's NoiseProfile tag or the shot
-    itself, the first of these there is, and tells which.
+    Example: burst-denoise denoise shots/ -m my_camera.safetensors -o clean
     """
+    if model is not None and profile is not None:
+        raise typer.BadParameter("a model brings the noise of its sensor; give one of the two", param_hint="--profile")
+
     from burst_denoise.burst.darks import read_darks
     from burst_denoise.inference.denoiser import Denoiser, DenoiseSettings
     from burst_denoise.inference.noise_source import read_measured_noise
@@ -57,8 +72,6 @@ def denoise_command(
     from burst_denoise.model.device import choose_device
     from burst_denoise.model.model_file import load_model
 
-    if model is not None and profile is not None:
-        raise typer.BadParameter("a model brings its own; give one of the two", param_hint="--profile")
     console = Console()
     sets = read_darks(calibration_files(darks, inputs))
     denoiser = Denoiser(

@@ -20,7 +20,7 @@ __all__ = ["ingest_command"]
 
 def ingest_command(
     inputs: Inputs,
-    output: Annotated[Path, Output("Folder for the stored bursts.")],
+    output: Annotated[Path, Output("Folder for the stored bursts.", "FOLDER")],
     darks: Darks = None,
     limit: Limit = MOST_FRAMES,
     any_sensor: AnySensor = False,

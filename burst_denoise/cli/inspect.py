@@ -1,4 +1,4 @@
-"""The command `inspect`: are the frames usable, and if not, why?"""
+"""The command `inspect`: which frames are usable, and why the others are not."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -19,7 +19,9 @@ __all__ = ["inspect_command"]
 
 def inspect_command(
     inputs: Inputs,
-    plot: Annotated[Path | None, typer.Option(help="PNG file to draw the density curves of the series to.")] = None,
+    plot: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="PNG file to write: the density curves of the series.")
+    ] = None,
     as_json: Json = False,
     limit: Limit = MOST_FRAMES,
 ) -> None:

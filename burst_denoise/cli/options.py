@@ -35,6 +35,8 @@ __all__ = [
 
 RARE = "Rarely needed"
 """Heading of the options that hardly anybody needs."""
+FEWEST_FILES = 4
+"""Of a set of dark frames or flats."""
 
 
 def finite(value: float | None) -> float | None:
@@ -47,6 +49,7 @@ def finite(value: float | None) -> float | None:
 Inputs = Annotated[
     list[Path],
     typer.Argument(
+        metavar="INPUTS",
         help="Frames (RAW, PNG, TIFF, JPEG, video), folders of them (searched recursively), or stored bursts.",
         show_default=False,
     ),
@@ -67,25 +70,36 @@ Flats = Annotated[
         "in quotes. May be repeated.",
     ),
 ]
-Models = Annotated[list[Path] | None, typer.Option("--model", "-m", help="Model to score. May be repeated.")]
+Models = Annotated[
+    list[Path] | None, typer.Option("--model", "-m", metavar="FILE", help="Model to score. May be repeated.")
+]
 TuneOn = Annotated[
     list[Path] | None,
     typer.Option(
-        help="Bursts or frames to tune the strengths of the baselines on. By default as tuned when the model was made. "
-        "May be repeated."
+        metavar="PATH",
+        help="Other bursts or frames of the sensor to tune the baselines on; by default they are as tuned when the "
+        "model was made. May be repeated.",
     ),
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON lines instead of text.")]
-MinutesOption = typer.Option(min=0.01, callback=finite, help="Training time.")
+MinutesOption = typer.Option(metavar="NUMBER", min=0.01, callback=finite, help="Minutes of training.")
 Limit = Annotated[
     int,
-    typer.Option(min=3, help="Frames used per series at most: sensors warm up in long bursts.", rich_help_panel=RARE),
+    typer.Option(
+        metavar="NUMBER",
+        min=3,
+        help="Frames used per series at most: sensors warm up in long bursts.",
+        rich_help_panel=RARE,
+    ),
 ]
 Device = Annotated[
     Literal["auto", "cpu", "cuda", "mps"],
     typer.Option(help="Where to compute; auto takes the fastest.", rich_help_panel=RARE),
 ]
-Seed = Annotated[int, typer.Option(min=0, help="Decides everything that is random.", rich_help_panel=RARE)]
+Seed = Annotated[
+    int,
+    typer.Option(metavar="NUMBER", min=0, help="Decides everything that is random.", rich_help_panel=RARE),
+]
 FromScratch = Annotated[
     bool,
     typer.Option(
@@ -102,9 +116,9 @@ AnySensor = Annotated[
 ]
 
 
-def Output(text: str) -> typer.models.OptionInfo:
+def Output(text: str, metavar: str = "FILE") -> typer.models.OptionInfo:
     """Return the option that names what is written."""
-    option: typer.models.OptionInfo = typer.Option("--output", "-o", help=text, show_default=False)
+    option: typer.models.OptionInfo = typer.Option("--output", "-o", metavar=metavar, help=text)
     return option
 
 
@@ -125,7 +139,7 @@ def calibration_files(given: list[str] | None, inputs: list[Path]) -> list[Path]
     """
     files: list[Path] = []
     for text in given or []:
-        path = Path(text)
+        path = Path(text).expanduser()  # the shell leaves ~ alone in quotes
         if path.exists() or not any(mark in text for mark in "*?["):
             files.append(path)
             continue
@@ -133,11 +147,26 @@ def calibration_files(given: list[str] | None, inputs: list[Path]) -> list[Path]
         if not found:
             raise InputFileError(f"{text}: no file matches this pattern; check the folder")
         files += found
-    if files:
-        from burst_denoise.burst.darks import refuse_expanded_pattern
-
-        refuse_expanded_pattern(files, inputs)
+    _refuse_expanded_pattern(files, inputs)
     return files
+
+
+def _refuse_expanded_pattern(files: list[Path], inputs: list[Path]) -> None:
+    """Raise `InputFileError` when a shell has expanded a pattern, so that only its first file reached the option.
+
+    The others would pass for frames of a scene. So few files make no set of calibration frames anyway.
+    """
+    if len(files) >= FEWEST_FILES or not all(path.is_file() for path in files):
+        return
+    folders = {path.resolve().parent: path for path in files}
+    for path in inputs:
+        first = folders.get(path.resolve().parent)
+        if first is not None and path.is_file():
+            raise InputFileError(
+                f"{path}: is given as a frame of a scene, but lies beside {first.name}, a calibration frame; if the "
+                f"shell has expanded a pattern, write it in quotes, '{first.parent / f'*{first.suffix}'}', or name the "
+                "folder"
+            )
 
 
 def load_models(paths: list[Path] | None, device: str) -> "dict[str, Model]":

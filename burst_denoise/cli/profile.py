@@ -13,6 +13,7 @@ from burst_denoise.cli.options import (
     Inputs,
     Json,
     Limit,
+    Output,
     calibration_files,
     finite,
     ingest_settings,
@@ -34,16 +35,18 @@ def profile_command(
     flats: Flats = None,
     at_iso: Annotated[
         list[float] | None,
-        typer.Option(min=1, callback=_all_finite, help="Also interpolate to this ISO. May be repeated."),
+        typer.Option(metavar="ISO", min=1, callback=_all_finite, help="Also interpolate to this ISO. May be repeated."),
     ] = None,
-    output: Annotated[
-        Path | None, typer.Option("--output", "-o", help="JSON file to write; denoise --profile takes it.")
-    ] = None,
+    output: Annotated[Path | None, Output("JSON file to write; denoise --profile takes it.")] = None,
     dng: Annotated[
-        Path | None, typer.Option(help="DNG file to write: the first frame, with the DNG NoiseProfile tag.")
+        Path | None,
+        typer.Option(metavar="FILE", help="DNG file to write: the first frame, with the DNG NoiseProfile tag."),
     ] = None,
     darktable: Annotated[
-        Path | None, typer.Option(help="Noise profile file for darktable to write (darktable --noiseprofiles FILE).")
+        Path | None,
+        typer.Option(
+            metavar="FILE", help="Noise profile to write for darktable, which takes it by --noiseprofiles FILE."
+        ),
     ] = None,
     as_json: Json = False,
     limit: Limit = MOST_FRAMES,

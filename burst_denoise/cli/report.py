@@ -51,9 +51,7 @@ def report_command(
 
     if output.suffix.lower() not in (".html", ".htm"):
         raise typer.BadParameter(f"{output} is not the name of an HTML file", param_hint="--output")
-    sources = ReportSources(
-        inputs, tune_on or [], calibration_files(darks, inputs), calibration_files(flats, inputs)
-    )
+    sources = ReportSources(inputs, tune_on or [], calibration_files(darks, inputs), calibration_files(flats, inputs))
     settings = BenchmarkSettings(augment, frames, seed, limit, any_sensor, device)
     command = shlex.join(["burst-denoise", *sys.argv[1:]])
     report(sources, output, load_models(model, device), settings, command, Console())
