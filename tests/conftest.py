@@ -13,8 +13,7 @@ from burst_denoise.burst.store import Burst
 from burst_denoise.cli.app import main
 from burst_denoise.frame.frame import to_linear
 from burst_denoise.frame.synthetic import SyntheticCamera, shoot
-from burst_denoise.schemas import FrameVerdict
-from tests.shots import stored
+from tests.shots import stored, verdicts
 
 PROJECT = Path(__file__).resolve().parent.parent
 
@@ -41,8 +40,7 @@ def stored_burst(folder: Path, *, cfa: str = "RGGB", seed: int = 0, frames: int 
     scene = (grey[..., None] * np.array([0.6, 1.0, 0.7])).astype(np.float32)
     camera = SyntheticCamera(cfa=cfa, hot_fraction=0, prnu=0, dark_offset_std_dn=0)
     shots, clean = shoot(camera, scene, iso, frames, seed)
-    verdicts = [FrameVerdict(file=shot.path.name, accepted=True, reasons=(), gain=1.0, shift_px=0.0) for shot in shots]
-    return stored(folder, folder.stem, shots, verdicts, 0.1, 1e-4, clean=to_linear(clean, shots[0].info))
+    return stored(folder, folder.stem, shots, verdicts(shots), 0.1, 1e-4, clean=to_linear(clean, shots[0].info))
 
 
 @dataclass(frozen=True)

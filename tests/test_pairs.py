@@ -8,10 +8,9 @@ import pytest
 from burst_denoise.frame.mosaic import BAYER_PHASES
 from burst_denoise.model import pairs
 from burst_denoise.model.pairs import GUARD, held_out, sample_patches
-from burst_denoise.schemas import FrameVerdict
 from burst_denoise.sensor.noise_model import stabilise
 from tests.sensors import mosaic
-from tests.shots import stored
+from tests.shots import stored, verdicts
 
 from .conftest import stored_burst
 
@@ -94,7 +93,7 @@ def test_greens_keep_their_places_under_flips(tmp_path, monkeypatch):
 
 
 @pytest.mark.usefixtures("only_content")
-def test_transplanted_noise_has_unit_variance_on_clean_targets(burst):
+def test_the_noise_of_frames_has_unit_variance_on_clean_pictures(burst):
     batch = sample(burst, count=64)
     noise = batch.noisy - batch.target
     assert noise.var() == pytest.approx(1, rel=0.02)
@@ -126,8 +125,7 @@ def test_defects_do_not_count_and_are_in_neither_input_nor_target(tmp_path):
     defects[::16, ::16] = True
     frames = [as_shot.frame(index) for index in range(len(as_shot))]
     frames = [replace(frame, dn=np.where(defects, 15000, frame.dn).astype(np.uint16)) for frame in frames]  # near white
-    judged = [FrameVerdict(file=f.path.name, accepted=True, reasons=(), gain=1.0, shift_px=0.0) for f in frames]
-    burst = stored(tmp_path / "hot.burst", "hot", frames, judged, 0.1, 1e-4, defects=defects)
+    burst = stored(tmp_path / "hot.burst", "hot", frames, verdicts(frames), 0.1, 1e-4, defects=defects)
     batch = sample(burst, count=32)
     assert 0.994 < batch.valid.mean() < 0.998  # one in 256
     white = stabilise(np.full((4, 1, 1), 0.9, np.float32), burst.profile)

@@ -104,6 +104,29 @@ def test_what_is_no_json_is_named_in_one_line(text: str) -> None:
     assert "\n" not in str(caught.value)
 
 
+@pytest.mark.parametrize("document", [NoiseProfile, NoiseMeasurement])
+def test_the_row_noise_of_earlier_versions_is_read_and_ignored_and_nothing_else_is(document) -> None:
+    known = manifest().profile if document is NoiseProfile else manifest().noise
+    earlier = json.loads(known.to_json()) | {"row_noise_variance": [1e-7]}
+    assert document.parse(json.dumps(earlier), "burst.json") == known
+    assert "row_noise_variance" not in known.to_json()
+    with pytest.raises(ConfigError, match="column_noise_variance"):
+        document.parse(json.dumps(earlier | {"column_noise_variance": [1e-7]}), "burst.json")
+
+
+@pytest.mark.parametrize(
+    ("iso", "exposure_s", "words"),
+    [
+        (1600.0, 0.02, "ISO 1600 at 0.02 s"),
+        (None, 30.0, "unknown ISO at 30 s"),
+        (100.0, None, "ISO 100 at unknown exposure"),
+    ],
+)
+def test_what_is_unknown_of_an_exposure_is_called_so(iso, exposure_s, words: str) -> None:
+    info = manifest().info.model_copy(update={"iso": iso, "exposure_s": exposure_s})
+    assert info.exposure_in_words == words
+
+
 @pytest.mark.parametrize(
     "wrong",
     [{"steps": 0}, {"minutes": -1}, {"minutes": math.nan}, {"batch": 0}, {"preset": "large"}, {"optimizer": "sgd"}],

@@ -11,10 +11,10 @@ from tests.shots import burst_frames, stored, verdicts, write_frames
 SMALL = (48, 64)
 
 
-def test_files_keep_their_place_below_the_folder_named_and_lens_cap_frames_are_no_shots(tmp_path: Path) -> None:
-    (first, cap) = write_frames(tmp_path / "shots", burst_frames(2, size=SMALL))
+def test_files_keep_their_place_below_the_folder_named_and_dark_frames_are_no_shots(tmp_path: Path) -> None:
+    (first, dark) = write_frames(tmp_path / "shots", burst_frames(2, size=SMALL))
     (second,) = write_frames(tmp_path / "shots" / "sub", burst_frames(1, size=SMALL))
-    found = find_shots([tmp_path / "shots"], tmp_path / "out", "tiff", {cap}, resume=False)
+    found = find_shots([tmp_path / "shots"], tmp_path / "out", "tiff", {dark}, resume=False)
     assert [(shot.name, shot.source) for shot in found] == [("frame_000.dng", first), ("sub/frame_000.dng", second)]
     assert [shot.target.relative_to(tmp_path / "out").as_posix() for shot in found] == [
         "frame_000.tif",

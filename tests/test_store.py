@@ -15,7 +15,6 @@ from burst_denoise.errors import BurstStoreError, OutputError, SeriesError
 from burst_denoise.frame.frame import Frame
 from burst_denoise.frame.mosaic import RGGB
 from burst_denoise.frame.synthetic import SyntheticCamera, shoot
-from burst_denoise.schemas import FrameVerdict
 from burst_denoise.sensor.defects import Repair
 from tests.shots import SIZE, burst_frames, everything_in, stored, verdicts
 
@@ -231,8 +230,7 @@ def test_every_frame_keeps_the_black_level_its_camera_measured(tmp_path):
     for number, black in enumerate((2048.0, 2051.0, 2047.0)):
         camera = SyntheticCamera(black_level=(black,) * 4, hot_fraction=0)
         frames.append(shoot(camera, scene, 800, 3, seed=0)[0][number])
-    verdicts = [FrameVerdict(file=f"{k}.dng", accepted=True, reasons=(), gain=1.0, shift_px=0.0) for k in range(3)]
-    burst = stored(tmp_path / "drift.burst", "drift", frames, verdicts, 0.1, 1e-4)
+    burst = scene_burst(tmp_path / "drift.burst", frames)
     for index, frame in enumerate(frames):
         assert burst.frame(index).info.black_level == frame.info.black_level
         assert np.array_equal(burst.linear(index), frame.linear)
@@ -244,8 +242,7 @@ def test_bursts_of_one_iso_get_one_noise_profile_from_all_their_light_levels(tmp
     for name, level in (("dark", 0.002), ("bright", 0.5)):
         scene = np.full((64, 64, 3), level, np.float32)
         frames, _ = shoot(SyntheticCamera(hot_fraction=0, as_shot_neutral=(1, 1, 1)), scene, 1600, 8, seed=1)
-        found = [FrameVerdict(file=f.path.name, accepted=True, reasons=(), gain=1.0, shift_px=0.0) for f in frames]
-        bursts.append(stored(tmp_path / f"{name}.burst", name, frames, found, 0.1, 1e-4))
+        bursts.append(scene_burst(tmp_path / f"{name}.burst", frames))
     dark, bright = pooled_by_iso(bursts)
     assert dark.profile == bright.profile
     gains = np.array(dark.profile.shot_noise_scale) * (15304 - 2048)
