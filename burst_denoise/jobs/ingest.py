@@ -226,11 +226,7 @@ def _defects(accepted: Sequence[Frame], verdict: SeriesVerdict, dark: Float | No
 
 
 def _known_burst(
-    place: Path,
-    accepted: Sequence[Frame],
-    verdict: SeriesVerdict,
-    dark: Float | None,
-    defects: Mask,
+    place: Path, accepted: Sequence[Frame], verdict: SeriesVerdict, dark: Float | None, defects: Mask
 ) -> Burst:
     """Open a burst that an earlier call stored; `OutputError` if it holds other frames, darks or defects."""
     burst = open_burst(place)

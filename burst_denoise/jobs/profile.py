@@ -5,6 +5,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Any
 
 import numpy as np
 
@@ -265,24 +266,23 @@ def _channels(
         black = info.black_level[index]
         span = info.white_level - black
         gain = found.shot_noise_scale.value * span
-        prnu = _scaled(pattern.prnu[index] if pattern.prnu else None, 100)
-        dsnu = _scaled(offsets[index] if offsets and gain > 0 else None, span / gain if gain > 0 else 0)
+        estimates = {
+            "gain_dn_per_e": (found.shot_noise_scale, span),
+            "read_noise_std_dn": (found.read_noise_std, span),
+            "row_noise_std_dn": (found.row_noise_std, span),
+            "column_noise_std_dn": (found.column_noise_std, span),
+            "prnu_percent": (pattern.prnu[index] if pattern.prnu else None, 100),
+            "dsnu_e": (offsets[index] if offsets and gain > 0 else None, span / gain if gain > 0 else 0),
+        }
+        measured: dict[str, Any] = {}
+        for field, (estimate, factor) in estimates.items():
+            measured[field] = estimate and estimate.value * factor
+            measured[f"{field}_interval"] = estimate and (estimate.low * factor, estimate.high * factor)
         channel = ChannelProfile(
             camera=info.camera,
             iso=iso,
             channel=name,
-            gain_dn_per_e=gain,
-            gain_dn_per_e_interval=_interval(found.shot_noise_scale, span),
-            read_noise_std_dn=found.read_noise_std.value * span,
-            read_noise_std_dn_interval=_interval(found.read_noise_std, span),
-            row_noise_std_dn=found.row_noise_std.value * span,
-            row_noise_std_dn_interval=_interval(found.row_noise_std, span),
-            column_noise_std_dn=found.column_noise_std.value * span,
-            column_noise_std_dn_interval=_interval(found.column_noise_std, span),
-            prnu_percent=prnu.value if prnu else None,
-            prnu_percent_interval=_interval(prnu, 1) if prnu else None,
-            dsnu_e=dsnu.value if dsnu else None,
-            dsnu_e_interval=_interval(dsnu, 1) if dsnu else None,
+            **measured,
             residual_dsnu_e=left[index] * span / gain if left and gain > 0 else None,
             noise_correlation=found.correlation,
             defects=round(float(counts[index])),
@@ -298,13 +298,3 @@ def _channels(
             channel, developed=info.domain == "rgb", misfit=found.misfit, drift=found.drift
         )
         yield channel.model_copy(update={"usable": usable, "reasons": tuple(reasons)})
-
-
-def _scaled(estimate: Estimate | None, factor: float) -> Estimate | None:
-    if estimate is None:
-        return None
-    return Estimate(value=estimate.value * factor, low=estimate.low * factor, high=estimate.high * factor)
-
-
-def _interval(estimate: Estimate, factor: float) -> tuple[float, float]:
-    return estimate.low * factor, estimate.high * factor
