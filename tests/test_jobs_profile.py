@@ -8,10 +8,15 @@ import cv2
 import numpy as np
 import pytest
 
+from burst_denoise.burst import grouping
+from burst_denoise.errors import IncompatibleFramesError
 from burst_denoise.frame.synthetic import SyntheticCamera, scene_from_picture, shoot
+from burst_denoise.io.raw import read_raw
+from burst_denoise.jobs.ingest import IngestSettings, ingest
+from burst_denoise.jobs.profile import profile
 from burst_denoise.schemas import ChannelProfile
 from tests.conftest import Run
-from tests.shots import burst_frames, write_frames
+from tests.shots import Recorder, burst_frames, dark_frames, write_frames
 
 CAMERA = SyntheticCamera(prnu=0.01, dark_offset_std_dn=0.4, row_noise_std_dn=0.4, hot_fraction=1 / 2000)
 ISO = 800
@@ -170,3 +175,32 @@ def test_darks_and_flats_of_another_sensor_are_refused_by_name(run: Run, shots: 
     error = run("profile", shots.bursts, option, tmp_path).error
     assert "frame_000.dng" in error
     assert "Nikon D5" in error
+
+
+def test_every_file_is_decoded_once(shots: Shoot, monkeypatch: pytest.MonkeyPatch):
+    read: list[Path] = []
+    monkeypatch.setattr(grouping, "read_raw", lambda path: read.append(path) or read_raw(path))
+    profile([shots.bursts], [shots.darks], [shots.flats])
+    assert len(read) == len(set(read)) == 8 + 8 + 16 + 16
+
+
+def test_darks_and_flats_of_an_unknown_camera_serve_only_where_the_user_says_so(tmp_path: Path):
+    frames = {
+        "burst": burst_frames(4),
+        "darks": dark_frames(4),
+        "flats": shoot(SyntheticCamera(), np.full((160, 192, 3), 0.5, np.float32), 1600, 4, 5)[0],
+    }
+    for name, found in frames.items():
+        write_frames(tmp_path / name, found, camera=None)
+    for given in ({"darks": [tmp_path / "darks"]}, {"flats": [tmp_path / "flats"]}):
+        with pytest.raises(IncompatibleFramesError, match="camera unknown, so nothing tells"):
+            profile([tmp_path / "burst"], **given)
+        assert profile([tmp_path / "burst"], **given, settings=IngestSettings(any_sensor=True)).channels
+
+
+def test_stored_bursts_are_profiled_with_the_darks_given_now_and_that_is_told(shots: Shoot, tmp_path: Path):
+    ingest([shots.bursts / "one"], tmp_path)
+    listener = Recorder()
+    found = profile([tmp_path], [shots.darks], listener=listener)
+    assert found.channels[0].dsnu_e == pytest.approx(CAMERA.dark_offset_std_dn / CAMERA.gain_dn_per_e, rel=0.15)
+    assert "ingested with; from them those given are not subtracted" in listener.notes[0]

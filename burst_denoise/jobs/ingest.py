@@ -168,7 +168,9 @@ def open_inputs(
     if loose:
         bursts += ingest(loose, folder, darks, settings, listener)
     elif darks:
-        listener.note("stored bursts keep the darks that they were ingested with; the dark frames given are not used")
+        listener.note(
+            "stored bursts keep the darks that they were ingested with; from them those given are not subtracted"
+        )
     if not bursts:
         raise InputFileError("no input given; name frames, folders or stored bursts")
     refuse_mixture([(burst.info, burst.folder) for burst in bursts])
