@@ -330,4 +330,4 @@ def test_darks_do_not_serve_stored_bursts_and_that_is_told(tmp_path: Path) -> No
     listener = Recorder()
     open_inputs([tmp_path / "bursts"], tmp_path / "work", darks, listener=listener)
     assert len(listener.notes) == 1
-    assert "stored bursts keep the darks" in listener.notes[0]
+    assert "stored bursts keep the darks they were ingested with" in listener.notes[0]

@@ -169,7 +169,7 @@ def open_inputs(
         bursts += ingest(loose, folder, darks, settings, listener)
     elif darks:
         listener.note(
-            "stored bursts keep the darks that they were ingested with; from them those given are not subtracted"
+            "stored bursts keep the darks they were ingested with; those given now are not subtracted from them"
         )
     if not bursts:
         raise InputFileError("no input given; name frames, folders or stored bursts")
