@@ -203,4 +203,4 @@ def test_stored_bursts_are_profiled_with_the_darks_given_now_and_that_is_told(sh
     listener = Recorder()
     found = profile([tmp_path], [shots.darks], listener=listener)
     assert found.channels[0].dsnu_e == pytest.approx(CAMERA.dark_offset_std_dn / CAMERA.gain_dn_per_e, rel=0.15)
-    assert "ingested with; those given now are not subtracted from them" in listener.notes[0]
+    assert "ingested with; from them those given are not subtracted" in listener.notes[0]

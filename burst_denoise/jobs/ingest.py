@@ -168,9 +168,7 @@ def open_inputs(
     if loose:
         bursts += ingest(loose, folder, darks, settings, listener)
     elif darks:
-        listener.note(
-            "stored bursts keep the darks they were ingested with; those given now are not subtracted from them"
-        )
+        listener.note("stored bursts keep the darks they were ingested with; from them those given are not subtracted")
     if not bursts:
         raise InputFileError("no input given; name frames, folders or stored bursts")
     refuse_mixture([(burst.info, burst.folder) for burst in bursts])
