@@ -24,15 +24,18 @@ def test_tags_have_the_numbers_that_tifffile_knows(tag: Tag):
     assert tifffile.TIFF.TAGS[int(tag)].lower() == known.lower()
 
 
-@pytest.mark.parametrize("dtype", FieldType)
-def test_field_types_have_the_numbers_that_tifffile_knows(dtype: FieldType):
-    assert tifffile.DATATYPE[dtype.name] == dtype
+BASELINE_NOISE, REDUCTION_MATRIX_3 = 50731, 52538
+
+
+def test_field_types_have_the_numbers_of_tiff():
+    assert [FieldType.BYTE, FieldType.ASCII, FieldType.SHORT, FieldType.LONG, FieldType.RATIONAL] == [1, 2, 3, 4, 5]
+    assert [FieldType.UNDEFINED, FieldType.SRATIONAL, FieldType.FLOAT, FieldType.DOUBLE] == [7, 10, 11, 12]
 
 
 def test_what_a_denoised_dng_takes_over():
-    assert {Tag.MAKE, Tag.UNIQUE_CAMERA_MODEL, Tag.COLOR_MATRIX_1, Tag.REDUCTION_MATRIX_3} <= CARRIED_TAGS
+    assert {Tag.MAKE, Tag.UNIQUE_CAMERA_MODEL, Tag.COLOR_MATRIX_1, REDUCTION_MATRIX_3} <= CARRIED_TAGS
     assert PLACED_TAGS | OPCODE_LISTS <= CARRIED_TAGS
-    noise = {Tag.NOISE_PROFILE, Tag.BASELINE_NOISE}
+    noise = {Tag.NOISE_PROFILE, BASELINE_NOISE}
     mosaic = {Tag.BLACK_LEVEL, Tag.WHITE_LEVEL, Tag.ACTIVE_AREA, Tag.LINEARIZATION_TABLE, Tag.CFA_PATTERN}
     assert not CARRIED_TAGS & (noise | mosaic | LENS_TAGS | {Tag.ORIENTATION, Tag.EXIF_IFD})
     assert len(CARRIED_TAGS) == 58
@@ -54,7 +57,7 @@ def compared_with_dtype(node: ast.AST) -> set[int]:
 @pytest.mark.parametrize("path", OTHER_FILES, ids=lambda path: path.relative_to(PACKAGE).as_posix())
 def test_no_other_file_spells_a_tag_or_field_type_as_a_number(path: Path):
     tree = ast.parse(path.read_text(encoding="utf-8"))
-    assert not numbers(tree) & set(Tag)
+    assert not numbers(tree) & (set(Tag) | CARRIED_TAGS | LENS_TAGS)
     if path.parent.name == "io":
         assert not {number for number in numbers(tree) if 32768 <= number < 65535}, "a tag that has no name yet"
         assert not {number for node in ast.walk(tree) for number in compared_with_dtype(node)}

@@ -6,28 +6,16 @@ Specification", version 1.7.1.
 
 from enum import IntEnum
 
+import tifffile
+
 __all__ = ["CARRIED_TAGS", "D65", "LENS_TAGS", "OPCODE_LISTS", "PLACED_TAGS", "FieldType", "Tag"]
 
-
-class FieldType(IntEnum):
-    """How the values of a TIFF tag are stored."""
-
-    BYTE = 1
-    ASCII = 2
-    SHORT = 3
-    LONG = 4
-    RATIONAL = 5
-    SBYTE = 6
-    UNDEFINED = 7
-    SSHORT = 8
-    SLONG = 9
-    SRATIONAL = 10
-    FLOAT = 11
-    DOUBLE = 12
+FieldType = tifffile.DATATYPE
+"""How the values of a TIFF tag are stored."""
 
 
 class Tag(IntEnum):
-    """Tags by the names that the specifications give them."""
+    """Tags that the code names, by the names that the specifications give them."""
 
     # TIFF
     NEW_SUBFILE_TYPE = 254
@@ -51,103 +39,64 @@ class Tag(IntEnum):
     RECOMMENDED_EXPOSURE_INDEX = 34866
     EXIF_VERSION = 36864
     DATE_TIME_ORIGINAL = 36867
-    FOCAL_LENGTH = 37386
     SUB_SEC_TIME_ORIGINAL = 37521
-    FOCAL_LENGTH_IN_35MM_FILM = 41989
-    LENS_SPECIFICATION = 42034
-    LENS_MAKE = 42035
-    LENS_MODEL = 42036
 
-    # DNG; whatever is added here is carried over to a denoised DNG unless it is added to NOT_CARRIED
+    # DNG
     DNG_VERSION = 50706
     DNG_BACKWARD_VERSION = 50707
     UNIQUE_CAMERA_MODEL = 50708
-    LOCALIZED_CAMERA_MODEL = 50709
     CFA_PLANE_COLOR = 50710
     CFA_LAYOUT = 50711
     LINEARIZATION_TABLE = 50712
     BLACK_LEVEL_REPEAT_DIM = 50713
     BLACK_LEVEL = 50714
     WHITE_LEVEL = 50717
-    DEFAULT_SCALE = 50718
     DEFAULT_CROP_ORIGIN = 50719
     DEFAULT_CROP_SIZE = 50720
     COLOR_MATRIX_1 = 50721
-    COLOR_MATRIX_2 = 50722
-    CAMERA_CALIBRATION_1 = 50723
-    CAMERA_CALIBRATION_2 = 50724
-    REDUCTION_MATRIX_1 = 50725
-    REDUCTION_MATRIX_2 = 50726
-    ANALOG_BALANCE = 50727
     AS_SHOT_NEUTRAL = 50728
     AS_SHOT_WHITE_XY = 50729
-    BASELINE_EXPOSURE = 50730
-    BASELINE_NOISE = 50731
-    BASELINE_SHARPNESS = 50732
-    BAYER_GREEN_SPLIT = 50733
-    LINEAR_RESPONSE_LIMIT = 50734
-    CAMERA_SERIAL_NUMBER = 50735
-    LENS_INFO = 50736
-    CHROMA_BLUR_RADIUS = 50737
-    ANTI_ALIAS_STRENGTH = 50738
-    SHADOW_SCALE = 50739
     CALIBRATION_ILLUMINANT_1 = 50778
-    CALIBRATION_ILLUMINANT_2 = 50779
-    BEST_QUALITY_SCALE = 50780
     ACTIVE_AREA = 50829
-    CAMERA_CALIBRATION_SIGNATURE = 50931
-    PROFILE_CALIBRATION_SIGNATURE = 50932
-    PROFILE_NAME = 50936
-    PROFILE_HUE_SAT_MAP_DIMS = 50937
-    PROFILE_HUE_SAT_MAP_DATA_1 = 50938
-    PROFILE_HUE_SAT_MAP_DATA_2 = 50939
-    PROFILE_TONE_CURVE = 50940
-    PROFILE_EMBED_POLICY = 50941
-    PROFILE_COPYRIGHT = 50942
-    FORWARD_MATRIX_1 = 50964
-    FORWARD_MATRIX_2 = 50965
-    PROFILE_LOOK_TABLE_DIMS = 50981
-    PROFILE_LOOK_TABLE_DATA = 50982
     OPCODE_LIST_1 = 51008
-    OPCODE_LIST_2 = 51009
-    OPCODE_LIST_3 = 51022
     NOISE_PROFILE = 51041
-    PROFILE_HUE_SAT_MAP_ENCODING = 51107
-    PROFILE_LOOK_TABLE_ENCODING = 51108
-    BASELINE_EXPOSURE_OFFSET = 51109
-    DEFAULT_BLACK_RENDER = 51110
-    DEFAULT_USER_CROP = 51125
     CALIBRATION_ILLUMINANT_3 = 52529
-    CAMERA_CALIBRATION_3 = 52530
-    COLOR_MATRIX_3 = 52531
-    FORWARD_MATRIX_3 = 52532
-    ILLUMINANT_DATA_1 = 52533
-    ILLUMINANT_DATA_2 = 52534
-    ILLUMINANT_DATA_3 = 52535
-    PROFILE_HUE_SAT_MAP_DATA_3 = 52537
-    REDUCTION_MATRIX_3 = 52538
+    ILLUMINANT_DATA_3 = 52535  # tifffile has no name for it
 
 
 D65 = 21
 """The value of Exif's LightSource, and so of a CalibrationIlluminant, that stands for daylight of 6504 K."""
 
-NOT_CARRIED = frozenset((
-    Tag.DNG_VERSION, Tag.DNG_BACKWARD_VERSION, Tag.CFA_PLANE_COLOR, Tag.CFA_LAYOUT, Tag.BLACK_LEVEL_REPEAT_DIM,
-    Tag.BLACK_LEVEL, Tag.WHITE_LEVEL, Tag.ACTIVE_AREA,  # of the stored mosaic, written anew
-    Tag.LINEARIZATION_TABLE,  # LibRaw has applied it
-    Tag.BASELINE_NOISE, Tag.NOISE_PROFILE,  # of the shot before denoising
-))  # fmt: skip
 
-CARRIED_TAGS = {tag for tag in Tag if tag >= Tag.DNG_VERSION} - NOT_CARRIED | {Tag.MAKE, Tag.MODEL}
-"""What a DNG says about camera, colours and lens that still holds after denoising."""
+def _numbers(names: str) -> frozenset[int]:
+    """Return the numbers of tags by the names that tifffile has for them."""
+    return frozenset(tifffile.TIFF.TAGS[name] for name in names.split())
 
-LENS_TAGS = frozenset((
-    Tag.FOCAL_LENGTH, Tag.FOCAL_LENGTH_IN_35MM_FILM, Tag.LENS_SPECIFICATION, Tag.LENS_MAKE, Tag.LENS_MODEL
-))  # fmt: skip
+
+LENS_TAGS = _numbers("FocalLength FocalLengthIn35mmFilm LensSpecification LensMake LensModel")
 """What Exif says about the lens: these belong into the Exif directory, all others of a `FrameInfo` into the first."""
 
-OPCODE_LISTS = frozenset((Tag.OPCODE_LIST_1, Tag.OPCODE_LIST_2, Tag.OPCODE_LIST_3))
+OPCODE_LISTS = _numbers("OpcodeList1 OpcodeList2 OpcodeList3")
 """Lens corrections, which readers of DNG 1.3 understand."""
 
-PLACED_TAGS = OPCODE_LISTS | {Tag.DEFAULT_CROP_ORIGIN, Tag.DEFAULT_CROP_SIZE, Tag.DEFAULT_USER_CROP}
+PLACED_TAGS = OPCODE_LISTS | _numbers("DefaultCropOrigin DefaultCropSize DefaultUserCrop")
 """Crops and lens corrections: their coordinates are counted from the ActiveArea."""
+
+CARRIED_NAMES = """
+Make Model UniqueCameraModel LocalizedCameraModel CameraSerialNumber LensInfo
+DefaultScale BestQualityScale ShadowScale AnalogBalance AsShotNeutral AsShotWhiteXY
+BaselineExposure BaselineExposureOffset BaselineSharpness DefaultBlackRender
+BayerGreenSplit LinearResponseLimit ChromaBlurRadius AntiAliasStrength
+CalibrationIlluminant1 CalibrationIlluminant2 CalibrationIlluminant3 IlluminantData1 IlluminantData2
+ColorMatrix1 ColorMatrix2 ColorMatrix3 ForwardMatrix1 ForwardMatrix2 ForwardMatrix3
+ReductionMatrix1 ReductionMatrix2 ReductionMatrix3 CameraCalibration1 CameraCalibration2 CameraCalibration3
+CameraCalibrationSignature ProfileCalibrationSignature ProfileName ProfileCopyright ProfileEmbedPolicy
+ProfileHueSatMapDims ProfileHueSatMapData1 ProfileHueSatMapData2 ProfileHueSatMapData3 ProfileHueSatMapEncoding
+ProfileLookTableDims ProfileLookTableData ProfileLookTableEncoding ProfileToneCurve
+"""
+CARRIED_TAGS = PLACED_TAGS | _numbers(CARRIED_NAMES) | {Tag.ILLUMINANT_DATA_3}
+"""What a DNG says about camera, colours and lens that still holds after denoising.
+
+Not what tells of the stored mosaic, which is written anew; nor the linearization table, which LibRaw has applied; nor
+the noise of the shot before denoising.
+"""
