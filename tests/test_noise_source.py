@@ -34,7 +34,7 @@ def written(folder: Path, *measured: list[ChannelProfile]) -> Path:
 def asked(frame: Frame, file: Path, *, any_sensor: bool = False) -> tuple[NoiseProfile, str, list[str]]:
     """Return the profile that a file has for a shot, its source, and what was told."""
     told: list[str] = []
-    profile, words = read_measured_noise(file, told.append).profile_for(frame, "IMG_1.dng", any_sensor=any_sensor)
+    profile, words = read_measured_noise(file, told.append).profile_for(frame, any_sensor=any_sensor)
     return profile, words, told
 
 
@@ -44,7 +44,7 @@ def changed(frame: Frame, **changes: object) -> Frame:
 
 @pytest.fixture(scope="module")
 def frame() -> Frame:
-    return burst_frames(1)[0]
+    return replace(burst_frames(1)[0], path=Path("IMG_1.dng"))
 
 
 @pytest.fixture
@@ -57,11 +57,11 @@ STORED = NoiseProfile(iso=1600, shot_noise_scale=(3e-4,) * 4, read_noise_varianc
 
 
 def test_the_burst_goes_before_the_tag_and_the_tag_before_an_estimate(frame: Frame, tagged: Frame):
-    assert shot_noise(tagged, "IMG_1.dng", STORED) == (STORED, "as measured on its burst")
-    profile, words = shot_noise(tagged, "IMG_1.dng", None)
+    assert shot_noise(tagged, STORED) == (STORED, "as measured on its burst")
+    profile, words = shot_noise(tagged, None)
     assert profile.shot_noise_scale == pytest.approx((1.6e-4,) * 4)
     assert words == "as its NoiseProfile tag says"
-    profile, words = shot_noise(frame, "IMG_1.dng", None)
+    profile, words = shot_noise(frame, None)
     assert profile.shot_noise_scale[0] == pytest.approx(CAMERA.gain(1600) / SPAN, rel=0.3)
     assert words == "estimated from the shot itself"
 
@@ -155,7 +155,7 @@ def test_a_file_that_is_missing_or_something_else_is_one_clear_line(tmp_path: Pa
 def test_a_shot_that_cannot_tell_its_noise_is_named(frame: Frame):
     white = replace(frame, dn=np.full_like(frame.dn, 15304))
     with pytest.raises(InputFileError, match=r"IMG_1\.dng: its noise cannot be told"):
-        shot_noise(white, "IMG_1.dng", None)
+        shot_noise(white, None)
 
 
 def test_a_stored_burst_remembers_the_tag_of_its_frames(tmp_path: Path):

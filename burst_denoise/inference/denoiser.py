@@ -4,7 +4,7 @@ It can be pickled: what crosses to another process is the model and what was mea
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any, Literal
 
@@ -124,10 +124,9 @@ class Denoiser:
         DeviceError
             If the device has too little memory for a tile.
         """
-        name = frame.path.name
-        engine, words = self._serving(frame, name)
-        profile, source = self._profile(frame, name, None if burst is None else burst.profile)
-        dark = self._dark(frame, name, burst)
+        engine, words = self._serving(frame)
+        profile, source = self._profile(frame, None if burst is None else burst.profile)
+        dark = self._dark(frame, burst)
         settings = self.settings
         notes = (
             f"{DENOISED_MARK}: version {__version__}; {words}{source}; "
@@ -135,9 +134,7 @@ class Denoiser:
             f"{'' if dark is None or settings.strength == 0 else '; dark subtracted'}"
         )
         if settings.strength == 0:
-            return Frame(
-                frame.dn, frame.info.model_copy(update={"noise_profile": None}), frame.path, frame.border, notes
-            )
+            return replace(frame, info=frame.info.model_copy(update={"noise_profile": None}), notes=notes)
         image = frame.linear
         if dark is not None:
             image = np.where(image >= 1, image, image - dark)
@@ -155,8 +152,8 @@ class Denoiser:
         frame : Frame
             That it is of; without a model its noise profile counts.
         """
-        engine, _ = self._serving(frame, frame.path.name)
-        profile, _ = self._profile(frame, frame.path.name, frame.noise_profile)
+        engine, _ = self._serving(frame)
+        profile, _ = self._profile(frame, frame.noise_profile)
         return self._run(image, frame, engine, profile)
 
     def _run(self, image: Float, frame: Frame, engine: Engine, profile: NoiseProfile) -> Float:
@@ -176,7 +173,7 @@ class Denoiser:
         """Engine and name of each network in use, by the domain of the frames it serves."""
         return {}
 
-    def _serving(self, frame: Frame, name: str) -> tuple[Engine, str]:
+    def _serving(self, frame: Frame) -> tuple[Engine, str]:
         """Return what computes for frames of this kind, and in a few words which network it is."""
         domain = frame.info.domain
         if domain not in self._engines:
@@ -187,39 +184,39 @@ class Denoiser:
                 network, words = prior.network, f"prior {prior.sha256[:12]}"
             else:
                 raise ModelFileError(
-                    f"{name}: has no Bayer mosaic ({domain}), as shots denoised without a model must; "
+                    f"{frame.path.name}: has no Bayer mosaic ({domain}), as shots denoised without a model must; "
                     "calibrate a model of its camera and name it with -m"
                 )
             dtype = compute_dtype(next(network.parameters()).device)
             self._engines[domain] = fastest_engine(network, dtype), words
         return self._engines[domain]
 
-    def _profile(self, frame: Frame, name: str, stored: NoiseProfile | None) -> tuple[NoiseProfile, str]:
+    def _profile(self, frame: Frame, stored: NoiseProfile | None) -> tuple[NoiseProfile, str]:
         """Return the noise profile that serves a frame, and what the notes say of it."""
-        any_sensor = self.settings.any_sensor
+        name, any_sensor = frame.path.name, self.settings.any_sensor
         if self.model is not None:
             sensor = Sensor.of(frame.info)
             if sensor.matched_without_camera(self.model.sensor):
                 self._tell(f"{name}: camera unknown; the model is taken for its own by size, depth and kind", "camera")
             return self.model.profile_for(frame.info, name, any_sensor=any_sensor), ""
         if self._noise is not None:
-            profile, source = self._noise.profile_for(frame, name, any_sensor=any_sensor)
+            profile, source = self._noise.profile_for(frame, any_sensor=any_sensor)
             figures = ""
         else:
-            profile, source = shot_noise(frame, name, stored)
+            profile, source = shot_noise(frame, stored)
             figures = "" if stored is not None else f", {_figures(profile)}"
             figures += "; calibrate for better" if "estimated" in source else ""
         self._tell(f"{name}: noise {source}{figures}", source, frame.info.camera, frame.info.iso)
         return profile, f"; noise {source}"
 
-    def _dark(self, frame: Frame, name: str, burst: Burst | None) -> Float | None:
+    def _dark(self, frame: Frame, burst: Burst | None) -> Float | None:
         master = dark_for(self._darks, frame.info, any_sensor=self.settings.any_sensor)
         if master is not None:
             return master.offset
         stored = None if burst is None else burst.dark
         if stored is None and self._darks:
             kind = f"its camera ({frame.info.camera or 'unknown'}) with {frame.info.exposure_in_words}"
-            self._tell(f"{name}: no dark frames of {kind}; no dark is subtracted from such shots", kind)
+            self._tell(f"{frame.path.name}: no dark frames of {kind}; no dark is subtracted from such shots", kind)
         return stored
 
     @cached_property

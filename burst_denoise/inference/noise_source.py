@@ -80,14 +80,12 @@ class MeasuredNoise:
             raise ConfigError(f"{name}: holds no usable noise profile; make one with burst-denoise profile -o")
         return cls(name, tuple(sensors))
 
-    def profile_for(self, frame: Frame, name: str, *, any_sensor: bool) -> tuple[NoiseProfile, str]:
+    def profile_for(self, frame: Frame, *, any_sensor: bool) -> tuple[NoiseProfile, str]:
         """Return the noise profile of a shot, at its ISO, and in a few words where it comes from.
 
         Parameters
         ----------
         frame : Frame
-        name : str
-            What the shot is called in messages.
         any_sensor : bool
             Let it serve a shot of another camera, too.
 
@@ -96,7 +94,7 @@ class MeasuredNoise:
         ConfigError
             If no sensor here is that of the shot.
         """
-        info, shot = frame.info, Sensor.of(frame.info)
+        name, info, shot = frame.path.name, frame.info, Sensor.of(frame.info)
         fitting = [one for one in self.sensors if one.sensor.mosaic.domain == info.domain]
         own = [one for one in fitting if not shot.refusals(one.sensor)]
         if not own and not (any_sensor and fitting):
@@ -124,14 +122,12 @@ class MeasuredNoise:
         return profile, f"{source}, scaled to ISO {info.iso:g} from {measured.isos}"
 
 
-def shot_noise(frame: Frame, name: str, stored: NoiseProfile | None) -> tuple[NoiseProfile, str]:
+def shot_noise(frame: Frame, stored: NoiseProfile | None) -> tuple[NoiseProfile, str]:
     """Return the noise profile that there is for a shot without any calibration, and in a few words where it is from.
 
     Parameters
     ----------
     frame : Frame
-    name : str
-        What the shot is called in messages.
     stored : NoiseProfile or None
         Measured on the stored burst that the shot is a frame of.
 
@@ -147,7 +143,7 @@ def shot_noise(frame: Frame, name: str, stored: NoiseProfile | None) -> tuple[No
     try:
         return estimate_noise(frame.linear, frame.mosaic, frame.info.iso), "estimated from the shot itself"
     except InputFileError as error:
-        raise InputFileError(f"{name}: {error}") from error
+        raise InputFileError(f"{frame.path.name}: {error}") from error
 
 
 def read_measured_noise(path: Path, note: Callable[[str], None]) -> MeasuredNoise:

@@ -161,13 +161,11 @@ class SeriesWatcher(Listener):
 
 def measured_channels(sensor: SensorProfile) -> list[MeasuredChannel]:
     """Return the channels of a sensor with the points that their lines were fitted to."""
-    places: dict[float | None, int] = {}
-    found = []
-    for channel in sensor.channels:
-        index = places.get(channel.iso, 0)
-        places[channel.iso] = index + 1
-        found.append(MeasuredChannel(channel, sensor.noise[channel.iso][index].bins))
-    return found
+    return [
+        MeasuredChannel(channel, measured.bins)
+        for iso, noise in sensor.noise.items()
+        for channel, measured in zip((c for c in sensor.channels if c.iso == iso), noise, strict=True)
+    ]
 
 
 def pattern_maps(sensor: SensorProfile) -> list[PatternMap]:
@@ -248,17 +246,9 @@ def _most_detailed(mean: Float, burst: Burst) -> tuple[slice, slice]:
     grey = _grey(mean)
     fine = np.abs(cv2.GaussianBlur(grey, (0, 0), 2) - cv2.GaussianBlur(grey, (0, 0), 6))
     fine[_grey(burst.excluded.astype(np.float32)) > 0] = 0
-    total = cv2.integral(fine.astype(np.float64))
-    tops, lefts = np.arange(0, height - rows + 1, 2), np.arange(0, width - columns + 1, 2)
-    bottom, right = tops + rows, lefts + columns
-    inside = (
-        total[np.ix_(bottom, right)]
-        - total[np.ix_(tops, right)]
-        - total[np.ix_(bottom, lefts)]
-        + total[np.ix_(tops, lefts)]
-    )
-    row, column = np.unravel_index(int(np.argmax(inside)), inside.shape)
-    top, left = int(tops[row]), int(lefts[column])
+    total = cv2.boxFilter(fine, cv2.CV_64F, (columns, rows), anchor=(0, 0), normalize=False)
+    inside = total[: height - rows + 1 : 2, : width - columns + 1 : 2]
+    top, left = (2 * int(place) for place in np.unravel_index(int(np.argmax(inside)), inside.shape))
     return slice(top, top + rows), slice(left, left + columns)
 
 
