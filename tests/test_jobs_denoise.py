@@ -20,10 +20,10 @@ from burst_denoise.frame.mosaic import RGGB
 from burst_denoise.frame.synthetic import SyntheticCamera, shoot
 from burst_denoise.inference import denoiser as inference
 from burst_denoise.inference.denoiser import Denoiser, DenoiseSettings
+from burst_denoise.io import write as writer
 from burst_denoise.io.metadata import is_denoised
 from burst_denoise.io.picture import read_picture
 from burst_denoise.io.raw import read_raw
-from burst_denoise.io import write as writer
 from burst_denoise.jobs.denoise import SessionSettings, denoise_session
 from burst_denoise.jobs.ingest import ingest
 from burst_denoise.model.model_file import Model, load_model, model_of
