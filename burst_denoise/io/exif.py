@@ -93,6 +93,8 @@ def _append_exif(path: Path, info: FrameInfo) -> None:
     tifffile cannot write the directory and drops the pointer, so a LONG with the number `EXIF_PLACE` must have been
     written for it.
     """
+    with tifffile.TiffFile(path) as tiff:
+        pointer_at = tiff.pages.first.tags[EXIF_PLACE].offset
     entries = sorted(_exif_fields(info).items())
     with path.open("r+b") as file:
         start = file.seek(0, 2)
@@ -100,22 +102,14 @@ def _append_exif(path: Path, info: FrameInfo) -> None:
         values_at = start + 2 + 12 * len(entries) + 4
         directory, values = struct.pack("<H", len(entries)), b""
         for tag, (dtype, count, value) in entries:
-            directory += struct.pack("<HHI", tag, dtype, count)
             letter = "H" if dtype == FieldType.SHORT else "I"
             data = value if isinstance(value, bytes) else struct.pack(f"<{len(value)}{letter}", *value)
-            if len(data) <= 4:
-                directory += data.ljust(4, b"\0")
-            else:
-                directory += struct.pack("<I", values_at + len(values))
+            inside = data if len(data) <= 4 else struct.pack("<I", values_at + len(values))
+            directory += struct.pack("<HHI4s", tag, dtype, count, inside)
+            if len(data) > 4:
                 values += data + b"\0" * (len(data) % 2)
         file.write(directory + bytes(4) + values)
-
-        file.seek(4)
-        (first,) = struct.unpack("<I", file.read(4))
-        file.seek(first)
-        (count,) = struct.unpack("<H", file.read(2))
-        tags = struct.unpack("<" + "H10x" * count, file.read(12 * count))
-        file.seek(first + 2 + 12 * tags.index(EXIF_PLACE))
+        file.seek(pointer_at)
         file.write(struct.pack("<HHII", Tag.EXIF_IFD, FieldType.LONG, 1, start))
 
 
