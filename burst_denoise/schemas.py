@@ -143,6 +143,12 @@ class NoiseProfile(Document):
     read_noise_variance: tuple[float, ...]
     """O of the DNG NoiseProfile, linear units squared; may come out negative from a fit on unsubtracted black."""
 
+    @property
+    def colours(self) -> tuple[tuple[float, float], ...]:
+        """S and O of red, green and blue of a mosaic: the DNG tag knows one green, so those of both are averaged."""
+        red, (s1, o1), (s2, o2), blue = zip(self.shot_noise_scale, self.read_noise_variance, strict=True)
+        return red, ((s1 + s2) / 2, (o1 + o2) / 2), blue
+
 
 class NoiseMeasurement(Document):
     """What one static stack of frames says about noise: enough to fit it again together with other stacks."""

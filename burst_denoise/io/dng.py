@@ -5,6 +5,7 @@ Here and in the writers of pictures, and nowhere else in the program, values are
 
 from collections.abc import Sequence
 from fractions import Fraction
+from itertools import chain
 from pathlib import Path
 
 import numpy as np
@@ -16,7 +17,7 @@ from burst_denoise.frame.mosaic import Mosaic
 from burst_denoise.io.exif import Field, field, write_tiff
 from burst_denoise.io.metadata import UNKNOWN_CAMERA
 from burst_denoise.io.tags import D65, LENS_TAGS, OPCODE_LISTS, FieldType, Tag
-from burst_denoise.schemas import FrameInfo, NoiseProfile
+from burst_denoise.schemas import FrameInfo
 
 __all__ = ["rounded_dn", "write_dng"]
 
@@ -107,7 +108,7 @@ def _colour_fields(info: FrameInfo) -> dict[int, Field]:
     of_the_shot = LENS_TAGS | {Tag.MAKE, Tag.MODEL}  # `write_tiff` writes these
     fields |= {tag.code: field(tag.dtype, tag.value) for tag in info.dng_tags if tag.code not in of_the_shot}
     if info.noise_profile is not None:
-        fields[Tag.NOISE_PROFILE] = field(FieldType.DOUBLE, _noise_terms(info.noise_profile))
+        fields[Tag.NOISE_PROFILE] = field(FieldType.DOUBLE, [*chain.from_iterable(info.noise_profile.colours)])
     if Tag.COLOR_MATRIX_1 not in fields:
         matrix = tuple(number for entry in XYZ_TO_LINEAR_SRGB for number in (entry, 10000))
         fields[Tag.COLOR_MATRIX_1] = field(FieldType.SRATIONAL, matrix)
@@ -115,13 +116,6 @@ def _colour_fields(info: FrameInfo) -> dict[int, Field]:
     if Tag.AS_SHOT_WHITE_XY in fields:  # instead of AsShotNeutral: a DNG may hold only one of them
         del fields[Tag.AS_SHOT_NEUTRAL]
     return fields
-
-
-def _noise_terms(profile: NoiseProfile) -> tuple[float, ...]:
-    """Return S and O of red, green and blue: the tag knows one green, so both are averaged."""
-    pairs = list(zip(profile.shot_noise_scale, profile.read_noise_variance, strict=True))
-    red, (s1, o1), (s2, o2), blue = pairs
-    return (*red, (s1 + s2) / 2, (o1 + o2) / 2, *blue)
 
 
 def _mosaic_fields(info: FrameInfo, top: int, left: int) -> dict[int, Field]:
@@ -149,4 +143,4 @@ def _mosaic_fields(info: FrameInfo, top: int, left: int) -> dict[int, Field]:
 
 def _rationals(values: Sequence[float], denominator: int) -> tuple[int, ...]:
     fractions = (Fraction(value).limit_denominator(denominator) for value in values)
-    return tuple(number for fraction in fractions for number in fraction.as_integer_ratio())
+    return tuple(chain.from_iterable(fraction.as_integer_ratio() for fraction in fractions))

@@ -18,7 +18,7 @@ import tifffile
 
 from burst_denoise.errors import InputFileError
 from burst_denoise.io.tags import CARRIED_TAGS, LENS_TAGS, FieldType, Tag
-from burst_denoise.schemas import DngTag, Domain, FrameInfo
+from burst_denoise.schemas import DngTag, Domain, FrameInfo, NoiseProfile
 
 __all__ = [
     "DAMAGE",
@@ -96,15 +96,15 @@ class Exif:
 
 @dataclass(frozen=True)
 class DngMetadata:
-    """What the directories of a DNG say about its mosaic."""
+    """What the directories of a DNG, or LibRaw of another format, say about a mosaic."""
 
     tags: tuple[DngTag, ...]
-    """Colour, lens and camera tags that a DNG made from this one takes over, ascending."""
+    """Colour, lens and camera tags that a DNG made from this one takes over."""
     top: int
     """First row of the ActiveArea; black levels and CFA are counted from there."""
     left: int
-    noise_profile: tuple[tuple[float, float], ...] | None = None
-    """S and O of red, green and blue, from the NoiseProfile; None where there is none that makes sense."""
+    noise_profile: NoiseProfile | None = None
+    """From the tag of that name, of unknown ISO; None where there is none that makes sense."""
 
 
 def read_exif(path: Path) -> Exif:
@@ -246,8 +246,8 @@ def _carried(tag: tifffile.TiffTag) -> DngTag | None:
     return DngTag(code=tag.code, dtype=dtype, count=tag.count, value=numbers)
 
 
-def _noise_profile(page: tifffile.TiffPage) -> tuple[tuple[float, float], ...] | None:
-    """Return S and O of red, green and blue as a directory's NoiseProfile says, one pair for all or one per colour.
+def _noise_profile(page: tifffile.TiffPage) -> NoiseProfile | None:
+    """Return what a directory's NoiseProfile says: S and O of all planes, or of red, green and blue.
 
     Adobe, "Digital Negative (DNG) Specification", version 1.7.1; the colours are in the order of CFAPlaneColor.
     """
@@ -263,7 +263,9 @@ def _noise_profile(page: tifffile.TiffPage) -> tuple[tuple[float, float], ...] |
         return None
     if not all(math.isfinite(offset) and math.isfinite(scale) and scale > 0 for scale, offset in pairs):
         return None
-    return tuple(pairs[order.index(colour)] for colour in range(3))
+    red, green, blue = (pairs[order.index(colour)] for colour in range(3))
+    scale, offset = zip(red, green, green, blue, strict=True)
+    return NoiseProfile(iso=None, shot_noise_scale=scale, read_noise_variance=offset)
 
 
 def _seconds(date: str | None, fraction: str | None) -> float | None:

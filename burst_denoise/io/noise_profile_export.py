@@ -50,12 +50,8 @@ def write_dng_with_profile(path: Path, frame: Frame, channels: Sequence[ChannelP
     """
     if frame.info.cfa is None:
         raise OutputError(f"{path}: only raw frames with a Bayer mosaic become a DNG; these are {frame.info.domain}")
-    profile = NoiseProfile(
-        iso=frame.info.iso,
-        shot_noise_scale=tuple(channel.shot_noise_scale for channel in channels),
-        read_noise_variance=tuple(channel.read_noise_variance for channel in channels),
-    )
-    write_dng(path, replace(frame.with_profile(profile), notes="noise profile measured by burst_denoise"))
+    measured = frame.with_profile(_profile(channels))
+    write_dng(path, replace(measured, notes="noise profile measured by burst_denoise"))
 
 
 def write_darktable_preset(
@@ -93,9 +89,9 @@ def write_darktable_preset(
     neutral = as_shot_neutral or (1.0, 1.0, 1.0)
     profiles = []
     for iso in isos:
-        red, green, blue = _red_green_blue([channel for channel in channels if channel.iso == iso])
-        seen = [_demosaiced(red, green, neutral[0]), tuple(DARKTABLE_GREEN * term for term in green)]
-        seen.append(_demosaiced(blue, green, neutral[2]))
+        red, green, blue = _profile([channel for channel in channels if channel.iso == iso]).colours
+        mixed = tuple(DARKTABLE_GREEN * term for term in green)
+        seen = [_demosaiced(red, green, neutral[0]), mixed, _demosaiced(blue, green, neutral[2])]
         profiles.append(
             {
                 "name": f"{camera} iso {iso:g}",
@@ -116,8 +112,10 @@ def _demosaiced(own: tuple[float, float], green: tuple[float, float], neutral: f
     return scale, DARKTABLE_OWN * own[1] + DARKTABLE_FROM_GREEN * green[1]
 
 
-def _red_green_blue(channels: Sequence[ChannelProfile]) -> list[tuple[float, float]]:
-    """Return (S, O) of red, green and blue."""
-    found = {channel.channel: (channel.shot_noise_scale, channel.read_noise_variance) for channel in channels}
-    (s1, o1), (s2, o2) = found["G1"], found["G2"]
-    return [found["R"], ((s1 + s2) / 2, (o1 + o2) / 2), found["B"]]
+def _profile(channels: Sequence[ChannelProfile]) -> NoiseProfile:
+    """Return the noise of the channels of one ISO."""
+    return NoiseProfile(
+        iso=channels[0].iso,
+        shot_noise_scale=tuple(channel.shot_noise_scale for channel in channels),
+        read_noise_variance=tuple(channel.read_noise_variance for channel in channels),
+    )

@@ -15,10 +15,18 @@ import rawpy
 from burst_denoise.arrays import UInt16
 from burst_denoise.errors import InputFileError
 from burst_denoise.frame.frame import Frame, RawBorder
-from burst_denoise.frame.mosaic import BAYER_PHASES
-from burst_denoise.io.metadata import UNKNOWN_CAMERA, Exif, Header, read_dng_metadata, read_exif, refuse_incomplete
+from burst_denoise.frame.mosaic import BAYER_PHASES, Mosaic
+from burst_denoise.io.metadata import (
+    UNKNOWN_CAMERA,
+    DngMetadata,
+    Exif,
+    Header,
+    read_dng_metadata,
+    read_exif,
+    refuse_incomplete,
+)
 from burst_denoise.io.tags import D65, PLACED_TAGS, FieldType, Tag
-from burst_denoise.schemas import DngTag, FrameInfo, NoiseProfile
+from burst_denoise.schemas import DngTag, FrameInfo
 
 __all__ = ["RAW_SUFFIXES", "develop", "read_raw", "read_raw_header"]
 
@@ -172,12 +180,11 @@ def _refuse_other_mosaics(raw: rawpy.RawPy, path: Path) -> None:
 
 def _info(raw: rawpy.RawPy, path: Path) -> FrameInfo:
     sizes, other, exif = raw.sizes, raw.other, read_exif(path)
-    dng = read_dng_metadata(path)
-    tags = exif.lens + (dng.tags if dng is not None else _tags_of_other_formats(raw, exif))
+    dng = read_dng_metadata(path) or _metadata_of_other_formats(raw, exif)
+    tags = exif.lens + dng.tags
     values = {tag.code: tag.value for tag in tags}
     # LibRaw's black levels start at the ActiveArea of a DNG; its own active area starts at an even row and column.
-    rows = sizes.top_margin - dng.top if dng is not None else 0
-    columns = sizes.left_margin - dng.left if dng is not None else 0
+    rows, columns = sizes.top_margin - dng.top, sizes.left_margin - dng.left
     if rows or columns:
         tags = tuple(tag for tag in tags if tag.code not in PLACED_TAGS)
     # Exif first: LibRaw has these in single precision, and makes 1 second of an unknown 0/1000000.
@@ -200,7 +207,7 @@ def _info(raw: rawpy.RawPy, path: Path) -> FrameInfo:
         orientation=EXIF_ORIENTATION.get(sizes.flip, 1),
         as_shot_neutral=_neutral(values.get(Tag.AS_SHOT_NEUTRAL), raw.camera_whitebalance),
         dng_tags=tags,
-        noise_profile=None if dng is None or dng.noise_profile is None else _noise_profile(dng.noise_profile, iso),
+        noise_profile=dng.noise_profile and dng.noise_profile.model_copy(update={"iso": iso}),
     )
 
 
@@ -223,16 +230,8 @@ def _black_level(raw: rawpy.RawPy, rows: int, columns: int) -> tuple[float, ...]
     """
     by_place = np.array(raw.black_level_per_channel, float)[raw.raw_pattern]
     by_place = np.roll(by_place, (-rows, -columns), axis=(0, 1))
-    row, column = divmod(_cfa(raw).index("R"), 2)
-    places = ((row, column), (row, 1 - column), (1 - row, column), (1 - row, 1 - column))
-    return tuple(float(by_place[place]) for place in places)
-
-
-def _noise_profile(colours: tuple[tuple[float, float], ...], iso: float | None) -> NoiseProfile:
-    """Return S and O of red, green and blue as those of the four planes."""
-    red, green, blue = colours
-    scale, offset = zip(red, green, green, blue, strict=True)
-    return NoiseProfile(iso=iso, shot_noise_scale=scale, read_noise_variance=offset)
+    planes = Mosaic("bayer", _cfa(raw)).pack(by_place)
+    return tuple(planes[:, 0, 0].tolist())
 
 
 def _neutral(tag: object, multipliers: list[float]) -> tuple[float, float, float] | None:
@@ -246,7 +245,7 @@ def _neutral(tag: object, multipliers: list[float]) -> tuple[float, float, float
     return red / green, 1.0, blue / green
 
 
-def _tags_of_other_formats(raw: rawpy.RawPy, exif: Exif) -> tuple[DngTag, ...]:
+def _metadata_of_other_formats(raw: rawpy.RawPy, exif: Exif) -> DngMetadata:
     """Return what a DNG made from a CR2, NEF, ... needs: camera name, LibRaw's colour matrix, the camera's crop."""
     tags = [DngTag(code=tag, dtype=FieldType.ASCII, count=len(text) + 1, value=text)
             for tag, text in ((Tag.MAKE, exif.make), (Tag.MODEL, exif.model)) if text is not None]  # fmt: skip
@@ -261,4 +260,4 @@ def _tags_of_other_formats(raw: rawpy.RawPy, exif: Exif) -> tuple[DngTag, ...]:
         entries = tuple(number for entry in matrix.ravel() for number in (round(float(entry) * 10000), 10000))
         tags += [DngTag(code=Tag.COLOR_MATRIX_1, dtype=FieldType.SRATIONAL, count=9, value=entries),
                  DngTag(code=Tag.CALIBRATION_ILLUMINANT_1, dtype=FieldType.SHORT, count=1, value=(D65,))]  # fmt: skip
-    return tuple(tags)
+    return DngMetadata(tuple(tags), sizes.top_margin, sizes.left_margin)
