@@ -2,19 +2,22 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import TypeVar
 
 import numpy as np
+import numpy.typing as npt
 
 from burst_denoise.arrays import Float
 
 __all__ = ["DIHEDRAL", "Tile", "dihedral", "dihedral_inverse", "plan_tiles"]
 
+T = TypeVar("T", bound=np.generic)
 
 DIHEDRAL = range(8)
 """Transform k turns by k % 4 quarter turns counter-clockwise, after a left-right flip when k >= 4."""
 
 
-def dihedral(image: Float, k: int) -> Float:
+def dihedral(image: npt.NDArray[T], k: int) -> npt.NDArray[T]:
     """Return one of the eight flips and rotations of the last two axes of an image (a view where possible)."""
     flipped = image[..., ::-1] if k >= 4 else image
     return np.rot90(flipped, k % 4, axes=(-2, -1))
@@ -63,11 +66,6 @@ def plan_tiles(height: int, width: int, tile: int, margin: int, step: int = 1) -
     for top in range(0, height, side):
         for left in range(0, width, side):
             rows, columns = min(side, height - top), min(side, width - left)
-            read_rows, read_columns = -(-rows // step) * step, -(-columns // step) * step
-            yield Tile(
-                read=(
-                    slice(top, top + read_rows + 2 * margin),
-                    slice(left, left + read_columns + 2 * margin),
-                ),
-                write=(slice(top, top + rows), slice(left, left + columns)),
-            )
+            read_rows, read_columns = (-(-size // step) * step + 2 * margin for size in (rows, columns))
+            read = slice(top, top + read_rows), slice(left, left + read_columns)
+            yield Tile(read, write=(slice(top, top + rows), slice(left, left + columns)))

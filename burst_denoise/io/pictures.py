@@ -11,12 +11,16 @@ from burst_denoise.arrays import UInt16
 from burst_denoise.errors import OutputError
 from burst_denoise.files import atomic_write
 from burst_denoise.frame.frame import Frame
+from burst_denoise.frame.geometry import dihedral
 from burst_denoise.io.dng import rounded_dn
 from burst_denoise.io.exif import write_tiff
 from burst_denoise.io.raw import develop
 from burst_denoise.schemas import FrameInfo
 
 __all__ = ["write_developed", "write_picture"]
+
+UPRIGHT = (0, 4, 2, 6, 5, 3, 7, 1)
+"""Which of the eight flips and rotations turns stored rows upright, for the Exif orientations 1 to 8."""
 
 
 def write_developed(path: Path, frame: Frame, source: Path) -> None:
@@ -61,8 +65,8 @@ def write_picture(path: Path, frame: Frame) -> None:
     """
     writer, info = _picture_writer(path), frame.info
     values = np.clip(np.rint(frame.linear * np.float32(65535)), 0, 65535).astype(np.uint16)
-    rows = values if values.ndim == 2 else np.moveaxis(values, 0, 2)
-    writer(path, _upright(rows, info.orientation), info, frame.notes)
+    upright = dihedral(values, UPRIGHT[info.orientation - 1])
+    writer(path, upright if upright.ndim == 2 else np.moveaxis(upright, 0, 2), info, frame.notes)
 
 
 def _picture_writer(path: Path) -> Callable[[Path, UInt16, FrameInfo, str], None]:
@@ -85,12 +89,3 @@ def _write_png(path: Path, pixels: UInt16, _info: FrameInfo, _notes: str) -> Non
     _, encoded = cv2.imencode(".png", pixels if pixels.ndim == 2 else pixels[..., ::-1])
     with atomic_write(path) as aside:
         aside.write_bytes(encoded.tobytes())
-
-
-def _upright(pixels: UInt16, orientation: int) -> UInt16:
-    """Return stored rows as they are to be seen, by Exif orientation."""
-    if orientation >= 5:
-        pixels = np.swapaxes(pixels, 0, 1)
-    rows, columns = ((1, 1), (1, -1), (-1, -1), (-1, 1), (1, 1), (1, -1), (-1, -1), (-1, 1))[orientation - 1]
-    turned: UInt16 = pixels[::rows, ::columns]
-    return turned
