@@ -14,10 +14,10 @@ from burst_denoise.cli.options import (
     Json,
     Limit,
     Models,
-    Output,
     Seed,
     TuneOn,
     load_models,
+    writes,
 )
 from burst_denoise.schemas import MOST_FRAMES
 
@@ -33,9 +33,9 @@ def benchmark_command(
     tune_on: TuneOn = None,
     augment: Annotated[bool, AugmentOption] = False,
     frames: Annotated[int, FramesOption] = 3,
-    output: Annotated[Path | None, Output("JSON lines file to write.")] = None,
-    csv: Annotated[Path | None, typer.Option(metavar="FILE", help="CSV file to write, for a spreadsheet.")] = None,
-    latex: Annotated[Path | None, typer.Option(metavar="FILE", help="LaTeX table to write, for a paper.")] = None,
+    output: Annotated[Path | None, writes("JSON lines file to write.")] = None,
+    csv: Annotated[Path | None, writes("CSV file to write, for a spreadsheet.", "--csv")] = None,
+    latex: Annotated[Path | None, writes("LaTeX table to write, for a paper.", "--latex")] = None,
     as_json: Json = False,
     seed: Seed = 0,
     limit: Limit = MOST_FRAMES,
@@ -47,14 +47,10 @@ def benchmark_command(
     Example: burst-denoise benchmark other_bursts/ -m my_camera.safetensors --csv scores.csv
     """
     from burst_denoise.cli.tables import score_table
-    from burst_denoise.files import refuse_existing
     from burst_denoise.jobs.benchmark import BenchmarkSettings, benchmark
     from burst_denoise.reporting.report import write_rows
     from burst_denoise.score.rows import BenchmarkRows
 
-    for path in (output, csv, latex):
-        if path is not None:
-            refuse_existing(path)
     models = load_models(model, device)
     settings = BenchmarkSettings(augment, frames, seed, limit, any_sensor, device)
     found = []

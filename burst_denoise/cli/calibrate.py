@@ -1,6 +1,5 @@
 """The commands `calibrate` and `train`: a model of the sensor; `train` is `calibrate` with more to set."""
 
-from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -8,7 +7,6 @@ import typer
 
 from burst_denoise.cli.console import TrainingConsole, fail, note, show
 from burst_denoise.cli.options import (
-    RARE,
     AnySensor,
     Darks,
     Device,
@@ -16,15 +14,14 @@ from burst_denoise.cli.options import (
     Inputs,
     Limit,
     MinutesOption,
-    Output,
     Seed,
     calibration_files,
-    ingest_settings,
+    rare,
+    writes,
 )
 from burst_denoise.schemas import MOST_FRAMES
 
 if TYPE_CHECKING:
-    from burst_denoise.jobs.ingest import IngestSettings
     from burst_denoise.model.model_file import Model
     from burst_denoise.schemas import TrainSettings
 
@@ -33,7 +30,7 @@ __all__ = ["calibrate_command", "train_command"]
 
 def train_command(
     inputs: Inputs,
-    output: Annotated[Path, Output("Model file to write.")],
+    output: Annotated[Path, writes("Model file to write.")],
     minutes: Annotated[float | None, MinutesOption] = None,
     steps: Annotated[
         int | None,
@@ -41,12 +38,9 @@ def train_command(
     ] = None,
     darks: Darks = None,
     preset: Annotated[
-        Literal["fast", "paper"],
-        typer.Option(help="Network; paper is the original one, RGB only, slow.", rich_help_panel=RARE),
+        Literal["fast", "paper"], rare(help="Network; paper is the original one, RGB only, slow.")
     ] = "fast",
-    optimizer: Annotated[
-        Literal["radam", "torch-radam", "adamw"], typer.Option(help="Optimiser.", rich_help_panel=RARE)
-    ] = "radam",
+    optimizer: Annotated[Literal["radam", "torch-radam", "adamw"], rare(help="Optimiser.")] = "radam",
     from_scratch: FromScratch = False,
     seed: Seed = 0,
     limit: Limit = MOST_FRAMES,
@@ -57,17 +51,29 @@ def train_command(
 
     Example: burst-denoise train tripod/ -o my_camera.safetensors --steps 2000 --seed 1
     """
+    from burst_denoise.jobs.calibrate import calibrate
+    from burst_denoise.jobs.ingest import IngestSettings
+    from burst_denoise.model.device import choose_device
+    from burst_denoise.schemas import TrainSettings
+
     if (minutes is None) == (steps is None):
         raise typer.BadParameter("give --minutes or --steps, one of them")
-    settings = {"preset": preset, "optimizer": optimizer, "seed": seed, "minutes": minutes, "steps": steps}
-    settings["from_scratch"] = from_scratch
-    ingest = ingest_settings(limit, any_sensor=any_sensor)
-    _calibrate(inputs, output, calibration_files(darks, inputs), settings, ingest, device)
+    settings = TrainSettings(
+        preset=preset, optimizer=optimizer, minutes=minutes, steps=steps, seed=seed, from_scratch=from_scratch
+    )
+    dark_files, ingest = calibration_files(darks, inputs), IngestSettings(limit, any_sensor)
+    try:
+        with TrainingConsole() as console:
+            model = calibrate(inputs, output, dark_files, settings, choose_device(device), ingest, console)
+    except KeyboardInterrupt:
+        fail("stopped; the same command goes on where it was")
+        raise typer.Exit(130) from None
+    _tell(output, model, settings)
 
 
 def calibrate_command(
     inputs: Inputs,
-    output: Annotated[Path, Output("Model file to write.")],
+    output: Annotated[Path, writes("Model file to write.")],
     minutes: Annotated[float, MinutesOption] = 5.0,
     darks: Darks = None,
     from_scratch: FromScratch = False,
@@ -80,31 +86,17 @@ def calibrate_command(
 
     Example: burst-denoise calibrate tripod/ -o my_camera.safetensors
     """
-    settings = {"minutes": minutes, "seed": seed, "from_scratch": from_scratch}
-    ingest = ingest_settings(limit, any_sensor=any_sensor)
-    _calibrate(inputs, output, calibration_files(darks, inputs), settings, ingest, device)
-
-
-def _calibrate(
-    inputs: list[Path],
-    output: Path,
-    darks: list[Path],
-    given: Mapping[str, object],
-    ingest: "IngestSettings",
-    device: str,
-) -> None:
-    from burst_denoise.jobs.calibrate import calibrate
-    from burst_denoise.model.device import choose_device
-    from burst_denoise.schemas import TrainSettings
-
-    settings = TrainSettings.model_validate(given)
-    try:
-        with TrainingConsole() as console:
-            model = calibrate(inputs, output, darks, settings, choose_device(device), ingest, console)
-    except KeyboardInterrupt:
-        fail("stopped; the same command goes on where it was")
-        raise typer.Exit(130) from None
-    _tell(output, model, settings)
+    train_command(
+        inputs,
+        output,
+        minutes,
+        darks=darks,
+        from_scratch=from_scratch,
+        seed=seed,
+        limit=limit,
+        any_sensor=any_sensor,
+        device=device,
+    )
 
 
 def _tell(output: Path, model: "Model", settings: "TrainSettings") -> None:

@@ -6,13 +6,15 @@ from typing import Annotated
 import typer
 
 from burst_denoise.cli.console import TrainingConsole, show
-from burst_denoise.cli.options import Device, Output
+from burst_denoise.cli.options import OUTPUT, Device
 
 __all__ = ["demo_command"]
 
 
 def demo_command(
-    output: Annotated[Path, Output("Folder for everything the demo makes.", "FOLDER")] = Path("demo"),
+    output: Annotated[
+        Path, typer.Option(*OUTPUT, metavar="FOLDER", help="Folder for everything the demo makes.")
+    ] = Path("demo"),
     quick: Annotated[bool, typer.Option("--quick", help="A minute of training instead of four.")] = False,
     device: Device = "auto",
 ) -> None:

@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 import typer
 
 from burst_denoise.cli.console import Console
-from burst_denoise.cli.options import RARE, AnySensor, Darks, Device, Inputs, Output, calibration_files, finite
+from burst_denoise.cli.options import OUTPUT, AnySensor, Darks, Device, Inputs, calibration_files, finite, rare
 from burst_denoise.schemas import TILE
 
 __all__ = ["denoise_command"]
@@ -14,15 +14,16 @@ __all__ = ["denoise_command"]
 
 def denoise_command(
     inputs: Inputs,
-    output: Annotated[Path, Output("Folder for the results, or a file for a single shot.", "PATH")],
+    output: Annotated[
+        Path, typer.Option(*OUTPUT, metavar="PATH", help="Folder for the results, or a file for a single shot.")
+    ],
     model: Annotated[
         Path | None, typer.Option("--model", "-m", metavar="FILE", help="Model of the camera, made by calibrate.")
     ] = None,
     profile: Annotated[
         Path | None,
         typer.Option(
-            metavar="FILE",
-            help="Without a model: the noise of your sensor, made by profile -o; other ISOs are scaled.",
+            metavar="FILE", help="Without a model: the noise of your sensor, made by profile -o; other ISOs are scaled."
         ),
     ] = None,
     darks: Darks = None,
@@ -44,13 +45,7 @@ def denoise_command(
     resume: Annotated[bool, typer.Option("--resume", help="Pass over shots whose output exists.")] = False,
     any_sensor: AnySensor = False,
     tile: Annotated[
-        int,
-        typer.Option(
-            metavar="NUMBER",
-            min=32,
-            help="Side of a tile in photosites; less takes less memory.",
-            rich_help_panel=RARE,
-        ),
+        int, rare(metavar="NUMBER", min=32, help="Side of a tile in photosites; less takes less memory.")
     ] = TILE,
     device: Device = "auto",
 ) -> None:

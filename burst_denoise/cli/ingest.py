@@ -3,15 +3,16 @@
 from pathlib import Path
 from typing import Annotated
 
+import typer
+
 from burst_denoise.cli.console import Console, show
 from burst_denoise.cli.options import (
+    OUTPUT,
     AnySensor,
     Darks,
     Inputs,
     Limit,
-    Output,
     calibration_files,
-    ingest_settings,
 )
 from burst_denoise.schemas import MOST_FRAMES
 
@@ -20,7 +21,7 @@ __all__ = ["ingest_command"]
 
 def ingest_command(
     inputs: Inputs,
-    output: Annotated[Path, Output("Folder for the stored bursts.", "FOLDER")],
+    output: Annotated[Path, typer.Option(*OUTPUT, metavar="FOLDER", help="Folder for the stored bursts.")],
     darks: Darks = None,
     limit: Limit = MOST_FRAMES,
     any_sensor: AnySensor = False,
@@ -30,9 +31,9 @@ def ingest_command(
     Example: burst-denoise ingest tripod/ -o bursts --darks darks/
     """
     from burst_denoise.burst.darks import read_darks
-    from burst_denoise.jobs.ingest import ingest
+    from burst_denoise.jobs.ingest import IngestSettings, ingest
 
-    settings = ingest_settings(limit, any_sensor=any_sensor)
+    settings = IngestSettings(limit, any_sensor)
     for burst in ingest(inputs, output, read_darks(calibration_files(darks, inputs)), settings, Console()):
         gains = ", ".join(
             f"{s * (burst.info.white_level - b):.3g}"

@@ -4,10 +4,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
-import typer
-
 from burst_denoise.cli.console import Console, json_verdict, show, show_json, verdict_lines
-from burst_denoise.cli.options import Inputs, Json, Limit
+from burst_denoise.cli.options import Inputs, Json, Limit, writes
 from burst_denoise.schemas import MOST_FRAMES
 
 if TYPE_CHECKING:
@@ -20,7 +18,7 @@ __all__ = ["inspect_command"]
 def inspect_command(
     inputs: Inputs,
     plot: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="PNG file to write: the density curves of the series.")
+        Path | None, writes("PNG file to write: the density curves of the series.", "--plot", suffixes=(".png",))
     ] = None,
     as_json: Json = False,
     limit: Limit = MOST_FRAMES,
@@ -29,14 +27,9 @@ def inspect_command(
 
     Example: burst-denoise inspect tripod/
     """
-    from burst_denoise.files import refuse_existing
     from burst_denoise.jobs.inspect import inspect
     from burst_denoise.reporting.figures import draw_quality
 
-    if plot is not None:
-        if plot.suffix.lower() != ".png":
-            raise typer.BadParameter(f"{plot} is not the name of a PNG file", param_hint="--plot")
-        refuse_existing(plot)
     verdicts = inspect(inputs, limit, _Results(as_json=as_json))
     if plot is not None:
         draw_quality(plot, verdicts)

@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import Annotated
 
 from burst_denoise.cli.console import Console, show
-from burst_denoise.cli.options import AnySensor, Darks, Inputs, Limit, Output, calibration_files, ingest_settings
+from burst_denoise.cli.options import AnySensor, Darks, Inputs, Limit, calibration_files, writes
 from burst_denoise.schemas import MOST_FRAMES
 
 __all__ = ["merge_command"]
@@ -12,7 +12,7 @@ __all__ = ["merge_command"]
 
 def merge_command(
     inputs: Inputs,
-    output: Annotated[Path, Output("DNG file to write; TIFF or PNG for pictures.")],
+    output: Annotated[Path, writes("DNG file to write; TIFF or PNG for pictures.")],
     darks: Darks = None,
     limit: Limit = MOST_FRAMES,
     any_sensor: AnySensor = False,
@@ -21,8 +21,9 @@ def merge_command(
 
     Example: burst-denoise merge tripod/kitchen/ -o kitchen.dng
     """
+    from burst_denoise.jobs.ingest import IngestSettings
     from burst_denoise.jobs.merge import merge
 
-    settings = ingest_settings(limit, any_sensor=any_sensor)
+    settings = IngestSettings(limit, any_sensor)
     merged = merge(inputs, output, calibration_files(darks, inputs), settings, Console())
     show(f"{output}: {merged.notes.split('; ', 1)[1]}")

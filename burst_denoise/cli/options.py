@@ -2,18 +2,18 @@
 
 import math
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
 from burst_denoise.errors import InputFileError
+from burst_denoise.files import refuse_existing
 
 if TYPE_CHECKING:
-    from burst_denoise.jobs.ingest import IngestSettings
     from burst_denoise.model.model_file import Model
 
 __all__ = [
-    "RARE",
+    "OUTPUT",
     "AnySensor",
     "Darks",
     "Device",
@@ -24,17 +24,16 @@ __all__ = [
     "Limit",
     "MinutesOption",
     "Models",
-    "Output",
     "Seed",
     "TuneOn",
     "calibration_files",
     "finite",
-    "ingest_settings",
     "load_models",
+    "rare",
+    "writes",
 ]
 
-RARE = "Rarely needed"
-"""Heading of the options that hardly anybody needs."""
+OUTPUT = ("--output", "-o")
 FEWEST_FILES = 4
 """Of a set of dark frames or flats."""
 
@@ -44,6 +43,24 @@ def finite(value: float | None) -> float | None:
     if value is not None and not math.isfinite(value):
         raise typer.BadParameter(f"{value} is not a number one can work with")
     return value
+
+
+def rare(*names: str, **settings: Any) -> Any:
+    """Return an option that stands in the help among those that hardly anybody needs."""
+    return typer.Option(*names, rich_help_panel="Rarely needed", **settings)
+
+
+def writes(text: str, *names: str, suffixes: tuple[str, ...] = ()) -> Any:
+    """Return the option that names a file to write: it must not exist, and end in one of the suffixes, if any."""
+
+    def checked(path: Path | None) -> Path | None:
+        if path is not None:
+            if suffixes and path.suffix.lower() not in suffixes:
+                raise typer.BadParameter(f"{path} is not the name of a {suffixes[0]} file")
+            refuse_existing(path)
+        return path
+
+    return typer.Option(*(names or OUTPUT), metavar="FILE", help=text, callback=checked)
 
 
 Inputs = Annotated[
@@ -84,49 +101,18 @@ TuneOn = Annotated[
 Json = Annotated[bool, typer.Option("--json", help="Print JSON lines instead of text.")]
 MinutesOption = typer.Option(metavar="NUMBER", min=0.01, callback=finite, help="Minutes of training.")
 Limit = Annotated[
-    int,
-    typer.Option(
-        metavar="NUMBER",
-        min=3,
-        help="Frames used per series at most: sensors warm up in long bursts.",
-        rich_help_panel=RARE,
-    ),
+    int, rare(metavar="NUMBER", min=3, help="Frames used per series at most: sensors warm up in long bursts.")
 ]
-Device = Annotated[
-    Literal["auto", "cpu", "cuda", "mps"],
-    typer.Option(help="Where to compute; auto takes the fastest.", rich_help_panel=RARE),
-]
-Seed = Annotated[
-    int,
-    typer.Option(metavar="NUMBER", min=0, help="Decides everything that is random.", rich_help_panel=RARE),
-]
-FromScratch = Annotated[
-    bool,
-    typer.Option(
-        "--from-scratch", help="Do not start from the network that comes with the program.", rich_help_panel=RARE
-    ),
-]
+Device = Annotated[Literal["auto", "cpu", "cuda", "mps"], rare(help="Where to compute; auto takes the fastest.")]
+Seed = Annotated[int, rare(metavar="NUMBER", min=0, help="Decides everything that is random.")]
+FromScratch = Annotated[bool, rare("--from-scratch", help="Do not start from the network that comes with the program.")]
 AnySensor = Annotated[
     bool,
-    typer.Option(
+    rare(
         "--any-sensor",
         help="Let models, profiles and dark frames serve another camera or ISO, and files that do not name theirs.",
-        rich_help_panel=RARE,
     ),
 ]
-
-
-def Output(text: str, metavar: str = "FILE") -> typer.models.OptionInfo:
-    """Return the option that names what is written."""
-    option: typer.models.OptionInfo = typer.Option("--output", "-o", metavar=metavar, help=text)
-    return option
-
-
-def ingest_settings(limit: int, *, any_sensor: bool = False) -> "IngestSettings":
-    """Return how frames become bursts, as the options say."""
-    from burst_denoise.jobs.ingest import IngestSettings
-
-    return IngestSettings(limit, any_sensor)
 
 
 def calibration_files(given: list[str] | None, inputs: list[Path]) -> list[Path]:

@@ -13,10 +13,9 @@ from burst_denoise.cli.options import (
     Inputs,
     Json,
     Limit,
-    Output,
     calibration_files,
     finite,
-    ingest_settings,
+    writes,
 )
 from burst_denoise.schemas import MOST_FRAMES
 
@@ -37,16 +36,14 @@ def profile_command(
         list[float] | None,
         typer.Option(metavar="ISO", min=1, callback=_all_finite, help="Also interpolate to this ISO. May be repeated."),
     ] = None,
-    output: Annotated[Path | None, Output("JSON file to write; denoise --profile takes it.")] = None,
+    output: Annotated[Path | None, writes("JSON file to write; denoise --profile takes it.")] = None,
     dng: Annotated[
         Path | None,
-        typer.Option(metavar="FILE", help="DNG file to write: the first frame, with the DNG NoiseProfile tag."),
+        writes("DNG file to write: the first frame, with the DNG NoiseProfile tag.", "--dng", suffixes=(".dng",)),
     ] = None,
     darktable: Annotated[
         Path | None,
-        typer.Option(
-            metavar="FILE", help="Noise profile to write for darktable, which takes it by --noiseprofiles FILE."
-        ),
+        writes("Noise profile to write for darktable, which takes it by --noiseprofiles FILE.", "--darktable"),
     ] = None,
     as_json: Json = False,
     limit: Limit = MOST_FRAMES,
@@ -57,22 +54,17 @@ def profile_command(
     Example: burst-denoise profile tripod/ --darks darks/ -o sensor.json
     """
     from burst_denoise.cli.tables import format_assessment, sensor_table
-    from burst_denoise.files import refuse_existing
     from burst_denoise.io.noise_profile_export import (
         refuse_unusable,
         write_darktable_preset,
         write_dng_with_profile,
         write_profile,
     )
+    from burst_denoise.jobs.ingest import IngestSettings
     from burst_denoise.jobs.profile import profile
     from burst_denoise.sensor.verdict import interpolate_channels
 
-    if dng is not None and dng.suffix.lower() != ".dng":
-        raise typer.BadParameter(f"{dng} is not the name of a DNG file", param_hint="--dng")
-    for path in (output, dng, darktable):
-        if path is not None:
-            refuse_existing(path)
-    settings = ingest_settings(limit, any_sensor=any_sensor)
+    settings = IngestSettings(limit, any_sensor)
     given = calibration_files(darks, inputs), calibration_files(flats, inputs)
     found = profile(inputs, *given, settings, Console())
     known = {channel.iso for channel in found.channels}

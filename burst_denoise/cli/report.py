@@ -5,8 +5,6 @@ import sys
 from pathlib import Path
 from typing import Annotated
 
-import typer
-
 from burst_denoise.cli.benchmark import AugmentOption, FramesOption
 from burst_denoise.cli.console import Console, show
 from burst_denoise.cli.options import (
@@ -17,11 +15,11 @@ from burst_denoise.cli.options import (
     Inputs,
     Limit,
     Models,
-    Output,
     Seed,
     TuneOn,
     calibration_files,
     load_models,
+    writes,
 )
 from burst_denoise.schemas import MOST_FRAMES
 
@@ -30,7 +28,7 @@ __all__ = ["report_command"]
 
 def report_command(
     inputs: Inputs,
-    output: Annotated[Path, Output("HTML file to write.")],
+    output: Annotated[Path, writes("HTML file to write.", suffixes=(".html", ".htm"))],
     model: Models = None,
     tune_on: TuneOn = None,
     darks: Darks = None,
@@ -49,8 +47,6 @@ def report_command(
     from burst_denoise.jobs.benchmark import BenchmarkSettings
     from burst_denoise.jobs.report import ReportSources, report
 
-    if output.suffix.lower() not in (".html", ".htm"):
-        raise typer.BadParameter(f"{output} is not the name of an HTML file", param_hint="--output")
     sources = ReportSources(inputs, tune_on or [], calibration_files(darks, inputs), calibration_files(flats, inputs))
     settings = BenchmarkSettings(augment, frames, seed, limit, any_sensor, device)
     command = shlex.join(["burst-denoise", *sys.argv[1:]])
