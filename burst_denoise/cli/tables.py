@@ -1,8 +1,9 @@
 """Tables and paragraphs for the terminal: scores of a benchmark, channels of a sensor."""
 
 from collections.abc import Iterable, Sequence
+from itertools import groupby
 
-from rich.table import Table
+from rich.table import Column, Table
 
 from burst_denoise.schemas import ChannelProfile
 from burst_denoise.score.rows import BenchmarkRow
@@ -10,55 +11,52 @@ from burst_denoise.score.rows import BenchmarkRow
 __all__ = ["format_assessment", "score_table", "sensor_table"]
 
 
+MEASURED = {
+    "gain DN/e-": "gain_dn_per_e",
+    "read noise DN": "read_noise_std_dn",
+    "row noise DN": "row_noise_std_dn",
+    "column noise DN": "column_noise_std_dn",
+    "PRNU %": "prnu_percent",
+    "DSNU e-": "dsnu_e",
+}
+"""Columns of the table of a sensor, and the fields of a channel in them."""
+
+
 def score_table(rows: Iterable[BenchmarkRow]) -> Table:
     """Return rows as a table for the terminal; the interval of a score is half its width, after the sign ±."""
-    result = Table()
-    for title in ("burst", "method"):
-        result.add_column(title, overflow="fold")
+    result = Table(Column("burst", overflow="fold"), Column("method", overflow="fold"))
     for title in ("corrected PSNR dB", "over NLM dB", "worth frames", "true PSNR dB", "SSIM", "s/MP", "peak MB"):
         result.add_column(title, justify="right")
-    previous = None
-    for row in rows:
-        if previous not in (None, row.burst):
-            result.add_section()
-        result.add_row(
-            row.burst if row.burst != previous else "",
-            row.method,
-            _number(row.corrected_psnr_db, 2, row.corrected_psnr_db_interval),
-            _number(row.over_nlm_db, 2, row.over_nlm_db_interval),
-            _number(row.worth_frames, 1, row.worth_frames_interval),
-            _number(row.true_psnr_db, 2),
-            _number(row.ssim, 4),
-            _number(row.seconds_per_megapixel, 3),
-            _number(row.peak_memory_mb, 0),
-        )
-        previous = row.burst
+    for burst, group in groupby(rows, key=lambda row: row.burst):
+        for number, row in enumerate(group):
+            result.add_row(
+                "" if number else burst,
+                row.method,
+                _number(row.corrected_psnr_db, 2, row.corrected_psnr_db_interval),
+                _number(row.over_nlm_db, 2, row.over_nlm_db_interval),
+                _number(row.worth_frames, 1, row.worth_frames_interval),
+                _number(row.true_psnr_db, 2),
+                _number(row.ssim, 4),
+                _number(row.seconds_per_megapixel, 3),
+                _number(row.peak_memory_mb, 0),
+            )
+        result.add_section()
     return result
 
 
-def sensor_table(channels: Sequence[ChannelProfile]) -> Table:
+def sensor_table(channels: Iterable[ChannelProfile]) -> Table:
     """Return channels as a table for the terminal, each value with half its 95 % interval."""
-    result = Table()
-    result.add_column("ISO", justify="right")
-    result.add_column("channel")
-    for title in ("gain DN/e-", "read noise DN", "row noise DN", "column noise DN", "PRNU %", "DSNU e-", "defects"):
+    result = Table(Column("ISO", justify="right"), "channel")
+    for title in (*MEASURED, "defects"):
         result.add_column(title, justify="right")
-    previous: object = None
-    for channel in channels:
-        if previous not in (None, channel.iso):
-            result.add_section()
-        result.add_row(
-            "-" if channel.iso is None else f"{channel.iso:g}",
-            channel.channel,
-            _with_interval(channel.gain_dn_per_e, channel.gain_dn_per_e_interval),
-            _with_interval(channel.read_noise_std_dn, channel.read_noise_std_dn_interval),
-            _with_interval(channel.row_noise_std_dn, channel.row_noise_std_dn_interval),
-            _with_interval(channel.column_noise_std_dn, channel.column_noise_std_dn_interval),
-            _with_interval(channel.prnu_percent, channel.prnu_percent_interval),
-            _with_interval(channel.dsnu_e, channel.dsnu_e_interval),
-            str(channel.defects),
-        )
-        previous = channel.iso
+    for iso, group in groupby(channels, key=lambda channel: channel.iso):
+        for channel in group:
+            values = [
+                _with_interval(getattr(channel, field), getattr(channel, f"{field}_interval"))
+                for field in MEASURED.values()
+            ]
+            result.add_row("-" if iso is None else f"{iso:g}", channel.channel, *values, str(channel.defects))
+        result.add_section()
     return result
 
 
