@@ -5,6 +5,7 @@ are turned upright, by OpenCV.
 """
 
 import contextlib
+import math
 import warnings
 import zlib
 from collections.abc import Iterator
@@ -20,7 +21,7 @@ from PIL import Image
 from burst_denoise.errors import InputFileError
 from burst_denoise.frame.frame import Frame
 from burst_denoise.io.metadata import DAMAGE, TIFF_HEADS, Exif, Header, read_exif, refuse_incomplete, silenced
-from burst_denoise.schemas import Domain, FrameInfo
+from burst_denoise.schemas import FrameInfo
 
 __all__ = [
     "PICTURE_SUFFIXES",
@@ -37,7 +38,7 @@ VIDEO_SUFFIXES = frozenset({".avi", ".m4v", ".mkv", ".mov", ".mp4", ".mpeg", ".m
 JPEG_START, PNG_START = b"\xff\xd8", b"\x89PNG\r\n\x1a\n"
 START_OF_SCAN, END_OF_IMAGE = 0xDA, b"\xff\xd9"
 
-DOMAINS: dict[str, Domain] = {"L": "mono", "I;16": "mono", "I;16B": "mono", "RGB": "rgb"}
+CHANNELS: dict[str, tuple[int, ...]] = {"L": (), "I;16": (), "I;16B": (), "RGB": (3,)}
 """Pillow's modes of the pictures that `read_picture` gives as they are: 8 and 16 bits, grey and RGB."""
 
 
@@ -76,8 +77,9 @@ def read_picture(path: Path) -> Frame:
         raise InputFileError(f"{path}: has {values.shape[2]} channels (transparency?); save it as grey or RGB")
     dn = values if values.ndim == 2 else _channels_first(values)
     exif = read_exif(path)
-    upright = data.startswith(TIFF_HEADS)
-    return Frame(dn, _info(dn, replace(exif, orientation=1) if upright else exif), path)
+    if data.startswith(TIFF_HEADS):
+        exif = replace(exif, orientation=1)  # OpenCV has turned it
+    return Frame(dn, _info(dn.shape, np.iinfo(dn.dtype).max, exif), path)
 
 
 def read_picture_header(path: Path) -> Header:
@@ -98,20 +100,10 @@ def read_picture_header(path: Path) -> Header:
             warnings.catch_warnings(action="ignore"),
             Image.open(path, formats=("JPEG", "PNG", "TIFF")) as picture,
         ):
-            width, height = picture.size
-            domain = DOMAINS[picture.mode]
+            shape = (*CHANNELS[picture.mode], picture.height, picture.width)
+        return Header.of(_info(shape, math.inf, read_exif(path)))  # the white level is in no header
     except (OSError, Image.DecompressionBombError, *DAMAGE):
         return Header.of(read_picture(path).info)
-    exif = read_exif(path)
-    return Header(
-        domain=domain,
-        camera=exif.camera,
-        height=height,
-        width=width,
-        iso=exif.iso or None,
-        exposure_s=exif.exposure_s or None,
-        taken_at=exif.taken_at,
-    )
 
 
 def read_video(path: Path, limit: int) -> list[Frame]:
@@ -144,7 +136,8 @@ def read_video(path: Path, limit: int) -> list[Frame]:
             if not read:
                 break
             dn = _channels_first(bgr)
-            frames.append(Frame(dn, _info(dn, Exif()), path.with_name(f"{path.name}#{len(frames):04d}")))
+            info = _info(dn.shape, 255, Exif())
+            frames.append(Frame(dn, info, path.with_name(f"{path.name}#{len(frames):04d}")))
     finally:
         video.release()
     if not frames:
@@ -168,8 +161,8 @@ def _channels_first(bgr: npt.NDArray[Any]) -> npt.NDArray[Any]:
     return np.ascontiguousarray(bgr[..., ::-1].transpose(2, 0, 1))
 
 
-def _info(dn: npt.NDArray[Any], exif: Exif) -> FrameInfo:
-    *channels, height, width = dn.shape
+def _info(shape: tuple[int, ...], white_level: float, exif: Exif) -> FrameInfo:
+    *channels, height, width = shape
     return FrameInfo(
         domain="rgb" if channels else "mono",
         camera=exif.camera,
@@ -177,7 +170,7 @@ def _info(dn: npt.NDArray[Any], exif: Exif) -> FrameInfo:
         height=height,
         width=width,
         black_level=(0.0,) * (3 if channels else 1),
-        white_level=float(np.iinfo(dn.dtype).max),
+        white_level=white_level,
         iso=exif.iso or None,
         exposure_s=exif.exposure_s or None,
         f_number=exif.f_number or None,
@@ -192,9 +185,8 @@ def _refuse_damaged(data: bytes, path: Path) -> None:
 
     OpenCV fills what is missing with grey or black, without an error.
     """
-    whole = _jpeg_has_end(data) if data.startswith(JPEG_START) else True
-    whole = _png_is_sound(data) if data.startswith(PNG_START) else whole
-    if not whole:
+    checks = {JPEG_START: _jpeg_has_end, PNG_START: _png_is_sound}
+    if not all(is_whole(data) for start, is_whole in checks.items() if data.startswith(start)):
         raise InputFileError(f"{path}: is truncated or damaged; copy it from the camera again")
 
 
