@@ -6,10 +6,10 @@
     model = bd.calibrate(bursts, minutes=5)          # model.save("my_camera.safetensors")
     bd.denoise(bd.read("shot.dng"), model).save("clean.dng")
 
-The rooms, in the order in which data flows: `frame` (one exposure), `sensor` (what a sensor adds) beside `io` (foreign
-formats), `burst` (files to accepted bursts), `score` (honest numbers), `model` (bursts to a model) beside `reporting`,
-`inference` (a model and a frame to a clean frame), `session` (many shots), `jobs` (whole jobs), and the doors `cli` and
-`api`. A room imports only from rooms before it. Names are loaded when they are first asked for.
+The subpackages, in the order in which data flows: `frame` (one exposure), `sensor` (what a sensor adds) beside `io`
+(foreign formats), `burst` (files to accepted bursts), `score` (honest numbers), `model` (bursts to a model) beside
+`reporting`, `inference` (a model and a frame to a clean frame), `session` (many shots), `jobs` (whole jobs), and the
+interfaces `cli` and `api`. Each imports only from those before it. Names are loaded when they are first asked for.
 """
 
 from importlib import import_module

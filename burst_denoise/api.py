@@ -1,4 +1,4 @@
-"""The library door: what the command line does, as functions on objects.
+"""The library interface: what the command line does, as functions on objects.
 
     bursts = bd.ingest("frames/", darks="darks/")
     model = bd.calibrate(bursts, minutes=5)

@@ -1,7 +1,7 @@
 """The documents that cross a process boundary: what is stored in bursts, models and JSON lines.
 
 All are frozen, refuse unknown keys and carry their format version where they are a file of their own.
-What stays inside one process is a frozen dataclass in the room it belongs to.
+What stays inside one process is a frozen dataclass in the subpackage it belongs to.
 """
 
 import json

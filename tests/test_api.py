@@ -1,4 +1,4 @@
-"""The library door: its names, its examples, and the three scripts of the README."""
+"""The library interface: its names, its examples, and the three scripts of the README."""
 
 import doctest
 import importlib

@@ -19,7 +19,7 @@ from burst_denoise.frame.frame import Frame, to_linear
 from burst_denoise.frame.synthetic import SyntheticCamera, shoot
 from burst_denoise.jobs.ingest import open_inputs
 from burst_denoise.schemas import FrameInfo, FrameVerdict
-from burst_denoise.score import benchmark as room
+from burst_denoise.score import benchmark as module
 from burst_denoise.score.baselines import nlm_stabilised, tune
 from burst_denoise.score.benchmark import score_methods
 from burst_denoise.score.metrics import mean_squared_error
@@ -66,9 +66,9 @@ def identity(image: np.ndarray, frame: Frame) -> np.ndarray:
     return image
 
 
-def run(burst: Burst, means=room.MEANS, **settings) -> dict[str, BenchmarkRow]:
+def run(burst: Burst, means=module.MEANS, **settings) -> dict[str, BenchmarkRow]:
     with pytest.MonkeyPatch.context() as patched:
-        patched.setattr(room, "MEANS", means)
+        patched.setattr(module, "MEANS", means)
         rows = score_methods([burst], settings.pop("methods", {}), strengths=settings.pop("strengths", {}), **settings)
         return {row.method: row for row in rows}
 

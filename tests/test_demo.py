@@ -7,7 +7,7 @@ import tifffile
 import torch
 
 from burst_denoise.errors import OutputError
-from burst_denoise.jobs import demo as room
+from burst_denoise.jobs import demo as job
 from burst_denoise.jobs.demo import demo
 from burst_denoise.score.baselines import baselines_for
 from tests.shots import SIZE, Recorder
@@ -15,14 +15,14 @@ from tests.shots import SIZE, Recorder
 
 @pytest.fixture
 def small(monkeypatch):
-    monkeypatch.setattr(room, "CALIBRATION_SCENES", ("astronaut",))
-    monkeypatch.setattr(room, "SIZE", SIZE)
-    monkeypatch.setattr(room, "CROP", (slice(20, 120), slice(30, 160)))
-    monkeypatch.setattr(room, "FRAMES", 4)
-    monkeypatch.setattr(room, "DARKS", 6)
+    monkeypatch.setattr(job, "CALIBRATION_SCENES", ("astronaut",))
+    monkeypatch.setattr(job, "SIZE", SIZE)
+    monkeypatch.setattr(job, "CROP", (slice(20, 120), slice(30, 160)))
+    monkeypatch.setattr(job, "FRAMES", 4)
+    monkeypatch.setattr(job, "DARKS", 6)
     untuned = "burst_denoise.jobs.calibrate.tuned_strengths"
     monkeypatch.setattr(untuned, lambda bursts: dict.fromkeys(baselines_for(bursts[0].info), 1.0))
-    monkeypatch.setattr(room, "FAULTS", {("astronaut", 1600): {4: room.Fault(shift=(2.5, 0))}})
+    monkeypatch.setattr(job, "FAULTS", {("astronaut", 1600): {4: job.Fault(shift=(2.5, 0))}})
 
 
 @pytest.mark.usefixtures("small")
@@ -53,4 +53,4 @@ def test_an_existing_folder_is_not_touched(tmp_path):
 
 
 def test_the_scene_the_demo_is_judged_on_is_in_no_training():
-    assert room.TEST_SCENE not in room.CALIBRATION_SCENES
+    assert job.TEST_SCENE not in job.CALIBRATION_SCENES

@@ -15,7 +15,7 @@ from burst_denoise.burst.darks import DarkSet, read_darks
 from burst_denoise.burst.store import Burst
 from burst_denoise.errors import ConfigError, DeviceError, ModelFileError
 from burst_denoise.frame.frame import Frame, to_dn
-from burst_denoise.inference import denoiser as room
+from burst_denoise.inference import denoiser as module
 from burst_denoise.inference.denoiser import Denoiser, DenoiseSettings
 from burst_denoise.inference.engine import fastest_engine
 from burst_denoise.inference.noise_source import MeasuredNoise
@@ -265,7 +265,7 @@ def test_the_prior_of_a_domain_is_loaded_once_and_a_domain_without_one_is_refuse
         loaded.append(domain)
         return load_prior(domain, device)
 
-    monkeypatch.setattr(room, "load_prior", counted)
+    monkeypatch.setattr(module, "load_prior", counted)
     denoiser = Denoiser()
     found = [denoiser(frame) for frame in frames]
     assert loaded == ["bayer"]

@@ -10,7 +10,7 @@ import torch
 from burst_denoise.burst.store import Burst
 from burst_denoise.errors import BurstDenoiseError, ModelFileError
 from burst_denoise.frame.frame import Frame
-from burst_denoise.jobs import benchmark as room
+from burst_denoise.jobs import benchmark as job
 from burst_denoise.jobs.benchmark import (
     BenchmarkSettings,
     benchmark,
@@ -60,7 +60,7 @@ def test_frames_of_several_sensors_are_told_apart(shots: Path, tmp_path: Path):
 def test_a_model_is_scored_on_its_own_sensor_and_passed_over_on_others(
     shots: Path, model: Model, tmp_path, monkeypatch
 ):
-    monkeypatch.setattr(room, "tuned_strengths", lambda bursts: {})
+    monkeypatch.setattr(job, "tuned_strengths", lambda bursts: {})
     listener = Recorder()
     rows = list(benchmark([shots], {"mine": model}, [], ONE, tmp_path, listener))
     methods = {burst: [row.method for row in rows if row.burst == burst] for burst in ("raw_0", "raw_1", "pictures")}
@@ -90,7 +90,7 @@ def test_a_model_that_fits_nothing_is_refused_before_any_work(model: Model, tmp_
 
 
 def test_strengths_come_from_other_bursts_then_from_the_model_then_from_the_scored_ones(raw_burst, model, monkeypatch):
-    monkeypatch.setattr(room, "tuned_strengths", lambda bursts: {"tuned on": len(bursts)})
+    monkeypatch.setattr(job, "tuned_strengths", lambda bursts: {"tuned on": len(bursts)})
     listener = Recorder()
     assert strengths_for([raw_burst], [raw_burst] * 3, {"m": model}, listener) == {"tuned on": 3}
     assert strengths_for([raw_burst], [], {"m": model}, listener)["nlm-stabilised"] == 0.85

@@ -12,9 +12,7 @@ from burst_denoise.schemas import MOST_FRAMES
 __all__ = ["inspect"]
 
 
-def inspect(
-    inputs: Sequence[Path], limit: int = MOST_FRAMES, listener: Listener = Listener()
-) -> list[SeriesVerdict]:
+def inspect(inputs: Sequence[Path], limit: int = MOST_FRAMES, listener: Listener = Listener()) -> list[SeriesVerdict]:
     """Judge every series in files and folders; of stored bursts, return the verdict stored with them.
 
     Parameters

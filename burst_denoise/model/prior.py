@@ -1,6 +1,6 @@
-"""The priors that come with the package: networks taught on clean pictures, for every sensor at once.
+"""The priors that come with the package: networks trained on clean pictures, for every sensor at once.
 
-A network that only ever sees stabilised planes cannot tell which sensor their noise came from. So it can be taught
+A network that only ever sees stabilised planes cannot tell which sensor their noise came from. So it can be trained
 beforehand, on any clean pictures seen through random cameras, and serve a sensor it never met, given that sensor's
 noise profile. `experiments/train_prior.py` made them; ``prior.md`` beside this file is their model card.
 """

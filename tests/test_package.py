@@ -1,4 +1,4 @@
-"""The house keeps its order: who may import whom, what loads at start, what is public."""
+"""The order of the package: who may import whom, what loads at start, what is public."""
 
 import ast
 import importlib
@@ -14,7 +14,7 @@ import burst_denoise
 from burst_denoise import errors
 
 PACKAGE = Path(burst_denoise.__file__).parent
-ROOMS = {
+SUBPACKAGES = {
     "": "errors files arrays schemas",
     "frame": "mosaic frame geometry srgb synthetic",
     "sensor": "identity intervals moments noise_model row_noise photon_transfer channel_fit single_image "
@@ -29,9 +29,9 @@ ROOMS = {
     "jobs": "listener inspect ingest profile calibrate denoise merge benchmark report demo",
     "cli": "options console tables inspect ingest profile calibrate denoise merge benchmark report demo app",
 }
-"""Every room and file of the package, in the order in which data flows; each may import from those before it."""
+"""Every subpackage and file of the package, in the order in which data flows; each may import from those before it."""
 
-ORDER = [f"{room}.{name}".lstrip(".") for room, names in ROOMS.items() for name in names.split()]
+ORDER = [f"{subpackage}.{name}".lstrip(".") for subpackage, names in SUBPACKAGES.items() for name in names.split()]
 ORDER += ["api", "__main__"]
 
 
@@ -60,7 +60,7 @@ def imported_modules(path: Path) -> set[str]:
 @pytest.mark.parametrize("path", FILES, ids=module_name)
 def test_a_file_imports_only_from_files_before_it(path: Path):
     name = module_name(path)
-    assert name in ORDER, f"{name} has no place in the house; give it one in ORDER"
+    assert name in ORDER, f"{name} has no place in the order of subpackages; give it one in SUBPACKAGES"
     before = ORDER[: ORDER.index(name)]
     assert sorted(imported_modules(path) - set(before)) == []
 
