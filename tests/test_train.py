@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -27,7 +28,8 @@ CPU = torch.device("cpu")
 
 def run(burst, state, **settings):
     settings = {"steps": 3, "batch": 2, "patch": 32} | settings
-    return train([burst], TrainSettings(**settings), state, CPU, lambda progress: None)
+    network, record = train([burst], TrainSettings(**settings), state, CPU, lambda progress: None)
+    return SimpleNamespace(network=network, **dict(record))
 
 
 def weights(network):

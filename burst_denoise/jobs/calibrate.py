@@ -3,12 +3,10 @@
 import json
 import shutil
 from collections.abc import Sequence
-from importlib.metadata import version
 from pathlib import Path
 
 import torch
 
-from burst_denoise import __version__
 from burst_denoise.burst.darks import read_darks
 from burst_denoise.burst.grouping import find_sources
 from burst_denoise.burst.store import WORK_SUFFIX, Burst, find_bursts, pooled_by_iso, sharing_defects
@@ -19,7 +17,7 @@ from burst_denoise.jobs.listener import Listener
 from burst_denoise.model.model_file import Model, model_of, save_model
 from burst_denoise.model.pairs import GUARD, held_out
 from burst_denoise.model.train import train
-from burst_denoise.schemas import TrainingRecord, TrainSettings
+from burst_denoise.schemas import TrainSettings
 from burst_denoise.score.baselines import tuned_strengths
 
 __all__ = ["calibrate", "calibrate_bursts"]
@@ -107,23 +105,9 @@ def calibrate_bursts(
         If no network of these settings can learn from these bursts.
     """
     _refuse_untrainable(bursts, settings)
-    trained = train(bursts, settings, checkpoint, device, listener.on_progress)
-    record = TrainingRecord(
-        settings=settings,
-        steps_done=trained.steps_done,
-        best_step=trained.best_step,
-        start_psnr_db=trained.start_psnr_db,
-        prior_psnr_db=trained.prior_psnr_db,
-        prior_sha256=trained.prior_sha256,
-        best_psnr_db=trained.best_psnr_db,
-        bursts=tuple(burst.name for burst in bursts),
-        burst_sha256=tuple(digest for burst in bursts for digest in burst.manifest.sha256),
-        versions={"burst_denoise": __version__} | {name: version(name) for name in ("torch", "numpy", "rawpy")},
-        seconds=trained.seconds,
-        curve=trained.curve,
-        baseline_strength=tuned_strengths(bursts),
-    )
-    return model_of(trained.network, list(bursts), record)
+    network, record = train(bursts, settings, checkpoint, device, listener.on_progress)
+    tuned = record.model_copy(update={"baseline_strength": tuned_strengths(bursts)})
+    return model_of(network, bursts, tuned)
 
 
 def _refuse_untrainable(bursts: Sequence[Burst], settings: TrainSettings) -> None:

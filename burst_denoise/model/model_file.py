@@ -5,6 +5,7 @@ code.
 """
 
 import hashlib
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -99,7 +100,7 @@ class Model:
             raise ModelFileError(f"{name}: {error}; {advice}") from error
 
 
-def model_of(network: FrequencySplitResNet, bursts: list[Burst], record: TrainingRecord) -> Model:
+def model_of(network: FrequencySplitResNet, bursts: Sequence[Burst], record: TrainingRecord) -> Model:
     """Return the model that training ``network`` on ``bursts`` of one sensor, pooled by ISO, has made.
 
     Its map of defects holds those of all bursts of the first one's size; there is none if no burst has one.

@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor, nn
 
+from burst_denoise import __version__
 from burst_denoise.arrays import Float
 from burst_denoise.burst.store import Burst
 from burst_denoise.errors import ConfigError
@@ -30,14 +32,13 @@ from burst_denoise.model.network import FrequencySplitResNet, build_network
 from burst_denoise.model.pairs import sample_patches
 from burst_denoise.model.prior import load_prior, prior_file
 from burst_denoise.model.validation import Validator
-from burst_denoise.schemas import TrainSettings
+from burst_denoise.schemas import TrainingRecord, TrainSettings
 
 __all__ = [
     "Checkpoint",
     "FitSettings",
     "FitState",
     "Progress",
-    "Trained",
     "fit",
     "make_optimizer",
     "masked_mse",
@@ -308,19 +309,19 @@ def _load(state: FitState, checkpoint: Checkpoint, device: torch.device) -> None
         ) from error
     if record["fingerprint"] != checkpoint.fingerprint:
         raise ConfigError(f"{path}: checkpoint of another training (other data or settings); delete it to start afresh")
-    parts: dict[str, dict[str, Tensor]] = {"tensors": {}, "optimizer": {}}
-    for name, tensor in tensors.items():
-        part, _, key = name.partition("/")
-        parts.setdefault(part, {})[key] = tensor
-    entries: dict[int, dict[str, Any]] = {}
-    for name, tensor in parts["optimizer"].items():
+
+    def part(name: str) -> dict[str, Tensor]:
+        return {key.removeprefix(name): tensor for key, tensor in tensors.items() if key.startswith(name)}
+
+    state.network.load_state_dict(part("network/"))
+    state.average.load_state_dict(part("average/"))
+    optimizer = state.optimizer.state_dict()
+    for name, tensor in part("optimizer/").items():
         index, _, key = name.partition("/")
         # torch-optimizer counts in a plain number; PyTorch's own optimisers make a tensor of one.
-        entries.setdefault(int(index), {})[key] = tensor.item() if key == "step" else tensor
-    state.network.load_state_dict(parts["network"])
-    state.average.load_state_dict(parts["average"])
-    state.optimizer.load_state_dict(state.optimizer.state_dict() | {"state": entries})
-    state.tensors = parts["tensors"]
+        optimizer["state"].setdefault(int(index), {})[key] = tensor.item() if key == "step" else tensor
+    state.optimizer.load_state_dict(optimizer)
+    state.tensors = part("tensors/")
     state.step = record["step"]
     state.seconds = record["seconds"]
     state.notes = record["notes"]
@@ -341,31 +342,14 @@ class Progress:
     seconds_left: float
 
 
-@dataclass(frozen=True)
-class Trained:
-    """The best validated network of a training and how it came about."""
-
-    network: FrequencySplitResNet
-    steps_done: int
-    best_step: int
-    start_psnr_db: float
-    prior_psnr_db: float | None
-    prior_sha256: str | None
-    """The prior it started from; None if it started from scratch."""
-    best_psnr_db: float
-    seconds: float
-    curve: tuple[tuple[int, float], ...]
-    """Every validation: step, corrected PSNR on the held-out photosites, dB."""
-
-
 def train(
     bursts: Sequence[Burst],
     settings: TrainSettings,
     state_file: Path,
     device: torch.device,
     report: Callable[[Progress], None],
-) -> Trained:
-    """Train a network on bursts of one sensor and return the best validated one.
+) -> tuple[FrequencySplitResNet, TrainingRecord]:
+    """Train a network on bursts of one sensor and return the best validated one, and how it came about.
 
     Parameters
     ----------
@@ -381,11 +365,13 @@ def train(
 
     Returns
     -------
-    Trained
+    network : FrequencySplitResNet
         The running average of the weights that gained most over the start on both held-out scores: the
         leave-one-out-corrected PSNR on the held-out columns, and the sensor's noise on other pictures; the smaller
         gain counts. The start (the prior; the identity; for the ``paper`` preset random weights) is a candidate too:
         what is returned is no worse.
+    record : TrainingRecord
+        Without the strengths of the baselines.
 
     Raises
     ------
@@ -421,16 +407,20 @@ def train(
     checkpoint = Checkpoint(state_file, _fingerprint(bursts, settings, prior_sha256))
     state = fit(network, batches, masked_mse, how, checkpoint=checkpoint, on_step=on_step)
     network.load_state_dict(state.tensors)
-    return Trained(
-        network=network,
+    scores = state.notes
+    return network, TrainingRecord(
+        settings=settings,
         steps_done=state.step,
-        best_step=state.notes["best_step"],
-        start_psnr_db=state.notes["start_psnr_db"],
-        prior_psnr_db=None if prior_sha256 is None else state.notes["first_psnr_db"],
+        best_step=scores["best_step"],
+        start_psnr_db=scores["start_psnr_db"],
+        prior_psnr_db=None if prior_sha256 is None else scores["first_psnr_db"],
         prior_sha256=prior_sha256,
-        best_psnr_db=state.notes["best_psnr_db"],
+        best_psnr_db=scores["best_psnr_db"],
+        bursts=tuple(burst.name for burst in bursts),
+        burst_sha256=tuple(digest for burst in bursts for digest in burst.manifest.sha256),
+        versions={"burst_denoise": __version__} | {name: version(name) for name in ("torch", "numpy", "rawpy")},
         seconds=state.seconds,
-        curve=tuple((step, psnr_db) for step, psnr_db in state.notes["curve"]),
+        curve=scores["curve"],
     )
 
 
