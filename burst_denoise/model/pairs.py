@@ -7,7 +7,7 @@ pairs shows the same sensor's noise on other, clean content: few scenes alone te
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 
@@ -29,8 +29,7 @@ GUARD = 16
 """Photosites between training and held-out columns that serve neither, so that no edge is in both."""
 
 
-@dataclass(frozen=True)
-class Patches:
+class Patches(NamedTuple):
     """A batch of training pairs in stabilised planes."""
 
     noisy: Float
@@ -75,19 +74,21 @@ def sample_patches(bursts: Sequence[Burst], count: int, patch: int, rng: np.rand
         If a burst is smaller than a patch.
     """
     pairs = [_pair(bursts[int(rng.integers(len(bursts)))], patch, rng) for _ in range(count)]
-    noisy, target, valid = (np.stack(parts) for parts in zip(*pairs, strict=True))
-    return Patches(noisy, target, valid)
+    return Patches(*(np.stack(parts) for parts in zip(*pairs, strict=True)))
 
 
 def _pair(burst: Burst, patch: int, rng: np.random.Generator) -> tuple[Float, Float, Float]:
     """Return one training pair (noisy, target, valid), each (C, patch, patch) stabilised."""
-    if rng.random() < CONTENT_SHARE:
-        return _synthetic_pair(burst, patch, rng)
+    synthetic = rng.random() < CONTENT_SHARE
     window, cut = _random_cut(burst, patch, rng)
     index = int(rng.integers(len(burst)))
+    valid = 1 - cut(burst.excluded[..., window[0], window[1]].astype(np.float32))
+    if synthetic:
+        clean = stabilise(content_patch(content_pictures(), burst.info.domain, patch, rng), burst.profile)
+        return clean + noise_of(burst, index, window, cut), clean, valid
     noisy = stabilise(cut(burst.linear(index, window)), burst.profile)
     target = stabilise(cut(burst.leave_one_out_mean(index, window)), burst.profile)
-    return noisy, target, 1 - cut(burst.excluded[..., window[0], window[1]].astype(np.float32))
+    return noisy, target, valid
 
 
 def noise_of(
@@ -103,14 +104,6 @@ def noise_of(
     frame, others = (cut(image) for image in (burst.linear(index, window), burst.leave_one_out_mean(index, window)))
     noise: Float = stabilise(frame, burst.profile) - stabilise(others, burst.profile)
     return noise * np.float32(math.sqrt((len(burst) - 1) / len(burst)))
-
-
-def _synthetic_pair(burst: Burst, patch: int, rng: np.random.Generator) -> tuple[Float, Float, Float]:
-    """Return a pair of clean content and the same content under real noise of the burst's sensor."""
-    window, cut = _random_cut(burst, patch, rng)
-    noise = noise_of(burst, int(rng.integers(len(burst))), window, cut)
-    clean = stabilise(content_patch(content_pictures(), burst.info.domain, patch, rng), burst.profile)
-    return clean + noise, clean, 1 - cut(burst.excluded[..., window[0], window[1]].astype(np.float32))
 
 
 def _random_cut(

@@ -22,14 +22,13 @@ from safetensors.torch import save
 from torch import Tensor, nn
 
 from burst_denoise import __version__
-from burst_denoise.arrays import Float
 from burst_denoise.burst.store import Burst
 from burst_denoise.errors import ConfigError
 from burst_denoise.files import atomic_write
 from burst_denoise.frame.mosaic import Mosaic
 from burst_denoise.model.device import compute_dtype
 from burst_denoise.model.network import FrequencySplitResNet, build_network
-from burst_denoise.model.pairs import sample_patches
+from burst_denoise.model.pairs import Patches, sample_patches
 from burst_denoise.model.prior import load_prior, prior_file
 from burst_denoise.model.validation import Validator
 from burst_denoise.schemas import TrainingRecord, TrainSettings
@@ -391,10 +390,9 @@ def train(
     )
     validator = Validator(bursts, device)
 
-    def batches(step: int) -> tuple[Float, Float, Float]:
+    def batches(step: int) -> Patches:
         rng = np.random.default_rng([settings.seed, step])
-        patches = sample_patches(bursts, settings.batch, settings.patch, rng)
-        return patches.noisy, patches.target, patches.valid
+        return sample_patches(bursts, settings.batch, settings.patch, rng)
 
     def on_step(state: FitState) -> None:
         if state.step % VALIDATE_EVERY == 0 or state.done >= 1:
