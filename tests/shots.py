@@ -99,7 +99,7 @@ def verdicts(frames: list[Frame], gains: list[float] | None = None) -> list[Fram
 
 def write_identity_model(path: Path, burst: Burst) -> Path:
     """Write a model of the burst's sensor with an untrained network, which gives its input back."""
-    from burst_denoise.model.model_file import model_of, save_model
+    from burst_denoise.model.model_file import model_of
     from burst_denoise.model.network import build_network
 
     record = TrainingRecord(
@@ -107,7 +107,7 @@ def write_identity_model(path: Path, burst: Burst) -> Path:
         bursts=(burst.name,), burst_sha256=burst.manifest.sha256, versions={}, seconds=0.0,
         baseline_strength={"nlm-stabilised": 0.85},
     )  # fmt: skip
-    save_model(model_of(build_network("fast", len(burst.mosaic.plane_names)), [burst], record), path)
+    model_of(build_network("fast", len(burst.mosaic.plane_names)), [burst], record).save(path)
     return path
 
 

@@ -14,7 +14,7 @@ from safetensors.torch import load_file, save_file
 
 from burst_denoise.errors import ModelFileError, OutputError
 from burst_denoise.frame.mosaic import Mosaic
-from burst_denoise.model.model_file import load_model, model_of, save_model
+from burst_denoise.model.model_file import load_model, model_of
 from burst_denoise.model.network import FastNet
 from burst_denoise.schemas import ModelHeader, TrainingRecord, TrainSettings
 from burst_denoise.sensor.identity import Sensor
@@ -43,7 +43,7 @@ def model(burst):
 
 @pytest.fixture
 def path(model, tmp_path):
-    save_model(model, tmp_path / "model.safetensors")
+    model.save(tmp_path / "model.safetensors")
     return tmp_path / "model.safetensors"
 
 
@@ -72,7 +72,7 @@ def test_the_file_holds_no_pickle(path):
 def test_an_existing_file_is_not_overwritten(model, path):
     before = path.read_bytes()
     with pytest.raises(OutputError, match="exists already"):
-        save_model(model, path)
+        model.save(path)
     assert path.read_bytes() == before
 
 
@@ -197,7 +197,7 @@ def mapped(model, burst):
 
 def test_the_map_of_defects_travels_with_the_model(mapped, tmp_path):
     model, known = mapped
-    save_model(model, tmp_path / "m.safetensors")
+    model.save(tmp_path / "m.safetensors")
     loaded = load_model(tmp_path / "m.safetensors", CPU)
     assert loaded.defects.tolist() == [[3, 200], [170, 0]]
     assert np.array_equal(loaded.defect_map, known)
@@ -219,14 +219,14 @@ def test_a_header_without_map_and_size_opens(model, path):
 
 def test_a_burst_without_defects_gives_an_empty_map(model, burst, tmp_path):
     whole = replace(burst, shared_defects=np.zeros((176, 256), bool))
-    save_model(model_of(model.network, [whole], model.header.training), tmp_path / "m.safetensors")
+    model_of(model.network, [whole], model.header.training).save(tmp_path / "m.safetensors")
     assert not load_model(tmp_path / "m.safetensors", CPU).defect_map.any()
 
 
 @pytest.mark.parametrize("places", [[[3, 201], [170, 0]], [[3, 200]], None])
 def test_a_changed_map_is_seen(mapped, tmp_path, places):
     path = tmp_path / "m.safetensors"
-    save_model(mapped[0], path)
+    mapped[0].save(path)
     with safe_open(path, "pt") as handle:
         metadata = handle.metadata()
     tensors = load_file(path)
@@ -241,7 +241,7 @@ def test_a_changed_map_is_seen(mapped, tmp_path, places):
 def test_a_map_that_points_outside_the_frame_is_refused(mapped, tmp_path):
     model = mapped[0]
     small = model.header.model_copy(update={"defects_shape": (100, 256)})
-    save_model(replace(model, header=small), tmp_path / "m.safetensors")
+    replace(model, header=small).save(tmp_path / "m.safetensors")
     with pytest.raises(ModelFileError, match="map of defects"):
         load_model(tmp_path / "m.safetensors", CPU)
 
@@ -264,7 +264,7 @@ def test_a_model_of_version_0_3_still_opens(tmp_path):
     assert header.training.baseline_strength == {"nlm-stabilised": 0.85}
     assert np.argwhere(model.defect_map).tolist() == [[4, 10]]
     assert model.sensor == Sensor("Canon EOS 700D", Mosaic("bayer", "GBRG"), (16, 24), (2048.0,) * 4, 15304.0)
-    save_model(model, tmp_path / "new.safetensors")
+    model.save(tmp_path / "new.safetensors")
     assert load_model(tmp_path / "new.safetensors", CPU).header == header
 
 

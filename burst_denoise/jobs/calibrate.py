@@ -14,7 +14,7 @@ from burst_denoise.errors import BurstDenoiseError, ConfigError, OutputError, Se
 from burst_denoise.files import atomic_write, created_parents, refuse_existing
 from burst_denoise.jobs.ingest import IngestSettings, open_inputs
 from burst_denoise.jobs.listener import Listener
-from burst_denoise.model.model_file import Model, model_of, save_model
+from burst_denoise.model.model_file import Model, model_of
 from burst_denoise.model.pairs import GUARD, held_out
 from burst_denoise.model.train import train
 from burst_denoise.schemas import TrainSettings
@@ -71,7 +71,7 @@ def calibrate(
             opened = open_inputs(inputs, work / "bursts", read_darks(darks), ingest_settings, listener)
             bursts = sharing_defects(pooled_by_iso(opened))
             model = calibrate_bursts(bursts, settings, device, checkpoint, listener)
-            save_model(model, output)
+            model.save(output)
         except BurstDenoiseError:
             if not checkpoint.exists():
                 shutil.rmtree(work, ignore_errors=True)

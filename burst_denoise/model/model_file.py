@@ -5,7 +5,7 @@ code.
 """
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -25,7 +25,7 @@ from burst_denoise.schemas import FrameInfo, ModelHeader, NoiseProfile, Training
 from burst_denoise.sensor.identity import Sensor
 from burst_denoise.sensor.noise_model import extrapolate_profile, interpolate_profile
 
-__all__ = ["Model", "load_model", "model_of", "save_model", "weights_digest"]
+__all__ = ["Model", "load_model", "model_of", "weights_digest"]
 
 HEADER, HEADER_DIGEST = "burst_denoise", "header_sha256"
 DEFECTS = "defects"
@@ -50,7 +50,14 @@ class Model:
 
     def save(self, path: Path | str) -> None:
         """Write the model file; `OutputError` if it exists or cannot be written."""
-        save_model(self, Path(path))
+        header = self.header.model_dump_json()
+        # safetensors refuses the channels_last layout.
+        tensors = {name: tensor.cpu().contiguous() for name, tensor in self.network.state_dict().items()}
+        if self.defects is not None:
+            tensors[DEFECTS] = torch.from_numpy(self.defects)
+        content = save(tensors, {HEADER: header, HEADER_DIGEST: _sha256(header.encode())})
+        with atomic_write(Path(path)) as aside:
+            aside.write_bytes(content)
 
     @property
     def defect_map(self) -> npt.NDArray[np.bool_] | None:
@@ -121,24 +128,13 @@ def model_of(network: FrequencySplitResNet, bursts: Sequence[Burst], record: Tra
             size=(info.height, info.width),
             profiles=tuple(sorted({b.info.iso: b.profile for b in bursts}.values(), key=lambda p: p.iso or 0)),
             training=record,
-            weights_sha256=weights_digest(network),
-            defects_sha256=None if defects is None else _digest_places(defects),
+            weights_sha256=weights_digest(network.state_dict()),
+            defects_sha256=None if defects is None else _sha256(defects.tobytes()),
             defects_shape=None if defects is None else shape,
             version=__version__,
         ),
         defects,
     )
-
-
-def save_model(model: Model, path: Path) -> None:
-    """Write a model file; `OutputError` if it exists or cannot be written."""
-    header = model.header.model_dump_json()
-    tensors = _weights(model.network)
-    if model.defects is not None:
-        tensors[DEFECTS] = torch.from_numpy(model.defects)
-    content = save(tensors, {HEADER: header, HEADER_DIGEST: _digest_text(header)})
-    with atomic_write(path) as aside:
-        aside.write_bytes(content)
 
 
 def load_model(path: Path, device: torch.device) -> Model:
@@ -160,7 +156,7 @@ def load_model(path: Path, device: torch.device) -> Model:
         raise ModelFileError(
             f"{path}: holds tensors but no burst_denoise header; name a file made by calibrate or train"
         )
-    if metadata.get(HEADER_DIGEST) != _digest_text(metadata[HEADER]):
+    if metadata.get(HEADER_DIGEST) != _sha256(metadata[HEADER].encode()):
         raise ModelFileError(f"{path}: header differs from what was written; the file is damaged, calibrate again")
     try:
         header = ModelHeader.parse(metadata[HEADER], str(path))
@@ -168,14 +164,14 @@ def load_model(path: Path, device: torch.device) -> Model:
         raise ModelFileError(f"{error}; the model is damaged or of another version, calibrate again") from error
     places = weights.pop(DEFECTS, None)
     defects = None if places is None else places.numpy()
-    if (None if defects is None else _digest_places(defects)) != header.defects_sha256 or not _fits(defects, header):
+    digest = None if defects is None else _sha256(defects.tobytes())
+    if digest != header.defects_sha256 or not _fits(defects, header):
         raise ModelFileError(
             f"{path}: map of defects differs from what was written; the file is damaged, calibrate again"
         )
-    if _digest(weights) != header.weights_sha256:
+    if weights_digest(weights) != header.weights_sha256:
         raise ModelFileError(f"{path}: weights differ from what was written; the file is damaged, calibrate again")
-    planes = len(Mosaic.PLANES[header.domain])
-    network = build_network(header.preset, planes)
+    network = build_network(header.preset, len(Mosaic.PLANES[header.domain]))
     try:
         network.load_state_dict(weights)
     except RuntimeError as error:
@@ -183,18 +179,10 @@ def load_model(path: Path, device: torch.device) -> Model:
     return Model(network.to(device).eval(), header, defects)
 
 
-def _weights(network: FrequencySplitResNet) -> dict[str, torch.Tensor]:
-    # safetensors refuses the channels_last layout.
-    return {key: value.detach().cpu().contiguous() for key, value in network.state_dict().items()}
-
-
-def weights_digest(network: FrequencySplitResNet) -> str:
+def weights_digest(weights: Mapping[str, torch.Tensor]) -> str:
     """Return the SHA-256 of a network's weights, hexadecimal: which network it is."""
-    return _digest(_weights(network))
-
-
-def _digest_text(text: str) -> str:
-    return hashlib.sha256(text.encode()).hexdigest()
+    parts = (name.encode() + weights[name].cpu().contiguous().numpy().tobytes() for name in sorted(weights))
+    return _sha256(b"".join(parts))
 
 
 def _fits(defects: npt.NDArray[np.int32] | None, header: ModelHeader) -> bool:
@@ -204,13 +192,5 @@ def _fits(defects: npt.NDArray[np.int32] | None, header: ModelHeader) -> bool:
     return defects.ndim == 2 and defects.shape[1] == len(shape) and bool(((defects >= 0) & (defects < shape)).all())
 
 
-def _digest_places(defects: npt.NDArray[np.int32]) -> str:
-    return hashlib.sha256(defects.tobytes()).hexdigest()
-
-
-def _digest(weights: dict[str, torch.Tensor]) -> str:
-    digest = hashlib.sha256()
-    for key in sorted(weights):
-        digest.update(key.encode())
-        digest.update(weights[key].contiguous().numpy().tobytes())
-    return digest.hexdigest()
+def _sha256(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()

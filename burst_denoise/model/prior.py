@@ -47,4 +47,4 @@ def load_prior(domain: Domain, device: torch.device) -> Prior:
         raise ModelFileError(f"no prior comes with the package for {domain} frames; calibrate a model and use that")
     network = build_network("fast", len(Mosaic.PLANES[domain]))
     network.load_state_dict(load_file(path))
-    return Prior(network.to(device).eval(), weights_digest(network))
+    return Prior(network.to(device).eval(), weights_digest(network.state_dict()))
