@@ -106,10 +106,7 @@ class _Block(nn.Module):
     def __init__(self, width: int) -> None:
         super().__init__()
         self.first = nn.Conv2d(width, width, 3, padding=1)
-        self.second = nn.Conv2d(width, width, 3, padding=1)
-        nn.init.zeros_(self.second.weight)
-        assert self.second.bias is not None
-        nn.init.zeros_(self.second.bias)
+        self.second = _zeroed(nn.Conv2d(width, width, 3, padding=1))
 
     def forward(self, x: Tensor) -> Tensor:
         # Added in place: a new array of every sum would cost a tenth of the network's time in fresh memory.
@@ -147,10 +144,7 @@ class FastNet(FrequencySplitResNet):
         self.coarse = _blocks(coarse, blocks[1])
         self.up = nn.ConvTranspose2d(coarse, fine, 2, stride=2)
         self.fine_out = _blocks(fine, blocks[2])
-        self.tail = nn.Conv2d(fine, planes, 3, padding=1)
-        nn.init.zeros_(self.tail.weight)
-        assert self.tail.bias is not None
-        nn.init.zeros_(self.tail.bias)
+        self.tail = _zeroed(nn.Conv2d(fine, planes, 3, padding=1))
         convolutions = 2 + 2 * (blocks[0] + 2 * blocks[1] + blocks[2])  # their radius in plane pixels
         reach = KERNEL_RADIUS + convolutions + 2  # resampling adds at most a pixel of misalignment each way
         self.margin = math.ceil(reach / self.step) * self.step
@@ -174,6 +168,13 @@ class FastNet(FrequencySplitResNet):
         fine = self.fine_out(self.up(coarse).add_(fine))
         noise: Tensor = self.tail(fine)[:, :, :height, :width]
         return noise
+
+
+def _zeroed(convolution: nn.Conv2d) -> nn.Conv2d:
+    """Return a convolution that gives 0 until it is trained."""
+    for parameter in convolution.parameters():
+        nn.init.zeros_(parameter)
+    return convolution
 
 
 def _blocks(width: int, count: int) -> nn.Sequential:
@@ -223,12 +224,7 @@ class PaperNet(FrequencySplitResNet):
         self.high = _valid_branch(1, (5, 10, 15), 5)
         self.low = _valid_branch(1, (5, 10, 15), 5)
         self.fuse = nn.Conv3d(1, 15, (25, 5, 5), bias=False)
-        self.tail = nn.Sequential(
-            nn.Conv2d(15, 10, 5, bias=False),
-            nn.ReLU(),
-            *(_ValidBlock(10) for _ in range(5)),
-            nn.Conv2d(10, 5, 5, bias=False),
-        )
+        self.tail = _valid_branch(15, (10,), 5)
         self.colour = nn.Conv2d(5, 3, 1, bias=False)
 
     def forward(self, planes: Tensor) -> Tensor:
