@@ -36,7 +36,7 @@ def developed(image: np.ndarray, *, half: bool = False) -> np.ndarray:
 def shot(iso: float, count: int, faults: dict[int, Fault] | None = None) -> tuple[list[Frame], np.ndarray]:
     """Return frames of a cup of coffee, and the clean linear mosaic."""
     scene = scene_from_picture(coffee()[40:360, 120:560], CAMERA.as_shot_neutral)
-    frames, clean = shoot(CAMERA, scene, iso, count, int(iso), faults)
+    frames, clean = shoot(CAMERA, scene, iso, count, int(iso), faults or {})
     black, white = CAMERA.black_level[0], CAMERA.white_level
     return frames, ((clean - black) / (white - black)).astype(np.float32)
 

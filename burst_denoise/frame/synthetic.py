@@ -8,6 +8,7 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 
 import numpy as np
 import numpy.typing as npt
@@ -152,9 +153,6 @@ def scene_from_picture(
     return scene
 
 
-NO_FAULT = Fault()
-
-
 def _fixed_pattern(camera: SyntheticCamera, shape: tuple[int, int]) -> tuple[Float, Float]:
     """Return what every frame of one camera copy shares: sensitivity around 1, and offset in DN at ISO 100."""
     rng = np.random.default_rng(camera.seed)
@@ -173,7 +171,7 @@ def shoot(
     iso: float,
     n_frames: int,
     seed: int,
-    faults: Mapping[int, Fault] | None = None,
+    faults: Mapping[int, Fault] = MappingProxyType({}),
 ) -> tuple[list[Frame], Float]:
     """Return a burst of frames of one scene, and the truth behind it.
 
@@ -215,8 +213,7 @@ def shoot(
     clean = signal(scene)
     frames = []
     for number in range(n_frames):
-        fault = (faults or {}).get(number, NO_FAULT)
-        mosaic = clean if fault == NO_FAULT else signal(fault.strike(scene))
+        mosaic = signal(faults[number].strike(scene)) if number in faults else clean
         rng = np.random.default_rng([seed, number])
         dn = _expose(camera, mosaic * sensitivity, iso, rng) + offset * (iso / 100) + black
         clipped = np.clip(np.rint(dn), 0, min(camera.white_level, LARGEST_DN)).astype(np.uint16)

@@ -74,11 +74,8 @@ def content_patch(pictures: Sequence[Float], domain: Domain, patch: int, rng: np
         if min(picture.shape[:2]) >= cut:
             break
     top, left = (int(rng.integers(size - cut + 1)) for size in picture.shape[:2])
-    colours = cv2.resize(
-        picture[top : top + cut, left : left + cut],
-        (side, side),
-        interpolation=cv2.INTER_AREA if scale > 1 else cv2.INTER_LINEAR,
-    )
+    sampling = cv2.INTER_AREA if scale > 1 else cv2.INTER_LINEAR
+    colours = cv2.resize(picture[top : top + cut, left : left + cut], (side, side), interpolation=sampling)
     colours = np.rot90(colours[:, ::-1] if rng.random() < 0.5 else colours, int(rng.integers(4)))
     if rng.random() < 0.3:
         colours = colours[..., rng.permutation(3)]
