@@ -16,10 +16,8 @@ __all__ = ["absolute", "atomic_write", "created_parents", "refuse_existing"]
 
 def refuse_existing(path: Path) -> None:
     """Raise `OutputError` when ``path`` exists; call it before the long work, not after."""
-    try:
+    with _disk_refusals(path):  # the disk may be unable to hold such a name
         exists = path.exists()
-    except OSError as error:  # a name the disk cannot hold
-        raise _refused(path, error) from error
     if exists:
         raise OutputError(f"{path}: exists already; delete it or name another output")
 
@@ -40,11 +38,9 @@ def created_parents(path: Path) -> Iterator[None]:
     """
     missing: list[Path] = []
     try:
-        try:
+        with _disk_refusals(path):
             missing = [parent for parent in path.parents if not parent.exists()]
             path.parent.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise _refused(path, error) from error
         yield
     except BaseException:
         for parent in missing:
@@ -77,7 +73,7 @@ def atomic_write(path: Path, *, overwrite: bool = False) -> Iterator[Path]:
     if not overwrite:
         refuse_existing(path)
     aside = path.parent / f".{path.stem[:100]}.{os.getpid()}.partial{path.suffix}"
-    with created_parents(path):
+    with created_parents(path), _disk_refusals(path):
         try:
             _remove(aside)
             yield aside
@@ -87,15 +83,18 @@ def atomic_write(path: Path, *, overwrite: bool = False) -> Iterator[Path]:
                 refuse_existing(path)  # it may have come while we worked
             aside.replace(path)
             _flush(path.parent)
-        except OSError as error:
-            raise _refused(path, error) from error
         finally:
             _remove(aside)  # it is gone when all went well
 
 
-def _refused(path: Path, error: OSError) -> OutputError:
-    reason = error.strerror or error
-    return OutputError(f"{path}: cannot be written ({reason}); free the disk or choose another place")
+@contextlib.contextmanager
+def _disk_refusals(path: Path) -> Iterator[None]:
+    """Make an `OutputError` of what the disk refuses."""
+    try:
+        yield
+    except OSError as error:
+        reason = error.strerror or error
+        raise OutputError(f"{path}: cannot be written ({reason}); free the disk or choose another place") from error
 
 
 def _remove(path: Path) -> None:
