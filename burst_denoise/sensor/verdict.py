@@ -43,47 +43,33 @@ def assess_channel(channel: ChannelProfile, *, developed: bool, misfit: float, d
     reasons : list of str
         Sentences for a photographer, the errors ones first; empty for a calibration without fault.
     """
-    errors, warnings = [], []
-    if developed:
-        errors.append("developed pictures: filtered and bent by a tone curve, they do not tell the sensor's own noise")
-    elif channel.noise_correlation > LARGEST_CORRELATION:
-        errors.append(
-            f"the noise of neighbours is alike (correlation {channel.noise_correlation:.2f}): the camera has filtered "
-            "it; switch its noise reduction off"
-        )
-    if misfit > LARGEST_MISFIT:
-        errors.append(
-            f"the noise does not grow in a straight line with the light ({misfit:.0%} off): "
-            "lossy compression, noise reduction or a wrong black level"
-        )
-    gain_width = _half_width(channel.gain_dn_per_e_interval, channel.gain_dn_per_e)
-    if not math.isfinite(gain_width):
-        errors.append("the gain cannot be measured: nothing brighter than black is in the frames")
-    elif gain_width > WIDEST_GAIN:
-        errors.append(
-            f"the gain is known only to {gain_width:.0%}: shoot a scene with both shadows and bright parts, more frames"
-        )
-    elif channel.read_noise_variance <= 0:
-        errors.append(
-            "no noise is left at black: the black level is wrong, or nothing dark is in the picture; add dark "
-            "frames (--darks)"
-        )
-    read_width = _half_width(channel.read_noise_std_dn_interval, channel.read_noise_std_dn)
-    if channel.read_noise_variance > 0 and read_width > WIDEST_READ_NOISE:
-        warnings.append(
-            f"the read noise is known only to {read_width:.0%}: shoot a scene with deep shadows, or add dark "
-            "frames (--darks)"
-        )
-    if 0 < channel.read_noise_std_dn < COARSEST_READ_NOISE_DN:
-        warnings.append(
-            f"the read noise of {channel.read_noise_std_dn:.2f} DN is finer than the steps of the converter: it is "
-            "known only roughly"
-        )
-    if drift > LARGEST_DRIFT:
-        warnings.append(f"the light drifted during the burst ({drift:.0%} of the variance); it was taken out")
-    if channel.frames < FEWEST_FRAMES:
-        warnings.append(f"only {channel.frames} frames; {FEWEST_FRAMES} or more make the intervals narrower")
-    return not errors, errors + warnings
+    alike = channel.noise_correlation
+    read_noise = channel.read_noise_std_dn
+    below_a_step = 0 < read_noise < COARSEST_READ_NOISE_DN
+    frames = channel.frames
+    gain_width = _half_width(_measured(channel, "gain_dn_per_e"))
+    read_width = _half_width(_measured(channel, "read_noise_std_dn"))
+    errors = {
+        "developed pictures: filtered and bent by a tone curve, they do not tell the sensor's own noise": developed,
+        f"the noise of neighbours is alike (correlation {alike:.2f}): the camera has filtered it; switch its noise "
+        "reduction off": alike > LARGEST_CORRELATION and not developed,
+        f"the noise does not grow in a straight line with the light ({misfit:.0%} off): lossy compression, noise "
+        "reduction or a wrong black level": misfit > LARGEST_MISFIT,
+        "the gain cannot be measured: nothing brighter than black is in the frames": not math.isfinite(gain_width),
+        f"the gain is known only to {gain_width:.0%}: shoot a scene with both shadows and bright parts, more "
+        "frames": WIDEST_GAIN < gain_width < math.inf,
+        "no noise is left at black: the black level is wrong, or nothing dark is in the picture; add dark frames "
+        "(--darks)": channel.read_noise_variance <= 0 and gain_width <= WIDEST_GAIN,
+    }
+    warnings = {
+        f"the read noise is known only to {read_width:.0%}: shoot a scene with deep shadows, or add dark frames "
+        "(--darks)": channel.read_noise_variance > 0 and read_width > WIDEST_READ_NOISE,
+        f"the read noise of {read_noise:.2f} DN is finer than the steps of the converter: it is known only "
+        "roughly": below_a_step,
+        f"the light drifted during the burst ({drift:.0%} of the variance); it was taken out": drift > LARGEST_DRIFT,
+        f"only {frames} frames; {FEWEST_FRAMES} or more make the intervals narrower": frames < FEWEST_FRAMES,
+    }
+    return not any(errors.values()), [sentence for sentence, holds in (errors | warnings).items() if holds]
 
 
 def interpolate_channels(channels: Sequence[ChannelProfile], iso: float) -> list[ChannelProfile]:
@@ -108,28 +94,33 @@ def interpolate_channels(channels: Sequence[ChannelProfile], iso: float) -> list
 
 
 def _between(low: ChannelProfile, high: ChannelProfile, low_iso: float, high_iso: float, iso: float) -> ChannelProfile:
-    changes: dict[str, Any] = {"iso": iso, "frames": min(low.frames, high.frames)}
+    measured: dict[str, Any] = {}
     for name in ("gain_dn_per_e", "read_noise_std_dn", "row_noise_std_dn", "column_noise_std_dn"):
-        ends = [
-            Estimate(
-                value=getattr(end, name),
-                low=getattr(end, f"{name}_interval")[0],
-                high=getattr(end, f"{name}_interval")[1],
-            )
-            for end in (low, high)
-        ]
-        found = estimate_at(low_iso, ends[0], high_iso, ends[1], iso, power=1)
-        changes |= {name: found.value, f"{name}_interval": (max(found.low, 0.0), found.high)}
+        found = estimate_at(low_iso, _measured(low, name), high_iso, _measured(high, name), iso, power=1)
+        measured |= {name: found.value, f"{name}_interval": (max(found.low, 0.0), found.high)}
     span = low.white_level_dn - low.black_level_dn
-    changes["shot_noise_scale"] = changes["gain_dn_per_e"] / span
-    changes["read_noise_variance"] = (changes["read_noise_std_dn"] / span) ** 2
-    changes["usable"] = low.usable and high.usable
-    changes |= {"dsnu_e": None, "dsnu_e_interval": None, "residual_dsnu_e": None}
     errors = [reason for end in (low, high) if not end.usable for reason in end.reasons]
-    changes["reasons"] = (f"interpolated between ISO {low_iso:g} and {high_iso:g}", *dict.fromkeys(errors))
-    return low.model_copy(update=changes)
+    return low.model_copy(
+        update=measured
+        | {
+            "iso": iso,
+            "frames": min(low.frames, high.frames),
+            "shot_noise_scale": measured["gain_dn_per_e"] / span,
+            "read_noise_variance": (measured["read_noise_std_dn"] / span) ** 2,
+            "dsnu_e": None,
+            "dsnu_e_interval": None,
+            "residual_dsnu_e": None,
+            "usable": low.usable and high.usable,
+            "reasons": (f"interpolated between ISO {low_iso:g} and {high_iso:g}", *dict.fromkeys(errors)),
+        }
+    )
 
 
-def _half_width(interval: tuple[float, float], value: float) -> float:
-    low, high = interval
-    return (high - low) / 2 / value if value > 0 else float("inf")
+def _measured(channel: ChannelProfile, name: str) -> Estimate:
+    low, high = getattr(channel, f"{name}_interval")
+    return Estimate(value=getattr(channel, name), low=low, high=high)
+
+
+def _half_width(estimate: Estimate) -> float:
+    """Return half of an interval over its value."""
+    return (estimate.high - estimate.low) / 2 / estimate.value if estimate.value > 0 else math.inf
