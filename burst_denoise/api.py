@@ -13,13 +13,13 @@ from tempfile import TemporaryDirectory
 
 from burst_denoise.burst.burst import Burst
 from burst_denoise.burst.darks import read_darks
-from burst_denoise.burst.grouping import read_frame
 from burst_denoise.burst.series import SeriesVerdict
 from burst_denoise.burst.store import pooled_by_iso, sharing_defects
 from burst_denoise.frame import frame as stored_frame
 from burst_denoise.inference import denoiser as inference
 from burst_denoise.inference.denoiser import DenoiseSettings, Quality
 from burst_denoise.inference.noise_source import MeasuredNoise, read_measured_noise
+from burst_denoise.io.read import read_frame
 from burst_denoise.io.write import write_frame
 from burst_denoise.jobs import benchmark as benchmark_job
 from burst_denoise.jobs import inspect as inspect_job

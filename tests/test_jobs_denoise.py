@@ -212,7 +212,7 @@ def test_a_shot_that_memory_is_too_small_for_is_named_and_the_rest_is_done(
             raise MemoryError
         return read_raw(path)
 
-    monkeypatch.setattr("burst_denoise.burst.grouping.read_raw", too_large)
+    monkeypatch.setattr("burst_denoise.io.read.read_raw", too_large)
     with pytest.raises(JobError, match="1 of 3 shots failed; the rest is done") as caught:
         denoise([tmp_path / "shots"], tmp_path / "out", model)
     assert "frame_001.dng: needs more memory than there is" in str(caught.value.failures["frame_001.dng"])
@@ -471,7 +471,7 @@ def test_the_next_shot_is_read_and_the_last_one_written_while_one_is_denoised(
 
         return done
 
-    monkeypatch.setattr("burst_denoise.burst.grouping.read_raw", counted("read", read_raw))
+    monkeypatch.setattr("burst_denoise.io.read.read_raw", counted("read", read_raw))
     monkeypatch.setattr(inference, "denoise_image", counted("denoised", inference.denoise_image))
     monkeypatch.setattr(writer, "write_dng", counted("written", writer.write_dng))
     told = denoise([tmp_path / "shots"], tmp_path / "out", model)

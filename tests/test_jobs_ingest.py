@@ -7,7 +7,6 @@ import numpy as np
 import pytest
 import tifffile
 
-from burst_denoise.burst import grouping
 from burst_denoise.burst.darks import DarkSet, read_darks
 from burst_denoise.burst.grouping import find_sources, group_series
 from burst_denoise.burst.store import sharing_defects
@@ -21,6 +20,7 @@ from burst_denoise.errors import (
     TooFewFramesError,
 )
 from burst_denoise.frame.synthetic import Fault, SyntheticCamera, shoot
+from burst_denoise.io import read as reading
 from burst_denoise.io.raw import read_raw
 from burst_denoise.jobs.ingest import IngestSettings, ingest, open_inputs, store_series
 from tests.shots import SIZE, Recorder, burst_frames, dark_frames, everything_in, scene, write_frames
@@ -184,7 +184,7 @@ def test_a_mode_of_other_levels_is_refused_and_what_was_stored_before_it_is_take
 def test_every_file_is_decoded_once(shoot_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     write_frames(tmp_path / "darks", dark_frames(4, size=SIZE))
     read: list[Path] = []
-    monkeypatch.setattr(grouping, "read_raw", lambda path: read.append(path) or read_raw(path))
+    monkeypatch.setattr(reading, "read_raw", lambda path: read.append(path) or read_raw(path))
     ingest([shoot_folder / "moved"], tmp_path / "bursts", read_darks([tmp_path / "darks"]))
     assert len(read) == len(set(read)) == 9
 

@@ -8,9 +8,9 @@ import cv2
 import numpy as np
 import pytest
 
-from burst_denoise.burst import grouping
 from burst_denoise.errors import IncompatibleFramesError
 from burst_denoise.frame.synthetic import SyntheticCamera, scene_from_picture, shoot
+from burst_denoise.io import read as reading
 from burst_denoise.io.raw import read_raw
 from burst_denoise.jobs.ingest import IngestSettings, ingest
 from burst_denoise.jobs.profile import profile
@@ -179,7 +179,7 @@ def test_darks_and_flats_of_another_sensor_are_refused_by_name(run: Run, shots: 
 
 def test_every_file_is_decoded_once(shots: Shoot, monkeypatch: pytest.MonkeyPatch):
     read: list[Path] = []
-    monkeypatch.setattr(grouping, "read_raw", lambda path: read.append(path) or read_raw(path))
+    monkeypatch.setattr(reading, "read_raw", lambda path: read.append(path) or read_raw(path))
     profile([shots.bursts], [shots.darks], [shots.flats])
     assert len(read) == len(set(read)) == 8 + 8 + 16 + 16
 

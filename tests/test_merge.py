@@ -164,7 +164,7 @@ def test_what_cannot_be_written_is_refused_and_nothing_is_left(
         merge([tmp_path / "nowhere"], tmp_path / "a.dng")
     assert not list(tmp_path.iterdir())
     (tmp_path / "a.dng").write_text("mine")
-    monkeypatch.setattr("burst_denoise.burst.grouping.read_raw", pytest.fail)  # it is refused before any work
+    monkeypatch.setattr("burst_denoise.io.read.read_raw", pytest.fail)  # it is refused before any work
     with pytest.raises(OutputError, match="exists already"):
         merge([shots], tmp_path / "a.dng")
 

@@ -8,10 +8,10 @@ import cv2
 import numpy as np
 
 from burst_denoise.arrays import Float
-from burst_denoise.burst.grouping import Series, find_sources, group_series, read_frame
+from burst_denoise.burst.grouping import Series, find_sources, group_series
 from burst_denoise.errors import IncompatibleFramesError, InputFileError, TooFewFramesError
 from burst_denoise.frame.frame import to_linear
-from burst_denoise.io.picture import VIDEO_SUFFIXES
+from burst_denoise.io.read import is_video, read_frame
 from burst_denoise.schemas import FrameInfo
 from burst_denoise.sensor.fixed_pattern import MasterDark, master_dark
 from burst_denoise.sensor.identity import Sensor
@@ -73,7 +73,7 @@ def read_darks(inputs: Sequence[Path], keep: Path | None = None) -> list[DarkSet
     by_iso: dict[float | None, list[Series]] = {}
     for series in group_series(find_sources(inputs)) if inputs else []:
         path = series.paths[0]
-        if path.suffix.lower() in VIDEO_SUFFIXES:
+        if is_video(path):
             raise InputFileError(f"{path}: is a video; dark frames must be RAW or picture files")
         if series.incompatible:
             other = series.incompatible[0]

@@ -6,9 +6,10 @@ from pathlib import Path
 
 from burst_denoise.arrays import Float
 from burst_denoise.burst.darks import DarkSet, dark_for, refuse_other_sensor
-from burst_denoise.burst.grouping import Series, find_sources, group_series, read_frame
+from burst_denoise.burst.grouping import Series, find_sources, group_series
 from burst_denoise.errors import InputFileError, TooFewFramesError
 from burst_denoise.frame.frame import Frame
+from burst_denoise.io.read import read_frame
 from burst_denoise.sensor.fixed_pattern import NonUniformity, photo_response, sensitivity
 from burst_denoise.sensor.identity import Sensor
 from burst_denoise.sensor.moments import frame_moments

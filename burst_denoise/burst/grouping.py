@@ -10,19 +10,12 @@ from burst_denoise.errors import InputFileError
 from burst_denoise.files import absolute
 from burst_denoise.frame.frame import Frame
 from burst_denoise.io.metadata import Header, is_denoised
-from burst_denoise.io.picture import (
-    PICTURE_SUFFIXES,
-    VIDEO_SUFFIXES,
-    read_picture,
-    read_picture_header,
-    read_video,
-    read_video_header,
-)
-from burst_denoise.io.raw import RAW_SUFFIXES, read_raw, read_raw_header
+from burst_denoise.io.picture import read_video
+from burst_denoise.io.read import FRAME_SUFFIXES, is_raw, is_video, read_frame, read_header
 from burst_denoise.schemas import FrameInfo, FrameVerdict
 from burst_denoise.sensor.identity import Sensor
 
-__all__ = ["CLEAN_REFERENCE", "Series", "SeriesFrames", "find_sources", "group_series", "read_frame", "read_series"]
+__all__ = ["CLEAN_REFERENCE", "Series", "SeriesFrames", "find_sources", "group_series", "read_series"]
 
 CLEAN_REFERENCE = "clean_mosaic_dn.tif"
 """The known clean image of a simulated burst lies beside its frames and is none of them."""
@@ -74,15 +67,15 @@ def find_sources(inputs: Sequence[Path]) -> list[Path]:
     for given in inputs:
         if given.is_dir():
             found = [path for path in sorted(given.rglob("*")) if path.is_file() and _is_frame(path, given)]
-            raws = {path.with_suffix("") for path in found if path.suffix.lower() in RAW_SUFFIXES}
-            found = [path for path in found if path.suffix.lower() in RAW_SUFFIXES or path.with_suffix("") not in raws]
+            raws = {path.with_suffix("") for path in found if is_raw(path)}
+            found = [path for path in found if is_raw(path) or path.with_suffix("") not in raws]
             if not found:
                 raise InputFileError(
                     f"{given}: no RAW, picture or video files of a camera in this folder; name one that holds frames"
                 )
         elif not given.exists():
             raise InputFileError(f"{given}: no such file or folder; check the name")
-        elif given.suffix.lower() not in RAW_SUFFIXES | PICTURE_SUFFIXES | VIDEO_SUFFIXES:
+        elif given.suffix.lower() not in FRAME_SUFFIXES:
             raise InputFileError(
                 f"{given}: {given.suffix or 'no suffix'} is not a RAW, picture or video file known here"
             )
@@ -99,7 +92,7 @@ def find_sources(inputs: Sequence[Path]) -> list[Path]:
 def _is_frame(path: Path, root: Path) -> bool:
     inside = path.relative_to(root)
     return (
-        path.suffix.lower() in RAW_SUFFIXES | PICTURE_SUFFIXES | VIDEO_SUFFIXES
+        path.suffix.lower() in FRAME_SUFFIXES
         and path.name != CLEAN_REFERENCE
         and not is_denoised(path)
         and not any(part.startswith(".") or part.endswith(STORED_BURST_SUFFIX) for part in inside.parts)
@@ -117,8 +110,8 @@ def group_series(sources: Sequence[Path]) -> list[Series]:
     InputFileError
         If a file is damaged or not supported, as far as its header tells.
     """
-    videos = [path for path in sources if path.suffix.lower() in VIDEO_SUFFIXES]
-    headers = {path: _read_header(path) for path in sources if path not in videos}
+    videos = [path for path in sources if is_video(path)]
+    headers = {path: read_header(path) for path in sources if path not in videos}
     found: list[tuple[list[Path], list[FrameVerdict]]] = []
     for run in _runs(headers):
         found.extend(_split_run(run, headers))
@@ -126,7 +119,7 @@ def group_series(sources: Sequence[Path]) -> list[Series]:
     series = [
         Series(names[paths[0]], tuple(paths), headers[paths[0]], tuple(incompatible)) for paths, incompatible in found
     ]
-    series.extend(Series(names[path], (path,), read_video_header(path)) for path in videos)
+    series.extend(Series(names[path], (path,), read_header(path)) for path in videos)
     return sorted(series, key=lambda s: _natural(s.name))
 
 
@@ -140,9 +133,8 @@ def read_series(series: Series, limit: int) -> SeriesFrames:
     InputFileError
         If a file is damaged or not supported.
     """
-    first = series.paths[0]
-    if first.suffix.lower() in VIDEO_SUFFIXES:
-        return SeriesFrames(tuple(read_video(first, limit)), series.incompatible, 0)
+    if is_video(series.paths[0]):
+        return SeriesFrames(tuple(read_video(series.paths[0], limit)), series.incompatible, 0)
     frames = [read_frame(path) for path in series.paths[:limit]]
     kinds: list[list[Frame]] = []
     for frame in frames:
@@ -155,21 +147,6 @@ def read_series(series: Series, limit: int) -> SeriesFrames:
     others = [frame for kind in kinds if kind is not largest for frame in kind]
     verdicts = [_incompatible(frame.path, _differences(frame.info, largest[0].info)) for frame in others]
     return SeriesFrames(tuple(largest), (*verdicts, *series.incompatible), max(len(series.paths) - limit, 0))
-
-
-def read_frame(path: Path) -> Frame:
-    """Decode one raw or picture file.
-
-    Raises
-    ------
-    InputFileError
-        If it is damaged or not supported.
-    """
-    return read_raw(path) if path.suffix.lower() in RAW_SUFFIXES else read_picture(path)
-
-
-def _read_header(path: Path) -> Header:
-    return read_raw_header(path) if path.suffix.lower() in RAW_SUFFIXES else read_picture_header(path)
 
 
 def _runs(headers: dict[Path, Header]) -> list[list[Path]]:

@@ -5,7 +5,7 @@ from pathlib import Path
 from burst_denoise.errors import OutputError
 from burst_denoise.frame.frame import Frame
 from burst_denoise.io.dng import write_dng
-from burst_denoise.io.pictures import write_developed, write_picture
+from burst_denoise.io.tiff_png import write_developed, write_picture
 
 __all__ = ["refuse_unwritable", "write_frame"]
 

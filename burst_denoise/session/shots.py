@@ -6,13 +6,12 @@ from functools import partial
 from pathlib import Path
 from typing import Literal
 
-from burst_denoise.burst.grouping import find_sources, read_frame
+from burst_denoise.burst.grouping import find_sources
 from burst_denoise.burst.store import Burst, open_burst, split_inputs
 from burst_denoise.errors import InputFileError, OutputError
 from burst_denoise.files import absolute, refuse_existing
 from burst_denoise.frame.frame import Frame
-from burst_denoise.io.picture import PICTURE_SUFFIXES, VIDEO_SUFFIXES
-from burst_denoise.io.raw import RAW_SUFFIXES
+from burst_denoise.io.read import FRAME_SUFFIXES, is_raw, is_video, read_frame
 
 __all__ = ["OutputFormat", "Shot", "find_shots"]
 
@@ -95,10 +94,9 @@ def _named(inputs: Sequence[Path], output: Path, format: OutputFormat | None, da
                 sources.setdefault(path, root)
     single = _is_one_file(output, len(sources) + sum(map(len, bursts)), format)
     for path, root in sources.items():
-        raw = path.suffix.lower() in RAW_SUFFIXES
-        if path.suffix.lower() in VIDEO_SUFFIXES:
+        if is_video(path):
             raise InputFileError(f"{path}: videos calibrate a model but are not denoised; name pictures or raw files")
-        suffix = SUFFIXES[format or ("dng" if raw else "tiff")]
+        suffix = SUFFIXES[format or ("dng" if is_raw(path) else "tiff")]
         target = output if single else output / path.parent.relative_to(root) / (path.stem + suffix)
         yield Shot(str(path.relative_to(root)), target, partial(read_frame, path), source=path)
     for burst in bursts:
@@ -115,7 +113,7 @@ def _is_one_file(output: Path, shots: int, format: OutputFormat | None) -> bool:
     suffix = output.suffix.lower()
     if output.is_file() and suffix not in FORMATS:
         refuse_existing(output)
-    if output.is_dir() or suffix not in RAW_SUFFIXES | PICTURE_SUFFIXES | VIDEO_SUFFIXES:
+    if output.is_dir() or suffix not in FRAME_SUFFIXES:
         return False
     if suffix not in FORMATS:
         raise OutputError(f"{output}: {suffix} is not written here; name a {', '.join(FORMATS)} file, or a folder")

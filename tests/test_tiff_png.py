@@ -13,7 +13,7 @@ from burst_denoise.errors import OutputError
 from burst_denoise.frame.frame import to_linear
 from burst_denoise.io.dng import rounded_dn, write_dng
 from burst_denoise.io.picture import read_picture
-from burst_denoise.io.pictures import write_developed, write_picture
+from burst_denoise.io.tiff_png import write_developed, write_picture
 from burst_denoise.io.raw import develop
 from burst_denoise.schemas import FrameInfo
 from tests.shots import frame_of
