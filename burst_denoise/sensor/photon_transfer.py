@@ -3,6 +3,7 @@
 Model: variance = S x + O at linear value x, per plane and ISO, as in `burst_denoise.sensor.noise_model`.
 """
 
+import itertools
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -85,13 +86,8 @@ def fit_noise_profile(stacks: Iterable[Iterable[Float]], mosaic: Mosaic, iso: fl
 
 def measure_noise(stack: Iterable[Float], mosaic: Mosaic) -> NoiseMeasurement:
     """Return what one stack of frames says about noise; parameters and notes as for `fit_noise_profile`."""
-    samples = transfer_samples(stack, mosaic)
-    return NoiseMeasurement(
-        bins=tuple(
-            tuple((float(x), float(v), float(n)) for x, v, n in binned_points(plane.sum(axis=-1)).T if n > 0)
-            for plane in samples.bins
-        ),
-    )
+    points = [binned_points(plane.sum(axis=-1)).T.tolist() for plane in transfer_samples(stack, mosaic).bins]
+    return NoiseMeasurement(bins=tuple(tuple((x, v, n) for x, v, n in plane if n > 0) for plane in points))
 
 
 def fit_measurements(measurements: Sequence[NoiseMeasurement], iso: float | None) -> NoiseProfile:
@@ -142,19 +138,14 @@ def transfer_samples(stack: Iterable[Float], mosaic: Mosaic, *, darkest: float |
     Row noise is what row means of the differences vary beyond the share of independent noise in them; photosites are
     weighted by 1 / variance, or the shot noise of bright ones would drown it. Column noise likewise.
     """
-    count = 0
-    previous: Float = np.zeros((), np.float32)
-    planes: list[_PlaneSums] = []
-    for image in stack:
-        packed = mosaic.pack(image)
-        if count == 1:
-            planes = [_PlaneSums(a, b, darkest) for a, b in zip(previous, packed, strict=True)]
-        for plane, frame in zip(planes, packed, strict=count > 0):
+    frames = map(mosaic.pack, stack)
+    opening = list(itertools.islice(frames, 2))
+    if len(opening) < 2:
+        raise ValueError(f"a stack of {len(opening)} frame(s) has no temporal noise; 2 are needed")
+    planes = [_PlaneSums(first, second, darkest) for first, second in zip(*opening, strict=True)]
+    for packed in itertools.chain(opening[1:], frames):
+        for plane, frame in zip(planes, packed, strict=True):
             plane.add(frame)
-        previous = packed
-        count += 1
-    if count < 2:
-        raise ValueError(f"a stack of {count} frame(s) has no temporal noise; 2 are needed")
     return TransferSamples(
         bins=np.stack([plane.bins() for plane in planes]),
         rows=np.stack([line_noise(plane.rows, plane.line_weights[0]) for plane in planes]),
@@ -248,9 +239,8 @@ class _PlaneSums:
         counts = np.bincount(self.index.ravel(), minlength=len(self.roots))
         parts = np.split(np.argsort(self.index, axis=None, kind="stable"), np.cumsum(counts)[:-1])
         sums = np.zeros((5, len(parts), groups))
-        for number, part in enumerate(parts):
-            if not self.roots[number] > 0:
-                continue
+        for number in np.flatnonzero(self.roots):
+            part = parts[number]
             value, spread = mean[part], variance[part]
             # A deviation of ten standard deviations in one frame, or five in all, is outside any noise, heavy tails
             # included: a defect.
@@ -306,10 +296,8 @@ def fit_line(points: Double, *, falling: bool = False) -> tuple[Double, Double]:
         spread = (weight * apart**2).sum(axis=-1)
         tilt = (weight * apart * variance).sum(axis=-1)
         slope = np.divide(tilt, spread, out=np.zeros_like(tilt), where=spread > 0)
-        if not falling:
-            slope = np.maximum(
-                slope, 0.0
-            )  # developed pictures have less noise in highlights; best served by a flat line
+        if not falling:  # developed pictures have less noise in highlights; best served by a flat line
+            slope = np.maximum(slope, 0.0)
         intercept = variance_mean - slope * level_mean
         fitted = np.maximum(slope[..., None] * level + intercept[..., None], 0.05 * variance)
     return slope, intercept
