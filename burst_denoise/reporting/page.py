@@ -20,7 +20,7 @@ from burst_denoise.reporting.figures import (
     transfer_chart,
     transfer_misfit_chart,
 )
-from burst_denoise.schemas import ChannelProfile, FrameVerdict, TrainingRecord
+from burst_denoise.schemas import ChannelProfile, FrameVerdict
 from burst_denoise.score.benchmark import REFERENCE_METHOD
 from burst_denoise.score.rows import BenchmarkRow
 
@@ -31,13 +31,7 @@ __all__ = [
     "MeasuredChannel",
     "PatternMap",
     "best_method",
-    "crop_part",
-    "pattern_part",
     "render",
-    "scores_part",
-    "sensor_part",
-    "series_part",
-    "training_part",
 ]
 
 Float = npt.NDArray[np.floating]
@@ -50,6 +44,7 @@ REASONS = {
     "shift": "camera moved", "light": "light changed", "motion": "subject moved", "focus": "out of focus",
     "saturation": "overexposed", "incompatible": "other settings",
 }  # fmt: skip
+TRANSFER_CHARTS = {"transfer": transfer_chart, "misfit": transfer_misfit_chart}
 
 
 @dataclass(frozen=True)
@@ -79,6 +74,16 @@ class PatternMap:
     """(h, w), at most some 400 wide; coloured about their median."""
     unit: str
 
+    @property
+    def median(self) -> float:
+        """What is shown in the neutral colour."""
+        return float(np.nanmedian(self.values))
+
+    @property
+    def span(self) -> float:
+        """How far the colours reach on both sides of it."""
+        return _reach(self.values - self.median)
+
 
 @dataclass(frozen=True)
 class CropSet:
@@ -91,6 +96,11 @@ class CropSet:
     residuals: Mapping[str, Float] = field(default_factory=dict)
     """(h, w), noisy minus denoised, by name."""
     residual_unit: str = "noise standard deviations"
+
+    @property
+    def span(self) -> float:
+        """How far the one grey scale of all residuals reaches on both sides of 0."""
+        return max((_reach(residual) for residual in self.residuals.values()), default=0.0)
 
 
 def render(**parts: object) -> str:
@@ -108,25 +118,11 @@ def render(**parts: object) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    page.filters.update(number=_number, digits=_digits, brief=_brief)
+    page.filters.update(number=_number, digits=_digits, brief=_brief, data_uri=data_uri, diverging=diverging)
+    page.filters.update(by_burst=_by_burst, cards=_cards, settings=_settings, known_pattern=_known_pattern)
     page.globals.update(LIGHTS=LIGHTS, LARGEST_SIGMA=LARGEST_SIGMA, REFERENCE_METHOD=REFERENCE_METHOD)
+    page.globals.update(training_chart=training_chart)
     return page.get_template("page.html").render(parts)
-
-
-def crop_part(crop: CropSet) -> Part:
-    """Return the versions of a crop as pictures, and the residuals on one grey scale."""
-    height, width = next(iter(crop.versions.values())).shape[:2]
-    span = max((float(np.nanpercentile(np.abs(values), 99.5)) for values in crop.residuals.values()), default=0.0)
-    residuals = {name: diverging(values, span, grey=True) for name, values in crop.residuals.items()}
-    return {
-        "shot": crop.shot,
-        "width": width,
-        "height": height,
-        "versions": [(name, data_uri(picture)) for name, picture in crop.versions.items()],
-        "residuals": [(name, data_uri(picture)) for name, picture in residuals.items()],
-        "span": span,
-        "unit": crop.residual_unit,
-    }
 
 
 def best_method(rows: Sequence[BenchmarkRow]) -> str | None:
@@ -138,7 +134,7 @@ def best_method(rows: Sequence[BenchmarkRow]) -> str | None:
     return max(scores, key=lambda method: float(np.mean(scores[method]))) if scores else None
 
 
-def scores_part(rows: Sequence[BenchmarkRow]) -> list[Part]:
+def _by_burst(rows: Sequence[BenchmarkRow]) -> list[Part]:
     """Return for every burst its rows, the best method, and the scale of the bars."""
     return [_burst_scores(burst, list(group)) for burst, group in groupby(rows, key=lambda row: row.burst)]
 
@@ -156,7 +152,7 @@ def _burst_scores(burst: str, rows: list[BenchmarkRow]) -> Part:
     return {"burst": burst, "facts": facts, "rows": rows, "best": best_method(rows), "low": low, "high": high}
 
 
-def series_part(series: Sequence[JudgedSeries]) -> list[Part]:
+def _cards(series: Sequence[JudgedSeries]) -> list[Part]:
     """Return for every series the verdict, what became of each frame, and the density of the deviations."""
     spreads = [s.verdict.sigma for s in series if s.verdict.accepted] or [
         s.verdict.sigma for s in series if math.isfinite(s.verdict.sigma)
@@ -192,7 +188,7 @@ def _frame(frame: FrameVerdict, picture: Picture | None) -> Part:
     }
 
 
-def sensor_part(channels: Sequence[MeasuredChannel]) -> list[Part]:
+def _settings(channels: Sequence[MeasuredChannel]) -> list[Part]:
     """Return for every ISO the channels, the doubts about them, and the photon-transfer charts."""
     return [_setting(number, name, group) for number, (name, group) in enumerate(_by_setting(channels))]
 
@@ -208,48 +204,24 @@ def _setting(number: int, name: str, channels: list[MeasuredChannel]) -> Part:
             for reason in dict.fromkeys(reason for profile in profiles for reason in profile.reasons)
         ],
         "legend": [(profile.channel, CHANNEL_COLOURS.get(profile.channel, "c0")) for profile, _ in drawn],
-        "charts": [
-            transfer_chart(f"transfer-{number}", drawn),
-            transfer_misfit_chart(f"misfit-{number}", drawn),
-        ]
-        if drawn
-        else [],
+        "charts": [chart(f"{kind}-{number}", drawn) for kind, chart in TRANSFER_CHARTS.items() if drawn],
     }
 
 
-def pattern_part(maps: Sequence[PatternMap], channels: Sequence[MeasuredChannel]) -> Part | None:
-    """Return the channels by ISO where anything is known about their fixed pattern, and its maps; None without both."""
+def _known_pattern(channels: Sequence[MeasuredChannel]) -> list[tuple[str, list[ChannelProfile]]]:
+    """Return for every ISO the channels about whose fixed pattern anything is known."""
     known = [c for c in channels if (c.profile.prnu_percent, c.profile.dsnu_e, c.profile.defects) != (None, None, 0)]
-    if not known and not maps:
-        return None
-    return {
-        "settings": [(name, [channel.profile for channel in group]) for name, group in _by_setting(known)],
-        "maps": [_map(one) for one in maps],
-    }
-
-
-def _map(pattern: PatternMap) -> Part:
-    middle = float(np.nanmedian(pattern.values))
-    centred = pattern.values - middle
-    span = float(np.nanpercentile(np.abs(centred), 99.5))
-    picture = data_uri(diverging(centred, span))
-    return {
-        "caption": pattern.caption,
-        "picture": picture,
-        "low": middle - span,
-        "high": middle + span,
-        "unit": pattern.unit,
-    }
-
-
-def training_part(record: TrainingRecord) -> Part:
-    """Return where training came from, how far it got, and its curve."""
-    return {"record": record, "chart": training_chart("training", record) if record.curve else None}
+    return [(name, [channel.profile for channel in group]) for name, group in _by_setting(known)]
 
 
 def _by_setting(channels: Sequence[MeasuredChannel]) -> list[tuple[str, list[MeasuredChannel]]]:
     groups = groupby(channels, key=lambda channel: (channel.profile.camera, channel.profile.iso))
     return [(f"{camera or 'unknown camera'}, {_iso(iso)}", list(group)) for (camera, iso), group in groups]
+
+
+def _reach(values: Float) -> float:
+    """Return what the absolute values exceed in one place of 200 only: single outliers are to span no scale."""
+    return float(np.nanpercentile(np.abs(values), 99.5))
 
 
 def _iso(iso: float | None) -> str:

@@ -12,13 +12,7 @@ from burst_denoise.reporting.page import (
     MeasuredChannel,
     PatternMap,
     best_method,
-    crop_part,
-    pattern_part,
     render,
-    scores_part,
-    sensor_part,
-    series_part,
-    training_part,
 )
 from burst_denoise.schemas import TrainingRecord
 from burst_denoise.score.rows import BenchmarkRow
@@ -75,18 +69,7 @@ def write_report(path: Path, report: Report) -> None:
     doubt; the 95 % interval of the model lies above OpenCV NLM on every burst, and there is no caution. "Not usable"
     for: no series, no channel, or a model worse than the noisy frame on a burst. All else is "usable with care".
     """
-    page = render(
-        title=report.title,
-        headline=_headline(report),
-        cautions=report.cautions,
-        crops=[crop_part(crop) for crop in report.crops],
-        scores=scores_part(report.rows),
-        series=series_part(report.series),
-        sensor=sensor_part(report.channels),
-        pattern=pattern_part(report.pattern_maps, report.channels),
-        training=training_part(report.training) if report.training else None,
-        provenance=report.provenance,
-    )
+    page = render(headline=_headline(report), **vars(report))
     with atomic_write(path) as aside:
         aside.write_text(page, encoding="utf-8", errors="backslashreplace")  # a file's name may hold any byte
 
