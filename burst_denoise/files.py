@@ -11,7 +11,7 @@ from pathlib import Path
 
 from burst_denoise.errors import OutputError
 
-__all__ = ["absolute", "atomic_write", "created_parents", "refuse_existing"]
+__all__ = ["absolute", "atomic_write", "created_parents", "refuse_existing", "write_file"]
 
 
 def refuse_existing(path: Path) -> None:
@@ -85,6 +85,12 @@ def atomic_write(path: Path, *, overwrite: bool = False) -> Iterator[Path]:
             _flush(path.parent)
         finally:
             _remove(aside)  # it is gone when all went well
+
+
+def write_file(path: Path, content: bytes, *, overwrite: bool = False) -> None:
+    """Write a file by `atomic_write`."""
+    with atomic_write(path, overwrite=overwrite) as aside:
+        aside.write_bytes(content)
 
 
 @contextlib.contextmanager

@@ -6,7 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from burst_denoise.errors import OutputError, SeriesError
-from burst_denoise.files import atomic_write
+from burst_denoise.files import write_file
 from burst_denoise.frame.frame import Frame
 from burst_denoise.io.dng import write_dng
 from burst_denoise.schemas import ChannelProfile, NoiseProfile
@@ -26,9 +26,7 @@ def write_profile(path: Path, channels: Sequence[ChannelProfile]) -> None:
     OutputError
         If the file exists or cannot be written.
     """
-    with atomic_write(path) as aside:
-        records = [channel.model_dump(mode="json") for channel in channels]
-        aside.write_text(json.dumps(records, indent=1) + "\n", encoding="utf-8")
+    _write_json(path, [channel.model_dump(mode="json") for channel in channels])
 
 
 def refuse_unusable(channels: Sequence[ChannelProfile]) -> None:
@@ -101,9 +99,11 @@ def write_darktable_preset(
             }
         )
     models = [{"model": model or maker, "comment": "measured by burst_denoise", "profiles": profiles}]
-    document = {"version": 0, "noiseprofiles": [{"maker": maker, "models": models}]}
-    with atomic_write(path) as aside:
-        aside.write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
+    _write_json(path, {"version": 0, "noiseprofiles": [{"maker": maker, "models": models}]})
+
+
+def _write_json(path: Path, document: object) -> None:
+    write_file(path, (json.dumps(document, indent=1) + "\n").encode())
 
 
 def _demosaiced(own: tuple[float, float], green: tuple[float, float], neutral: float) -> tuple[float, float]:

@@ -9,7 +9,7 @@ from PIL import ImageCms
 
 from burst_denoise.arrays import UInt16
 from burst_denoise.errors import OutputError
-from burst_denoise.files import atomic_write
+from burst_denoise.files import write_file
 from burst_denoise.frame.frame import Frame
 from burst_denoise.frame.geometry import dihedral
 from burst_denoise.io.dng import rounded_dn
@@ -87,5 +87,4 @@ def _write_tiff(path: Path, pixels: UInt16, info: FrameInfo, notes: str) -> None
 
 def _write_png(path: Path, pixels: UInt16, _info: FrameInfo, _notes: str) -> None:
     _, encoded = cv2.imencode(".png", pixels if pixels.ndim == 2 else pixels[..., ::-1])
-    with atomic_write(path) as aside:
-        aside.write_bytes(encoded.tobytes())
+    write_file(path, encoded.tobytes())

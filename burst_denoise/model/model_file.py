@@ -18,7 +18,7 @@ from safetensors.torch import save
 from burst_denoise import __version__
 from burst_denoise.burst.store import Burst
 from burst_denoise.errors import ConfigError, ModelFileError
-from burst_denoise.files import atomic_write
+from burst_denoise.files import write_file
 from burst_denoise.frame.mosaic import Mosaic
 from burst_denoise.model.network import FrequencySplitResNet, build_network
 from burst_denoise.schemas import FrameInfo, ModelHeader, NoiseProfile, TrainingRecord
@@ -55,9 +55,7 @@ class Model:
         tensors = {name: tensor.cpu().contiguous() for name, tensor in self.network.state_dict().items()}
         if self.defects is not None:
             tensors[DEFECTS] = torch.from_numpy(self.defects)
-        content = save(tensors, {HEADER: header, HEADER_DIGEST: _sha256(header.encode())})
-        with atomic_write(Path(path)) as aside:
-            aside.write_bytes(content)
+        write_file(Path(path), save(tensors, {HEADER: header, HEADER_DIGEST: _sha256(header.encode())}))
 
     @property
     def defect_map(self) -> npt.NDArray[np.bool_] | None:

@@ -24,7 +24,7 @@ from torch import Tensor, nn
 from burst_denoise import __version__
 from burst_denoise.burst.store import Burst
 from burst_denoise.errors import ConfigError
-from burst_denoise.files import atomic_write
+from burst_denoise.files import write_file
 from burst_denoise.frame.mosaic import Mosaic
 from burst_denoise.model.device import compute_dtype
 from burst_denoise.model.network import FrequencySplitResNet, build_network
@@ -291,8 +291,7 @@ def _save(state: FitState, checkpoint: Checkpoint) -> None:
     }
     record = {"step": state.step, "seconds": state.seconds, "notes": state.notes}
     content = save(tensors, {"fit": json.dumps(record | {"fingerprint": checkpoint.fingerprint})})
-    with atomic_write(checkpoint.path, overwrite=True) as aside:
-        aside.write_bytes(content)
+    write_file(checkpoint.path, content, overwrite=True)
 
 
 def _load(state: FitState, checkpoint: Checkpoint, device: torch.device) -> None:

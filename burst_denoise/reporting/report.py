@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from burst_denoise.files import atomic_write
+from burst_denoise.files import write_file
 from burst_denoise.reporting.page import (
     LIGHTS,
     CropSet,
@@ -70,14 +70,12 @@ def write_report(path: Path, report: Report) -> None:
     for: no series, no channel, or a model worse than the noisy frame on a burst. All else is "usable with care".
     """
     page = render(headline=_headline(report), **vars(report))
-    with atomic_write(path) as aside:
-        aside.write_text(page, encoding="utf-8", errors="backslashreplace")  # a file's name may hold any byte
+    write_file(path, page.encode(errors="backslashreplace"))  # a file's name may hold any byte
 
 
 def write_rows(path: Path, rows: Sequence[BenchmarkRow]) -> None:
     """Write rows as JSON lines; `OutputError` if the file exists or cannot be written."""
-    with atomic_write(path) as aside:
-        aside.write_text("".join(row.model_dump_json() + "\n" for row in rows), encoding="utf-8")
+    write_file(path, "".join(row.model_dump_json() + "\n" for row in rows).encode())
 
 
 def _headline(report: Report) -> dict[str, object] | None:
