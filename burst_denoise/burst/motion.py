@@ -83,7 +83,7 @@ def _block_chi_squares(
     for k in frames:
         total = total + _binned(linear(k), info)
     mean = (total / len(frames)).astype(np.float32)
-    noise = noise_variance(mean, profile) / _bin_side(info) ** 2 * (1 + 1 / (len(frames) - 1))
+    noise = noise_variance(mean, profile) / (MOTION_BIN // Mosaic.of(info).period) ** 2 * (1 + 1 / (len(frames) - 1))
     slope = _squared_slope(mean) / MOTION_BIN**2
     variance = (noise + allowed_shift**2 * slope + (LOCAL_LIGHT_CHANGE * mean) ** 2).astype(np.float32)
     rows = []
@@ -128,16 +128,11 @@ def _some_rows(image: Float) -> Float:
     return image[..., chosen, :]
 
 
-def _bin_side(info: FrameInfo) -> int:
-    """Return the side of a bin in pixels of a plane."""
-    return MOTION_BIN // 2 if info.domain == "bayer" else MOTION_BIN
-
-
 def _binned(image: Float, info: FrameInfo) -> Float:
     """Return an image as planes of means over ``MOTION_BIN`` x ``MOTION_BIN`` photosites."""
-    side = _bin_side(info)
-    planes = Mosaic.of(info).pack(image)
-    return np.stack([tile_sums(plane, side) / side**2 for plane in planes]).astype(np.float32)
+    mosaic = Mosaic.of(info)
+    side = MOTION_BIN // mosaic.period
+    return np.stack([tile_sums(plane, side) / side**2 for plane in mosaic.pack(image)]).astype(np.float32)
 
 
 def _squared_slope(planes: Float) -> Float:

@@ -84,15 +84,13 @@ def to_linear(dn: npt.NDArray[np.generic], info: FrameInfo) -> Float:
     (H, W) or (3, H, W) float32 array, linear
     """
     black, scale = _levels(dn.shape, info)
-    linear: Float = (dn.astype(np.float32) - black) / scale
-    return linear
+    return (dn.astype(np.float32) - black) / scale
 
 
 def to_dn(linear: Float, info: FrameInfo) -> Float:
     """Return linear values as DN, neither rounded nor clipped; the inverse of `to_linear`."""
     black, scale = _levels(linear.shape, info)
-    dn: Float = linear * scale + black
-    return dn
+    return linear * scale + black
 
 
 def _levels(shape: tuple[int, ...], info: FrameInfo) -> tuple[Float, Float]:

@@ -14,7 +14,7 @@ import numpy.typing as npt
 from burst_denoise.arrays import Float, Index
 from burst_denoise.schemas import Domain, FrameInfo
 
-__all__ = ["BAYER_PHASES", "MONO", "RGB", "RGGB", "Mosaic"]
+__all__ = ["BAYER_PHASES", "MONO", "MOSAICS", "RGB", "RGGB", "Mosaic"]
 
 T = TypeVar("T", bound=np.generic)
 
@@ -158,3 +158,5 @@ class Mosaic:
 
 
 MONO, RGB, RGGB = Mosaic("mono"), Mosaic("rgb"), Mosaic("bayer", "RGGB")
+MOSAICS = {mosaic.plane_names: mosaic for mosaic in (MONO, RGB, RGGB)}
+"""One of each kind, by the names of its planes: for what does not depend on the phase."""

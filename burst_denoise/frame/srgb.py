@@ -19,15 +19,13 @@ def linear_to_srgb(linear: Float) -> Float:
     IEC 61966-2-1: 12.92 x up to 0.0031308, then 1.055 x^(1/2.4) - 0.055.
     """
     x = np.clip(linear, np.float32(0), np.float32(1))
-    curve: Float = np.where(x <= 0.0031308, 12.92 * x, 1.055 * x ** np.float32(1 / 2.4) - 0.055).astype(np.float32)
-    return curve
+    return np.where(x <= 0.0031308, 12.92 * x, 1.055 * x ** np.float32(1 / 2.4) - 0.055).astype(np.float32)
 
 
 def srgb_to_linear(encoded: npt.NDArray[np.uint8] | Float) -> Float:
     """Return the linear light, 0 to 1 float32, of sRGB values: uint8 0 to 255, or float 0 to 1."""
     x = encoded.astype(np.float32) / 255 if encoded.dtype == np.uint8 else encoded
-    light: Float = np.where(x <= 0.04045, x / 12.92, ((x + 0.055) / 1.055) ** np.float32(2.4)).astype(np.float32)
-    return light
+    return np.where(x <= 0.04045, x / 12.92, ((x + 0.055) / 1.055) ** np.float32(2.4)).astype(np.float32)
 
 
 def developed(image: Float, info: FrameInfo) -> npt.NDArray[np.uint8]:
@@ -44,7 +42,7 @@ def developed(image: Float, info: FrameInfo) -> npt.NDArray[np.uint8]:
     -------
     (H, W, 3) uint8 array, sRGB
     """
-    if info.domain == "bayer":
+    if info.cfa is not None:
         mosaic = Mosaic.of(info)
         red, green, blue = info.as_shot_neutral or (1.0, 1.0, 1.0)
         gains = np.array([green / red, 1.0, 1.0, green / blue], np.float32)[:, None, None]

@@ -207,8 +207,7 @@ def shoot(
     sensitivity, offset = _fixed_pattern(camera, (height, width))
 
     def signal(seen: Float) -> Float:
-        mosaic: Float = np.take_along_axis(seen, colour[..., None], axis=2)[..., 0] * span
-        return mosaic
+        return np.take_along_axis(seen, colour[..., None], axis=2)[..., 0] * span
 
     clean = signal(scene)
     frames = []

@@ -7,16 +7,13 @@ from pathlib import Path
 
 from burst_denoise.errors import ConfigError, InputFileError
 from burst_denoise.frame.frame import Frame
-from burst_denoise.frame.mosaic import RGGB, Mosaic
+from burst_denoise.frame.mosaic import MOSAICS
 from burst_denoise.schemas import ChannelProfile, NoiseProfile
 from burst_denoise.sensor.identity import Sensor
 from burst_denoise.sensor.noise_model import extrapolate_profile
 from burst_denoise.sensor.single_image import estimate_noise
 
 __all__ = ["MeasuredNoise", "read_measured_noise", "shot_noise"]
-
-MOSAICS = {Mosaic.PLANES["bayer"]: RGGB, **{Mosaic.PLANES[d]: Mosaic(d) for d in ("rgb", "mono")}}
-"""By the names of its channels; a profile does not depend on the phase, so any one will do."""
 
 
 @dataclass(frozen=True)

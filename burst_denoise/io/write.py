@@ -29,7 +29,7 @@ def write_frame(frame: Frame, target: Path, source: Path | None) -> None:
     refuse_unwritable(frame, target, source)
     if target.suffix.lower() == ".dng":
         write_dng(target, frame)
-    elif frame.info.domain != "bayer":
+    elif frame.info.cfa is None:
         write_picture(target, frame)
     elif source is not None:
         write_developed(target, frame, source)
@@ -37,10 +37,10 @@ def write_frame(frame: Frame, target: Path, source: Path | None) -> None:
 
 def refuse_unwritable(frame: Frame, target: Path, source: Path | None) -> None:
     """Raise `OutputError` when no frame of this kind can become a file of the format; see `write_frame`."""
-    bayer, dng = frame.info.domain == "bayer", target.suffix.lower() == ".dng"
-    if dng and not bayer:
+    raw, dng = frame.info.cfa is not None, target.suffix.lower() == ".dng"
+    if dng and not raw:
         raise OutputError(f"{frame.path.name}: a developed picture cannot become a DNG; choose tiff or png")
-    if bayer and not dng and source is None:
+    if raw and not dng and source is None:
         raise OutputError(
             f"{frame.path.name}: only a raw file can be developed to a picture, not a frame of a burst; write a DNG"
         )

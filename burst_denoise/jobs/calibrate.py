@@ -119,7 +119,8 @@ def _refuse_untrainable(bursts: Sequence[Burst], settings: TrainSettings) -> Non
                 f"{burst.name}: the paper preset is for RGB pictures, these frames are {info.domain}; "
                 "use the fast preset"
             )
-        least = 2 * settings.patch + 2 if info.domain == "bayer" else settings.patch
+        period = burst.mosaic.period
+        least = period * settings.patch + 2 * (period - 1)
         if min(info.height, held_out(burst).start - GUARD) < least:
             raise SeriesError(
                 f"{burst.name}: {info.width}x{info.height} photosites are too few; training cuts squares of {least} "

@@ -69,7 +69,7 @@ class Sensor:
 
     def matched_without_camera(self, measured: "Sensor") -> bool:
         """Return whether two sensors of pictures are compared by size, depth and kind, as a camera is unknown."""
-        return None in (self.camera, measured.camera) and "bayer" not in (self.mosaic.domain, measured.mosaic.domain)
+        return None in (self.camera, measured.camera) and self.mosaic.cfa is None is measured.mosaic.cfa
 
     def _black_change(self, other: "Sensor") -> float:
         return max(abs(a - b) for a, b in zip(self.black_level, other.black_level, strict=True))

@@ -116,7 +116,7 @@ def estimate_noise(image: Float, mosaic: Mosaic, iso: float | None = None) -> No
             "cut off nor overexposed; give a noise profile or a model"
         )
     count = len(planes)
-    together = [list(range(count))] if mosaic.domain == "bayer" else [[plane] for plane in range(count)]
+    together = [list(range(count))] if mosaic.cfa else [[plane] for plane in range(count)]
     around = blocks.around()
     terms = np.tile((0.1, 1e-2), (count, 1))  # to begin with, more than any sensor has: nothing is texture
     for _ in range(ROUNDS):

@@ -100,7 +100,7 @@ def _named(inputs: Sequence[Path], output: Path, format: OutputFormat | None, da
         target = output if single else output / path.parent.relative_to(root) / (path.stem + suffix)
         yield Shot(str(path.relative_to(root)), target, partial(read_frame, path), source=path)
     for burst in bursts:
-        suffix = SUFFIXES[format or ("dng" if burst.info.domain == "bayer" else "tiff")]
+        suffix = SUFFIXES[format or ("dng" if burst.info.cfa else "tiff")]
         for index in range(len(burst)):
             name, _, number = burst.frame(index).path.name.partition("#")  # clip.mp4#0003 is a frame of a video
             stem = Path(name).stem + (f"_{number}" if number else "")
