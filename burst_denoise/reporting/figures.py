@@ -5,6 +5,7 @@ import io
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from itertools import cycle
 from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING
@@ -39,6 +40,8 @@ Float = npt.NDArray[np.floating]
 
 DARKEST_DN = 0.1
 COLOURS = ("#1b6ca8", "#c8553d", "#3a7d44", "#7b4b94", "#b58900", "#4a4a4a")
+LOOKS = [{"color": colour, "linestyle": line} for line in ("-", "--", ":") for colour in COLOURS]
+"""Of the curves of series, one after the other."""
 CHANNEL_COLOURS = {"R": "r", "G": "g", "G1": "g", "G2": "h", "B": "b"}
 """Colour of the page's style sheet for each channel; "c0" for any other."""
 INK = "#000001"
@@ -52,16 +55,12 @@ CHART = {
     "savefig.transparent": True,
     "figure.constrained_layout.use": True,
     "font.size": 12.5,
-    "text.color": INK,
-    "axes.labelcolor": INK,
-    "axes.edgecolor": INK,
+    **dict.fromkeys(("text.color", "axes.labelcolor", "axes.edgecolor", "xtick.color", "ytick.color"), INK),
     "axes.spines.top": False,
     "axes.spines.right": False,
     "axes.grid": True,
     "axes.axisbelow": True,
     "grid.color": PAINT["rule"],
-    "xtick.color": INK,
-    "ytick.color": INK,
     "xtick.major.size": 0,
     "ytick.major.size": 0,
     "lines.linewidth": 1.6,
@@ -100,14 +99,10 @@ def draw_quality(path: Path, verdicts: Sequence[SeriesVerdict]) -> None:
     figure = Figure(figsize=(12, 0.35 * len(verdicts) + 4), layout="constrained")
     left, right = figure.subplots(1, 2, width_ratios=(1.4, 1))
     curves = []
-    for number, verdict in enumerate(drawn):
+    for number, (verdict, look) in enumerate(zip(drawn, cycle(LOOKS), strict=False)):
         deviations = 1e4 * (np.asarray(verdict.deviations) - verdict.mu)
         width = 1e4 * max(verdict.sigma, 1e-7)
         grid = np.linspace(-4 * width, 4 * width, 200)
-        look = {
-            "color": COLOURS[number % len(COLOURS)],
-            "linestyle": ("-", "--", ":")[number // len(COLOURS) % 3],
-        }
         curves += left.plot(grid, _density(deviations, width, grid), **look)
         left.plot(deviations, np.full(len(deviations), -0.06 * (number + 1)), "|", color=look["color"], markersize=9)
     left.set_yticks([])
@@ -241,19 +236,11 @@ def _transfer(profile: ChannelProfile, bins: Float) -> tuple[Float, Float, Float
     level, variance = np.maximum(white * bins[0], DARKEST_DN), white**2 * bins[1]
     order = np.argsort(level)
     level, variance = level[order], variance[order]
-
-    def line(gain: float, read_noise_variance: float) -> Float:
-        above: Float = np.maximum(gain * np.maximum(level, 0) + read_noise_variance, 1e-6)
-        return above
-
-    (gain_low, gain_high), (read_low, read_high) = profile.gain_dn_per_e_interval, profile.read_noise_std_dn_interval
-    return (
-        level,
-        variance,
-        line(profile.shot_noise_scale * white, profile.read_noise_variance * white**2),
-        line(gain_low, max(read_low, 0) ** 2),
-        line(gain_high, read_high**2),
-    )
+    gains = np.array([profile.shot_noise_scale * white, *profile.gain_dn_per_e_interval])
+    read_low, read_high = profile.read_noise_std_dn_interval
+    in_the_dark = np.array([profile.read_noise_variance * white**2, max(read_low, 0) ** 2, read_high**2])
+    line, low, high = np.maximum(np.outer(gains, level) + in_the_dark[:, None], 1e-6)
+    return level, variance, line, low, high
 
 
 @_style(CHART)
@@ -311,8 +298,7 @@ def _density(deviations: Float, std: float, grid: Float) -> Float:
 
     varied = len(deviations) > 1 and np.ptp(deviations) > 0
     density = gaussian_kde(deviations)(grid) if varied else np.exp(-((grid / max(std, 1e-3)) ** 2) / 2)
-    scaled: Float = density / max(float(density.max()), 1e-300)
-    return scaled
+    return density / max(float(density.max()), 1e-300)
 
 
 def _chart(x_label: str, y_label: str) -> "tuple[Figure, Axes]":
