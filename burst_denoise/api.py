@@ -539,11 +539,8 @@ def _paths(given: Paths) -> list[Path]:
 
 
 def _measured_noise(profile: SensorProfile | PathLike | None) -> MeasuredNoise | None:
-    def silent(_: str) -> None:
-        pass
-
     if profile is None:
         return None
     if isinstance(profile, SensorProfile):
-        return MeasuredNoise.of(profile.channels, "the sensor profile", silent)
-    return read_measured_noise(Path(profile), silent)
+        return MeasuredNoise.of(profile.channels, "the sensor profile", Listener().note)
+    return read_measured_noise(Path(profile), Listener().note)
