@@ -10,11 +10,11 @@ from scipy.special import chdtri
 
 from burst_denoise.arrays import Float, Index, Mask
 from burst_denoise.frame.mosaic import Mosaic
-from burst_denoise.sensor.fixed_pattern import MasterDark
+from burst_denoise.sensor.fixed_pattern import MasterDark, from_median
 from burst_denoise.sensor.noise_model import noise_variance
 from burst_denoise.sensor.prnu_from_scenes import SceneMean, scene_numbers
 
-__all__ = ["Repair", "find_defects"]
+__all__ = ["Repair", "beside", "find_defects"]
 
 T = TypeVar("T", np.float32, np.float64)
 
@@ -72,12 +72,14 @@ def find_defects(mosaic: Mosaic, darks: Sequence[MasterDark] = (), scenes: Seque
     shape = (darks[0].mean if darks else scenes[0].mean).shape
     found, alone = np.zeros(shape, np.bool_), np.zeros(shape, np.bool_)
     for dark in darks:
-        found |= _hot(dark, mosaic) | _flickering(dark.variance, None, dark.count, mosaic)
+        planes = mosaic.pack(dark.variance)
+        usual = mosaic.unpack(np.full_like(planes, np.median(planes, axis=(1, 2), keepdims=True)), shape)
+        found |= _hot(dark, mosaic) | _flickering(dark.variance, usual, dark.count)
     for burst in scenes:
         alone |= _isolated(burst, mosaic)
         if burst.variance is not None:
             expected = mosaic.unpack(noise_variance(mosaic.pack(burst.mean), burst.profile), shape)
-            found |= _flickering(burst.variance, expected, burst.count, mosaic)
+            found |= _flickering(burst.variance, expected, burst.count)
     views = _views(scenes, mosaic)
     if len(views) < 2:
         return found | alone
@@ -88,30 +90,21 @@ def find_defects(mosaic: Mosaic, darks: Sequence[MasterDark] = (), scenes: Seque
 
 
 def _hot(dark: MasterDark, mosaic: Mosaic) -> Mask:
-    away, noise = mosaic.pack(dark.mean).copy(), mosaic.pack(dark.variance)
-    limit = np.empty((len(away), 1, 1), np.float32)
-    for index, plane in enumerate(away):
-        away[index] = np.abs(plane - cv2.medianBlur(np.ascontiguousarray(plane), 5))
-        usual = 1.4826 * float(np.median(away[index]))
-        limit[index] = max(HOT_PIXEL_SIGMA * usual, VISIBLE_SIGMA * float(np.median(noise[index])) ** 0.5)
-    return mosaic.unpack(away - limit, dark.mean.shape) > 0
+    hot = []
+    for plane, noise in zip(mosaic.pack(dark.mean), mosaic.pack(dark.variance), strict=True):
+        away = np.abs(from_median(plane))
+        usual = 1.4826 * float(np.median(away))
+        hot.append(away > max(HOT_PIXEL_SIGMA * usual, VISIBLE_SIGMA * float(np.median(noise)) ** 0.5))
+    return mosaic.unpack(np.stack(hot), dark.mean.shape)
 
 
-def _flickering(variance: Float, expected: Float | None, count: int, mosaic: Mosaic) -> Mask:
-    """Return where the temporal variance of ``count`` frames is beyond noise; ``expected`` None takes the usual one."""
+def _flickering(variance: Float, expected: Float, count: int) -> Mask:
+    """Return where the temporal variance of ``count`` frames is beyond what is expected of noise, and alone in that."""
     if count < 3:
         return np.zeros(variance.shape, np.bool_)
-    if expected is None:
-        planes = mosaic.pack(variance)
-        usual = np.broadcast_to(np.median(planes, axis=(1, 2), keepdims=True), planes.shape)
-        expected = mosaic.unpack(np.ascontiguousarray(usual), variance.shape)
-    ratio = (variance / np.maximum(expected, 1e-12)).astype(np.float32)
+    ratio: Float = (variance / np.maximum(expected, 1e-12)).astype(np.float32)
     limit = max(FLICKER_VARIANCE_RATIO, 1.5 * float(chdtri(count - 1, FLICKER_P_VALUE)) / (count - 1))
-    beside = np.ones((5, 5), np.uint8)
-    beside[2, 2] = 0
-    around = np.stack([cv2.dilate(layer, beside) for layer in _layers(ratio)]).reshape(ratio.shape)
-    alone: Mask = (ratio > limit) & (ratio > 3 * around)
-    return alone
+    return ratio > np.maximum(limit, 3 * beside(ratio, 5))
 
 
 def _isolated(burst: SceneMean, mosaic: Mosaic) -> Mask:
@@ -125,24 +118,20 @@ def _isolated(burst: SceneMean, mosaic: Mosaic) -> Mask:
     """
     planes = mosaic.pack(burst.mean)
     noise_std = np.sqrt(noise_variance(planes, burst.profile) / burst.count)
-    ring = np.ones((5, 5), np.uint8)
-    ring[2, 2] = 0
-    beside = np.ones((3, 3), np.uint8)
-    beside[1, 1] = 0
-    outside = np.empty_like(planes)
-    departure = np.empty_like(planes)
-    for index, plane in enumerate(planes):
-        # Nothing is put beyond the border: a reflected defect would be its own neighbour there.
-        highest = cv2.dilate(plane, ring)
-        lowest = cv2.erode(plane, ring)
-        outside[index] = np.maximum(plane - highest, lowest - plane) - (highest - lowest) / 2
-        departure[index] = np.abs(plane - cv2.medianBlur(np.ascontiguousarray(plane), 5))
-    shape = burst.mean.shape
-    alone = mosaic.unpack(departure, shape)
-    layers = alone.reshape(-1, *shape[-2:])
-    neighbours = np.stack([cv2.dilate(layer, beside) for layer in layers])
-    lonely: Mask = alone > 3 * neighbours.reshape(shape)
-    return lonely & (mosaic.unpack(outside - 5 * noise_std, shape) > 0)
+    highest, lowest = beside(planes, 5), -beside(-planes, 5)
+    outside: Float = np.maximum(planes - highest, lowest - planes) - (highest - lowest) / 2
+    departure: Float = mosaic.unpack(np.abs([from_median(plane) for plane in planes]), burst.mean.shape)
+    return (departure > 3 * beside(departure, 3)) & mosaic.unpack(outside > 5 * noise_std, burst.mean.shape)
+
+
+def beside(image: Float, side: int) -> Float:
+    """Return the highest value around every pixel of (..., h, w) in a window of ``side`` x ``side``, itself left out.
+
+    Nothing is put beyond the border: a reflected defect would be its own neighbour there.
+    """
+    ring = np.ones((side, side), np.uint8)
+    ring[side // 2, side // 2] = 0
+    return np.array([cv2.dilate(layer, ring) for layer in _layers(image)], np.float32).reshape(image.shape)
 
 
 def _views(scenes: Sequence[SceneMean], mosaic: Mosaic) -> Float:
@@ -158,7 +147,7 @@ def _departure(burst: SceneMean, mosaic: Mosaic) -> Float:
     planes = mosaic.pack(burst.mean).copy()
     noise = noise_variance(planes, burst.profile) / burst.count
     for plane, least in zip(planes, noise, strict=True):
-        fine = plane - cv2.medianBlur(np.ascontiguousarray(plane), 3)
+        fine = from_median(plane, 3)
         power = fine * fine
         around = (49 * cv2.blur(power, (7, 7)) - power) / 48
         plane[:] = fine / np.sqrt(np.maximum(around, least))

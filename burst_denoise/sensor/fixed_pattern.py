@@ -18,7 +18,7 @@ from burst_denoise.schemas import Estimate
 from burst_denoise.sensor.intervals import band_sums, jackknife, leave_one_out, root_of_variance
 from burst_denoise.sensor.moments import FrameMoments, frame_moments
 
-__all__ = ["MasterDark", "NonUniformity", "master_dark", "photo_response", "sensitivity"]
+__all__ = ["MasterDark", "NonUniformity", "from_median", "master_dark", "photo_response", "sensitivity"]
 
 
 SHADING_WINDOW = 31
@@ -140,22 +140,22 @@ def _non_uniformity(mean: Float, noise_variance: Float, mosaic: Mosaic, *, relat
         top, left = (min(SHADING_WINDOW // 2, size // 8) for size in plane.shape)
         inner[top : len(inner) - top, left : inner.shape[1] - left] = True
         shading, level = _shading(plane, healthy), np.float32(plane[healthy].mean(dtype=np.float64))
-        if not relative:
-            fine.append(_spread(plane - shading, noise, healthy & inner))
-            whole.append(_spread(plane - level, noise, healthy))
-        elif not (shading > 0).all():
+        if relative and not (shading > 0).all():
             raise ValueError("the flats are dark; light the surface evenly and expose to about half of white")
-        else:
-            fine.append(_spread(plane / shading - 1, noise / shading**2, healthy & inner))
-            whole.append(_spread(plane / level - 1, noise / level**2, healthy))
+        fine.append(_spread(plane, noise, shading, healthy & inner, relative=relative))
+        whole.append(_spread(plane, noise, level, healthy, relative=relative))
     return NonUniformity(tuple(fine), tuple(whole))
+
+
+def from_median(plane: Float, side: int = 5) -> Float:
+    """Return how far the pixels of a plane (h, w) are from the median of ``side`` x ``side`` pixels around them."""
+    return plane - np.asarray(cv2.medianBlur(np.ascontiguousarray(plane), side), np.float32)
 
 
 def _typical(plane: Float) -> Mask:
     """Return which pixels of a plane are no defects: within 5 robust standard deviations of their surroundings."""
-    away = np.abs(plane - cv2.medianBlur(np.ascontiguousarray(plane), 5))
-    typical: Mask = away <= FARTHEST * 1.4826 * max(float(np.median(away)), 1e-12)
-    return typical
+    away = np.abs(from_median(plane))
+    return away <= FARTHEST * 1.4826 * max(float(np.median(away)), 1e-12)
 
 
 def _shading(plane: Float, healthy: Mask) -> Float:
@@ -166,9 +166,10 @@ def _shading(plane: Float, healthy: Mask) -> Float:
     return shading
 
 
-def _spread(residual: Float, noise_variance: Float, healthy: Mask) -> Estimate:
-    """Return the standard deviation over a plane, that of the noise taken off, with its interval."""
-    columns = (healthy, residual * healthy, residual.astype(np.float64) ** 2 * healthy, noise_variance * healthy)
+def _spread(plane: Float, noise: Float, usual: Float | np.float32, healthy: Mask, *, relative: bool) -> Estimate:
+    """Return the standard deviation of a plane from what is usual, that of the noise taken off, with its interval."""
+    residual, variance = (plane / usual - 1, noise / usual**2) if relative else (plane - usual, noise)
+    columns = (healthy, residual * healthy, residual.astype(np.float64) ** 2 * healthy, variance * healthy)
     sums = leave_one_out(np.stack([band_sums(values) for values in columns]))
-    _, first, second, noise = sums / np.maximum(sums[0], 1.0)
-    return root_of_variance(jackknife(second - first**2 - noise))
+    _, first, second, noise_share = sums / np.maximum(sums[0], 1.0)
+    return root_of_variance(jackknife(second - first**2 - noise_share))

@@ -31,8 +31,8 @@ SMALLEST_VARIANCE = 1e-12
 
 def noise_variance(planes: Float, profile: NoiseProfile) -> Float:
     """Return the variance S x + O expected at clean linear values ``planes`` (C, H, W); never below a floor."""
-    scale = np.asarray(profile.shot_noise_scale, np.float32)[:, None, None]
-    offset = np.asarray(profile.read_noise_variance, np.float32)[:, None, None]
+    scale = _column(profile.shot_noise_scale)
+    offset = _column(profile.read_noise_variance)
     variance: Float = np.maximum(scale * np.maximum(planes, 0) + offset, np.float32(SMALLEST_VARIANCE))
     return variance
 
@@ -106,8 +106,7 @@ def unstabilise_mean(stabilised: Float, profile: NoiseProfile) -> Float:
     variance S x + O this is S/4 / sqrt(S x + c) in stabilised units, where the root sqrt(S x + c) = root + S z / 2.
     """
     scale, root, _ = _anscombe_terms(profile)
-    positive: Float = np.maximum(stabilised, 0)
-    bias = scale / 4 / (root + scale * positive / 2)
+    bias = scale / 4 / (root + scale * np.maximum(stabilised, 0) / 2)
     # The straight part below black has no bias; the bend at black is smoothed over one standard deviation.
     share = np.clip((stabilised + 1) / 2, 0, 1)
     return unstabilise((stabilised + bias * share).astype(np.float32), profile)
@@ -122,8 +121,8 @@ def _anscombe_terms(profile: NoiseProfile) -> tuple[Float, Float, Float]:
     return _column(scale), _column(root), _column(dark)
 
 
-def _column(values: npt.NDArray[np.float64]) -> Float:
-    return values.astype(np.float32)[:, None, None]
+def _column(values: npt.ArrayLike) -> Float:
+    return np.asarray(values, np.float32)[:, None, None]
 
 
 def interpolate_profile(profiles: Sequence[NoiseProfile], iso: float | None) -> NoiseProfile:

@@ -85,14 +85,15 @@ def prnu_from_scenes(bursts: Sequence[SceneMean], mosaic: Mosaic) -> ScenePatter
     pairs = [(a, b) for a, b in itertools.combinations(range(len(bursts)), 2) if apart[a] != apart[b]]
     if not pairs:
         return None
-    isos = [burst.profile.iso for burst in bursts]
-    kinds = sorted({_kind(isos[a], isos[b]) for a, b in pairs}, key=str)
+    isos_of = [tuple(sorted((bursts[a].profile.iso, bursts[b].profile.iso), key=str)) for a, b in pairs]
+    kinds = sorted(set(isos_of), key=str)
     within = {kind[0]: index for index, kind in enumerate(kinds, 1) if kind[0] == kind[1]}
     equations, prnu, dsnu = [], [], defaultdict(list)
     for plane in range(len(mosaic.pack(bursts[0].mean))):
         seen = [_prediction_residual(burst, mosaic, plane) for burst in bursts]
         terms = [
-            _normal_equations(seen[a], seen[b], kinds.index(_kind(isos[a], isos[b])), len(kinds)) for a, b in pairs
+            _normal_equations(seen[a], seen[b], kinds.index(isos), len(kinds))
+            for (a, b), isos in zip(pairs, isos_of, strict=True)
         ]
         equations.append(np.sum(terms, axis=0))
         found = _without_each(_solution, equations[-1])
@@ -122,10 +123,6 @@ def scene_numbers(means: Sequence[Float], mosaic: Mosaic) -> list[int]:
         scene.append(scene[alike[0]] if alike else len(set(scene)))
         coarse.append(content)
     return scene
-
-
-def _kind(iso: float | None, other: float | None) -> tuple[float | None, float | None]:
-    return (iso, other) if str(iso) <= str(other) else (other, iso)
 
 
 @dataclass(frozen=True)
@@ -198,18 +195,9 @@ def _normal_equations(a: _PredictionResidual, b: _PredictionResidual, kind: int,
     weight = (a.counts & b.counts) / (a.variance * b.variance).astype(np.float64) * gain**2
     level = (a.level * b.level + cv2.filter2D(a.layer * b.layer, -1, both)[a.own]) / gain
     product = a.fine * b.fine / gain
-    terms = {
-        "1": band_sums(weight),
-        "x": band_sums(weight * level),
-        "xx": band_sums(weight * level * level),
-        "y": band_sums(weight * product),
-        "xy": band_sums(weight * level * product),
-    }
-    normal = np.zeros((kinds + 1, kinds + 2, len(terms["1"])))
-    row = kind + 1
-    normal[0, 0], normal[row, row] = terms["xx"], terms["1"]
-    normal[0, row] = normal[row, 0] = terms["x"]
-    normal[0, -1], normal[row, -1] = terms["xy"], terms["y"]
+    own = np.array([[band_sums(weight * x * y) for y in (level, 1, product)] for x in (level, 1)])
+    normal = np.zeros((kinds + 1, kinds + 2, own.shape[-1]))
+    normal[np.ix_((0, kind + 1), (0, kind + 1, -1))] = own
     return normal
 
 
