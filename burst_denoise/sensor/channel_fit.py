@@ -87,16 +87,12 @@ def _fit_channel(samples: Sequence[TransferSamples], plane: int) -> ChannelNoise
     used = used[np.argsort(level[used])]
     scatter = (bins[3].sum(axis=-1)[used] / count[used] - variance[used] ** 2) / count[used]
     beyond = np.average(((variance - fitted)[used] ** 2 - scatter) / fitted[used] ** 2, weights=count[used])
-    shared = [
-        root_of_variance(jackknife(ratio_of_sums(leave_one_out(np.sum(equal_groups(sums), axis=0)))))
-        for sums in ([stack.rows[plane] for stack in samples], [stack.columns[plane] for stack in samples])
-    ]
     return ChannelNoise(
         shot_noise_scale=Estimate(value=float(slope[-1]), low=max(free.low, 0.0), high=max(free.high, 0.0)),
         read_noise_variance=read_variance,
         read_noise_std=root_of_variance(read_variance),
-        row_noise_std=shared[0],
-        column_noise_std=shared[1],
+        row_noise_std=_shared_std([stack.rows[plane] for stack in samples]),
+        column_noise_std=_shared_std([stack.columns[plane] for stack in samples]),
         correlation=float(ratio_of_sums(np.sum([stack.neighbours[plane] for stack in samples], axis=0))),
         drift=float(bins[4].sum() / bins[2].sum() - 1),
         misfit=math.sqrt(max(float(beyond), 0.0)),
@@ -104,6 +100,11 @@ def _fit_channel(samples: Sequence[TransferSamples], plane: int) -> ChannelNoise
         highest_level=float(level[used[-1]]),
         bins=points[:, -1, used],
     )
+
+
+def _shared_std(lines: Sequence[Double]) -> Estimate:
+    """Return what the photosites of a line share, from its sums (2, G) in every stack."""
+    return root_of_variance(jackknife(ratio_of_sums(leave_one_out(np.sum(equal_groups(lines), axis=0)))))
 
 
 def estimate_at(

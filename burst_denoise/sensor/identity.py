@@ -1,6 +1,6 @@
 """`Sensor`: which sensor a frame, a profile, a dark or a model is of, and in words what tells two of them apart."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from burst_denoise.frame.mosaic import Mosaic
 from burst_denoise.schemas import FrameInfo
@@ -49,8 +49,10 @@ class Sensor:
         if crop or None in (self.size, other.size):
             del pairs["size"], pairs["CFA"]
         found = [f"{what} {own} instead of {others}" for what, (own, others) in pairs.items() if own != others]
-        if not found and self._black_change(other) > LARGEST_BLACK_CHANGE * other.white_level:
-            found.append(f"black level {_per_plane(self.black_level)} instead of {_per_plane(other.black_level)}")
+        if not found:
+            change = max(abs(a - b) for a, b in zip(self.black_level, other.black_level, strict=True))
+            if change > LARGEST_BLACK_CHANGE * other.white_level:
+                found.append(f"black level {_per_plane(self.black_level)} instead of {_per_plane(other.black_level)}")
         return found
 
     def refusals(self, measured: "Sensor") -> list[str]:
@@ -60,8 +62,7 @@ class Sensor:
         name theirs: they must agree in size, depth and kind instead, see `matched_without_camera`.
         """
         if self.matched_without_camera(measured):
-            mine, theirs = (Sensor(None, s.mosaic, s.size, s.black_level, s.white_level) for s in (self, measured))
-            return mine.differences(theirs)
+            return replace(self, camera=None).differences(replace(measured, camera=None))
         found = self.differences(measured, crop=True)
         if not found and self.camera is None:
             found.append("camera unknown, so nothing tells whether the sensor is that")
@@ -70,9 +71,6 @@ class Sensor:
     def matched_without_camera(self, measured: "Sensor") -> bool:
         """Return whether two sensors of pictures are compared by size, depth and kind, as a camera is unknown."""
         return None in (self.camera, measured.camera) and self.mosaic.cfa is None is measured.mosaic.cfa
-
-    def _black_change(self, other: "Sensor") -> float:
-        return max(abs(a - b) for a, b in zip(self.black_level, other.black_level, strict=True))
 
 
 def _in_words(size: tuple[int, int] | None) -> str:

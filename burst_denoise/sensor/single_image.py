@@ -3,14 +3,12 @@
 A burst measures noise; this guesses it, for shots of sensors that nobody has calibrated.
 """
 
-from dataclasses import dataclass
-
 import cv2
 import numpy as np
 import numpy.typing as npt
 from scipy.optimize import least_squares
 
-from burst_denoise.arrays import Float
+from burst_denoise.arrays import Float, Mask
 from burst_denoise.errors import InputFileError
 from burst_denoise.frame.mosaic import Mosaic
 from burst_denoise.schemas import NoiseProfile
@@ -40,28 +38,6 @@ READ_NOISE_E, READ_NOISE_FACTOR = 3.0, 2.5
 cameras at ISO 100 to 12800 had 0.3 to 13 electrons, 2.9 in the middle."""
 TOLERANCE, WEIGHT_ABOVE = 1.5, 0.1
 """A bin that many standard errors above the line holds texture still, and counts that much."""
-
-
-@dataclass(frozen=True)
-class _Blocks:
-    """Mean squares of a shot's details, per plane and block: arrays (C, h, w)."""
-
-    level: Float
-    fine: Float
-    """Second differences along both axes: noise, and the least of the picture."""
-    coarse: Float
-    """Second differences along one axis, sum of both: the edges."""
-    usable: npt.NDArray[np.bool_]
-    """(h, w): away from saturated photosites."""
-
-    def around(self) -> "_Blocks":
-        """Return the same, averaged over the neighbourhood of every block."""
-        kernel = (NEIGHBOURS, NEIGHBOURS)
-
-        def mean(values: Float) -> Float:
-            return np.stack([cv2.blur(plane, kernel, borderType=cv2.BORDER_REFLECT_101) for plane in values])
-
-        return _Blocks(mean(self.level), mean(self.fine), mean(self.coarse), self.usable)
 
 
 def estimate_noise(image: Float, mosaic: Mosaic, iso: float | None = None) -> NoiseProfile:
@@ -109,22 +85,20 @@ def estimate_noise(image: Float, mosaic: Mosaic, iso: float | None = None) -> No
     IEEE TIP 22(12), 2013 (weakly textured blocks, chosen again with every estimate).
     """
     planes = mosaic.pack(image)
-    blocks = _blocks(planes)
-    if blocks.usable.sum() < FEWEST_BLOCKS:
+    level, fine, coarse, usable = _blocks(planes)
+    if usable.sum() < FEWEST_BLOCKS:
         raise InputFileError(
-            f"its noise cannot be told: {int(blocks.usable.sum())} of the {FEWEST_BLOCKS} blocks needed are neither "
+            f"its noise cannot be told: {int(usable.sum())} of the {FEWEST_BLOCKS} blocks needed are neither "
             "cut off nor overexposed; give a noise profile or a model"
         )
     count = len(planes)
     together = [list(range(count))] if mosaic.cfa else [[plane] for plane in range(count)]
-    around = blocks.around()
+    level_around, fine_around, coarse_around = (_around(values) for values in (level, fine, coarse))
     terms = np.tile((0.1, 1e-2), (count, 1))  # to begin with, more than any sensor has: nothing is texture
     for _ in range(ROUNDS):
-        texture = _texture(around, terms)
+        texture = _texture(level_around, fine_around, coarse_around, terms)
         for group in together:
-            bins = np.concatenate(
-                [_flattest(around.level[p], blocks.fine[p], texture[p], blocks.usable) for p in group]
-            )
+            bins = np.concatenate([_flattest(level_around[p], fine[p], texture[p], usable) for p in group])
             terms[group] = _lower_line(*bins.T)
     return NoiseProfile(
         iso=iso,
@@ -133,7 +107,16 @@ def estimate_noise(image: Float, mosaic: Mosaic, iso: float | None = None) -> No
     )
 
 
-def _blocks(planes: Float) -> _Blocks:
+def _blocks(planes: Float) -> tuple[Float, Float, Float, Mask]:
+    """Return what is known about every block of a shot, per plane (C, h, w).
+
+    Returns
+    -------
+    level : mean
+    fine : mean square of second differences along both axes, which is noise, and the least of the picture
+    coarse : mean square of second differences along one axis, sum of both: the edges
+    usable : (h, w), whether it is away from saturated photosites
+    """
     height, width = (size // SIDE for size in planes.shape[1:])
 
     def in_blocks(plane: npt.NDArray[np.generic]) -> npt.NDArray[np.generic]:
@@ -146,35 +129,38 @@ def _blocks(planes: Float) -> _Blocks:
 
     if min(height, width) < NEIGHBOURS:
         nothing = np.empty((len(planes), 0, 0), np.float32)
-        return _Blocks(nothing, nothing, nothing, np.empty((0, 0), np.bool_))
+        return nothing, nothing, nothing, np.empty((0, 0), np.bool_)
     # cv2 wants float32 in whole rows; an image that is no mosaic comes as it was given.
     planes = np.ascontiguousarray(planes, np.float32)
+    level = np.stack([in_blocks(plane).mean((1, 3)) for plane in planes])
     fine = np.stack([mean_square(plane, HIGH, HIGH) for plane in planes])
+    coarse = np.stack([mean_square(plane, LOW, HIGH) + mean_square(plane, HIGH, LOW) for plane in planes])
     cut = np.logical_or.reduce([in_blocks(plane >= SATURATED).any((1, 3)) for plane in planes])
     # Where some blocks have noise, those without any were cut off below white: LibRaw's is not always the sensor's.
     still = (fine <= STILL).any(0)
     if not still.all():
         cut |= still
-    return _Blocks(
-        level=np.stack([in_blocks(plane).mean((1, 3)) for plane in planes]),
-        fine=fine,
-        coarse=np.stack([mean_square(p, LOW, HIGH) + mean_square(p, HIGH, LOW) for p in planes]),
-        usable=cv2.dilate(cut.astype(np.uint8), np.ones((NEIGHBOURS, NEIGHBOURS))) == 0,
-    )
+    return level, fine, coarse, cv2.dilate(cut.astype(np.uint8), np.ones((NEIGHBOURS, NEIGHBOURS))) == 0
 
 
-def _texture(around: _Blocks, terms: Terms) -> Float:
-    """Return how textured the surroundings of each block are (C, h, w), as `fine` of its own plane does not see it.
+def _around(values: Float) -> Float:
+    """Return values of blocks (C, h, w), averaged over the neighbourhood of every block."""
+    side = (NEIGHBOURS, NEIGHBOURS)
+    return np.stack([cv2.blur(plane, side, borderType=cv2.BORDER_REFLECT_101) for plane in values])
+
+
+def _texture(level: Float, fine: Float, coarse: Float, terms: Terms) -> Terms:
+    """Return how textured the surroundings of each block are (C, h, w), as ``fine`` of its own plane does not see it.
 
     1 where there is noise alone.
     """
-    variance = _variance(around.level, terms[:, 0, None, None], terms[:, 1, None, None])
-    fine, coarse = around.fine / variance, around.coarse / variance
-    texture: Float = (coarse.sum(0) + fine.sum(0) - fine) / (3 * len(fine) - 1)
+    variance = _variance(level, terms[:, 0, None, None], terms[:, 1, None, None])
+    unit_fine = fine / variance
+    texture: Terms = ((coarse / variance).sum(0) + unit_fine.sum(0) - unit_fine) / (3 * len(fine) - 1)
     return texture
 
 
-def _flattest(level: Float, fine: Float, texture: Float, usable: npt.NDArray[np.bool_]) -> Terms:
+def _flattest(level: Float, fine: Float, texture: Terms, usable: Mask) -> Terms:
     """Return level, variance, texture and number of the flattest blocks of a plane, bin by bin of the level (B, 4).
 
     The level is that of the surroundings: of a block's own, which bin it is in would tell its noise.
