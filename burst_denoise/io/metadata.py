@@ -206,8 +206,7 @@ def silenced(name: str) -> Iterator[None]:
 @contextlib.contextmanager
 def _directories(path: Path) -> Iterator[list[tifffile.TiffPage]]:
     """Give the first directory of a TIFF and the one of its main image; none when they cannot be parsed."""
-    with contextlib.ExitStack() as stack:
-        stack.enter_context(silenced("tifffile"))
+    with silenced("tifffile"), contextlib.ExitStack() as stack:
         try:
             tiff = stack.enter_context(tifffile.TiffFile(path))
             pages = [page for page in tiff.pages if isinstance(page, tifffile.TiffPage)]

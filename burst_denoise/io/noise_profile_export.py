@@ -90,14 +90,8 @@ def write_darktable_preset(
         red, green, blue = _profile([channel for channel in channels if channel.iso == iso]).colours
         mixed = tuple(DARKTABLE_GREEN * term for term in green)
         seen = [_demosaiced(red, green, neutral[0]), mixed, _demosaiced(blue, green, neutral[2])]
-        profiles.append(
-            {
-                "name": f"{camera} iso {iso:g}",
-                "iso": round(iso),
-                "a": [scale for scale, _ in seen],
-                "b": [offset for _, offset in seen],
-            }
-        )
+        a, b = zip(*seen, strict=True)
+        profiles.append({"name": f"{camera} iso {iso:g}", "iso": round(iso), "a": a, "b": b})
     models = [{"model": model or maker, "comment": "measured by burst_denoise", "profiles": profiles}]
     _write_json(path, {"version": 0, "noiseprofiles": [{"maker": maker, "models": models}]})
 

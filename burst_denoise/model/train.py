@@ -44,10 +44,6 @@ __all__ = [
     "train",
 ]
 
-AVERAGE_DECAY = 0.999
-"""Of the running average of the weights, which is what is validated and kept."""
-GRADIENT_NORM = 0.05
-"""Gradients are cut to this norm: the rare patch with a strong edge would otherwise throw the weights about."""
 SAVE_EVERY_S = 20.0
 """Seconds between checkpoints; when they happen has no influence on the result."""
 
@@ -67,9 +63,11 @@ class FitSettings:
     """A name that `make_optimizer` knows."""
     learning_rate: float = 3e-3
     """At the start; it falls to 0 with the cosine of the share of the budget that is used."""
-    gradient_norm: float = GRADIENT_NORM
-    """Infinity cuts nothing."""
-    average_decay: float = AVERAGE_DECAY
+    gradient_norm: float = 0.05
+    """Gradients are cut to it: the rare patch with a strong edge would otherwise throw the weights about. Infinity cuts
+    nothing."""
+    average_decay: float = 0.999
+    """Of the running average of the weights, which is what is validated and kept."""
     dtype: torch.dtype | None = None
     """Precision of the convolutions; None takes the device's, `compute_dtype`."""
 

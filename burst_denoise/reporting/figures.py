@@ -151,10 +151,9 @@ def draw_comparison(path: Path, panels: Sequence[tuple[str, npt.NDArray[np.uint1
         row, column = divmod(number, columns)
         x = gap + column * (2 * width + gap)
         y = size[1] - 40 - (row + 1) * (2 * height + gap + 26) + gap
-        axes = figure.add_axes((x / size[0], y / size[1], 2 * width / size[0], 2 * height / size[1]))
-        axes.imshow((crop >> 8).astype(np.uint8), interpolation="nearest", aspect="auto")
-        axes.set_axis_off()
-        axes.set_title(caption, fontsize=10, loc="left", pad=4)
+        above = y + 2 * height + 4 * dpi / 72  # 4 points
+        figure.figimage((crop >> 8).astype(np.uint8).repeat(2, axis=0).repeat(2, axis=1), x, y)
+        figure.text(x / size[0], above / size[1], caption, fontsize=10)
     _write(figure, path, dpi)
 
 
@@ -201,9 +200,7 @@ def transfer_chart(name: str, channels: Sequence[tuple[ChannelProfile, Float]]) 
     figure, axes = _chart("signal, DN", "variance, DN²")
     axes.set_xscale("log")
     axes.set_yscale("log", nonpositive="mask")
-    for profile, bins in channels:
-        level, variance, line, _, _ = _transfer(profile, bins)
-        paint = PAINT[CHANNEL_COLOURS.get(profile.channel, "c0")]
+    for paint, level, variance, line, _, _ in _transfers(channels):
         axes.plot(level, variance, "o", color=paint)
         axes.plot(level, line, color=paint)
     return _svg(name, "Variance over signal, with the fitted lines", figure)
@@ -218,10 +215,8 @@ def transfer_misfit_chart(name: str, channels: Sequence[tuple[ChannelProfile, Fl
     """
     figure, axes = _chart("signal, DN", "variance off the line, %")
     reach = 1.0
-    for profile, bins in channels:
-        level, variance, line, low, high = _transfer(profile, bins)
+    for paint, level, variance, line, low, high in _transfers(channels):
         below, off, above = (100 * (values / line - 1) for values in (low, variance, high))
-        paint = PAINT[CHANNEL_COLOURS.get(profile.channel, "c0")]
         axes.fill_between(level, below, above, facecolor=(paint, 0.07), edgecolor=(paint, 0.6), linewidth=1)
         axes.plot(level, off, "o", color=paint)
         reach = max(reach, 1.2 * float(np.nanpercentile(np.abs(off), 98)), min(25.0, 1.1 * float(np.max(above))))
@@ -229,18 +224,21 @@ def transfer_misfit_chart(name: str, channels: Sequence[tuple[ChannelProfile, Fl
     return _svg(name, "Departure of the variance from the fitted lines, with the intervals of the lines", figure)
 
 
-def _transfer(profile: ChannelProfile, bins: Float) -> tuple[Float, Float, Float, Float, Float]:
-    """Return level, variance, and the line with the ends of its band there, DN, in the order of the levels."""
-    white = profile.white_level_dn - profile.black_level_dn
-    # Dark frames lie around black, which a logarithm draws apart without end: they are shown at a tenth of a DN.
-    level, variance = np.maximum(white * bins[0], DARKEST_DN), white**2 * bins[1]
-    order = np.argsort(level)
-    level, variance = level[order], variance[order]
-    gains = np.array([profile.shot_noise_scale * white, *profile.gain_dn_per_e_interval])
-    read_low, read_high = profile.read_noise_std_dn_interval
-    in_the_dark = np.array([profile.read_noise_variance * white**2, max(read_low, 0) ** 2, read_high**2])
-    line, low, high = np.maximum(np.outer(gains, level) + in_the_dark[:, None], 1e-6)
-    return level, variance, line, low, high
+def _transfers(
+    channels: Sequence[tuple[ChannelProfile, Float]],
+) -> Iterator[tuple[str, Float, Float, Float, Float, Float]]:
+    """Yield paint, level, variance, and the line with the ends of its band there, DN, in the order of the levels."""
+    for profile, bins in channels:
+        white = profile.white_level_dn - profile.black_level_dn
+        # Dark frames lie around black, which a logarithm draws apart without end: they are shown at a tenth of a DN.
+        level, variance = np.maximum(white * bins[0], DARKEST_DN), white**2 * bins[1]
+        order = np.argsort(level)
+        level, variance = level[order], variance[order]
+        gains = np.array([profile.shot_noise_scale * white, *profile.gain_dn_per_e_interval])
+        read_low, read_high = profile.read_noise_std_dn_interval
+        in_the_dark = np.array([profile.read_noise_variance * white**2, max(read_low, 0) ** 2, read_high**2])
+        line, low, high = np.maximum(np.outer(gains, level) + in_the_dark[:, None], 1e-6)
+        yield PAINT[CHANNEL_COLOURS.get(profile.channel, "c0")], level, variance, line, low, high
 
 
 @_style(CHART)

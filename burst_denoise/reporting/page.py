@@ -3,7 +3,7 @@
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from itertools import groupby
+from itertools import groupby, zip_longest
 
 import numpy as np
 import numpy.typing as npt
@@ -167,11 +167,10 @@ def _series_card(name: str, series: JudgedSeries, reach: float) -> Part:
     facts = [info.camera or "unknown camera", _iso(info.iso), f"{info.width} × {info.height}"]
     facts += [f"{good} of {len(verdict.frames)} frames accepted"]
     facts += [f"{verdict.left_out} beyond the limit, not looked at"] if verdict.left_out else []
-    pictures = [*series.thumbnails, *[None] * (len(verdict.frames) - len(series.thumbnails))]
     return {
         "verdict": verdict,
         "facts": ", ".join(facts),
-        "frames": [_frame(frame, picture) for frame, picture in zip(verdict.frames, pictures, strict=True)],
+        "frames": [_frame(frame, picture) for frame, picture in zip_longest(verdict.frames, series.thumbnails)],
         "chart": deviation_chart(name, verdict, reach) if verdict.deviations else None,
     }
 
