@@ -1,6 +1,5 @@
 """Methods times bursts: every method on the same frames and photosites, scored, timed and weighed."""
 
-import contextlib
 import math
 import platform
 import statistics
@@ -8,16 +7,15 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from importlib.metadata import PackageNotFoundError, version
-from typing import Self
+from importlib.metadata import version
+from typing import Any
 
 import cv2
 import numpy as np
-import numpy.typing as npt
 import psutil
 
 from burst_denoise import __version__
-from burst_denoise.arrays import Float, Mask
+from burst_denoise.arrays import Float
 from burst_denoise.burst.store import Burst
 from burst_denoise.errors import ModelFileError, TooFewFramesError
 from burst_denoise.frame.frame import Frame
@@ -87,19 +85,17 @@ def score_methods(
     """
     versions = _versions()
     for burst in bursts:
-        evaluation = _EvaluationSet.of(burst, frames, seed)
+        evaluation = _EvaluationSet(burst, frames, seed)
         rows = list(_rows(burst, methods, strengths))
-        reference = next((_measured(method, evaluation) for method in rows if method.name == REFERENCE_METHOD), None)
-        for method in rows:
+        reference = next((_scored(row, evaluation) for row in rows if row.name == REFERENCE_METHOD), None)
+        for row in rows:
             try:
-                found = (
-                    reference
-                    if reference is not None and method.name == REFERENCE_METHOD
-                    else _measured(method, evaluation)
-                )
+                known = reference if row.name == REFERENCE_METHOD else None
+                score, fields = known or _scored(row, evaluation)
             except ModelFileError:
                 continue
-            yield _row(method, evaluation, found, reference, seed, versions)
+            over_nlm = paired_difference_db(score, reference[0]) if reference else None
+            yield BenchmarkRow(**fields, **_with_interval("over_nlm_db", over_nlm), seed=seed, versions=versions)
 
 
 @dataclass(frozen=True)
@@ -137,38 +133,35 @@ def _on_planes(baseline: Baseline, profile: NoiseProfile, strength: float) -> Me
     return denoise
 
 
-@dataclass(frozen=True)
 class _EvaluationSet:
     """What all methods share on one burst."""
 
-    burst: Burst
-    frames: tuple[int, ...]
-    mean: Float
-    counts: Mask
-    variance: Float
-    residuals: ResidualScore
-    clean: Float | None
-    fixed_pattern_psnr_db: float | None
-
-    @classmethod
-    def of(cls, burst: Burst, frames: int, seed: int) -> "_EvaluationSet":
+    def __init__(self, burst: Burst, frames: int, seed: int) -> None:
         total = len(burst)
         if total < 3:
             raise TooFewFramesError(f"{burst.name}: {total} frames; a benchmark needs at least 3")
         rng = np.random.default_rng(seed)
         scored = total if frames >= total - 1 else frames
-        chosen = tuple(int(rng.choice(part)) for part in np.array_split(np.arange(total), scored))
-        mosaic, mean, counts = burst.mosaic, burst.mean(), ~burst.excluded
-        variance = mosaic.unpack(noise_variance(mosaic.pack(mean), burst.profile), mean.shape)
-        residuals = ResidualScore(burst.linear, total, counts, variance, mosaic)
-        if burst.clean is None:
-            return cls(burst, chosen, mean, counts, variance, residuals, None, None)
-        clean = burst.clean[counts].astype(np.float64)
-        scaled = burst.clean * np.float32((mean[counts] @ clean) / (clean @ clean))
-        # The fixed pattern is all that is wrong with the clean image, seen from the burst.
-        fixed = BurstScore(burst.linear, total, counts, variance)
-        fixed.add(scaled, used=())
-        return cls(burst, chosen, mean, counts, variance, residuals, scaled, _finite(fixed.psnr_db().value))
+        mosaic = burst.mosaic
+        self.burst = burst
+        self.frames = [int(rng.choice(part)) for part in np.array_split(np.arange(total), scored)]
+        self.mean = burst.mean()
+        self.counts = ~burst.excluded
+        self.variance = mosaic.unpack(noise_variance(mosaic.pack(self.mean), burst.profile), self.mean.shape)
+        self.residuals = ResidualScore(burst.linear, total, self.counts, self.variance, mosaic)
+        self.clean: Float | None = None
+        self.fixed_pattern_psnr_db: float | None = None
+        if burst.clean is not None:
+            clean = burst.clean[self.counts].astype(np.float64)
+            self.clean = burst.clean * np.float32((self.mean[self.counts] @ clean) / (clean @ clean))
+            # The fixed pattern is all that is wrong with the clean image, seen from the burst.
+            fixed = self.score()
+            fixed.add(self.clean, used=())
+            self.fixed_pattern_psnr_db = fixed.psnr_db().value
+
+    def score(self) -> BurstScore:
+        """Return the score of a method that has no results yet."""
+        return BurstScore(self.burst.linear, len(self.burst), self.counts, self.variance)
 
     def groups(self, averaged: int) -> list[list[int]]:
         """Return the frames that go into each result: a scored one and as many others; no frame is in two."""
@@ -192,130 +185,78 @@ class _EvaluationSet:
         return ssim(shown, rendering(reference, info), peak=1.0, mask=counted > 0.99)
 
 
-@dataclass(frozen=True)
-class _Measured:
-    """What a method gave."""
-
-    frames: tuple[int, ...]
-    score: BurstScore
-    true_mse: float | None
-    ssim: float
-    residuals: npt.NDArray[np.float64]
-    seconds: float
-    peak_bytes: int
-
-
-def _measured(method: _Row, evaluation: _EvaluationSet) -> _Measured:
-    burst = evaluation.burst
-    score = BurstScore(burst.linear, len(burst), evaluation.counts, evaluation.variance)
+def _scored(row: _Row, evaluation: _EvaluationSet) -> tuple[BurstScore, dict[str, Any]]:
+    """Return the score of a method on a burst, and what its `BenchmarkRow` says without looking at other methods."""
+    burst, info = evaluation.burst, evaluation.burst.info
+    score = evaluation.score()
     true, similar, residuals, seconds, peaks = [], [], [], [], []
-    groups = evaluation.groups(method.averaged)
+    groups = evaluation.groups(row.averaged)
     for group in groups:
         used = [burst.linear(index) for index in group]
-        frame = burst.frame(group[0]).with_profile(burst.profile)
-        with _ResourceMonitor() as monitor:
-            denoised = method.denoise(used, frame)
-        seconds.append(monitor.seconds)
-        peaks.append(monitor.peak_bytes)
+        denoised, taken, peak = _watched(row.denoise, used, burst.frame(group[0]).with_profile(burst.profile))
+        seconds.append(taken)
+        peaks.append(peak)
         score.add(denoised, group)
         others = evaluation.others_mean(used)
         residuals.append(evaluation.residuals.measure(used[0], denoised, others))
         similar.append(evaluation.similarity(denoised, others if evaluation.clean is None else evaluation.clean))
         if evaluation.clean is not None:
             true.append(mean_squared_error(denoised, evaluation.clean, evaluation.counts))
-    return _Measured(
-        frames=tuple(group[0] for group in groups),
-        score=score,
-        true_mse=statistics.fmean(true) if true else None,
-        ssim=statistics.fmean(similar),
-        residuals=np.sum(residuals, axis=0),
-        seconds=statistics.median(seconds),
-        peak_bytes=max(peaks),
-    )
+    residual = np.sum(residuals, axis=0)
+    others_mse = score.temporal_variance().value / (len(burst) - row.averaged)
+    return score, {
+        "method": row.name,
+        "burst": burst.name,
+        "iso": info.iso,
+        **_with_interval("corrected_psnr_db", score.psnr_db()),
+        "upsnr_db": score.upsnr_db(),
+        "true_psnr_db": psnr_of_mse(statistics.fmean(true), peak=WHITE) if true else None,
+        "fixed_pattern_psnr_db": evaluation.fixed_pattern_psnr_db,
+        **_with_interval("stabilised_psnr_db", score.stabilised_psnr_db()),
+        **_with_interval("worth_frames", score.worth_frames()),
+        "ssim": statistics.fmean(similar),
+        "ssim_reference_psnr_db": None if true else psnr_of_mse(others_mse, peak=WHITE),
+        "residual_correlation": evaluation.residuals.correlation(residual),
+        "signal_leak": evaluation.residuals.leak(residual),
+        "seconds_per_megapixel": statistics.median(seconds) / (info.height * info.width / 1e6),
+        "peak_memory_mb": max(peaks) / 1e6,
+        "strength": row.strength,
+        "frames": tuple(group[0] for group in groups),
+    }
 
 
-def _row(
-    method: _Row,
-    evaluation: _EvaluationSet,
-    found: _Measured,
-    reference: _Measured | None,
-    seed: int,
-    versions: dict[str, str],
-) -> BenchmarkRow:
-    info, score = evaluation.burst.info, found.score
-    corrected, stabilised, worth = score.psnr_db(), score.stabilised_psnr_db(), score.worth_frames()
-    over_nlm = None if reference is None else paired_difference_db(score, reference.score)
-    reference_mse = score.temporal_variance().value / (len(evaluation.burst) - method.averaged)
-    return BenchmarkRow(
-        method=method.name,
-        burst=evaluation.burst.name,
-        iso=info.iso,
-        corrected_psnr_db=_finite(corrected.value),
-        corrected_psnr_db_interval=(_finite(corrected.low), _finite(corrected.high)),
-        upsnr_db=_finite(score.upsnr_db()),
-        true_psnr_db=None if found.true_mse is None else _finite(psnr_of_mse(found.true_mse, peak=WHITE)),
-        fixed_pattern_psnr_db=evaluation.fixed_pattern_psnr_db,
-        stabilised_psnr_db=_finite(stabilised.value),
-        stabilised_psnr_db_interval=(_finite(stabilised.low), _finite(stabilised.high)),
-        over_nlm_db=None if over_nlm is None else over_nlm.value,
-        over_nlm_db_interval=None if over_nlm is None else _interval(over_nlm),
-        worth_frames=_finite(worth.value),
-        worth_frames_interval=_interval(worth),
-        ssim=_finite(found.ssim),
-        ssim_reference_psnr_db=None
-        if evaluation.clean is not None
-        else _finite(psnr_of_mse(reference_mse, peak=WHITE)),
-        residual_correlation=evaluation.residuals.correlation(found.residuals),
-        signal_leak=evaluation.residuals.leak(found.residuals),
-        seconds_per_megapixel=found.seconds / (info.height * info.width / 1e6),
-        peak_memory_mb=found.peak_bytes / 1e6,
-        strength=method.strength,
-        seed=seed,
-        frames=found.frames,
-        versions=versions,
-    )
+def _with_interval(field: str, estimate: Estimate | None) -> dict[str, Any]:
+    """Return a field of a row and the one that holds its interval."""
+    return {field: estimate and estimate.value, f"{field}_interval": estimate and (estimate.low, estimate.high)}
 
 
-def _interval(estimate: Estimate) -> tuple[float, float] | None:
-    return (estimate.low, estimate.high) if math.isfinite(estimate.high - estimate.low) else None
+def _watched(
+    denoise: Callable[[Sequence[Float], Frame], Float], images: Sequence[Float], frame: Frame
+) -> tuple[Float, float, int]:
+    """Return a denoised image, the wall seconds it took, and the highest resident memory of the process meanwhile."""
+    process = psutil.Process()
+    memory = [process.memory_info().rss]
+    done = threading.Event()
 
+    def sample() -> None:
+        ended = False
+        while not ended:
+            ended = done.wait(MEMORY_INTERVAL_S)
+            memory.append(process.memory_info().rss)
 
-def _finite(value: float | None) -> float | None:
-    """Return a number that JSON can hold, or None."""
-    return value if value is not None and math.isfinite(value) else None
-
-
-class _ResourceMonitor:
-    """Measures what happens inside a ``with``: wall seconds and the highest resident memory of the process."""
-
-    def __enter__(self) -> Self:
-        self._process = psutil.Process()
-        self.peak_bytes = 0
-        self._done = threading.Event()
-        self._thread = threading.Thread(target=self._sample, daemon=True)
-        self._note()
-        self._thread.start()
-        self._began = time.perf_counter()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.seconds = time.perf_counter() - self._began
-        self._done.set()
-        self._thread.join()
-        self._note()
-
-    def _sample(self) -> None:
-        while not self._done.wait(MEMORY_INTERVAL_S):
-            self._note()
-
-    def _note(self) -> None:
-        self.peak_bytes = max(self.peak_bytes, int(self._process.memory_info().rss))
+    sampler = threading.Thread(target=sample, daemon=True)
+    sampler.start()
+    began = time.perf_counter()
+    try:
+        denoised = denoise(images, frame)
+        seconds = time.perf_counter() - began
+    finally:
+        done.set()
+        sampler.join()
+    return denoised, seconds, max(memory)
 
 
 def _versions() -> dict[str, str]:
     """Return the versions of what computes, without importing what is not loaded."""
     found = {"burst-denoise": __version__, "python": platform.python_version(), "opencv": cv2.__version__}
-    for package in ("numpy", "torch", "scikit-image"):
-        with contextlib.suppress(PackageNotFoundError):
-            found[package] = version(package)
-    return found
+    return found | {package: version(package) for package in ("numpy", "torch", "scikit-image")}

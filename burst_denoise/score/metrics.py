@@ -105,14 +105,9 @@ def ssim(planes: Float, reference: Float | Double, *, peak: float, mask: Mask | 
         )
     edge = SSIM_WINDOW // 2
     inner = (slice(None), slice(edge, -edge), slice(edge, -edge))
-    maps = np.stack(
-        [
-            structural_similarity(  # type: ignore[no-untyped-call]
-                a, b, data_range=peak, full=True,
-                gaussian_weights=True, sigma=1.5, use_sample_covariance=False,
-            )[1]
-            for a, b in zip(planes, reference, strict=True)
-        ]
+    _, maps = structural_similarity(  # type: ignore[no-untyped-call]
+        planes, reference, data_range=peak, full=True, channel_axis=0,
+        gaussian_weights=True, sigma=1.5, use_sample_covariance=False,
     )  # fmt: skip
     return _masked_mean(maps[inner], None if mask is None else mask[inner])
 
@@ -135,15 +130,13 @@ def rendering(image: Float, info: FrameInfo) -> Float:
     """
     mosaic = Mosaic.of(info)
     planes = mosaic.pack(image)
-    if info.domain == "mono":
-        return np.clip(planes, np.float32(0), np.float32(1))
-    if info.domain == "rgb":
-        shown = np.clip(planes, np.float32(0), np.float32(1))
-    else:
+    if mosaic.cfa:
         red, green, blue = info.as_shot_neutral or (1.0, 1.0, 1.0)
         gains = np.array([green / red, 1.0, green / blue], np.float32)[:, None, None]
         shown = linear_to_srgb(mosaic.colour_planes(planes) * gains)
-    return np.tensordot(LUMA, shown, axes=1)[None]
+    else:
+        shown = np.clip(planes, np.float32(0), np.float32(1))
+    return shown if info.domain == "mono" else np.tensordot(LUMA, shown, axes=1)[None]
 
 
 def corrected_mse(denoised: Float, others: FrameMoments, mask: Mask | None = None) -> float:

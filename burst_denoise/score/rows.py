@@ -2,9 +2,13 @@
 
 import csv
 import io
-from collections.abc import Iterable
+import math
+from collections.abc import Iterable, Iterator
+from itertools import groupby
 from pathlib import Path
-from typing import Any, Self
+from typing import Annotated, Any, Self
+
+from pydantic import AfterValidator
 
 from burst_denoise.files import atomic_write
 from burst_denoise.schemas import Document
@@ -25,38 +29,46 @@ LATEX_LETTERS = str.maketrans(
 )
 
 
+Finite = Annotated[float | None, AfterValidator(lambda value: value if math.isfinite(value or 0) else None)]
+"""A score; None where it is infinite or unknown, which JSON cannot say otherwise."""
+FiniteInterval = Annotated[
+    tuple[float, float] | None, AfterValidator(lambda ends: ends if all(map(math.isfinite, ends or ())) else None)
+]
+"""An interval; None where one of its ends is out of reach."""
+
+
 class BenchmarkRow(Document):
     """The scores of one method on one burst."""
 
     method: str
     burst: str
     iso: float | None
-    corrected_psnr_db: float | None
+    corrected_psnr_db: Finite
     """Leave-one-out-corrected PSNR in linear light, peak at the white level; null where the error is too small for this
     burst to measure. It takes the fixed pattern of the sensor for scene."""
-    corrected_psnr_db_interval: tuple[float | None, float | None]
+    corrected_psnr_db_interval: tuple[Finite, Finite]
     """Its 95 % interval; an end is null where it is out of reach of this burst."""
-    upsnr_db: float | None
+    upsnr_db: Finite
     """The same error measured with three frames besides the scored one (uPSNR), for comparison; null without them."""
-    true_psnr_db: float | None
+    true_psnr_db: Finite
     """PSNR against the clean reference, brought to the brightness of the burst; null without one."""
-    fixed_pattern_psnr_db: float | None
+    fixed_pattern_psnr_db: Finite
     """PSNR that the burst's fixed pattern alone would leave against the clean reference, the same for all methods: by
     this error the two scores above may differ. Null without a clean reference."""
-    stabilised_psnr_db: float | None
+    stabilised_psnr_db: Finite
     """As the corrected PSNR, but every photosite counts in units of its own noise: 0 dB is the noise of one frame, so
     shadows count as much as highlights."""
-    stabilised_psnr_db_interval: tuple[float | None, float | None]
-    over_nlm_db: float | None
+    stabilised_psnr_db_interval: tuple[Finite, Finite]
+    over_nlm_db: Finite
     """Corrected PSNR minus that of the row ``nlm-stabilised`` on the same frames and photosites (paired)."""
-    over_nlm_db_interval: tuple[float, float] | None
-    worth_frames: float | None
+    over_nlm_db_interval: FiniteInterval
+    worth_frames: Finite
     """How many averaged frames leave the same error as one frame through this method."""
-    worth_frames_interval: tuple[float, float] | None
-    ssim: float | None
+    worth_frames_interval: FiniteInterval
+    ssim: Finite
     """Structural similarity of the brightness of a developed rendering (half size, white balance, sRGB curve) with that
     of the clean reference, or else of the mean of the other frames; null for pictures too small for its window."""
-    ssim_reference_psnr_db: float | None
+    ssim_reference_psnr_db: Finite
     """PSNR of that reference itself: the noise it still holds. Null for a clean one."""
     residual_correlation: float
     """Largest correlation of what was taken away between neighbouring photosites of a colour, beyond the noise's own; 0
@@ -104,26 +116,20 @@ class BenchmarkRows(list[dict[str, Any]]):
         """
         titles = " & ".join(["burst", "method", *(title for title, _, _ in LATEX_COLUMNS)])
         lines = [r"\begin{tabular}{ll" + "r" * len(LATEX_COLUMNS) + "}", r"\hline", titles + r" \\", r"\hline"]
-        burst = None
-        for row in self:
-            if burst not in (None, row["burst"]):
-                lines.append(r"\hline")
-            names = ("" if row["burst"] == burst else row["burst"], row["method"])
-            burst = row["burst"]
-            cells = [name.translate(LATEX_LETTERS) for name in names]
-            cells += [_latex_number(row, field, digits) for _, field, digits in LATEX_COLUMNS]
-            lines.append(" & ".join(cells) + r" \\")
-        return _written("\n".join([*lines, r"\hline", r"\end{tabular}", ""]), path)
+        for burst, rows in groupby(self, key=lambda row: str(row["burst"])):
+            for number, row in enumerate(rows):
+                cells = [name.translate(LATEX_LETTERS) for name in ("" if number else burst, row["method"])]
+                cells += [_latex_number(row, field, digits) for _, field, digits in LATEX_COLUMNS]
+                lines.append(" & ".join(cells) + r" \\")
+            lines.append(r"\hline")
+        return _written("\n".join([*lines, r"\end{tabular}", ""]), path)
 
 
-def _columns(row: dict[str, Any]) -> Iterable[tuple[str, Any]]:
+def _columns(row: dict[str, Any]) -> Iterator[tuple[str, Any]]:
     for name, value in row.items():
         if name.endswith("_interval"):
-            low, high = value or (None, None)
-            yield from (
-                (f"{name.removesuffix('_interval')}_low", low),
-                (f"{name.removesuffix('_interval')}_high", high),
-            )
+            ends = (name.replace("_interval", "_low"), name.replace("_interval", "_high"))
+            yield from zip(ends, value or (None, None), strict=True)
         elif isinstance(value, dict):
             yield from ((f"version_{key}", each) for key, each in value.items())
         else:
