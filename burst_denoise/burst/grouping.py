@@ -2,9 +2,10 @@
 
 import re
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
 from burst_denoise.errors import InputFileError
 from burst_denoise.files import absolute
@@ -15,7 +16,9 @@ from burst_denoise.io.read import FRAME_SUFFIXES, is_raw, is_video, read_frame, 
 from burst_denoise.schemas import FrameInfo, FrameVerdict
 from burst_denoise.sensor.identity import Sensor
 
-__all__ = ["CLEAN_REFERENCE", "Series", "SeriesFrames", "find_sources", "group_series", "read_series"]
+__all__ = ["CLEAN_REFERENCE", "Series", "SeriesFrames", "alike", "find_sources", "group_series", "read_series"]
+
+T = TypeVar("T")
 
 CLEAN_REFERENCE = "clean_mosaic_dn.tif"
 """The known clean image of a simulated burst lies beside its frames and is none of them."""
@@ -136,17 +139,24 @@ def read_series(series: Series, limit: int) -> SeriesFrames:
     if is_video(series.paths[0]):
         return SeriesFrames(tuple(read_video(series.paths[0], limit)), series.incompatible, 0)
     frames = [read_frame(path) for path in series.paths[:limit]]
-    kinds: list[list[Frame]] = []
-    for frame in frames:
-        kind = next((kind for kind in kinds if not _differences(frame.info, kind[0].info)), None)
-        if kind is None:
-            kinds.append([frame])
-        else:
-            kind.append(frame)
+    kinds = alike(frames, lambda one, first: not _differences(one.info, first.info))
     largest = max(kinds, key=len)
     others = [frame for kind in kinds if kind is not largest for frame in kind]
     verdicts = [_incompatible(frame.path, _differences(frame.info, largest[0].info)) for frame in others]
     return SeriesFrames(tuple(largest), (*verdicts, *series.incompatible), max(len(series.paths) - limit, 0))
+
+
+def alike(items: Iterable[T], same: Callable[[T, T], bool]) -> list[list[T]]:
+    """Return items in groups, in the order met: each with the first group whose first item is the same."""
+    groups: list[list[T]] = []
+    for item in items:
+        for group in groups:
+            if same(item, group[0]):
+                group.append(item)
+                break
+        else:
+            groups.append([item])
+    return groups
 
 
 def _runs(headers: dict[Path, Header]) -> list[list[Path]]:
@@ -172,13 +182,7 @@ def _runs(headers: dict[Path, Header]) -> list[list[Path]]:
 
 def _split_run(run: Sequence[Path], headers: dict[Path, Header]) -> list[tuple[list[Path], list[FrameVerdict]]]:
     """Return the series in a run, each with the incompatible frames reported with it."""
-    kinds: list[list[Path]] = []
-    for path in run:
-        kind = next((kind for kind in kinds if not _header_differences(headers[path], headers[kind[0]])), None)
-        if kind is None:
-            kinds.append([path])
-        else:
-            kind.append(path)
+    kinds = alike(run, lambda one, first: not _header_differences(headers[one], headers[first]))
     largest = max(kinds, key=len)
     enough = min(ENOUGH_FRAMES, len(largest)) if len(largest) > 1 else len(run)
     series = [paths for paths in kinds if len(paths) >= enough or paths is largest]

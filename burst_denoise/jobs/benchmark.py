@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from burst_denoise.burst.grouping import Series, find_sources, group_series
+from burst_denoise.burst.grouping import Series, alike, find_sources, group_series
 from burst_denoise.burst.store import Burst, open_burst, pooled_by_iso, sharing_defects, split_inputs
 from burst_denoise.errors import ModelFileError
 from burst_denoise.inference.denoiser import Denoiser, DenoiseSettings
@@ -171,24 +171,17 @@ def bursts_by_sensor(
         cameras.setdefault((series.header.camera, series.header.domain), []).append(series)
     for number, series_of_camera in enumerate(cameras.values()):
         bursts += store_series(series_of_camera, folder / str(number), (), settings.ingest, listener, one_sensor=False)
-    sensors: list[list[Burst]] = []
-    for burst in bursts:
-        alike = same_sensor(sensors, burst)
-        if alike:
-            alike.append(burst)
-        else:
-            sensors.append([burst])
-    return sensors
+    return alike(bursts, _same_sensor)
 
 
 def same_sensor(sensors: Sequence[list[Burst]], burst: Burst) -> list[Burst]:
     """Return those of the bursts of several sensors that are of the sensor of a burst; none is an empty list."""
-    sensor, cfa = Sensor.of(burst.info), burst.info.cfa
-    for bursts in sensors:
-        first = bursts[0].info
-        if first.cfa == cfa and not Sensor.of(first).differences(sensor, crop=True):
-            return bursts
-    return []
+    return next((bursts for bursts in sensors if _same_sensor(burst, bursts[0])), [])
+
+
+def _same_sensor(burst: Burst, first: Burst) -> bool:
+    """Return whether bursts are of one sensor and one layout of it."""
+    return first.info.cfa == burst.info.cfa and not Sensor.of(first.info).differences(Sensor.of(burst.info), crop=True)
 
 
 def check_models_match(
