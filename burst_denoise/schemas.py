@@ -271,9 +271,7 @@ class TrainingRecord(Document):
     seconds: float
     curve: tuple[tuple[int, float], ...] = ()
     """Every validation: step, corrected PSNR on the held-out photosites, dB."""
-    baseline_strength: dict[str, float] = Field(
-        default={}, validation_alias=AliasChoices("baseline_strength", "nlm_strength")
-    )
+    baseline_strength: dict[str, float] = Field({}, validation_alias=AliasChoices("baseline_strength", "nlm_strength"))
     """Strength of each baseline tuned on the same bursts, so that a benchmark is fair to it."""
 
 

@@ -95,13 +95,12 @@ class Model:
                 f"{name}: {refusals[0]} of the model; calibrate one for this sensor and mode, or override with "
                 "--any-sensor"
             )
-        unknown = info.iso is None and len(header.profiles) > 1
         try:
             return (extrapolate_profile if any_sensor else interpolate_profile)(header.profiles, info.iso)
         except ValueError as error:
-            advice = (
-                "name a model of one ISO" if unknown else "calibrate at this ISO too, or override with --any-sensor"
-            )
+            advice = "calibrate at this ISO too, or override with --any-sensor"
+            if info.iso is None and len(header.profiles) > 1:
+                advice = "name a model of one ISO"
             raise ModelFileError(f"{name}: {error}; {advice}") from error
 
 

@@ -123,7 +123,8 @@ def draw_quality(path: Path, verdicts: Sequence[SeriesVerdict]) -> None:
     if drawn:
         labels = [f"{verdict.series}: mu {verdict.mu:.3f}, sigma {verdict.sigma:.1e}" for verdict in drawn]
         right.legend(curves, labels, fontsize=7, loc="lower left", frameon=False)
-    _write(figure, path, dpi=120)
+    with atomic_write(path) as aside:
+        figure.savefig(aside, dpi=120)
 
 
 @_style()
@@ -154,7 +155,8 @@ def draw_comparison(path: Path, panels: Sequence[tuple[str, npt.NDArray[np.uint1
         above = y + 2 * height + 4 * dpi / 72  # 4 points
         figure.figimage((crop >> 8).astype(np.uint8).repeat(2, axis=0).repeat(2, axis=1), x, y)
         figure.text(x / size[0], above / size[1], caption, fontsize=10)
-    _write(figure, path, dpi)
+    with atomic_write(path) as aside:
+        figure.savefig(aside, dpi=dpi)
 
 
 @_style(CHART)
@@ -329,8 +331,3 @@ def _svg(name: str, label: str, figure: "Figure") -> Markup:
         drawing = drawing.replace(paint, f"var(--{variable})")
     opening = '<svg class="chart" viewBox="0 0 {} {}" role="img" aria-label="{}">'
     return Markup(opening).format(WIDTH, HEIGHT, label) + Markup(drawing)
-
-
-def _write(figure: "Figure", path: Path, dpi: int) -> None:
-    with atomic_write(path) as aside:
-        figure.savefig(aside, dpi=dpi)

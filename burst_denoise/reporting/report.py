@@ -1,5 +1,6 @@
 """Results to files: the report people look at, one page of HTML; rows as JSON lines. Nothing is computed anew here."""
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -26,8 +27,6 @@ __all__ = [
     "write_report",
     "write_rows",
 ]
-
-SINGLE_FRAME = "single frame"
 
 
 @dataclass(frozen=True)
@@ -135,7 +134,8 @@ def _gain_in_words(report: Report) -> str:
     if not gains:
         return ""
     worth = [row.worth_frames for row in rows if row.worth_frames is not None]
-    over = _over_classical(report, rows)
+    classical = [row for row in report.rows if row.strength is not None and row.method != rows[0].method]
+    over = _over_best(rows, classical)
     bar = "the best classical method" if report.model else "the best other classical method"
     text = "One denoised shot " if report.model else f"One shot through {rows[0].method} "
     text += f"is worth {_span(worth)} averaged frames: " if worth else "gains "
@@ -147,23 +147,21 @@ def _gain_in_words(report: Report) -> str:
     return text + f", {_span(over)} dB over {bar}."
 
 
-def _over_classical(report: Report, rows: Sequence[BenchmarkRow]) -> list[float]:
-    """Return by how many dB rows of one method are above the best classical one on their burst, itself apart."""
-    best_db: dict[str, float] = {}
-    for row in report.rows:
-        if row.strength is not None and row.corrected_psnr_db is not None and row.method != rows[0].method:
-            best_db[row.burst] = max(row.corrected_psnr_db, best_db.get(row.burst, row.corrected_psnr_db))
-    pairs = [(row.corrected_psnr_db, best_db.get(row.burst)) for row in rows]
-    return [ours - best for ours, best in pairs if ours is not None and best is not None]
-
-
 def _judged_rows(report: Report) -> tuple[list[BenchmarkRow], list[float]]:
     """Return the rows of the method that the headline is about, and by how many dB each is above the single frame."""
     name = report.model or best_method([row for row in report.rows if row.strength is not None])
     rows = [row for row in report.rows if row.method == name]
-    single_db = {row.burst: row.corrected_psnr_db for row in report.rows if row.method == SINGLE_FRAME}
-    pairs = [(row.corrected_psnr_db, single_db.get(row.burst)) for row in rows]
-    return rows, [ours - single for ours, single in pairs if ours is not None and single is not None]
+    return rows, _over_best(rows, [row for row in report.rows if row.method == "single frame"])
+
+
+def _over_best(rows: Sequence[BenchmarkRow], others: Sequence[BenchmarkRow]) -> list[float]:
+    """Return by how many dB rows lie above the best of other rows of their burst, where both have a score."""
+    best_db: dict[str, float] = {}
+    for row in others:
+        if row.corrected_psnr_db is not None:
+            best_db[row.burst] = max(row.corrected_psnr_db, best_db.get(row.burst, -math.inf))
+    pairs = [(row.corrected_psnr_db, best_db.get(row.burst)) for row in rows]
+    return [ours - best for ours, best in pairs if ours is not None and best is not None]
 
 
 def _span(values: Sequence[float]) -> str:
