@@ -271,7 +271,7 @@ def test_every_baseline_beats_the_noisy_frame(burst: Burst, baseline: Baseline):
 
 def test_only_baselines_that_are_installed_and_make_sense_are_offered(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(baselines, "find_spec", lambda name: None)
-    assert list(baselines_for(info_of("mono"))) == ["nlm-16bit", "nlm-stabilised", "tv", "nl-means"]
+    assert list(baselines_for(info_of("mono"))) == ["nlm-16bit", "nlm-stabilised", "tv", "wavelet", "nl-means"]
     monkeypatch.setattr(baselines, "find_spec", lambda name: name)
     everything = baselines_for(info_of("bayer"))
     assert list(everything) == [

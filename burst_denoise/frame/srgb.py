@@ -8,7 +8,10 @@ from burst_denoise.arrays import Float
 from burst_denoise.frame.mosaic import RGGB, Mosaic
 from burst_denoise.schemas import FrameInfo
 
-__all__ = ["developed", "linear_to_srgb", "srgb_to_linear"]
+__all__ = ["DEMOSAIC_BORDER", "demosaiced", "developed", "linear_to_srgb", "srgb_to_linear", "white_balance"]
+
+DEMOSAIC_BORDER = 2
+"""Photosites around a demosaiced picture: OpenCV leaves the outermost without colours of its own."""
 
 
 def linear_to_srgb(linear: Float) -> Float:
@@ -28,6 +31,29 @@ def srgb_to_linear(encoded: npt.NDArray[np.uint8] | Float) -> Float:
     return np.where(x <= 0.04045, x / 12.92, ((x + 0.055) / 1.055) ** np.float32(2.4)).astype(np.float32)
 
 
+def white_balance(info: FrameInfo) -> Float:
+    """Return the factors (4, 1, 1) of R, G1, G2, B that make a neutral patch grey; 1 without a white balance."""
+    red, green, blue = info.as_shot_neutral or (1.0, 1.0, 1.0)
+    return np.array([green / red, 1.0, 1.0, green / blue], np.float32)[:, None, None]
+
+
+def demosaiced(planes: Float) -> Float:
+    """Return R, G1, G2, B planes as linear RGB, edge-aware, in 16 bits, clipped to 0 and 1, a border around it.
+
+    Parameters
+    ----------
+    planes : (4, h, w) float32 array, linear
+
+    Returns
+    -------
+    (2 h + 4, 2 w + 4, 3) float32 array, linear
+    """
+    whole = RGGB.unpack(planes, (2 * planes.shape[1], 2 * planes.shape[2]))
+    levels = np.rint(np.clip(np.pad(whole, DEMOSAIC_BORDER, mode="reflect"), 0, 1) * 65535).astype(np.uint16)
+    colour = cv2.demosaicing(levels, cv2.COLOR_BayerRGGB2RGB_EA)
+    return colour.astype(np.float32) / np.float32(65535)
+
+
 def developed(image: Float, info: FrameInfo) -> npt.NDArray[np.uint8]:
     """Return a picture to look at: white balance, edge-aware demosaicing, the curve of sRGB, 8 bits; no colour matrix.
 
@@ -44,16 +70,10 @@ def developed(image: Float, info: FrameInfo) -> npt.NDArray[np.uint8]:
     """
     if info.cfa is not None:
         mosaic = Mosaic.of(info)
-        red, green, blue = info.as_shot_neutral or (1.0, 1.0, 1.0)
-        gains = np.array([green / red, 1.0, 1.0, green / blue], np.float32)[:, None, None]
-        planes = mosaic.pack(image) * gains
-        whole = RGGB.unpack(planes, (2 * planes.shape[1], 2 * planes.shape[2]))
-        # OpenCV leaves a border of one pixel without colours of its own: give it two photosites to spoil.
-        levels = np.rint(np.clip(np.pad(whole, 2, mode="reflect"), 0, 1) * 65535).astype(np.uint16)
-        colour = cv2.demosaicing(levels, cv2.COLOR_BayerRGGB2RGB_EA).astype(np.float32) / np.float32(65535)
-        top, left = mosaic.phase
+        colour = demosaiced(mosaic.pack(image) * white_balance(info))
+        top, left = (DEMOSAIC_BORDER + first for first in mosaic.phase)
         height, width = image.shape
-        curved = linear_to_srgb(colour[2 + top : 2 + top + height, 2 + left : 2 + left + width])
+        curved = linear_to_srgb(colour[top : top + height, left : left + width])
     else:
         layers = np.broadcast_to(image, (3, *image.shape[-2:]))
         curved = np.clip(np.moveaxis(layers, 0, -1), 0, 1)

@@ -14,8 +14,7 @@ from scipy.fft import dct, idct
 
 from burst_denoise.arrays import Float
 from burst_denoise.burst.store import Burst, pooled_by_iso
-from burst_denoise.frame.mosaic import RGGB
-from burst_denoise.frame.srgb import linear_to_srgb, srgb_to_linear
+from burst_denoise.frame.srgb import DEMOSAIC_BORDER, demosaiced, linear_to_srgb, srgb_to_linear, white_balance
 from burst_denoise.schemas import FrameInfo, NoiseProfile
 from burst_denoise.score.metrics import corrected_mse, psnr_of_mse
 from burst_denoise.sensor.moments import frame_moments
@@ -78,14 +77,12 @@ TUNING_SIDE = 384
 def baselines_for(info: FrameInfo) -> dict[str, Baseline]:
     """Return the baselines that make sense for frames like these and are installed, by the names of their rows.
 
-    ``wavelet`` needs PyWavelets. ``bm3d`` needs the package of that name, which is free for non-commercial use only and
-    therefore never installed unasked; large frames, which would take it many minutes, go without.
+    ``bm3d`` needs the package of that name, which is free for non-commercial use only and therefore never installed
+    unasked; large frames, which would take it many minutes, go without.
     """
     found: dict[str, Baseline] = {} if info.domain == "mono" else {"nlm-colour-8bit": nlm_colour_8bit}
-    found |= {"nlm-16bit": nlm_16bit, "nlm-stabilised": nlm_stabilised, "tv": total_variation}
-    if find_spec("pywt"):
-        found["wavelet"] = wavelet
-    found["nl-means"] = nl_means
+    found |= {"nlm-16bit": nlm_16bit, "nlm-stabilised": nlm_stabilised}
+    found |= {"tv": total_variation, "wavelet": wavelet, "nl-means": nl_means}
     values = info.height * info.width * (3 if info.domain == "rgb" else 1)
     if find_spec("bm3d") and values <= BM3D_MOST_VALUES:
         found["bm3d"] = bm3d
@@ -236,25 +233,19 @@ def nlm_colour_8bit(planes: Float, info: FrameInfo, profile: NoiseProfile, stren
     White balance, edge-aware demosaicing, the curve of sRGB and 8 bits, with all that 8 bits cut off below black and
     above white: these are flaws of the common way, so they belong to the baseline.
     """
+    if info.domain == "mono":
+        raise ValueError("coloured non-local means needs colours; these frames are mono")
+    variance = noise_variance(planes, profile)
     if info.domain == "rgb":
-        developed = np.ascontiguousarray(np.moveaxis(planes[::-1], 0, -1))
-        filtered = _filter_colour(developed, strength * float(np.sqrt(np.median(noise_variance(planes, profile)))))
-        return np.ascontiguousarray(np.moveaxis(filtered, -1, 0)[::-1])
-    if info.domain != "bayer":
-        raise ValueError(f"coloured non-local means needs colours; these frames are {info.domain}")
-    red, green, blue = info.as_shot_neutral or (1.0, 1.0, 1.0)
-    gains = np.array([green / red, 1.0, 1.0, green / blue], np.float32)[:, None, None]
-    slope = gains * _srgb_slope(planes * gains)
-    noise_std = float(np.sqrt(np.median(noise_variance(planes, profile) * slope**2)))
-    # OpenCV leaves a border of one pixel without colours of its own: give it two photosites to spoil.
-    mosaic = np.pad(_interleave(planes * gains), 2, mode="reflect")
-    linear = cv2.demosaicing(_levels(mosaic, 65535).astype(np.uint16), cv2.COLOR_BayerRGGB2BGR_EA)
-    picture = linear.astype(np.float32) / np.float32(65535)
-    filtered = _filter_colour(linear_to_srgb(picture), strength * noise_std)
-    back = srgb_to_linear(filtered[2:-2, 2:-2])
-    own = [back[0::2, 0::2, 2], back[0::2, 1::2, 1], back[1::2, 0::2, 1], back[1::2, 1::2, 0]]
-    result: Float = np.stack(own) / gains
-    return result
+        filtered = _filter_colour(np.moveaxis(planes, 0, -1), strength * float(np.sqrt(np.median(variance))))
+        return np.ascontiguousarray(np.moveaxis(filtered, -1, 0))
+    balance = white_balance(info)
+    slope = balance * _srgb_slope(planes * balance)
+    picture = linear_to_srgb(demosaiced(planes * balance))
+    filtered = _filter_colour(picture, strength * float(np.sqrt(np.median(variance * slope**2))))
+    inner = slice(DEMOSAIC_BORDER, -DEMOSAIC_BORDER)
+    back = srgb_to_linear(filtered[inner, inner])
+    return np.stack([back[0::2, 0::2, 0], back[0::2, 1::2, 1], back[1::2, 0::2, 1], back[1::2, 1::2, 2]]) / balance
 
 
 def total_variation(planes: Float, info: FrameInfo, profile: NoiseProfile, strength: float) -> Float:  # noqa: ARG001
@@ -393,23 +384,12 @@ def _filter_levels(planes: Float, strength: float, info: FrameInfo) -> Float:
 
 
 def _filter_colour(developed: Float, strength: float) -> Float:
-    """Filter a (H, W, 3) blue, green, red picture in [0, 1] with strength h on that scale; clips it to 8 bits."""
+    """Filter a (H, W, 3) red, green, blue picture in [0, 1] with strength h on that scale; clips it to 8 bits."""
     h = strength * 255
-    levels = _levels(developed, 255).astype(np.uint8)
-    filtered = cv2.fastNlMeansDenoisingColored(levels, None, h, h, PATCH_DEVELOPED, COLOUR_SEARCH)
-    picture: Float = filtered.astype(np.float32) / np.float32(255)
-    return picture
-
-
-def _levels(values: Float, highest: int) -> Float:
-    """Return values in [0, 1] as whole levels up to ``highest``; clips what lies outside, as 8-bit pictures do."""
-    levels: Float = np.rint(np.clip(values, 0, 1) * highest)
-    return levels
-
-
-def _interleave(planes: Float) -> Float:
-    """Return R, G1, G2, B planes as one mosaic that starts with red."""
-    return RGGB.unpack(planes, (2 * planes.shape[1], 2 * planes.shape[2]))
+    levels = np.rint(np.clip(developed, 0, 1) * 255).astype(np.uint8)
+    bgr = np.ascontiguousarray(levels[..., ::-1])
+    filtered = cv2.fastNlMeansDenoisingColored(bgr, None, h, h, PATCH_DEVELOPED, COLOUR_SEARCH)
+    return filtered[..., ::-1].astype(np.float32) / np.float32(255)
 
 
 def _srgb_slope(linear: Float) -> Float:

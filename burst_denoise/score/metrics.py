@@ -10,7 +10,7 @@ import numpy as np
 
 from burst_denoise.arrays import Double, Float, Mask
 from burst_denoise.frame.mosaic import Mosaic
-from burst_denoise.frame.srgb import linear_to_srgb
+from burst_denoise.frame.srgb import linear_to_srgb, white_balance
 from burst_denoise.schemas import FrameInfo
 from burst_denoise.sensor.moments import FrameMoments
 
@@ -131,9 +131,7 @@ def rendering(image: Float, info: FrameInfo) -> Float:
     mosaic = Mosaic.of(info)
     planes = mosaic.pack(image)
     if mosaic.cfa:
-        red, green, blue = info.as_shot_neutral or (1.0, 1.0, 1.0)
-        gains = np.array([green / red, 1.0, green / blue], np.float32)[:, None, None]
-        shown = linear_to_srgb(mosaic.colour_planes(planes) * gains)
+        shown = linear_to_srgb(mosaic.colour_planes(planes * white_balance(info)))
     else:
         shown = np.clip(planes, np.float32(0), np.float32(1))
     return shown if info.domain == "mono" else np.tensordot(LUMA, shown, axes=1)[None]

@@ -51,20 +51,17 @@ class ResidualScore:
         # 0 where nothing counts: products there vanish by themselves.
         self._weight = (self._counts / np.sqrt(mosaic.pack(variance))).astype(np.float32)
         self._share = _blurred(self._counts)
-        noise = np.zeros(1 + len(NEIGHBOURS))
-        halves = [np.zeros(mask.shape, np.float32), np.zeros(mask.shape, np.float32)]
-        previous = read(0)
-        halves[0] += previous
+        self._noise = np.zeros(1 + len(NEIGHBOURS))
+        halves = np.zeros((2, *mask.shape), np.float32)
+        halves[0] = previous = read(0)
         for index in range(1, count):
             frame = read(index)
-            noise += self._neighbour_products(self._in_noise_units(frame - previous))
+            self._noise += self._neighbour_products(frame - previous)
             halves[index % 2] += frame
             previous = frame
         sizes = ((count + 1) // 2, count // 2)
-        structure = [self._structure(half / np.float32(size)) for half, size in zip(halves, sizes, strict=True)]
-        self._noise = noise
         # Halves of the burst have independent noise: their product holds the structure and nothing else, on average.
-        self._structure_power = _dot(structure[0], structure[1])
+        self._structure_power = _dot(*(self._structure(h / np.float32(n)) for h, n in zip(halves, sizes, strict=True)))
 
     def measure(self, noisy: Float, denoised: Float, others: Float) -> Double:
         """Return the sums that `correlation` and `leak` need, for one denoised frame; add them up over frames.
@@ -83,7 +80,7 @@ class ResidualScore:
         """
         residual = noisy - denoised
         leaked = _dot(self._structure(residual), self._structure(others))
-        return np.array([*self._neighbour_products(self._in_noise_units(residual)), leaked, 1.0])
+        return np.array([*self._neighbour_products(residual), leaked, 1.0])
 
     def correlation(self, sums: Double) -> float:
         """Return the correlation of the residual with one of its eight neighbours, less that of the noise itself.
@@ -110,18 +107,15 @@ class ResidualScore:
             return 0.0
         return float(sums[-2] / (sums[-1] * self._structure_power))
 
-    def _in_noise_units(self, image: Float) -> Float:
-        planes: Float = self._mosaic.pack(image) * self._weight
-        return planes
-
     def _structure(self, image: Float) -> Float:
         """Return the local structure of planes in units of the noise; what does not count is not blurred in."""
         planes = self._mosaic.pack(image)
         around = _blurred(planes * self._counts) / np.maximum(self._share, np.float32(1e-6))
         return ((planes - around) * self._weight).astype(np.float32)
 
-    def _neighbour_products(self, planes: Float) -> Double:
-        """Return the mean square and the mean products with four neighbours, over what counts."""
+    def _neighbour_products(self, image: Float) -> Double:
+        """Return mean square and mean products with four neighbours in units of the noise, over what counts."""
+        planes = self._mosaic.pack(image) * self._weight
         found = []
         for down, right in ((0, 0), *NEIGHBOURS):
             here, there = _shifted(planes, down, right)
