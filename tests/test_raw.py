@@ -15,7 +15,7 @@ from burst_denoise.errors import InputFileError
 from burst_denoise.frame.frame import Frame, RawBorder, to_linear
 from burst_denoise.frame.mosaic import BAYER_PHASES
 from burst_denoise.io.dng import write_dng
-from burst_denoise.io.exif import field, write_tiff
+from burst_denoise.io.exif import write_tiff
 from burst_denoise.io.metadata import Exif, Header, read_exif
 from burst_denoise.io.raw import RAW_SUFFIXES, develop, read_raw, read_raw_header
 from burst_denoise.io.tags import FieldType, Tag
@@ -162,8 +162,8 @@ def test_the_header_of_a_dng_is_read_without_decoding(tmp_path: Path, undecodabl
 def write_nef(path: Path, info: FrameInfo) -> None:
     """Write a minimal NEF, as LibRaw takes it."""
     mosaic = {
-        Tag.CFA_REPEAT_PATTERN_DIM: field(FieldType.SHORT, (2, 2)),
-        Tag.CFA_PATTERN: field(FieldType.BYTE, (0, 1, 1, 2)),
+        Tag.CFA_REPEAT_PATTERN_DIM: (FieldType.SHORT, (2, 2)),
+        Tag.CFA_PATTERN: (FieldType.BYTE, (0, 1, 1, 2)),
     }
     write_tiff(path, random_dn((600, 900)), info, mosaic, "", photometric=tifffile.PHOTOMETRIC.CFA)
 

@@ -14,7 +14,7 @@ import tifffile
 from burst_denoise.arrays import UInt16
 from burst_denoise.frame.frame import Dn, Frame
 from burst_denoise.frame.mosaic import Mosaic
-from burst_denoise.io.exif import Field, field, write_tiff
+from burst_denoise.io.exif import Field, write_tiff
 from burst_denoise.io.metadata import UNKNOWN_CAMERA
 from burst_denoise.io.tags import D65, LENS_TAGS, OPCODE_LISTS, FieldType, Tag
 from burst_denoise.schemas import FrameInfo
@@ -100,19 +100,19 @@ def _colour_fields(info: FrameInfo) -> dict[int, Field]:
     """Return the tags carried over from the source, and what a DNG needs beside them."""
     neutral = _rationals(info.as_shot_neutral or (1.0, 1.0, 1.0), 1_000_000)
     fields: dict[int, Field] = {
-        Tag.UNIQUE_CAMERA_MODEL: field(FieldType.ASCII, info.camera or UNKNOWN_CAMERA),
-        Tag.DEFAULT_CROP_ORIGIN: field(FieldType.LONG, (0, 0)),  # from the top left of the active area
-        Tag.DEFAULT_CROP_SIZE: field(FieldType.LONG, (info.width, info.height)),
-        Tag.AS_SHOT_NEUTRAL: field(FieldType.RATIONAL, neutral),
+        Tag.UNIQUE_CAMERA_MODEL: (FieldType.ASCII, info.camera or UNKNOWN_CAMERA),
+        Tag.DEFAULT_CROP_ORIGIN: (FieldType.LONG, (0, 0)),  # from the top left of the active area
+        Tag.DEFAULT_CROP_SIZE: (FieldType.LONG, (info.width, info.height)),
+        Tag.AS_SHOT_NEUTRAL: (FieldType.RATIONAL, neutral),
     }
     of_the_shot = LENS_TAGS | {Tag.MAKE, Tag.MODEL}  # `write_tiff` writes these
-    fields |= {tag.code: field(tag.dtype, tag.value) for tag in info.dng_tags if tag.code not in of_the_shot}
+    fields |= {tag.code: (tag.dtype, tag.value) for tag in info.dng_tags if tag.code not in of_the_shot}
     if info.noise_profile is not None:
-        fields[Tag.NOISE_PROFILE] = field(FieldType.DOUBLE, [*chain.from_iterable(info.noise_profile.colours)])
+        fields[Tag.NOISE_PROFILE] = (FieldType.DOUBLE, [*chain.from_iterable(info.noise_profile.colours)])
     if Tag.COLOR_MATRIX_1 not in fields:
         matrix = tuple(number for entry in XYZ_TO_LINEAR_SRGB for number in (entry, 10000))
-        fields[Tag.COLOR_MATRIX_1] = field(FieldType.SRATIONAL, matrix)
-        fields[Tag.CALIBRATION_ILLUMINANT_1] = field(FieldType.SHORT, [D65])
+        fields[Tag.COLOR_MATRIX_1] = (FieldType.SRATIONAL, matrix)
+        fields[Tag.CALIBRATION_ILLUMINANT_1] = (FieldType.SHORT, [D65])
     if Tag.AS_SHOT_WHITE_XY in fields:  # instead of AsShotNeutral: a DNG may hold only one of them
         del fields[Tag.AS_SHOT_NEUTRAL]
     return fields
@@ -127,17 +127,17 @@ def _mosaic_fields(info: FrameInfo, top: int, left: int) -> dict[int, Field]:
     readable_by = (1, 3, 0, 0) if tags & OPCODE_LISTS else (1, 1, 0, 0)
     area = (top, left, top + info.height, left + info.width)
     return {
-        Tag.DNG_VERSION: field(FieldType.BYTE, version),
-        Tag.DNG_BACKWARD_VERSION: field(FieldType.BYTE, readable_by),
-        Tag.NEW_SUBFILE_TYPE: field(FieldType.LONG, [0]),  # the main image
-        Tag.CFA_REPEAT_PATTERN_DIM: field(FieldType.SHORT, (2, 2)),
-        Tag.CFA_PATTERN: field(FieldType.BYTE, ["RGB".index(colour) for colour in info.cfa]),
-        Tag.CFA_PLANE_COLOR: field(FieldType.BYTE, (0, 1, 2)),
-        Tag.CFA_LAYOUT: field(FieldType.SHORT, [1]),  # rectangular
-        Tag.BLACK_LEVEL_REPEAT_DIM: field(FieldType.SHORT, (2, 2)),
-        Tag.BLACK_LEVEL: field(FieldType.RATIONAL, _rationals(black, 1000)),
-        Tag.WHITE_LEVEL: field(FieldType.LONG, [round(info.white_level)]),
-        Tag.ACTIVE_AREA: field(FieldType.LONG, area),
+        Tag.DNG_VERSION: (FieldType.BYTE, version),
+        Tag.DNG_BACKWARD_VERSION: (FieldType.BYTE, readable_by),
+        Tag.NEW_SUBFILE_TYPE: (FieldType.LONG, [0]),  # the main image
+        Tag.CFA_REPEAT_PATTERN_DIM: (FieldType.SHORT, (2, 2)),
+        Tag.CFA_PATTERN: (FieldType.BYTE, ["RGB".index(colour) for colour in info.cfa]),
+        Tag.CFA_PLANE_COLOR: (FieldType.BYTE, (0, 1, 2)),
+        Tag.CFA_LAYOUT: (FieldType.SHORT, [1]),  # rectangular
+        Tag.BLACK_LEVEL_REPEAT_DIM: (FieldType.SHORT, (2, 2)),
+        Tag.BLACK_LEVEL: (FieldType.RATIONAL, _rationals(black, 1000)),
+        Tag.WHITE_LEVEL: (FieldType.LONG, [round(info.white_level)]),
+        Tag.ACTIVE_AREA: (FieldType.LONG, area),
     }
 
 

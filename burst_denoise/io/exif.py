@@ -19,25 +19,14 @@ from burst_denoise.files import atomic_write
 from burst_denoise.io.tags import LENS_TAGS, FieldType, Tag
 from burst_denoise.schemas import FrameInfo
 
-__all__ = ["Field", "Pixels", "field", "write_tiff"]
+__all__ = ["Field", "Pixels", "write_tiff"]
 
 Pixels = npt.NDArray[np.uint8] | UInt16
-Field = tuple[int, int, bytes | tuple[float, ...]]
-"""What a tag holds: field type, count, and text or bytes as they are, or numbers."""
+Field = tuple[int, str | Sequence[float]]
+"""What a tag holds: field type, and text or numbers (rationals as numerator, denominator, ...)."""
 
 EXIF_PLACE = Tag.EXIF_IFD + 1
 """A number that no program uses, next to the pointer's: see `_append_exif`."""
-
-
-def field(dtype: int, values: str | Sequence[float]) -> Field:
-    """Return numbers of a field type (rationals as numerator, denominator, ...), or text, as a tag holds them."""
-    if isinstance(values, str):
-        text = values.encode() + b"\0"
-        return FieldType.ASCII, len(text), text
-    if dtype in (FieldType.BYTE, FieldType.ASCII, FieldType.UNDEFINED):
-        return dtype, len(values), bytes(int(value) for value in values)
-    each = 2 if dtype in (FieldType.RATIONAL, FieldType.SRATIONAL) else 1
-    return dtype, len(values) // each, tuple(values)
 
 
 def write_tiff(
@@ -68,22 +57,21 @@ def write_tiff(
     with atomic_write(path) as aside:
         tifffile.imwrite(aside, pixels, byteorder="<", bigtiff=False, metadata=None, software="burst-denoise",
                          description=notes.encode() or None,
-                         extratags=[(tag, *shot[tag], True) for tag in sorted(shot)], **layout)  # fmt: skip
+                         extratags=[(tag, *_packed(*shot[tag]), True) for tag in sorted(shot)], **layout)  # fmt: skip
         _append_exif(aside, info)
 
 
 def _shot_fields(info: FrameInfo) -> dict[int, Field]:
     """Return what the first directory says about a shot."""
-    fields = {
-        Tag.ORIENTATION: field(FieldType.SHORT, [info.orientation]),
-        EXIF_PLACE: field(FieldType.LONG, [0]),
+    fields: dict[int, Field] = {
+        Tag.ORIENTATION: (FieldType.SHORT, [info.orientation]),
+        EXIF_PLACE: (FieldType.LONG, [0]),
     }
     if info.taken_at is not None:
-        fields[Tag.DATE_TIME] = field(FieldType.ASCII, _date(info.taken_at))
+        fields[Tag.DATE_TIME] = (FieldType.ASCII, _date(info.taken_at))
     if info.camera is not None:
-        fields |= {Tag.MAKE: field(FieldType.ASCII, info.camera.split()[0]),
-                   Tag.MODEL: field(FieldType.ASCII, info.camera)}  # fmt: skip
-        fields |= {tag.code: field(tag.dtype, tag.value) for tag in info.dng_tags if tag.code in (Tag.MAKE, Tag.MODEL)}
+        fields |= {Tag.MAKE: (FieldType.ASCII, info.camera.split()[0]), Tag.MODEL: (FieldType.ASCII, info.camera)}
+        fields |= {tag.code: (tag.dtype, tag.value) for tag in info.dng_tags if tag.code in (Tag.MAKE, Tag.MODEL)}
     return fields
 
 
@@ -101,7 +89,8 @@ def _append_exif(path: Path, info: FrameInfo) -> None:
         start += file.write(b"\0" * (start % 2))  # a directory begins at an even place
         values_at = start + 2 + 12 * len(entries) + 4
         directory, values = struct.pack("<H", len(entries)), b""
-        for tag, (dtype, count, value) in entries:
+        for tag, field in entries:
+            dtype, count, value = _packed(*field)
             letter = "H" if dtype == FieldType.SHORT else "I"
             data = value if isinstance(value, bytes) else struct.pack(f"<{len(value)}{letter}", *value)
             inside = data if len(data) <= 4 else struct.pack("<I", values_at + len(values))
@@ -113,23 +102,34 @@ def _append_exif(path: Path, info: FrameInfo) -> None:
         file.write(struct.pack("<HHII", Tag.EXIF_IFD, FieldType.LONG, 1, start))
 
 
+def _packed(dtype: int, values: str | Sequence[float]) -> tuple[int, int, bytes | tuple[float, ...]]:
+    """Return a field as tifffile takes it: field type, count, and text or bytes as they are, or numbers."""
+    if isinstance(values, str):
+        text = values.encode() + b"\0"
+        return FieldType.ASCII, len(text), text
+    if dtype in (FieldType.BYTE, FieldType.ASCII, FieldType.UNDEFINED):
+        return dtype, len(values), bytes(int(value) for value in values)
+    each = 2 if dtype in (FieldType.RATIONAL, FieldType.SRATIONAL) else 1
+    return dtype, len(values) // each, tuple(values)
+
+
 def _exif_fields(info: FrameInfo) -> dict[int, Field]:
     """Return what the Exif directory says: SHORT, LONG and RATIONAL numbers, text and bytes."""
-    fields = {Tag.EXIF_VERSION: field(FieldType.UNDEFINED, b"0232")}
+    fields: dict[int, Field] = {Tag.EXIF_VERSION: (FieldType.UNDEFINED, b"0232")}
     if info.exposure_s:
-        fields[Tag.EXPOSURE_TIME] = field(FieldType.RATIONAL, _rational(info.exposure_s))
+        fields[Tag.EXPOSURE_TIME] = (FieldType.RATIONAL, _rational(info.exposure_s))
     if info.f_number:
-        fields[Tag.F_NUMBER] = field(FieldType.RATIONAL, _rational(info.f_number))
+        fields[Tag.F_NUMBER] = (FieldType.RATIONAL, _rational(info.f_number))
     if info.iso:
         iso = round(info.iso)
-        fields[Tag.PHOTOGRAPHIC_SENSITIVITY] = field(FieldType.SHORT, [min(iso, 65535)])
+        fields[Tag.PHOTOGRAPHIC_SENSITIVITY] = (FieldType.SHORT, [min(iso, 65535)])
         if iso > 65535:  # too great for that tag: SensitivityType says to look at RecommendedExposureIndex
-            fields[Tag.SENSITIVITY_TYPE] = field(FieldType.SHORT, [2])
-            fields[Tag.RECOMMENDED_EXPOSURE_INDEX] = field(FieldType.LONG, [iso])
+            fields[Tag.SENSITIVITY_TYPE] = (FieldType.SHORT, [2])
+            fields[Tag.RECOMMENDED_EXPOSURE_INDEX] = (FieldType.LONG, [iso])
     if info.taken_at is not None:
-        fields[Tag.DATE_TIME_ORIGINAL] = field(FieldType.ASCII, _date(info.taken_at))
-        fields[Tag.SUB_SEC_TIME_ORIGINAL] = field(FieldType.ASCII, f"{round(info.taken_at * 1000) % 1000:03d}")
-    return fields | {tag.code: field(tag.dtype, tag.value) for tag in info.dng_tags if tag.code in LENS_TAGS}
+        fields[Tag.DATE_TIME_ORIGINAL] = (FieldType.ASCII, _date(info.taken_at))
+        fields[Tag.SUB_SEC_TIME_ORIGINAL] = (FieldType.ASCII, f"{round(info.taken_at * 1000) % 1000:03d}")
+    return fields | {tag.code: (tag.dtype, tag.value) for tag in info.dng_tags if tag.code in LENS_TAGS}
 
 
 def _date(taken_at: float) -> str:

@@ -2,7 +2,6 @@
 
 import contextlib
 import logging
-import math
 import struct
 import threading
 from collections.abc import Iterator
@@ -251,18 +250,14 @@ def _noise_profile(page: tifffile.TiffPage) -> NoiseProfile | None:
     Adobe, "Digital Negative (DNG) Specification", version 1.7.1; the colours are in the order of CFAPlaneColor.
     """
     try:
-        values = [float(value) for value in np.ravel(page.tags.valueof(Tag.NOISE_PROFILE, default=()))]
+        values = np.asarray(page.tags.valueof(Tag.NOISE_PROFILE, default=()), float)
+        pairs = np.broadcast_to(values.reshape(-1, 2), (3, 2))
         order = bytes(page.tags.valueof(Tag.CFA_PLANE_COLOR, default=b"\0\1\2"))
     except DAMAGE:
         return None
-    pairs = list(zip(values[::2], values[1::2], strict=False))
-    if len(values) == 2:
-        pairs *= 3
-    if len(values) not in (2, 6) or sorted(order) != [0, 1, 2]:
+    if sorted(order) != [0, 1, 2] or not np.isfinite(pairs).all() or (pairs[:, 0] <= 0).any():
         return None
-    if not all(math.isfinite(offset) and math.isfinite(scale) and scale > 0 for scale, offset in pairs):
-        return None
-    red, green, blue = (pairs[order.index(colour)] for colour in range(3))
+    red, green, blue = (pairs[order.index(colour)].tolist() for colour in range(3))
     scale, offset = zip(red, green, green, blue, strict=True)
     return NoiseProfile(iso=None, shot_noise_scale=scale, read_noise_variance=offset)
 
