@@ -19,19 +19,9 @@ __all__ = ["PICTURES", "VALIDATION_PICTURES", "content_patch", "content_pictures
 
 
 PICTURES = (
-    "astronaut",
-    "chelsea",
-    "rocket",
-    "hubble_deep_field",
-    "immunohistochemistry",
-    "retina",
-    "brick",
-    "grass",
-    "coins",
-    "moon",
-    "page",
-    "text",
-)
+    "astronaut", "chelsea", "rocket", "hubble_deep_field", "immunohistochemistry", "retina",
+    "brick", "grass", "coins", "moon", "page", "text",
+)  # fmt: skip
 """Loaders of `skimage.data` whose pictures come with the package and are trained on."""
 VALIDATION_PICTURES = ("stereo_motorcycle", "camera", "gravel")
 """Those that no training sees, neither a calibration nor the prior's, for calibrations to be examined on.

@@ -199,9 +199,8 @@ def _valid_branch(inputs: int, widths: tuple[int, ...], outputs: int) -> nn.Sequ
     for width in widths:
         layers += [nn.Conv2d(inputs, width, 5, bias=False), nn.ReLU()]
         inputs = width
-    layers += [_ValidBlock(inputs) for _ in range(5)]
-    layers.append(nn.Conv2d(inputs, outputs, 5, bias=False))
-    return nn.Sequential(*layers)
+    blocks = [_ValidBlock(inputs) for _ in range(5)]
+    return nn.Sequential(*layers, *blocks, nn.Conv2d(inputs, outputs, 5, bias=False))
 
 
 class PaperNet(FrequencySplitResNet):

@@ -280,8 +280,7 @@ def _save(state: FitState, checkpoint: Checkpoint) -> None:
         "average": state.average.state_dict(),
         "tensors": state.tensors,
     }
-    for index, entry in state.optimizer.state_dict()["state"].items():
-        parts[f"optimizer/{index}"] = entry
+    parts |= {f"optimizer/{index}": entry for index, entry in state.optimizer.state_dict()["state"].items()}
     tensors = {
         f"{part}/{key}": torch.as_tensor(value).contiguous()
         for part, values in parts.items()
