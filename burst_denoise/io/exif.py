@@ -10,8 +10,6 @@ from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import numpy.typing as npt
 import tifffile
 
 from burst_denoise.arrays import UInt16
@@ -19,9 +17,8 @@ from burst_denoise.files import atomic_write
 from burst_denoise.io.tags import LENS_TAGS, FieldType, Tag
 from burst_denoise.schemas import FrameInfo
 
-__all__ = ["Field", "Pixels", "write_tiff"]
+__all__ = ["Field", "write_tiff"]
 
-Pixels = npt.NDArray[np.uint8] | UInt16
 Field = tuple[int, str | Sequence[float]]
 """What a tag holds: field type, and text or numbers (rationals as numerator, denominator, ...)."""
 
@@ -30,7 +27,7 @@ EXIF_PLACE = Tag.EXIF_IFD + 1
 
 
 def write_tiff(
-    path: Path, pixels: Pixels, info: FrameInfo, fields: Mapping[int, Field], notes: str, **layout: Any
+    path: Path, pixels: UInt16, info: FrameInfo, fields: Mapping[int, Field], notes: str, **layout: Any
 ) -> None:
     """Write one image as a little-endian TIFF that says about its shot what ``info`` says.
 
@@ -38,7 +35,7 @@ def write_tiff(
     ----------
     path : Path
         Must not exist.
-    pixels : (H, W) or (H, W, 3) uint8 or uint16 array
+    pixels : (H, W) or (H, W, 3) uint16 array
     info : FrameInfo
         Camera, orientation, time, exposure and lens.
     fields : mapping of tag number to Field

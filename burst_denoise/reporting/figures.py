@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "CHANNEL_COLOURS",
+    "Float",
     "data_uri",
     "deviation_chart",
     "diverging",
@@ -37,6 +38,7 @@ __all__ = [
 ]
 
 Float = npt.NDArray[np.floating]
+"""Numbers to be drawn, of any precision."""
 
 DARKEST_DN = 0.1
 COLOURS = ("#1b6ca8", "#c8553d", "#3a7d44", "#7b4b94", "#b58900", "#4a4a4a")

@@ -6,13 +6,13 @@ from dataclasses import dataclass, field
 from itertools import groupby, zip_longest
 
 import numpy as np
-import numpy.typing as npt
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from burst_denoise.arrays import Picture
 from burst_denoise.burst.series import LARGEST_SIGMA, SeriesVerdict
 from burst_denoise.reporting.figures import (
     CHANNEL_COLOURS,
+    Float,
     data_uri,
     deviation_chart,
     diverging,
@@ -34,7 +34,6 @@ __all__ = [
     "render",
 ]
 
-Float = npt.NDArray[np.floating]
 Part = dict[str, object]
 """What the template draws once, by the names that it knows; strings may hold any character."""
 
