@@ -10,6 +10,7 @@ from scipy.fft import irfft2, rfft2
 
 from burst_denoise.arrays import Double, Float
 from burst_denoise.frame.mosaic import Mosaic
+from burst_denoise.sensor.defects import beside
 
 __all__ = ["Alignment", "align", "grey_picture", "tile_sums"]
 
@@ -66,9 +67,7 @@ def grey_picture(linear: Float, mosaic: Mosaic) -> tuple[Float, int]:
         grey = (planes[0] + 2 * planes[1] + planes[2]) / 4
     else:
         grey = planes[0]
-    neighbours = np.ones((3, 3), np.uint8)
-    neighbours[1, 1] = 0
-    return np.minimum(grey, cv2.dilate(grey, neighbours)), mosaic.period
+    return np.minimum(grey, beside(grey, 3)), mosaic.period
 
 
 def tile_sums(picture: npt.NDArray[np.floating], side: int) -> Double:

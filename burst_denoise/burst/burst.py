@@ -15,6 +15,7 @@ from typing import TypeVar
 
 import numpy as np
 import numpy.typing as npt
+from numpy.lib.format import open_memmap
 
 from burst_denoise.arrays import Float, Mask
 from burst_denoise.burst.series import SeriesVerdict
@@ -80,13 +81,12 @@ class Burst:
         """Defective photosites, which are repaired and count for nothing; None where none were looked for."""
         if self.shared_defects is not None or self.manifest.defects_sha256 is None:
             return self.shared_defects
-        mask: Mask = np.load(self.folder / DEFECTS, mmap_mode="r")
-        return mask
+        return open_memmap(self.folder / DEFECTS, mode="r")
 
     @cached_property
     def dark(self) -> Float | None:
         """Dark offsets, linear float32, which are subtracted from every frame; None where they are not known."""
-        return np.load(self.folder / DARK, mmap_mode="r") if self.manifest.dark_sha256 else None
+        return open_memmap(self.folder / DARK, mode="r") if self.manifest.dark_sha256 else None
 
     @cached_property
     def excluded(self) -> Mask:
@@ -102,29 +102,23 @@ class Burst:
         return len(self.manifest.sha256)
 
     @cached_property
-    def _infos(self) -> list[FrameInfo]:
-        return [self.info.model_copy(update={"black_level": black}) for black in self.manifest.black_levels]
-
-    @cached_property
     def _frames(self) -> list[npt.NDArray[np.generic]]:
-        return [np.load(self.folder / frame_file(i), mmap_mode="r") for i in range(len(self))]
+        return [open_memmap(self.folder / frame_file(i), mode="r") for i in range(len(self))]
 
     @cached_property
     def _sum(self) -> npt.NDArray[np.float64]:
-        total: npt.NDArray[np.float64] = np.load(self.folder / "sum.npy", mmap_mode="r")
-        return total
+        return open_memmap(self.folder / "sum.npy", mode="r")
 
     @cached_property
     def saturated(self) -> npt.NDArray[np.bool_]:
         """Photosites at the white level in any frame; same shape as a frame. They count for nothing."""
-        mask: npt.NDArray[np.bool_] = np.load(self.folder / "saturated.npy", mmap_mode="r")
-        return mask
+        return open_memmap(self.folder / "saturated.npy", mode="r")
 
     @cached_property
     def clean(self) -> Float | None:
         """The known clean image, linear float32, or None where there is none (every real burst)."""
         path = self.folder / "clean.npy"
-        return np.load(path, mmap_mode="r") if path.exists() else None
+        return open_memmap(path, mode="r") if path.exists() else None
 
     @cached_property
     def gains(self) -> tuple[float, ...]:
@@ -141,7 +135,8 @@ class Burst:
     def frame(self, index: int) -> Frame:
         """Return a frame as it was shot, brightness not corrected."""
         name = [v.file for v in self.manifest.frames if v.accepted][index]
-        return Frame(np.asarray(self._frames[index]), self._infos[index], Path(name))
+        info = self.info.model_copy(update={"black_level": self.manifest.black_levels[index]})
+        return Frame(np.asarray(self._frames[index]), info, Path(name))
 
     def linear(self, index: int, window: Window = WHOLE) -> Float:
         """Return a frame, or a window of it: linear, dark subtracted, brightness corrected, defects repaired.
@@ -152,9 +147,10 @@ class Burst:
         window : (rows, columns) slices
             On a mosaic they must start on even rows and columns.
         """
+        frame = self.frame(index)
 
         def as_shot(rows: slice, columns: slice) -> Float:
-            linear = to_linear(self._frames[index][..., rows, columns], self._infos[index])
+            linear = to_linear(frame.dn[..., rows, columns], frame.info)
             if self.dark is not None:
                 linear = linear - self.dark[..., rows, columns]
             return linear / np.float32(self.gains[index])
@@ -170,13 +166,11 @@ class Burst:
         ----------
         Lehtinen et al., "Noise2Noise", ICML 2018.
         """
-        mean: Float = ((self._total(window) - self.linear(index, window)) / (len(self) - 1)).astype(np.float32)
-        return mean
+        return ((self._total(window) - self.linear(index, window)) / (len(self) - 1)).astype(np.float32)
 
     def mean(self) -> Float:
         """Return the mean of all frames, in linear units."""
-        mean: Float = (self._total(WHOLE) / len(self)).astype(np.float32)
-        return mean
+        return (self._total(WHOLE) / len(self)).astype(np.float32)
 
     def _total(self, window: Window, *, repaired: bool = True) -> npt.NDArray[np.float64]:
         """Return the sum of all frames as `linear` gives them: subtraction and repair are linear, so they can wait."""

@@ -5,7 +5,6 @@ other detail, other brightness here and there, and other blocks, for one and the
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 
 import cv2
 import numpy as np
@@ -47,23 +46,16 @@ SIGMAS = 5.0
 """What is not this many standard errors beyond the normal is not held against a frame."""
 
 
-@dataclass
 class Findings:
     """What is known so far about each frame; the checks write into it one after another."""
 
-    frames: Sequence[Frame]
-    reasons: list[Reason | None] = field(init=False)
-    details: list[str] = field(init=False)
-    gains: Double = field(init=False)
-    """nan where it could not be measured."""
-    shifts: Double = field(init=False)
-
-    def __post_init__(self) -> None:
-        count = len(self.frames)
-        self.reasons = [None] * count
-        self.details = [""] * count
-        self.gains = np.full(count, np.nan)
-        self.shifts = np.full(count, np.nan)
+    def __init__(self, frames: Sequence[Frame]) -> None:
+        self.frames = frames
+        self.reasons: list[Reason | None] = [None] * len(frames)
+        self.details = [""] * len(frames)
+        self.gains = np.full(len(frames), np.nan)
+        """nan where it could not be measured."""
+        self.shifts = np.full(len(frames), np.nan)
 
     def reject(self, k: int, reason: Reason, detail: str) -> None:
         """Note the reason against frame ``k``, and the finding in words."""
@@ -123,10 +115,8 @@ def _measure_gains(found: Findings) -> None:
             others = np.median(np.delete(level, k, axis=0), axis=0) if len(good) > 1 else level[k]
             gains[k], errors[k] = _ratio(blocks[k], others, others)
         gains /= np.median(gains)
-    for k, gain, error in zip(good, gains, errors, strict=True):
-        if not error * SIGMAS < LARGEST_LIGHT_CHANGE:
-            continue  # too dark to tell, and then no harm either
-        found.gains[k] = gain
+    # Unknown where it is too dark to tell, and then no harm either.
+    found.gains[good] = np.where(errors * SIGMAS < LARGEST_LIGHT_CHANGE, gains, np.nan)
 
 
 def _ratio(values: Double, reference: Double, weights: Double) -> tuple[float, float]:
@@ -164,14 +154,10 @@ def _check_shift(found: Findings) -> None:
     for place, k in enumerate(usable):
         distance = float(np.hypot(*alignment.shifts[place]))
         found.shifts[k] = distance
-        if not alignment.inliers:
-            found.reject(
-                k,
-                "shift",
-                f"not static: no two frames agree; this one lies {distance:.2f} px from the one compared with",
-            )
-        elif place not in alignment.inliers:
-            found.reject(k, "shift", f"moved by {distance:.2f} px against the series")
+        if place not in alignment.inliers:
+            moved = f"moved by {distance:.2f} px against the series"
+            alone = f"not static: no two frames agree; this one lies {distance:.2f} px from the one compared with"
+            found.reject(k, "shift", moved if alignment.inliers else alone)
 
 
 def _check_light(found: Findings) -> None:
@@ -189,9 +175,7 @@ def _check_focus(found: Findings) -> None:
     good = found.good()
     if len(good) < 2:
         return
-    total = np.zeros(())
-    for k in good:
-        total = total + _fine_detail(found, k)
+    total = sum((_fine_detail(found, k) for k in good), np.zeros(()))
     slopes, errors = np.zeros(len(good)), np.zeros(len(good))
     for place, k in enumerate(good):
         detail = _fine_detail(found, k)

@@ -46,10 +46,6 @@ class DarkSet:
         for series in self.kept:
             yield (to_linear(np.load(path, mmap_mode="r"), info) for path, info in series)
 
-    def has_exposure_of(self, info: FrameInfo) -> bool:
-        """Return whether a frame has the ISO and exposure of these."""
-        return (self.info.iso, self.info.exposure_s) == (info.iso, info.exposure_s)
-
 
 def read_darks(inputs: Sequence[Path], keep: Path | None = None) -> list[DarkSet]:
     """Read dark frames of one sensor and average those of each ISO.
@@ -98,8 +94,9 @@ def dark_for(darks: Sequence[DarkSet], info: FrameInfo, *, any_sensor: bool = Fa
     """Return the master dark that may be subtracted from a frame: of its sensor, size, ISO and exposure; else None."""
     sensor = Sensor.of(info)
     for dark in darks:
-        same = any_sensor or not sensor.refusals(dark.sensor)
-        if same and dark.sensor.size == sensor.size and dark.has_exposure_of(info):
+        same_exposure = (dark.info.iso, dark.info.exposure_s) == (info.iso, info.exposure_s)
+        same_sensor = any_sensor or not sensor.refusals(dark.sensor)
+        if same_exposure and same_sensor and dark.sensor.size == sensor.size:
             return dark.master
     return None
 
@@ -148,21 +145,16 @@ def _averaged(alike: Sequence[Series], keep: Path | None) -> DarkSet:
 
 
 def _refuse_picture(path: Path, linear: Float) -> None:
-    """Raise when a frame shows more light than a capped lens lets through."""
-    brightest = _bright_parts(linear)
+    """Raise when the brightest hundredth of a frame's parts, defects averaged away, shows more than a capped lens."""
+    height, width = linear.shape[-2:]
+    size = (max(1, width // 16), max(1, height // 16))
+    parts = [cv2.resize(layer, size, interpolation=cv2.INTER_AREA) for layer in linear.reshape(-1, height, width)]
+    brightest = float(np.quantile(np.stack(parts), 0.99))
     if brightest > BRIGHTEST:
         raise InputFileError(
             f"{path}: is no dark frame: its bright parts reach {brightest:.0%} of white, {BRIGHTEST:.0%} at most "
             "passes for dark; shoot with the cap on, or leave it out"
         )
-
-
-def _bright_parts(linear: Float) -> float:
-    """Return the level of the brightest hundredth of a frame's parts, defects averaged away."""
-    height, width = linear.shape[-2:]
-    size = (max(1, width // 16), max(1, height // 16))
-    parts = [cv2.resize(layer, size, interpolation=cv2.INTER_AREA) for layer in linear.reshape(-1, height, width)]
-    return float(np.quantile(np.stack(parts), 0.99))
 
 
 def _seconds(exposure_s: float | None) -> str:

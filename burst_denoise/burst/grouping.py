@@ -113,16 +113,14 @@ def group_series(sources: Sequence[Path]) -> list[Series]:
     InputFileError
         If a file is damaged or not supported, as far as its header tells.
     """
-    videos = [path for path in sources if is_video(path)]
-    headers = {path: read_header(path) for path in sources if path not in videos}
-    found: list[tuple[list[Path], list[FrameVerdict]]] = []
-    for run in _runs(headers):
-        found.extend(_split_run(run, headers))
-    names = _unique_names([paths[0] for paths, _ in found], videos)
+    headers = {path: read_header(path) for path in sources}
+    runs = _runs({path: header for path, header in headers.items() if not is_video(path)})
+    found = [part for run in runs for part in _split_run(run, headers)]
+    found += [([path], []) for path in sources if is_video(path)]
+    names = _unique_names([paths[0] for paths, _ in found])
     series = [
         Series(names[paths[0]], tuple(paths), headers[paths[0]], tuple(incompatible)) for paths, incompatible in found
     ]
-    series.extend(Series(names[path], (path,), read_header(path)) for path in videos)
     return sorted(series, key=lambda s: _natural(s.name))
 
 
@@ -222,14 +220,13 @@ def _incompatible(path: Path, differing: Sequence[str]) -> FrameVerdict:
     )
 
 
-def _unique_names(firsts: Sequence[Path], videos: Sequence[Path]) -> dict[Path, str]:
+def _unique_names(paths: Sequence[Path]) -> dict[Path, str]:
     """Return a name for the series that starts with each path."""
-    paths = [*firsts, *videos]
     folders = {path.parent for path in paths}
     names: dict[Path, str] = {}
     for path in paths:
         name = _folder_name(path.parent, folders)
-        if path in videos or sum(other.parent == path.parent for other in paths) > 1:
+        if is_video(path) or sum(other.parent == path.parent for other in paths) > 1:
             name = f"{name}-{path.stem}"
         if any(other != path and (other.parent, other.stem) == (path.parent, path.stem) for other in paths):
             name += f"-{path.suffix[1:].lower()}"

@@ -79,9 +79,7 @@ def _block_chi_squares(
         profile = fit_noise_profile([(_some_rows(linear(k)) for k in frames)], Mosaic.of(info), info.iso)
     except ValueError:
         return None  # every photosite at the white level, or no noise at all
-    total = np.zeros(())
-    for k in frames:
-        total = total + _binned(linear(k), info)
+    total = sum((_binned(linear(k), info) for k in frames), np.zeros(()))
     mean = (total / len(frames)).astype(np.float32)
     noise = noise_variance(mean, profile) / (MOTION_BIN // Mosaic.of(info).period) ** 2 * (1 + 1 / (len(frames) - 1))
     slope = _squared_slope(mean) / MOTION_BIN**2

@@ -115,12 +115,6 @@ def check_series(series: Series, limit: int) -> tuple[SeriesVerdict, tuple[Frame
 
 def _deviations(found: Findings, good: Sequence[int]) -> list[float]:
     """Return the RMS distance of each good frame to their mean, all scaled to a mean absolute value of 1."""
-    scales = [float(np.abs(found.frames[k].linear).mean(dtype=np.float64)) or 1.0 for k in good]
-    total = np.zeros(())
-    for k, scale in zip(good, scales, strict=True):
-        total = total + found.frames[k].linear / np.float32(scale)
-    mean = total / max(len(good), 1)
-    return [
-        float(np.sqrt(np.mean((found.frames[k].linear / np.float32(scale) - mean) ** 2)))
-        for k, scale in zip(good, scales, strict=True)
-    ]
+    scales = {k: np.float32(np.abs(found.frames[k].linear).mean(dtype=np.float64) or 1) for k in good}
+    mean = sum((found.frames[k].linear / scale for k, scale in scales.items()), np.zeros(())) / max(len(good), 1)
+    return [float(np.sqrt(np.mean((found.frames[k].linear / scales[k] - mean) ** 2))) for k in good]

@@ -92,11 +92,8 @@ def store_burst(
             saturated |= frame.dn >= info.white_level
             np.save(aside / frame_file(index), frame.dn)
             digests.append(_digest(aside / frame_file(index)))
-        np.save(aside / "sum.npy", total)
-        np.save(aside / "saturated.npy", saturated)
-        if clean is not None:
-            np.save(aside / "clean.npy", clean.astype(np.float32))
-        for name, image in ((DEFECTS, defects), (DARK, dark)):
+        images = {"sum.npy": total, "saturated.npy": saturated, "clean.npy": clean, DEFECTS: defects, DARK: dark}
+        for name, image in images.items():
             if image is not None:
                 np.save(aside / name, image)
         manifest = BurstManifest(
