@@ -38,10 +38,11 @@ FEWEST_FILES = 4
 """Of a set of dark frames or flats."""
 
 
-def finite(value: float | None) -> float | None:
-    """Return the number, or end in a usage error if it is nan or infinite."""
-    if value is not None and not math.isfinite(value):
-        raise typer.BadParameter(f"{value} is not a number one can work with")
+def finite(value: Any) -> Any:
+    """Return the number or list of numbers, or end in a usage error if one is nan or infinite; None is left alone."""
+    for number in value if isinstance(value, list) else [value]:
+        if number is not None and not math.isfinite(number):
+            raise typer.BadParameter(f"{number} is not a number one can work with")
     return value
 
 

@@ -22,19 +22,13 @@ from burst_denoise.schemas import MOST_FRAMES
 __all__ = ["profile_command"]
 
 
-def _all_finite(values: list[float] | None) -> list[float] | None:
-    for value in values or []:
-        finite(value)
-    return values
-
-
 def profile_command(
     inputs: Inputs,
     darks: Darks = None,
     flats: Flats = None,
     at_iso: Annotated[
         list[float] | None,
-        typer.Option(metavar="ISO", min=1, callback=_all_finite, help="Also interpolate to this ISO. May be repeated."),
+        typer.Option(metavar="ISO", min=1, callback=finite, help="Also interpolate to this ISO. May be repeated."),
     ] = None,
     output: Annotated[Path | None, writes("JSON file to write; denoise --profile takes it.")] = None,
     dng: Annotated[

@@ -2,6 +2,7 @@
 
 import hashlib
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -220,22 +221,16 @@ def _crop_set(burst: Burst, methods: Mapping[str, Method], strengths: Mapping[st
     inside = tuple(slice(c.start - r.start, c.stop - r.start) for c, r in zip(crop, (rows, columns), strict=True))
     noisy, reference = burst.linear(0, (rows, columns)), mean[..., rows, columns]
     std = np.sqrt(mosaic.unpack(noise_variance(mosaic.pack(reference), profile), noisy.shape))
-    treated = {"one noisy frame": noisy}
+    treated = {}
     for name, method in methods.items():
-        try:
+        with suppress(ModelFileError):
             treated[name] = method(noisy, burst.frame(0))
-        except ModelFileError:
-            continue
     if "nlm-stabilised" in strengths:
         planes = nlm_stabilised(mosaic.pack(noisy), info, profile, strengths["nlm-stabilised"])
         treated["nlm-stabilised"] = mosaic.unpack(planes, noisy.shape)
-    residuals = {
-        name: _grey(np.asarray((noisy - image) / std, np.float32))[inside]
-        for name, image in treated.items()
-        if name != "one noisy frame"
-    }
-    treated[f"mean of {len(burst)} frames"] = reference
-    versions = {name: developed(image, info)[inside] for name, image in treated.items()}
+    residuals = {name: _grey(np.asarray((noisy - image) / std, np.float32))[inside] for name, image in treated.items()}
+    shown = {"one noisy frame": noisy, **treated, f"mean of {len(burst)} frames": reference}
+    versions = {name: developed(image, info)[inside] for name, image in shown.items()}
     return CropSet(f"{burst.name}, {burst.frame(0).path.name}", versions, residuals)
 
 
