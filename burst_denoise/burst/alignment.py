@@ -148,16 +148,14 @@ def _band_pictures(greys: Sequence[tuple[Float, int]]) -> tuple[list[Float], int
 
 def _whole_pixels(reference: Float, picture: Float) -> Double:
     """Return (right, down) at the peak of the cross-correlation, (0, 0) where nothing stands out."""
-    height, width = picture.shape
-    window = np.outer(np.hanning(height), np.hanning(width)).astype(np.float32)
+    window = np.outer(*map(np.hanning, picture.shape)).astype(np.float32)
     product = np.conj(rfft2(reference * window)) * rfft2(picture * window)
     correlation = irfft2(product, s=picture.shape)
     if correlation.max() < PEAK_SIGMA * correlation.std():
         return np.zeros(2)
-    down, right = np.unravel_index(np.argmax(correlation), picture.shape)
-    return np.array(
-        [(right + width // 2) % width - width // 2, (down + height // 2) % height - height // 2], np.float64
-    )
+    size = np.array(picture.shape, np.float64)
+    peak = np.array(np.unravel_index(np.argmax(correlation), picture.shape), np.float64)
+    return ((peak + size // 2) % size - size // 2)[::-1]
 
 
 def _fraction(reference: Float, picture: Float, start: Double) -> tuple[Double, float]:

@@ -137,8 +137,7 @@ def _squared_slope(planes: Float) -> Float:
     """Return the squared gradient of planes, per pixel; one-sided differences, which see detail of one pixel too."""
     slope = np.zeros_like(planes)
     for axis in (1, 2):
-        squares = np.diff(planes, axis=axis) ** 2
-        first, last = [(0, 0)] * 3, [(0, 0)] * 3
-        first[axis], last[axis] = (1, 0), (0, 1)
-        slope += (np.pad(squares, first) + np.pad(squares, last)) / 2
+        before = np.diff(planes, axis=axis, prepend=planes.take([0], axis))
+        after = np.diff(planes, axis=axis, append=planes.take([-1], axis))
+        slope += (before**2 + after**2) / 2
     return slope

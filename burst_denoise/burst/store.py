@@ -143,10 +143,9 @@ def open_burst(folder: Path) -> Burst:
     try:
         text = (folder / MANIFEST).read_text(encoding="utf-8")
         manifest = BurstManifest.parse(text, str(folder / MANIFEST))
-        given = {DEFECTS: manifest.defects_sha256, DARK: manifest.dark_sha256}
-        expected = [*zip(map(frame_file, range(len(manifest.sha256))), manifest.sha256, strict=True)]
-        expected += [(name, digest) for name, digest in given.items() if digest is not None]
-        damaged = [name for name, digest in expected if _digest(folder / name) != digest]
+        digests = {frame_file(index): digest for index, digest in enumerate(manifest.sha256)}
+        expected = digests | {DEFECTS: manifest.defects_sha256, DARK: manifest.dark_sha256}
+        damaged = [name for name, digest in expected.items() if digest and _digest(folder / name) != digest]
         companions = [np.load(folder / name, mmap_mode="r") for name in ("sum.npy", "saturated.npy")]
     except (OSError, EOFError, ValueError) as error:
         raise BurstStoreError(f"{folder}: stored burst is damaged ({error}); ingest its frames again") from error

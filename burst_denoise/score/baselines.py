@@ -5,6 +5,7 @@ listed in `baselines_for`.
 """
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from importlib import import_module
 from importlib.util import find_spec
 
@@ -17,6 +18,7 @@ from burst_denoise.burst.store import Burst, pooled_by_iso
 from burst_denoise.frame.srgb import DEMOSAIC_BORDER, demosaiced, linear_to_srgb, srgb_to_linear, white_balance
 from burst_denoise.schemas import FrameInfo, NoiseProfile
 from burst_denoise.score.metrics import corrected_mse, psnr_of_mse
+from burst_denoise.score.residual import shifted
 from burst_denoise.sensor.moments import frame_moments
 from burst_denoise.sensor.noise_model import noise_variance, stabilise, unstabilise_mean
 
@@ -276,10 +278,7 @@ def total_variation(planes: Float, info: FrameInfo, profile: NoiseProfile, stren
     """
     from skimage.restoration import denoise_tv_chambolle
 
-    def denoise(plane: Float) -> Float:
-        return denoise_tv_chambolle(plane, weight=strength)  # type: ignore[no-any-return, no-untyped-call]
-
-    return _plane_by_plane(planes, profile, denoise)
+    return _plane_by_plane(planes, profile, partial(denoise_tv_chambolle, weight=strength))
 
 
 def wavelet(planes: Float, info: FrameInfo, profile: NoiseProfile, strength: float) -> Float:
@@ -414,23 +413,20 @@ def _plane_by_plane(
 
 def _mean_of_similar(planes: Float, std: float, strength: float) -> Float:
     """Return non-local means of stabilised planes; a pixel counts with weight 1 in its own mean."""
-    _, height, width = planes.shape
     side = 2 * round(2 * std) + 1
-    total = planes.copy()
-    weights = np.ones((height, width), np.float32)
+    total, weights = planes.copy(), np.ones_like(planes[:1])
     # Each pair of pixels is weighed once and used in both directions.
     shifts = [(0, right) for right in range(1, REACH + 1)]
     shifts += [(down, right) for down in range(1, REACH + 1) for right in range(-REACH, REACH + 1)]
     for down, right in shifts:
-        here = (slice(max(height - down, 0)), slice(max(-right, 0), width - max(right, 0)))
-        there = (slice(down, None), slice(max(right, 0), width + min(right, 0)))
-        one, other = planes[:, *here], planes[:, *there]
+        one, other = shifted(planes, down, right)
         if not one.size:
             continue
         distance = cv2.GaussianBlur(((one - other) ** 2).mean(axis=0), (side, side), std)
         weight = np.exp(np.minimum(2 - distance, 0) / np.float32(strength**2))
-        total[:, *here] += weight * other
-        total[:, *there] += weight * one
-        weights[here] += weight
-        weights[there] += weight
+        here, there = shifted(total, down, right)
+        here += weight * other
+        there += weight * one
+        for part in shifted(weights, down, right):
+            part += weight
     return total / weights

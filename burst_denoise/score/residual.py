@@ -12,7 +12,7 @@ import numpy as np
 from burst_denoise.arrays import Double, Float, Mask
 from burst_denoise.frame.mosaic import Mosaic
 
-__all__ = ["ResidualScore"]
+__all__ = ["ResidualScore", "shifted"]
 
 
 NEIGHBOURS = ((0, 1), (1, 0), (1, 1), (1, -1))
@@ -118,16 +118,15 @@ class ResidualScore:
         planes = self._mosaic.pack(image) * self._weight
         found = []
         for down, right in ((0, 0), *NEIGHBOURS):
-            here, there = _shifted(planes, down, right)
-            pairs = _dot(*_shifted(self._counts, down, right))
-            found.append(_dot(here, there) / pairs if pairs else 0.0)
+            pairs = _dot(*shifted(self._counts, down, right))
+            found.append(_dot(*shifted(planes, down, right)) / pairs if pairs else 0.0)
         return np.array(found)
 
 
-def _shifted(planes: Float, down: int, right: int) -> tuple[Float, Float]:
-    """Return the overlap of planes with themselves moved: (here, neighbour)."""
+def shifted(planes: Float, down: int, right: int) -> tuple[Float, Float]:
+    """Return the overlap of planes (C, h, w) with themselves moved, as views: (here, neighbour down and right)."""
     height, width = planes.shape[1:]
-    here = planes[:, : height - down, max(-right, 0) : width - max(right, 0)]
+    here = planes[:, : max(height - down, 0), max(-right, 0) : width - max(right, 0)]
     return here, planes[:, down:, max(right, 0) : width + min(right, 0)]
 
 
