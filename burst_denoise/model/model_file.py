@@ -163,9 +163,7 @@ def load_model(path: Path, device: torch.device) -> Model:
     defects = None if places is None else places.numpy()
     digest = None if defects is None else _sha256(defects.tobytes())
     if digest != header.defects_sha256 or not _fits(defects, header):
-        raise ModelFileError(
-            f"{path}: map of defects differs from what was written; the file is damaged, calibrate again"
-        )
+        raise ModelFileError(f"{path}: map of defects differs from what was written; it is damaged, calibrate again")
     if weights_digest(weights) != header.weights_sha256:
         raise ModelFileError(f"{path}: weights differ from what was written; the file is damaged, calibrate again")
     network = build_network(header.preset, len(Mosaic.PLANES[header.domain]))

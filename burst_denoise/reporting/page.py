@@ -119,6 +119,7 @@ def render(**parts: object) -> str:
     )
     page.filters.update(number=_number, digits=_digits, brief=_brief, data_uri=data_uri, diverging=diverging)
     page.filters.update(by_burst=_by_burst, cards=_cards, settings=_settings, known_pattern=_known_pattern)
+    page.filters.update(reasons=_reasons, outcome=_outcome)
     page.globals.update(LIGHTS=LIGHTS, LARGEST_SIGMA=LARGEST_SIGMA, REFERENCE_METHOD=REFERENCE_METHOD)
     page.globals.update(training_chart=training_chart)
     return page.get_template("page.html").render(parts)
@@ -169,21 +170,19 @@ def _series_card(name: str, series: JudgedSeries, reach: float) -> Part:
     return {
         "verdict": verdict,
         "facts": ", ".join(facts),
-        "frames": [_frame(frame, picture) for frame, picture in zip_longest(verdict.frames, series.thumbnails)],
+        "frames": list(zip_longest(verdict.frames, series.thumbnails)),
         "chart": deviation_chart(name, verdict, reach) if verdict.deviations else None,
     }
 
 
-def _frame(frame: FrameVerdict, picture: Picture | None) -> Part:
-    reasons = ", ".join(REASONS[reason] for reason in frame.reasons)
-    outcome = "accepted" if frame.accepted else reasons or "left out"
-    outcome += f" ({frame.detail})" if frame.detail and not frame.accepted else ""
-    return {
-        "accepted": frame.accepted,
-        "reasons": reasons,
-        "outcome": f"{frame.file}: {outcome}",
-        "picture": None if picture is None else data_uri(picture, lossless=False),
-    }
+def _reasons(frame: FrameVerdict) -> str:
+    return ", ".join(REASONS[reason] for reason in frame.reasons)
+
+
+def _outcome(frame: FrameVerdict) -> str:
+    outcome = "accepted" if frame.accepted else _reasons(frame) or "left out"
+    detail = f" ({frame.detail})" if frame.detail and not frame.accepted else ""
+    return f"{frame.file}: {outcome}{detail}"
 
 
 def _settings(channels: Sequence[MeasuredChannel]) -> list[Part]:
