@@ -25,7 +25,7 @@ from burst_denoise.schemas import BurstManifest, FrameInfo, NoiseProfile
 from burst_denoise.sensor.defects import Repair
 from burst_denoise.sensor.prnu_from_scenes import SceneMean
 
-__all__ = ["DARK", "DEFECTS", "Burst", "frame_file"]
+__all__ = ["DARK", "DEFECTS", "Burst", "Window", "frame_file"]
 
 DEFECTS, DARK = "defects.npy", "dark.npy"
 WHOLE = (slice(None), slice(None))
@@ -168,9 +168,9 @@ class Burst:
         """
         return ((self._total(window) - self.linear(index, window)) / (len(self) - 1)).astype(np.float32)
 
-    def mean(self) -> Float:
-        """Return the mean of all frames, in linear units."""
-        return (self._total(WHOLE) / len(self)).astype(np.float32)
+    def mean(self, *, repaired: bool = True) -> Float:
+        """Return the mean of all frames, in linear units; defects are repaired unless they are what is looked for."""
+        return (self._total(WHOLE, repaired=repaired) / len(self)).astype(np.float32)
 
     def _total(self, window: Window, *, repaired: bool = True) -> npt.NDArray[np.float64]:
         """Return the sum of all frames as `linear` gives them: subtraction and repair are linear, so they can wait."""
@@ -199,9 +199,5 @@ class Burst:
         return mended[..., rows, columns]
 
     def scene(self, *, repaired: bool = True) -> SceneMean:
-        """Return the burst as the fixed pattern sees it: its mean, and what counts for nothing.
-
-        Defects are repaired in the mean unless they are what is looked for.
-        """
-        mean = self._total(WHOLE, repaired=repaired) / len(self)
-        return SceneMean(mean.astype(np.float32), len(self), self.profile, excluded=self.excluded)
+        """Return the burst as the fixed pattern sees it: its mean, and what counts for nothing."""
+        return SceneMean(self.mean(repaired=repaired), len(self), self.profile, excluded=self.excluded)

@@ -196,8 +196,7 @@ def _check_focus(found: Findings) -> None:
 
 def _fine_detail(found: Findings, k: int) -> Float:
     grey, _ = grey_picture(found.linear(k), found.frames[k].mosaic)
-    detail: Float = grey - cv2.GaussianBlur(grey, (0, 0), FOCUS_PX)
-    return detail
+    return grey - cv2.GaussianBlur(grey, (0, 0), FOCUS_PX)
 
 
 def _check_motion(found: Findings) -> None:

@@ -16,13 +16,24 @@ from burst_denoise.io.read import FRAME_SUFFIXES, is_raw, is_video, read_frame, 
 from burst_denoise.schemas import FrameInfo, FrameVerdict
 from burst_denoise.sensor.identity import Sensor
 
-__all__ = ["CLEAN_REFERENCE", "Series", "SeriesFrames", "alike", "find_sources", "group_series", "read_series"]
+__all__ = [
+    "BURST_SUFFIX",
+    "CLEAN_REFERENCE",
+    "Series",
+    "SeriesFrames",
+    "alike",
+    "find_sources",
+    "group_series",
+    "passed_over",
+    "read_series",
+]
 
 T = TypeVar("T")
 
 CLEAN_REFERENCE = "clean_mosaic_dn.tif"
 """The known clean image of a simulated burst lies beside its frames and is none of them."""
-STORED_BURST_SUFFIX = ".burst"
+BURST_SUFFIX = ".burst"
+"""Of folders that hold stored bursts."""
 LONGEST_PAUSE_S = 60.0
 """A longer pause between two frames, exposures apart, is a new series: light and scene have had time to change."""
 ENOUGH_FRAMES = 3
@@ -93,13 +104,17 @@ def find_sources(inputs: Sequence[Path]) -> list[Path]:
 
 
 def _is_frame(path: Path, root: Path) -> bool:
-    inside = path.relative_to(root)
     return (
         path.suffix.lower() in FRAME_SUFFIXES
         and path.name != CLEAN_REFERENCE
         and not is_denoised(path)
-        and not any(part.startswith(".") or part.endswith(STORED_BURST_SUFFIX) for part in inside.parts)
+        and not passed_over(path, root, BURST_SUFFIX)
     )
+
+
+def passed_over(path: Path, root: Path, suffix: str) -> bool:
+    """Return whether a file in ``root``, or a folder that it is in there, is hidden or has a suffix."""
+    return any(part.startswith(".") or part.endswith(suffix) for part in path.relative_to(root).parts)
 
 
 def group_series(sources: Sequence[Path]) -> list[Series]:

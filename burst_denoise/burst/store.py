@@ -10,6 +10,7 @@ import numpy as np
 from burst_denoise import __version__
 from burst_denoise.arrays import Float, Mask
 from burst_denoise.burst.burst import DARK, DEFECTS, Burst, frame_file
+from burst_denoise.burst.grouping import BURST_SUFFIX, passed_over
 from burst_denoise.burst.series import SeriesVerdict
 from burst_denoise.errors import BurstStoreError, ConfigError, SeriesError
 from burst_denoise.files import atomic_write
@@ -30,7 +31,6 @@ __all__ = [
     "store_burst",
 ]
 
-BURST_SUFFIX = ".burst"
 WORK_SUFFIX = ".work"
 """Of folders that hold bursts a calibration is still at work on; they are nobody's input."""
 MANIFEST = "burst.json"
@@ -122,7 +122,7 @@ def find_bursts(given: Path) -> list[Path]:
     if (given / MANIFEST).is_file():
         return [given]
     found = sorted(path.parent for path in given.rglob(MANIFEST)) if given.is_dir() else []
-    return [folder for folder in found if not any(map(_is_passed_over, folder.relative_to(given).parts))]
+    return [folder for folder in found if not passed_over(folder, given, WORK_SUFFIX)]
 
 
 def split_inputs(inputs: Sequence[Path]) -> tuple[list[Path], list[Path]]:
@@ -192,10 +192,6 @@ def sharing_defects(bursts: Sequence[Burst]) -> list[Burst]:
             ]
             maps[size] = np.logical_or.reduce([*told, find_defects(mosaic, scenes=scenes)])
     return [replace(burst, shared_defects=maps.get(burst.saturated.shape)) for burst in bursts]
-
-
-def _is_passed_over(name: str) -> bool:
-    return name.startswith(".") or name.endswith(WORK_SUFFIX)
 
 
 def _refuse_copies(series: str, frames: Sequence[Frame]) -> None:

@@ -27,7 +27,7 @@ from burst_denoise.score.rows import BenchmarkRow
 from burst_denoise.score.unbiased import BurstScore, paired_difference_db
 from burst_denoise.sensor.noise_model import noise_variance
 
-__all__ = ["REFERENCE_METHOD", "Method", "score_methods"]
+__all__ = ["REFERENCE_METHOD", "Method", "baseline_method", "score_methods"]
 
 Method = Callable[[Float, Frame], Float]
 """(noisy image, linear; the frame that it is of, which carries the burst's noise profile) -> denoised image, linear.
@@ -116,7 +116,7 @@ def _rows(burst: Burst, methods: Mapping[str, Method], strengths: Mapping[str, f
     for name, baseline in baselines_for(burst.info).items():
         if name in strengths:
             strength = strengths[name]
-            yield _Row(name, _first(_on_planes(baseline, burst.profile, strength)), strength=strength)
+            yield _Row(name, _first(baseline_method(baseline, burst.profile, strength)), strength=strength)
     for name, method in methods.items():
         yield _Row(name, _first(method))
 
@@ -125,7 +125,9 @@ def _first(method: Method) -> Callable[[Sequence[Float], Frame], Float]:
     return lambda images, frame: method(images[0], frame)
 
 
-def _on_planes(baseline: Baseline, profile: NoiseProfile, strength: float) -> Method:
+def baseline_method(baseline: Baseline, profile: NoiseProfile, strength: float) -> Method:
+    """Return a baseline as a method, at a strength: it sees the planes of an image."""
+
     def denoise(image: Float, frame: Frame) -> Float:
         planes = baseline(frame.mosaic.pack(image), frame.info, profile, strength)
         return frame.mosaic.unpack(planes, image.shape)

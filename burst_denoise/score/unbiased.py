@@ -12,6 +12,7 @@ from typing import NamedTuple
 import numpy as np
 
 from burst_denoise.arrays import Double, Float, Index, Mask
+from burst_denoise.burst.burst import Window
 from burst_denoise.schemas import Estimate
 from burst_denoise.score.metrics import psnr_of_mse
 from burst_denoise.sensor.intervals import group_influences, interval, leave_one_out
@@ -19,7 +20,6 @@ from burst_denoise.sensor.intervals import group_influences, interval, leave_one
 __all__ = ["BurstScore", "paired_difference_db"]
 
 LEAST_REFERENCES = 2
-Window = tuple[slice, slice]
 
 SMALLEST_BLOCK, LARGEST_BLOCK = 8, 32
 BLOCKS = 16

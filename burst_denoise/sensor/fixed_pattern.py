@@ -162,8 +162,7 @@ def _shading(plane: Float, healthy: Mask) -> Float:
     """Return the window mean around every pixel, over healthy ones."""
     side = (SHADING_WINDOW, SHADING_WINDOW)
     weight = np.maximum(cv2.blur(healthy.astype(np.float32), side), 1e-6)
-    shading: Float = (cv2.blur(plane * healthy, side) / weight).astype(np.float32)
-    return shading
+    return (cv2.blur(plane * healthy, side) / weight).astype(np.float32)
 
 
 def _spread(plane: Float, noise: Float, usual: Float | np.float32, healthy: Mask, *, relative: bool) -> Estimate:

@@ -25,8 +25,7 @@ class FrameMoments:
         """Unbiased temporal variance of one frame, per photosite; needs two frames."""
         if self.count < 2:
             raise ValueError(f"{self.count} frame has no temporal variance; 2 are needed")
-        variance: Double = self.squares / (self.count - 1)
-        return variance
+        return self.squares / (self.count - 1)
 
     def without(self, *frames: Float) -> "FrameMoments":
         """Return the moments of all frames but these, which must be among those counted.

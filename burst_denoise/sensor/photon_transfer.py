@@ -148,8 +148,8 @@ def transfer_samples(stack: Iterable[Float], mosaic: Mosaic, *, darkest: float |
             plane.add(frame)
     return TransferSamples(
         bins=np.stack([plane.bins() for plane in planes]),
-        rows=np.stack([line_noise(plane.rows, plane.line_weights[0]) for plane in planes]),
-        columns=np.stack([line_noise(plane.columns, plane.line_weights[1]) for plane in planes]),
+        rows=np.stack([line_noise(plane.lines[0], plane.line_weights[0]) for plane in planes]),
+        columns=np.stack([line_noise(plane.lines[1], plane.line_weights[1]) for plane in planes]),
         neighbours=np.stack([plane.neighbours for plane in planes]),
     )
 
@@ -164,8 +164,7 @@ class _PlaneSums:
         self.offset = np.zeros_like(first)
         self.offset_squares = np.zeros_like(first)
         self.squares = np.zeros_like(first)
-        self.rows: list[tuple[Double, Double]] = []
-        self.columns: list[tuple[Double, Double]] = []
+        self.lines: tuple[list[tuple[Double, Double]], ...] = ([], [])
         self.neighbours = np.zeros(2)
         # Sorted by the mean of the *others* nearby: sorted by its own mean, a photosite whose noise was low by chance
         # falls into a darker bin, and the slope comes out too flat (12 % in a dark blue plane, measured; with itself
@@ -225,7 +224,7 @@ class _PlaneSums:
         products += (height * float(np.vdot(noise[1:], noise[:-1])) + squares) / along
         self.neighbours += (products / 2, squares)
         own = (noise * root) ** 2
-        for axis, total, lines in zip((1, 0), totals, (self.rows, self.columns), strict=True):
+        for axis, total, lines in zip((1, 0), totals, self.lines, strict=True):
             lines.append((total, own.sum(axis=axis, dtype=np.float64) * (width / across * height / along)))
 
     def bins(self) -> Double:
@@ -261,8 +260,7 @@ def _step(before: Float, after: Float) -> Float:
     """Return after minus before, both brought to the mean of the two: lamps flicker and clouds pass."""
     means = float(before.mean(dtype=np.float64)), float(after.mean(dtype=np.float64))
     change = np.float32((means[1] - means[0]) / max(sum(means), 2 * FAINT))
-    step: Float = after * (1 - change) - before * (1 + change)
-    return step
+    return after * (1 - change) - before * (1 + change)
 
 
 def _typical(spread: npt.NDArray[np.floating]) -> float:

@@ -1,7 +1,6 @@
 """Fixed pattern from tripod bursts of several scenes, without darks or flats: what their means share."""
 
 import itertools
-from collections import defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -88,7 +87,7 @@ def prnu_from_scenes(bursts: Sequence[SceneMean], mosaic: Mosaic) -> ScenePatter
     isos_of = [tuple(sorted((bursts[a].profile.iso, bursts[b].profile.iso), key=str)) for a, b in pairs]
     kinds = sorted(set(isos_of), key=str)
     within = {kind[0]: index for index, kind in enumerate(kinds, 1) if kind[0] == kind[1]}
-    equations, prnu, dsnu = [], [], defaultdict(list)
+    equations = []
     for plane in range(len(mosaic.pack(bursts[0].mean))):
         seen = [_prediction_residual(burst, mosaic, plane) for burst in bursts]
         terms = [
@@ -96,15 +95,16 @@ def prnu_from_scenes(bursts: Sequence[SceneMean], mosaic: Mosaic) -> ScenePatter
             for (a, b), isos in zip(pairs, isos_of, strict=True)
         ]
         equations.append(np.sum(terms, axis=0))
-        found = _without_each(_solution, equations[-1])
-        prnu.append(root_of_variance(jackknife(found[0])))
-        for iso, index in within.items():
-            dsnu[iso].append(root_of_variance(jackknife(found[index])))
+    solutions = [_without_each(_solution, plane) for plane in equations]
+
+    def unknown(index: int) -> tuple[Estimate, ...]:
+        return tuple(root_of_variance(jackknife(found[index])) for found in solutions)
+
     # A band of one plane is a group of its own: the noise of the planes is independent.
     planes = np.stack(equations)
     groups = np.einsum("pijg,pq->pijqg", planes, np.eye(len(planes))).reshape(*planes.shape[:-1], -1)
     together = root_of_variance(jackknife(_without_each(_common_slope, groups)))
-    return ScenePattern(len(set(apart)), tuple(prnu), together, {iso: tuple(found) for iso, found in dsnu.items()})
+    return ScenePattern(len(set(apart)), unknown(0), together, {iso: unknown(index) for iso, index in within.items()})
 
 
 def scene_numbers(means: Sequence[Float], mosaic: Mosaic) -> list[int]:
