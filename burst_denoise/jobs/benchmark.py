@@ -4,11 +4,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from burst_denoise.burst.grouping import Series, alike, find_sources, group_series
+from burst_denoise.burst.grouping import alike, find_sources, group_series
 from burst_denoise.burst.store import Burst, open_burst, pooled_by_iso, sharing_defects, split_inputs
 from burst_denoise.errors import ModelFileError
 from burst_denoise.inference.denoiser import Denoiser, DenoiseSettings
-from burst_denoise.jobs.ingest import IngestSettings, store_series
+from burst_denoise.jobs.ingest import IngestSettings, by_camera, store_series
 from burst_denoise.jobs.listener import Listener
 from burst_denoise.model.model_file import Model
 from burst_denoise.model.prior import prior_file
@@ -166,11 +166,9 @@ def bursts_by_sensor(
     """
     stored, loose = split_inputs(inputs)
     bursts = [open_burst(path) for path in stored]
-    cameras: dict[tuple[str | None, str], list[Series]] = {}
-    for series in group_series(find_sources(loose)) if loose or not stored else ():
-        cameras.setdefault((series.header.camera, series.header.domain), []).append(series)
-    for number, series_of_camera in enumerate(cameras.values()):
-        bursts += store_series(series_of_camera, folder / str(number), (), settings.ingest, listener, one_sensor=False)
+    found = group_series(find_sources(loose)) if loose or not stored else []
+    for number, of_camera in enumerate(by_camera(found)):
+        bursts += store_series(of_camera, folder / str(number), (), settings.ingest, listener, one_sensor=False)
     return alike(bursts, _same_sensor)
 
 

@@ -32,6 +32,7 @@ from burst_denoise.reporting.figures import draw_comparison
 from burst_denoise.reporting.report import Report, write_report, write_rows
 from burst_denoise.schemas import TrainSettings
 from burst_denoise.score.baselines import nlm_stabilised
+from burst_denoise.score.benchmark import REFERENCE_METHOD, baseline_method
 from burst_denoise.score.metrics import mean_squared_error, psnr_of_mse
 from burst_denoise.score.rows import BenchmarkRow
 
@@ -157,14 +158,14 @@ def _fitted(picture: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
 
 def _compare(path: Path, shot: Path, denoised: Path, burst: Burst, model: Model) -> None:
     """Draw the same crop noisy, by tuned NLM, by the model and from the mean of the burst, all developed by LibRaw."""
-    info, mosaic, clean = burst.info, burst.mosaic, burst.clean
+    info, clean = burst.info, burst.clean
     assert clean is not None
     counts, noisy = ~burst.excluded, burst.linear(0)  # as in the benchmark
-    strength = model.header.training.baseline_strength["nlm-stabilised"]
-    filtered = nlm_stabilised(mosaic.pack(noisy), info, burst.profile, strength)
+    strength = model.header.training.baseline_strength[REFERENCE_METHOD]
+    filtered = baseline_method(nlm_stabilised, burst.profile, strength)(noisy, burst.frame(0))
     pictures = {
         "one noisy frame": noisy,
-        "OpenCV NLM, tuned": mosaic.unpack(filtered, noisy.shape),
+        "OpenCV NLM, tuned": filtered,
         "burst_denoise": read_raw(denoised).linear,
         f"mean of all {len(burst)} frames": burst.mean(),
     }

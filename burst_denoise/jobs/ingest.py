@@ -10,7 +10,7 @@ import tifffile
 
 from burst_denoise.arrays import Float, Mask
 from burst_denoise.burst.darks import DarkSet, dark_for, refuse_other_sensor
-from burst_denoise.burst.grouping import CLEAN_REFERENCE, Series, find_sources, group_series, read_series
+from burst_denoise.burst.grouping import CLEAN_REFERENCE, Series, alike, find_sources, group_series, read_series
 from burst_denoise.burst.series import SeriesVerdict, check_frames
 from burst_denoise.burst.store import BURST_SUFFIX, Burst, find_bursts, open_burst, split_inputs, store_burst
 from burst_denoise.errors import BurstDenoiseError, IncompatibleFramesError, InputFileError, TooFewFramesError
@@ -24,7 +24,7 @@ from burst_denoise.sensor.moments import frame_moments
 from burst_denoise.sensor.photon_transfer import fit_noise_profile
 from burst_denoise.sensor.prnu_from_scenes import SceneMean
 
-__all__ = ["IngestSettings", "ingest", "open_inputs", "refuse_mixture", "store_series"]
+__all__ = ["IngestSettings", "by_camera", "ingest", "open_inputs", "refuse_mixture", "store_series"]
 
 MEASURED_SIDE = 1024
 
@@ -83,15 +83,22 @@ def ingest(
     After an error nothing is left of what this call wrote; killed, what is whole stays and the same call goes on.
     """
     found = group_series(_without(find_sources(inputs), darks))
-    first = found[0]
-    for series in found[1:]:
-        if (series.header.camera, series.header.domain) != (first.header.camera, first.header.domain):
-            raise IncompatibleFramesError(
-                f"{series.paths[0]}: camera {series.header.camera or 'unknown'} ({series.header.domain}) instead of "
-                f"{first.header.camera or 'unknown'} ({first.header.domain}), which {first.paths[0]} has; "
-                "give the frames of one sensor at a time"
-            )
+    first, *others = (series[0] for series in by_camera(found))
+    if others:
+        raise IncompatibleFramesError(
+            f"{others[0].paths[0]}: camera {_camera(others[0])} instead of {_camera(first)}, which {first.paths[0]} "
+            "has; give the frames of one sensor at a time"
+        )
     return store_series(found, folder, darks, settings, listener)
+
+
+def by_camera(found: Sequence[Series]) -> list[list[Series]]:
+    """Return series, those of one camera and kind together."""
+    return alike(found, lambda one, first: _camera(one) == _camera(first))
+
+
+def _camera(series: Series) -> str:
+    return f"{series.header.camera or 'unknown'} ({series.header.domain})"
 
 
 def store_series(

@@ -34,7 +34,7 @@ from burst_denoise.jobs.profile import SensorProfile, profile_bursts
 from burst_denoise.model.model_file import Model
 from burst_denoise.reporting.report import CropSet, JudgedSeries, MeasuredChannel, PatternMap, Report, write_report
 from burst_denoise.score.baselines import nlm_stabilised
-from burst_denoise.score.benchmark import Method
+from burst_denoise.score.benchmark import REFERENCE_METHOD, Method, baseline_method
 from burst_denoise.score.rows import BenchmarkRow
 from burst_denoise.sensor.noise_model import noise_variance
 
@@ -225,9 +225,9 @@ def _crop_set(burst: Burst, methods: Mapping[str, Method], strengths: Mapping[st
     for name, method in methods.items():
         with suppress(ModelFileError):
             treated[name] = method(noisy, burst.frame(0))
-    if "nlm-stabilised" in strengths:
-        planes = nlm_stabilised(mosaic.pack(noisy), info, profile, strengths["nlm-stabilised"])
-        treated["nlm-stabilised"] = mosaic.unpack(planes, noisy.shape)
+    if REFERENCE_METHOD in strengths:
+        filtered = baseline_method(nlm_stabilised, profile, strengths[REFERENCE_METHOD])
+        treated[REFERENCE_METHOD] = filtered(noisy, burst.frame(0))
     residuals = {name: _grey(np.asarray((noisy - image) / std, np.float32))[inside] for name, image in treated.items()}
     shown = {"one noisy frame": noisy, **treated, f"mean of {len(burst)} frames": reference}
     versions = {name: developed(image, info)[inside] for name, image in shown.items()}
