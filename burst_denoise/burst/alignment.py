@@ -9,6 +9,7 @@ import numpy.typing as npt
 from scipy.fft import irfft2, rfft2
 
 from burst_denoise.arrays import Double, Float
+from burst_denoise.frame.geometry import blocks
 from burst_denoise.frame.mosaic import Mosaic
 from burst_denoise.sensor.defects import beside
 
@@ -73,9 +74,7 @@ def grey_picture(linear: Float, mosaic: Mosaic) -> tuple[Float, int]:
 def tile_sums(picture: npt.NDArray[np.floating], side: int) -> Double:
     """Return the sums of a picture (h, w) over whole square tiles of ``side`` pixels, or over all if it is smaller."""
     high, wide = min(side, picture.shape[0]), min(side, picture.shape[1])
-    rows, columns = picture.shape[0] // high, picture.shape[1] // wide
-    tiles = picture[: rows * high, : columns * wide].reshape(rows, high, columns, wide)
-    sums: Double = tiles.sum(axis=(1, 3), dtype=np.float64)
+    sums: Double = blocks(picture, high, wide).sum(axis=(1, 3), dtype=np.float64)
     return sums
 
 

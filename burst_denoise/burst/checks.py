@@ -211,6 +211,5 @@ def _check_motion(found: Findings) -> None:
         for k, blocks in zip(good, moving, strict=True):
             # The worst go first: what moved in them spoils the mean and the noise model for the others in this round.
             if blocks >= max(MOTION_BLOCKS, max(moving) / 4):
-                found.reject(
-                    k, "motion", f"something moved: {blocks} blocks of {MOTION_BLOCK} px differ from the series"
-                )
+                detail = f"something moved: {blocks} blocks of {MOTION_BLOCK} px differ from the series"
+                found.reject(k, "motion", detail)

@@ -6,6 +6,7 @@ import numpy as np
 
 from burst_denoise.arrays import Double, Float
 from burst_denoise.burst.alignment import tile_sums
+from burst_denoise.frame.geometry import blocks
 from burst_denoise.frame.mosaic import Mosaic
 from burst_denoise.schemas import FrameInfo
 from burst_denoise.sensor.noise_model import noise_variance
@@ -109,11 +110,8 @@ def _tone_change(difference: Float, mean: Float) -> Float:
 
 def _block_typical(squares: Float) -> Double:
     """Return the mean of each block of (C, h, w) squares, the largest ``STRAY_BINS`` of each plane left out."""
-    planes, height, width = squares.shape
-    side = min(MOTION_BLOCK // MOTION_BIN, height, width)
-    rows, columns = height // side, width // side
-    blocks = squares[:, : rows * side, : columns * side].reshape(planes, rows, side, columns, side)
-    flat = blocks.transpose(1, 3, 0, 2, 4).reshape(rows * columns, planes, side * side)
+    side = min(MOTION_BLOCK // MOTION_BIN, *squares.shape[1:])
+    flat = blocks(squares, side, side).transpose(1, 3, 0, 2, 4).reshape(-1, len(squares), side * side)
     kept = max(side * side - STRAY_BINS, 1)
     means: Double = np.partition(flat, kept - 1, axis=-1)[..., :kept].mean(axis=(1, 2), dtype=np.float64)
     return means

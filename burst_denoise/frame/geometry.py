@@ -1,4 +1,4 @@
-"""Geometry of an image: the eight flips and rotations, and the tile plan."""
+"""Geometry of an image: the eight flips and rotations, blocks, and the tile plan."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -9,7 +9,7 @@ import numpy.typing as npt
 
 from burst_denoise.arrays import Float
 
-__all__ = ["DIHEDRAL", "Tile", "dihedral", "dihedral_inverse", "plan_tiles"]
+__all__ = ["DIHEDRAL", "Tile", "blocks", "dihedral", "dihedral_inverse", "plan_tiles"]
 
 T = TypeVar("T", bound=np.generic)
 
@@ -27,6 +27,13 @@ def dihedral_inverse(image: Float, k: int) -> Float:
     """Return the image whose `dihedral` transform ``k`` is ``image``."""
     turned = np.rot90(image, -(k % 4), axes=(-2, -1))
     return turned[..., ::-1] if k >= 4 else turned
+
+
+def blocks(image: npt.NDArray[T], height: int, width: int) -> npt.NDArray[T]:
+    """Return the whole blocks of an image (..., H, W) as (..., rows, height, columns, width); the rest is cut off."""
+    rows, columns = image.shape[-2] // height, image.shape[-1] // width
+    whole = image[..., : rows * height, : columns * width]
+    return whole.reshape(*image.shape[:-2], rows, height, columns, width)
 
 
 @dataclass(frozen=True)

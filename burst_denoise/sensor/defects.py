@@ -33,8 +33,7 @@ SEARCH_RADII = (2, 4, 8, 16)
 INTERPOLATION = {
     "A": ((0, 1, 1 / 2), (1, 1, -1 / 4)),
     "G": ((1, 1, 1 / 2), (0, 2, -1 / 4)),
-    "R": ((0, 2, 1 / 4), (0, 1, 3 / 32), (0, 3, -1 / 32), (1, 2, -1 / 32)),
-    "B": ((0, 2, 1 / 4), (0, 1, 3 / 32), (0, 3, -1 / 32), (1, 2, -1 / 32)),
+    **dict.fromkeys("RB", ((0, 2, 1 / 4), (0, 1, 3 / 32), (0, 3, -1 / 32), (1, 2, -1 / 32))),
 }
 """Per colour (A: the only one of its image): a distance down, one to the right, in all directions, and their weight.
 

@@ -189,12 +189,10 @@ def extrapolate_profile(profiles: Sequence[NoiseProfile], iso: float | None) -> 
     the middle between both, ISO^1. Dual-gain sensors and ISOs that only multiply numbers depart from this.
     """
     known = [(profile.iso, profile) for profile in profiles if profile.iso is not None]
-    inside = iso is not None and bool(known) and known[0][0] <= iso <= known[-1][0]
-    if iso is None or not known or inside:
+    if iso is None or not known or known[0][0] <= iso <= known[-1][0]:
         return interpolate_profile(profiles, iso)
     (near_iso, near), *others = known if iso < known[0][0] else known[::-1]
     ratio = iso / near_iso
-
     if others:
         other_iso, other = others[0]
         terms = zip(near.read_noise_variance, other.read_noise_variance, strict=True)

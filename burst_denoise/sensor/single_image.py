@@ -8,15 +8,14 @@ import numpy as np
 import numpy.typing as npt
 from scipy.optimize import least_squares
 
-from burst_denoise.arrays import Float, Mask
+from burst_denoise.arrays import Double, Float, Mask
 from burst_denoise.errors import InputFileError
+from burst_denoise.frame.geometry import blocks
 from burst_denoise.frame.mosaic import Mosaic
 from burst_denoise.schemas import NoiseProfile
 from burst_denoise.sensor.noise_model import SMALLEST_VARIANCE
 
 __all__ = ["estimate_noise"]
-
-Terms = npt.NDArray[np.float64]
 
 SIDE = 4
 """Plane pixels along a side of a block: small enough to fit between two edges."""
@@ -85,7 +84,7 @@ def estimate_noise(image: Float, mosaic: Mosaic, iso: float | None = None) -> No
     IEEE TIP 22(12), 2013 (weakly textured blocks, chosen again with every estimate).
     """
     planes = mosaic.pack(image)
-    level, fine, coarse, usable = _blocks(planes)
+    level, fine, coarse, usable = _details(planes)
     if usable.sum() < FEWEST_BLOCKS:
         raise InputFileError(
             f"its noise cannot be told: {int(usable.sum())} of the {FEWEST_BLOCKS} blocks needed are neither "
@@ -107,8 +106,8 @@ def estimate_noise(image: Float, mosaic: Mosaic, iso: float | None = None) -> No
     )
 
 
-def _blocks(planes: Float) -> tuple[Float, Float, Float, Mask]:
-    """Return what is known about every block of a shot, per plane (C, h, w).
+def _details(planes: Float) -> tuple[Float, Float, Float, Mask]:
+    """Return level and details of every block of a shot, per plane (C, h, w).
 
     Returns
     -------
@@ -117,25 +116,21 @@ def _blocks(planes: Float) -> tuple[Float, Float, Float, Mask]:
     coarse : mean square of second differences along one axis, sum of both: the edges
     usable : (h, w), whether it is away from saturated photosites
     """
-    height, width = (size // SIDE for size in planes.shape[1:])
 
-    def in_blocks(plane: npt.NDArray[np.generic]) -> npt.NDArray[np.generic]:
-        return plane[: height * SIDE, : width * SIDE].reshape(height, SIDE, width, SIDE)
-
-    def mean_square(plane: Float, down: Terms, along: Terms) -> Float:
+    def mean_square(plane: Float, down: Double, along: Double) -> Float:
         detail = cv2.sepFilter2D(plane, cv2.CV_32F, along, down, borderType=cv2.BORDER_REFLECT_101)
-        mean: Float = in_blocks(detail**2).mean((1, 3))
+        mean: Float = blocks(detail**2, SIDE, SIDE).mean((1, 3))
         return mean
 
-    if min(height, width) < NEIGHBOURS:
+    if min(planes.shape[1:]) // SIDE < NEIGHBOURS:
         nothing = np.empty((len(planes), 0, 0), np.float32)
         return nothing, nothing, nothing, np.empty((0, 0), np.bool_)
     # cv2 wants float32 in whole rows; an image that is no mosaic comes as it was given.
     planes = np.ascontiguousarray(planes, np.float32)
-    level = np.stack([in_blocks(plane).mean((1, 3)) for plane in planes])
+    level = np.stack([blocks(plane, SIDE, SIDE).mean((1, 3)) for plane in planes])
     fine = np.stack([mean_square(plane, HIGH, HIGH) for plane in planes])
     coarse = np.stack([mean_square(plane, LOW, HIGH) + mean_square(plane, HIGH, LOW) for plane in planes])
-    cut = np.logical_or.reduce([in_blocks(plane >= SATURATED).any((1, 3)) for plane in planes])
+    cut = np.asarray(blocks(planes >= SATURATED, SIDE, SIDE).any((0, 2, 4)))
     # Where some blocks have noise, those without any were cut off below white: LibRaw's is not always the sensor's.
     still = (fine <= STILL).any(0)
     if not still.all():
@@ -149,18 +144,18 @@ def _around(values: Float) -> Float:
     return np.stack([cv2.blur(plane, side, borderType=cv2.BORDER_REFLECT_101) for plane in values])
 
 
-def _texture(level: Float, fine: Float, coarse: Float, terms: Terms) -> Terms:
+def _texture(level: Float, fine: Float, coarse: Float, terms: Double) -> Double:
     """Return how textured the surroundings of each block are (C, h, w), as ``fine`` of its own plane does not see it.
 
     1 where there is noise alone.
     """
     variance = _variance(level, terms[:, 0, None, None], terms[:, 1, None, None])
     unit_fine = fine / variance
-    texture: Terms = ((coarse / variance).sum(0) + unit_fine.sum(0) - unit_fine) / (3 * len(fine) - 1)
+    texture: Double = ((coarse / variance).sum(0) + unit_fine.sum(0) - unit_fine) / (3 * len(fine) - 1)
     return texture
 
 
-def _flattest(level: Float, fine: Float, texture: Terms, usable: Mask) -> Terms:
+def _flattest(level: Float, fine: Float, texture: Double, usable: Mask) -> Double:
     """Return level, variance, texture and number of the flattest blocks of a plane, bin by bin of the level (B, 4).
 
     The level is that of the surroundings: of a block's own, which bin it is in would tell its noise.
@@ -175,13 +170,13 @@ def _flattest(level: Float, fine: Float, texture: Terms, usable: Mask) -> Terms:
     return np.array(rows, np.float64)
 
 
-def _lower_line(level: Terms, variance: Terms, texture: Terms, count: Terms) -> tuple[float, float]:
+def _lower_line(level: Double, variance: Double, texture: Double, count: Double) -> tuple[float, float]:
     """Return S and O of the line under the variances of bins, sought as log S and log of the read noise's electrons."""
     level, measured = np.maximum(level, 0), np.log(np.maximum(variance, SMALLEST_VARIANCE))
     error = np.sqrt(2 / (count * DEGREES) + np.maximum(texture - 1, 0) ** 2)
     weight = 1 / error
 
-    def too_low(logs: Terms) -> Terms:
+    def too_low(logs: Double) -> Double:
         scale, electrons = np.exp(logs)
         excess = measured - np.log(scale * level + (electrons * scale) ** 2)
         unusual = (logs[1] - np.log(READ_NOISE_E)) / np.log(READ_NOISE_FACTOR)
@@ -196,6 +191,6 @@ def _lower_line(level: Terms, variance: Terms, texture: Terms, count: Terms) -> 
     return scale, offset
 
 
-def _variance(level: npt.NDArray[np.floating], scale: Terms | float, offset: Terms | float) -> Terms:
-    variance: Terms = np.maximum(scale * np.maximum(level, 0) + offset, SMALLEST_VARIANCE)
+def _variance(level: npt.NDArray[np.floating], scale: Double | float, offset: Double | float) -> Double:
+    variance: Double = np.maximum(scale * np.maximum(level, 0) + offset, SMALLEST_VARIANCE)
     return variance

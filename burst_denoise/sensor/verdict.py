@@ -107,9 +107,7 @@ def _between(low: ChannelProfile, high: ChannelProfile, low_iso: float, high_iso
             "frames": min(low.frames, high.frames),
             "shot_noise_scale": measured["gain_dn_per_e"] / span,
             "read_noise_variance": (measured["read_noise_std_dn"] / span) ** 2,
-            "dsnu_e": None,
-            "dsnu_e_interval": None,
-            "residual_dsnu_e": None,
+            **dict.fromkeys(("dsnu_e", "dsnu_e_interval", "residual_dsnu_e")),
             "usable": low.usable and high.usable,
             "reasons": (f"interpolated between ISO {low_iso:g} and {high_iso:g}", *dict.fromkeys(errors)),
         }
