@@ -100,29 +100,24 @@ def score_methods(
 
 @dataclass(frozen=True)
 class _Row:
-    """One row's worth: a function of the images of one frame, or of ``averaged`` frames."""
+    """One row's worth: a method, and how many frames are averaged for it."""
 
     name: str
-    denoise: Callable[[Sequence[Float], Frame], Float]
+    method: Method
     averaged: int = 1
     strength: float | None = None
 
 
 def _rows(burst: Burst, methods: Mapping[str, Method], strengths: Mapping[str, float]) -> Iterator[_Row]:
-    yield _Row("single frame", lambda images, _: images[0])
-    for count in MEANS:
+    for count in (1, *MEANS):
         if len(burst) >= count + 2:
-            yield _Row(f"mean of {count}", lambda images, _: np.asarray(np.mean(images, axis=0)), averaged=count)
+            yield _Row(f"mean of {count}" if count > 1 else "single frame", lambda image, _: image, averaged=count)
     for name, baseline in baselines_for(burst.info).items():
         if name in strengths:
             strength = strengths[name]
-            yield _Row(name, _first(baseline_method(baseline, burst.profile, strength)), strength=strength)
+            yield _Row(name, baseline_method(baseline, burst.profile, strength), strength=strength)
     for name, method in methods.items():
-        yield _Row(name, _first(method))
-
-
-def _first(method: Method) -> Callable[[Sequence[Float], Frame], Float]:
-    return lambda images, frame: method(images[0], frame)
+        yield _Row(name, method)
 
 
 def baseline_method(baseline: Baseline, profile: NoiseProfile, strength: float) -> Method:
@@ -195,7 +190,7 @@ def _scored(row: _Row, evaluation: _EvaluationSet) -> tuple[BurstScore, dict[str
     groups = evaluation.groups(row.averaged)
     for group in groups:
         used = [burst.linear(index) for index in group]
-        denoised, taken, peak = _watched(row.denoise, used, burst.frame(group[0]).with_profile(burst.profile))
+        denoised, taken, peak = _watched(row.method, used, burst.frame(group[0]).with_profile(burst.profile))
         seconds.append(taken)
         peaks.append(peak)
         score.add(denoised, group)
@@ -232,10 +227,8 @@ def _with_interval(field: str, estimate: Estimate | None) -> dict[str, Any]:
     return {field: estimate and estimate.value, f"{field}_interval": estimate and (estimate.low, estimate.high)}
 
 
-def _watched(
-    denoise: Callable[[Sequence[Float], Frame], Float], images: Sequence[Float], frame: Frame
-) -> tuple[Float, float, int]:
-    """Return a denoised image, the wall seconds it took, and the highest resident memory of the process meanwhile."""
+def _watched(method: Method, images: Sequence[Float], frame: Frame) -> tuple[Float, float, int]:
+    """Return the denoised mean of images, the seconds it took, and the highest resident memory of the process then."""
     process = psutil.Process()
     memory = [process.memory_info().rss]
     done = threading.Event()
@@ -250,7 +243,7 @@ def _watched(
     sampler.start()
     began = time.perf_counter()
     try:
-        denoised = denoise(images, frame)
+        denoised = method(images[0] if len(images) == 1 else np.mean(images, axis=0), frame)
         seconds = time.perf_counter() - began
     finally:
         done.set()
