@@ -4,8 +4,8 @@
 
 Bursts are folders with their `clean_mosaic_dn.tif`; without any, the six of `sim_canon700d`. Linear mosaic, all its
 photosites, peak = white level, median over the frames. Classical methods are tuned on the burst they are scored on,
-which favours them; ours get the noise profile measured on the burst (the prior), estimated from each frame, or their own
-(models).
+which favours them; ours get the noise profile measured on the burst (the prior), estimated from each frame, or their
+own (models).
 """
 
 import argparse

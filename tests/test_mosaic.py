@@ -1,4 +1,4 @@
-"""The mosaic as one object: the way between an image and its planes, its phase under flips, what each photosite sees."""
+"""The mosaic as one object: from image to planes and back, its phase under flips, what each photosite sees."""
 
 import numpy as np
 import pytest

@@ -13,8 +13,8 @@ from burst_denoise.errors import OutputError
 from burst_denoise.frame.frame import to_linear
 from burst_denoise.io.dng import rounded_dn, write_dng
 from burst_denoise.io.picture import read_picture
-from burst_denoise.io.tiff_png import write_developed, write_picture
 from burst_denoise.io.raw import develop
+from burst_denoise.io.tiff_png import write_developed, write_picture
 from burst_denoise.schemas import FrameInfo
 from tests.shots import frame_of
 from tests.test_dng import frame_info, no_file_beyond, random_dn
