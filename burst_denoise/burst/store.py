@@ -86,12 +86,10 @@ def store_burst(
         aside.mkdir()
         total = np.zeros(frames[0].dn.shape, np.float64)
         saturated = np.zeros(frames[0].dn.shape, np.bool_)
-        digests = []
         for index, (frame, gain) in enumerate(zip(frames, gains, strict=True)):
             total += frame.linear / np.float32(gain)
             saturated |= frame.dn >= info.white_level
             np.save(aside / frame_file(index), frame.dn)
-            digests.append(_digest(aside / frame_file(index)))
         images = {"sum.npy": total, "saturated.npy": saturated, "clean.npy": clean, DEFECTS: defects, DARK: dark}
         for name, image in images.items():
             if image is not None:
@@ -103,7 +101,7 @@ def store_burst(
             sigma=verdict.sigma,
             frames=verdict.frames,
             black_levels=tuple(frame.info.black_level for frame in frames),
-            sha256=tuple(digests),
+            sha256=tuple(_digest(aside / frame_file(index)) for index in range(len(frames))),
             noise=noise,
             profile=profile,
             defects_sha256=None if defects is None else _digest(aside / DEFECTS),

@@ -15,6 +15,7 @@ from scipy.fft import dct, idct
 
 from burst_denoise.arrays import Float
 from burst_denoise.burst.store import Burst, pooled_by_iso
+from burst_denoise.frame.frame import Frame
 from burst_denoise.frame.srgb import DEMOSAIC_BORDER, demosaiced, linear_to_srgb, srgb_to_linear, white_balance
 from burst_denoise.schemas import FrameInfo, NoiseProfile
 from burst_denoise.score.metrics import corrected_mse, psnr_of_mse
@@ -25,6 +26,8 @@ from burst_denoise.sensor.noise_model import noise_variance, stabilise, unstabil
 __all__ = [
     "UNTUNED",
     "Baseline",
+    "Method",
+    "baseline_method",
     "baselines_for",
     "bm3d",
     "nl_means",
@@ -39,6 +42,9 @@ __all__ = [
 
 Baseline = Callable[[Float, FrameInfo, NoiseProfile, float], Float]
 """(planes (C, h, w) linear, what their file says, noise profile, strength in noise standard deviations) -> planes."""
+Method = Callable[[Float, Frame], Float]
+"""(noisy image, linear; the frame that it is of, which carries the burst's noise profile) -> denoised image, linear.
+May refuse a sensor by `ModelFileError`."""
 
 PATCH = 3
 PATCH_DEVELOPED = 5
@@ -89,6 +95,16 @@ def baselines_for(info: FrameInfo) -> dict[str, Baseline]:
     if find_spec("bm3d") and values <= BM3D_MOST_VALUES:
         found["bm3d"] = bm3d
     return found
+
+
+def baseline_method(baseline: Baseline, profile: NoiseProfile, strength: float) -> Method:
+    """Return a baseline as a method, at a strength: it sees the planes of an image."""
+
+    def denoise(image: Float, frame: Frame) -> Float:
+        planes = baseline(frame.mosaic.pack(image), frame.info, profile, strength)
+        return frame.mosaic.unpack(planes, image.shape)
+
+    return denoise
 
 
 def tuned_strengths(bursts: Sequence[Burst]) -> dict[str, float]:
@@ -150,16 +166,13 @@ def _tuning_sample(burst: Burst) -> Callable[[Baseline, float], float] | None:
     window = windows[0] if shares[0] < MOST_SATURATED else windows[int(np.argmin(shares))]
     if min(shares) > MOST_SATURATED:
         return None
-    info, mosaic = burst.info, burst.mosaic
     moments = frame_moments(burst.linear(index, window) for index in range(len(burst)))
     counts = ~burst.excluded[..., window[0], window[1]]
-    frames = [burst.linear(index, window) for index in np.linspace(0, len(burst) - 1, TUNING_FRAMES).astype(int)]
+    images = [burst.linear(index, window) for index in np.linspace(0, len(burst) - 1, TUNING_FRAMES).astype(int)]
 
     def score(baseline: Baseline, strength: float) -> float:
-        errors = []
-        for frame in frames:
-            denoised = baseline(mosaic.pack(frame), info, burst.profile, strength)
-            errors.append(corrected_mse(mosaic.unpack(denoised, frame.shape), moments.without(frame), counts))
+        method = baseline_method(baseline, burst.profile, strength)
+        errors = [corrected_mse(method(image, burst.frame(0)), moments.without(image), counts) for image in images]
         return psnr_of_mse(float(np.mean(errors)), peak=1)
 
     return score

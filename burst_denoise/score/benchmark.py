@@ -5,7 +5,7 @@ import platform
 import statistics
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
 from typing import Any
@@ -19,8 +19,8 @@ from burst_denoise.arrays import Float
 from burst_denoise.burst.store import Burst
 from burst_denoise.errors import ModelFileError, TooFewFramesError
 from burst_denoise.frame.frame import Frame
-from burst_denoise.schemas import Estimate, NoiseProfile
-from burst_denoise.score.baselines import Baseline, baselines_for
+from burst_denoise.schemas import Estimate
+from burst_denoise.score.baselines import Method, baseline_method, baselines_for
 from burst_denoise.score.metrics import SSIM_WINDOW, mean_squared_error, psnr_of_mse, rendering, ssim
 from burst_denoise.score.residual import ResidualScore
 from burst_denoise.score.rows import BenchmarkRow
@@ -28,10 +28,6 @@ from burst_denoise.score.unbiased import BurstScore, paired_difference_db
 from burst_denoise.sensor.noise_model import noise_variance
 
 __all__ = ["REFERENCE_METHOD", "Method", "baseline_method", "score_methods"]
-
-Method = Callable[[Float, Frame], Float]
-"""(noisy image, linear; the frame that it is of, which carries the burst's noise profile) -> denoised image, linear.
-May refuse a sensor by `ModelFileError`."""
 
 WHITE = 1.0
 """Peak of every PSNR here: the white level, linear."""
@@ -118,16 +114,6 @@ def _rows(burst: Burst, methods: Mapping[str, Method], strengths: Mapping[str, f
             yield _Row(name, baseline_method(baseline, burst.profile, strength), strength=strength)
     for name, method in methods.items():
         yield _Row(name, method)
-
-
-def baseline_method(baseline: Baseline, profile: NoiseProfile, strength: float) -> Method:
-    """Return a baseline as a method, at a strength: it sees the planes of an image."""
-
-    def denoise(image: Float, frame: Frame) -> Float:
-        planes = baseline(frame.mosaic.pack(image), frame.info, profile, strength)
-        return frame.mosaic.unpack(planes, image.shape)
-
-    return denoise
 
 
 class _EvaluationSet:
