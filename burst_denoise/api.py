@@ -34,7 +34,7 @@ from burst_denoise.model import model_file
 from burst_denoise.model.device import choose_device
 from burst_denoise.model.model_file import Model
 from burst_denoise.schemas import MOST_FRAMES, TrainSettings
-from burst_denoise.score.benchmark import Method
+from burst_denoise.score.baselines import Method
 from burst_denoise.score.rows import BenchmarkRows
 
 __all__ = [

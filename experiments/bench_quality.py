@@ -12,14 +12,12 @@ import argparse
 import os
 import statistics
 from collections.abc import Iterator
-from functools import partial
 from pathlib import Path
 
 import numpy as np
 
 import burst_denoise as bd
-from burst_denoise.score.baselines import baselines_for, tuned_strengths
-from burst_denoise.score.benchmark import Method
+from burst_denoise.score.baselines import Method, baseline_method, baselines_for, tuned_strengths
 from burst_denoise.score.metrics import psnr
 
 DATA = Path(os.environ.get("BURST_DENOISE_DATA", Path(__file__).resolve().parents[2] / "shared" / "data"))
@@ -74,12 +72,7 @@ def _methods(burst: bd.Burst, models: dict[str, bd.Model], *, fast: bool) -> Ite
     strengths = {} if fast else tuned_strengths([burst])
     for name, baseline in baselines_for(burst.info).items():
         if name in strengths:
-            yield name, partial(_on_planes, baseline, burst, strengths[name])
-
-
-def _on_planes(baseline, burst, strength, image, _) -> np.ndarray:
-    planes = baseline(burst.mosaic.pack(image), burst.info, burst.profile, strength)
-    return burst.mosaic.unpack(planes, image.shape)
+            yield name, baseline_method(baseline, burst.profile, strengths[name])
 
 
 if __name__ == "__main__":

@@ -13,8 +13,8 @@ from burst_denoise.jobs.listener import Listener
 from burst_denoise.model.model_file import Model
 from burst_denoise.model.prior import prior_file
 from burst_denoise.schemas import MOST_FRAMES
-from burst_denoise.score.baselines import UNTUNED, tuned_strengths
-from burst_denoise.score.benchmark import Method, score_methods
+from burst_denoise.score.baselines import UNTUNED, Method, tuned_strengths
+from burst_denoise.score.benchmark import score_methods
 from burst_denoise.score.rows import BenchmarkRow
 from burst_denoise.sensor.identity import Sensor
 

@@ -31,8 +31,8 @@ from burst_denoise.model.model_file import Model
 from burst_denoise.reporting.figures import draw_comparison
 from burst_denoise.reporting.report import Report, write_report, write_rows
 from burst_denoise.schemas import TrainSettings
-from burst_denoise.score.baselines import nlm_stabilised
-from burst_denoise.score.benchmark import REFERENCE_METHOD, baseline_method
+from burst_denoise.score.baselines import baseline_method, nlm_stabilised
+from burst_denoise.score.benchmark import REFERENCE_METHOD
 from burst_denoise.score.metrics import mean_squared_error, psnr_of_mse
 from burst_denoise.score.rows import BenchmarkRow
 

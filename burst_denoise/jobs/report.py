@@ -33,8 +33,8 @@ from burst_denoise.jobs.listener import Listener
 from burst_denoise.jobs.profile import SensorProfile, profile_bursts
 from burst_denoise.model.model_file import Model
 from burst_denoise.reporting.report import CropSet, JudgedSeries, MeasuredChannel, PatternMap, Report, write_report
-from burst_denoise.score.baselines import nlm_stabilised
-from burst_denoise.score.benchmark import REFERENCE_METHOD, Method, baseline_method
+from burst_denoise.score.baselines import Method, baseline_method, nlm_stabilised
+from burst_denoise.score.benchmark import REFERENCE_METHOD
 from burst_denoise.score.rows import BenchmarkRow
 from burst_denoise.sensor.noise_model import noise_variance
 

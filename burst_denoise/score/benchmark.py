@@ -27,7 +27,7 @@ from burst_denoise.score.rows import BenchmarkRow
 from burst_denoise.score.unbiased import BurstScore, paired_difference_db
 from burst_denoise.sensor.noise_model import noise_variance
 
-__all__ = ["REFERENCE_METHOD", "Method", "baseline_method", "score_methods"]
+__all__ = ["REFERENCE_METHOD", "score_methods"]
 
 WHITE = 1.0
 """Peak of every PSNR here: the white level, linear."""
