@@ -29,9 +29,8 @@ from burst_denoise.score.metrics import mean_squared_error, psnr_of_mse
 from tests.sensors import mosaic
 from tests.shots import stored, verdicts
 
-needs_pywavelets = pytest.mark.skipif(not find_spec("pywt"), reason="PyWavelets is not installed")
 NLM = [nlm_stabilised, nlm_16bit, nlm_colour_8bit]
-CLASSICAL = [total_variation, nl_means, pytest.param(wavelet, marks=needs_pywavelets)]
+CLASSICAL = [total_variation, nl_means, wavelet]
 CAMERA = SyntheticCamera(prnu=0.0, dark_offset_std_dn=0.0, hot_fraction=0.0)
 
 
@@ -251,7 +250,6 @@ def test_non_local_means_survives_a_step_far_outside_the_noise():
     assert np.array_equal(back, planes)
 
 
-@needs_pywavelets
 def test_one_wavelet_threshold_serves_pictures_of_any_size():
     noisy = flat_field(1, 0.05, 256)
     profile, info = profile_of(1), info_of("mono")

@@ -16,10 +16,8 @@ NAMED_OTHERWISE = {Tag.EXIF_IFD: "ExifTag", Tag.PHOTOGRAPHIC_SENSITIVITY: "ISOSp
 """By tifffile; the second is the name before Exif 2.3."""
 
 
-@pytest.mark.parametrize("tag", Tag)
+@pytest.mark.parametrize("tag", sorted(set(Tag) - {Tag.ILLUMINANT_DATA_3}))  # which tifffile does not know
 def test_tags_have_the_numbers_that_tifffile_knows(tag: Tag):
-    if tag is Tag.ILLUMINANT_DATA_3:
-        pytest.skip("tifffile does not know it")
     known = NAMED_OTHERWISE.get(tag, tag.name.replace("_", ""))
     assert tifffile.TIFF.TAGS[int(tag)].lower() == known.lower()
 
