@@ -193,7 +193,8 @@ class Denoiser:
 
     def _profile(self, frame: Frame, stored: NoiseProfile | None) -> tuple[NoiseProfile, str]:
         """Return the noise profile that serves a frame, and what the notes say of it."""
-        name, any_sensor = frame.path.name, self.settings.any_sensor
+        name = frame.path.name
+        any_sensor = self.settings.any_sensor
         if self.model is not None:
             sensor = Sensor.of(frame.info)
             if sensor.matched_without_camera(self.model.sensor):

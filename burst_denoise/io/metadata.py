@@ -195,7 +195,8 @@ def silenced(name: str) -> Iterator[None]:
     """Keep a library's logger from writing about odd files to stderr."""
     logger = logging.getLogger(name)
     with SILENCE:
-        before, logger.disabled = logger.disabled, True
+        before = logger.disabled
+        logger.disabled = True
         try:
             yield
         finally:

@@ -108,7 +108,8 @@ def demo(folder: Path, minutes: float, device: torch.device, listener: Listener 
     for suffix in ("dng", "tif"):
         denoise_session([shot], folder / f"denoised.{suffix}", Denoiser(model))
     listener.note("5/5 scoring against the known clean picture")
-    models, strengths = {"model": model}, model.header.training.baseline_strength
+    models = {"model": model}
+    strengths = model.header.training.baseline_strength
     tests = sharing_defects(pooled_by_iso(tests))
     rows = list(benchmark_bursts(tests, models, strengths, listener=listener))
     write_rows(folder / "benchmark.jsonl", rows)
@@ -160,7 +161,8 @@ def _compare(path: Path, shot: Path, denoised: Path, burst: Burst, model: Model)
     """Draw the same crop noisy, by tuned NLM, by the model and from the mean of the burst, all developed by LibRaw."""
     info, clean = burst.info, burst.clean
     assert clean is not None
-    counts, noisy = ~burst.excluded, burst.linear(0)  # as in the benchmark
+    counts = ~burst.excluded  # as in the benchmark
+    noisy = burst.linear(0)
     strength = model.header.training.baseline_strength[REFERENCE_METHOD]
     filtered = baseline_method(nlm_stabilised, burst.profile, strength)(noisy, burst.frame(0))
     pictures = {

@@ -251,7 +251,8 @@ def _equal(one: Float | Mask | None, other: Float | Mask | None) -> bool:
 
 def _clean_reference(shot: Frame) -> Float | None:
     """Return the clean image beside simulated frames, linear, or None for real ones."""
-    path, info = shot.path.parent / CLEAN_REFERENCE, shot.info
+    path = shot.path.parent / CLEAN_REFERENCE
+    info = shot.info
     if not path.exists():
         return None
     try:

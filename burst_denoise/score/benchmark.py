@@ -172,7 +172,11 @@ def _scored(row: _Row, evaluation: _EvaluationSet) -> tuple[BurstScore, dict[str
     """Return the score of a method on a burst, and what its `BenchmarkRow` says without looking at other methods."""
     burst, info = evaluation.burst, evaluation.burst.info
     score = evaluation.score()
-    true, similar, residuals, seconds, peaks = [], [], [], [], []
+    true = []
+    similar = []
+    residuals = []
+    seconds = []
+    peaks = []
     groups = evaluation.groups(row.averaged)
     for group in groups:
         used = [burst.linear(index) for index in group]

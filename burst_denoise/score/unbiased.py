@@ -62,7 +62,10 @@ class BurstScore:
     def __init__(self, read: Callable[[int, Window], Float], count: int, mask: Mask, variance: Float) -> None:
         if not mask.any():
             raise ValueError("the mask leaves no value to score")
-        self._read, self._count, self._mask, self._variance = read, count, mask, variance
+        self._read = read
+        self._count = count
+        self._mask = mask
+        self._variance = variance
         height = mask.shape[-2]
         rows = min(max(height // BLOCKS // 2 * 2, SMALLEST_BLOCK), LARGEST_BLOCK)
         strips = [slice(top, top + rows) for top in range(0, height, rows)]

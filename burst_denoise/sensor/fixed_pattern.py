@@ -135,11 +135,13 @@ def sensitivity(flats: FrameMoments, dark: MasterDark | None, mosaic: Mosaic) ->
 def _non_uniformity(mean: Float, noise_variance: Float, mosaic: Mosaic, *, relative: bool) -> NonUniformity:
     fine, whole = [], []
     for plane, noise in zip(mosaic.pack(mean), mosaic.pack(noise_variance), strict=True):
-        healthy, inner = _typical(plane), np.zeros(plane.shape, np.bool_)
+        healthy = _typical(plane)
+        inner = np.zeros(plane.shape, np.bool_)
         # Near the border the window is one-sided, so strong shading would count as fine.
         top, left = (min(SHADING_WINDOW // 2, size // 8) for size in plane.shape)
         inner[top : len(inner) - top, left : inner.shape[1] - left] = True
-        shading, level = _shading(plane, healthy), np.float32(plane[healthy].mean(dtype=np.float64))
+        shading = _shading(plane, healthy)
+        level = np.float32(plane[healthy].mean(dtype=np.float64))
         if relative and not (shading > 0).all():
             raise ValueError("the flats are dark; light the surface evenly and expose to about half of white")
         fine.append(_spread(plane, noise, shading, healthy & inner, relative=relative))
