@@ -94,7 +94,7 @@ def find_sources(inputs: Sequence[Path]) -> list[Path]:
                 f"{given}: {given.suffix or 'no suffix'} is not a RAW, picture or video file known here"
             )
         elif is_denoised(given):
-            raise InputFileError(f"{given}: was denoised by this program and is no shot; name the original")
+            raise InputFileError(f"{given}: was made by this program and is no shot; name the original")
         else:
             found = [given]
         sources.update(dict.fromkeys(absolute(path) for path in found))
