@@ -7,6 +7,7 @@
 Paths may be text or `Path`; where several may be given, one alone will do. Settings are keyword-only.
 """
 
+import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -14,7 +15,7 @@ from tempfile import TemporaryDirectory
 from burst_denoise.burst.burst import Burst
 from burst_denoise.burst.darks import read_darks
 from burst_denoise.burst.series import SeriesVerdict
-from burst_denoise.burst.store import pooled_by_iso, sharing_defects
+from burst_denoise.files import absolute
 from burst_denoise.frame import frame as stored_frame
 from burst_denoise.inference import denoiser as inference
 from burst_denoise.inference.denoiser import DenoiseSettings, Quality
@@ -26,7 +27,7 @@ from burst_denoise.jobs import inspect as inspect_job
 from burst_denoise.jobs import report as report_job
 from burst_denoise.jobs.benchmark import BenchmarkSettings
 from burst_denoise.jobs.calibrate import calibrate_bursts
-from burst_denoise.jobs.ingest import IngestSettings, open_inputs
+from burst_denoise.jobs.ingest import IngestSettings, of_one_sensor, open_inputs
 from burst_denoise.jobs.listener import Listener
 from burst_denoise.jobs.merge import merge_burst
 from burst_denoise.jobs.profile import SensorProfile, profile_bursts
@@ -95,7 +96,7 @@ class Frame(stored_frame.Frame):
         >>> bd.read("saved.dng").info.camera
         'Synthetic APS-C'
         """
-        write_frame(self, Path(path), self.path if self.path.is_file() else None)
+        write_frame(self, Path(path), self.path if self.path.is_absolute() else None)
 
     @classmethod
     def _of(cls, frame: stored_frame.Frame) -> "Frame":
@@ -169,7 +170,7 @@ def read(path: PathLike) -> Frame:
     >>> bd.read("shot.dng").info.cfa
     'RGGB'
     """
-    return Frame._of(read_frame(Path(path)))
+    return Frame._of(read_frame(absolute(Path(path))))
 
 
 def inspect(inputs: Paths, *, limit: int = MOST_FRAMES, listener: Listener = Listener()) -> list[SeriesVerdict]:
@@ -246,9 +247,7 @@ def ingest(
         _temporary_stores.append(TemporaryDirectory(prefix="burst_denoise_"))
         store = _temporary_stores[-1].name
     settings = IngestSettings(limit, any_sensor)
-    return sharing_defects(
-        pooled_by_iso(open_inputs(_paths(inputs), Path(store), read_darks(_paths(darks)), settings, listener))
-    )
+    return of_one_sensor(open_inputs(_paths(inputs), Path(store), read_darks(_paths(darks)), settings, listener))
 
 
 def profile(
@@ -291,7 +290,7 @@ def profile(
     with TemporaryDirectory(prefix="burst_denoise_") as folder:
         sets = read_darks(_paths(darks), keep=Path(folder))
         settings = IngestSettings(any_sensor=any_sensor)
-        return profile_bursts(bursts, sets, _paths(flats), settings, listener)
+        return profile_bursts(of_one_sensor(bursts), sets, _paths(flats), settings, listener)
 
 
 def calibrate(
@@ -339,10 +338,11 @@ def calibrate(
     """
     if minutes is None and steps is None:
         minutes = 5.0
-    settings = TrainSettings(minutes=minutes, steps=steps, seed=seed, from_scratch=from_scratch)
+    given = {"minutes": minutes, "steps": steps, "seed": seed, "from_scratch": from_scratch}
+    settings = TrainSettings.parse(json.dumps(given), "calibrate")
     with TemporaryDirectory(prefix="burst_denoise_") as folder:
         checkpoint = Path(folder) / "checkpoint.safetensors"
-        return calibrate_bursts(bursts, settings, choose_device(device), checkpoint, listener)
+        return calibrate_bursts(of_one_sensor(bursts), settings, choose_device(device), checkpoint, listener)
 
 
 def load_model(path: PathLike, *, device: str = "auto") -> Model:
@@ -384,7 +384,8 @@ def denoise(
     Parameters
     ----------
     frame : Frame
-        From `read`, or of a burst; not modified.
+        From `read`; not modified. For a frame of a burst, call a `Denoiser` with the burst too, whose dark and defects
+        are then taken care of.
     model : Model or Denoiser, optional
         Without it the network that comes with the package serves, for raw frames. For many frames make a `Denoiser`
         once; it has its settings, and those here are not asked.
@@ -403,7 +404,7 @@ def denoise(
     ConfigError
         If the profile does not.
     InputFileError
-        If the noise must be estimated from the frame and the frame cannot tell.
+        If the frame is a result itself, or its noise must be estimated from it and it cannot tell.
 
     Examples
     --------
@@ -488,9 +489,10 @@ def benchmark(
     """
     settings = BenchmarkSettings(frames=frames, seed=seed, any_sensor=any_sensor)
     scored = methods or {}
-    benchmark_job.check_models_match(scored, bursts, settings)
-    strengths = benchmark_job.strengths_for(bursts, tune_on, scored, listener)
-    return BenchmarkRows.of(benchmark_job.benchmark_bursts(bursts, scored, strengths, settings, listener))
+    own = of_one_sensor(bursts)
+    benchmark_job.check_models_match(scored, own, settings)
+    strengths = benchmark_job.strengths_for(own, tune_on, scored, listener)
+    return BenchmarkRows.of(benchmark_job.benchmark_bursts(own, scored, strengths, settings, listener))
 
 
 def report(

@@ -93,7 +93,7 @@ class FrameInfo(Document):
     """Photosites of the active area, rows."""
     width: int = Field(gt=0)
     black_level: tuple[float, ...]
-    """DN per plane in the order of `burst_denoise.frame.frame.pack`: R, G1, G2, B; one for mono, three for rgb."""
+    """DN per plane as `burst_denoise.frame.mosaic.Mosaic.pack` orders them: R, G1, G2, B; R, G, B; or one."""
     white_level: float
     """DN at which a photosite is saturated."""
     iso: float | None = None

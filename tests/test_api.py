@@ -7,6 +7,7 @@ import pkgutil
 import re
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -134,3 +135,58 @@ def test_settings_are_keyword_only_and_few():
         assert len(parameters) <= 7
         optional = [p for p in parameters if p.default is not p.empty and p.name not in ("model", "methods")]
         assert all(p.kind is p.KEYWORD_ONLY for p in optional), name
+
+
+def test_bursts_of_two_sensors_are_refused_whoever_put_them_together(desk: Path, tmp_path: Path):
+    write_frames(tmp_path / "other", burst_frames(4), camera="Other Camera")
+    bursts = bd.ingest(desk / "frames") + bd.ingest(tmp_path / "other")
+    for job in (bd.profile, lambda given: bd.calibrate(given, steps=1), bd.benchmark):
+        with pytest.raises(bd.IncompatibleFramesError, match=r"camera .*; give the frames of one sensor at a time"):
+            job(bursts)
+
+
+def test_bursts_ingested_one_by_one_are_pooled(desk: Path):
+    apart = bd.ingest(desk / "frames") + bd.ingest(desk / "other_bursts")
+    together = bd.ingest([desk / "frames", desk / "other_bursts"])
+    assert apart[0].profile != together[0].profile
+    assert bd.calibrate(apart, steps=1).header.profiles == bd.calibrate(together, steps=1).header.profiles
+
+
+@pytest.mark.parametrize("job", [bd.profile, bd.calibrate, bd.benchmark])
+def test_no_burst_is_a_mistake_that_is_named(job: Callable[..., object]):
+    with pytest.raises(bd.SeriesError, match="no burst given; ingest the frames of a series first"):
+        job([])
+
+
+def test_settings_out_of_range_are_named(desk: Path):
+    bursts = bd.ingest(desk / "frames")
+    with pytest.raises(bd.ConfigError, match="calibrate: minutes: "):
+        bd.calibrate(bursts, minutes=0)
+    with pytest.raises(ValueError, match="quality 'bset' is none of fast, best"):
+        bd.Denoiser(quality="bset")
+    model = bd.load_model(desk / "my_camera.safetensors")
+    with pytest.raises(bd.ConfigError, match="give one of the two, model or noise profile"):
+        bd.Denoiser(model, profile=bd.profile(bursts))
+
+
+@pytest.mark.parametrize("name", ["prior", "single frame", "nlm-stabilised", "tv"])
+def test_a_method_named_as_a_row_of_the_benchmark_is_refused(desk: Path, name: str):
+    with pytest.raises(bd.ConfigError, match=f"a method is called '{name}', as a row of the benchmark's own is"):
+        bd.benchmark(bd.ingest(desk / "frames"), {name: lambda image, frame: image * 0})
+
+
+def test_a_result_is_not_denoised_again(desk: Path):
+    model = bd.load_model(desk / "my_camera.safetensors")
+    merged = bd.merge(bd.ingest(desk / "frames")[0])
+    for result in (merged, bd.denoise(bd.read(desk / "shot.dng"), model)):
+        with pytest.raises(bd.InputFileError, match="was made by this program and is no shot; denoise the original"):
+            bd.denoise(result, model)
+
+
+def test_a_merged_frame_is_not_developed_with_a_file_that_happens_to_have_its_name(
+    desk: Path, monkeypatch: pytest.MonkeyPatch
+):
+    merged = bd.merge(bd.ingest(desk / "frames")[0])
+    monkeypatch.chdir(desk / "frames")
+    with pytest.raises(bd.OutputError, match="only a raw file can be developed"):
+        merged.save(desk / "merged.tif")

@@ -351,6 +351,9 @@ def test_two_patterns_that_the_shell_has_expanded_are_refused_and_flats_too(
     low, high = (sorted(darks.glob(f"iso{iso}*.dng")) for iso in (1600, 6400))
     error = refused(run, ["merge", shoot.good, "--darks", *low, "--darks", *high, "-o", tmp_path / "a.dng"], tmp_path)
     assert f"{low[1]}: is given as a frame of a scene" in error
+    other = write_frames(tmp_path / "other", burst_frames(4, size=SMALL))
+    error = refused(run, ["merge", shoot.good, "--darks", darks, "--darks", *other, "-o", tmp_path / "a.dng"], tmp_path)
+    assert f"{other[1]}: is given as a frame of a scene" in error
     flats = write_frames(tmp_path / "flats", burst_frames(4, size=SMALL))
     error = refused(run, ["profile", shoot.good, "--flats", *flats], tmp_path)
     assert f"write it in quotes, '{tmp_path / 'flats' / '*.dng'}'" in error

@@ -208,3 +208,14 @@ def test_pictures_beside_their_raw_files_and_our_own_results_are_passed_over(tmp
     assert [path.name for path in find_sources([tmp_path])] == ["frame_000.dng", "frame_001.dng"]
     with pytest.raises(InputFileError, match="was made by this program and is no shot"):
         find_sources([result])
+
+
+def test_names_stay_unique_where_folders_and_files_spell_the_same(tmp_path: Path) -> None:
+    run(tmp_path / "a", 1, 3)
+    run(tmp_path / "a", 11, 3, start=1000)
+    run(tmp_path / "a-IMG_11", 1, 3)
+    for folder in ("q/r", "z/r", "q-r"):
+        run(tmp_path / folder, 1, 3)
+    found = group_series(find_sources([tmp_path]))
+    names = [series.name for series in found]
+    assert len(names) == len(set(names)) == 6

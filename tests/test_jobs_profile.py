@@ -1,6 +1,7 @@
 """The sensor calibrated as a user does it: golden values of a real camera, known truth of a synthetic one."""
 
 import json
+import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -204,3 +205,17 @@ def test_stored_bursts_are_profiled_with_the_darks_given_now_and_that_is_told(sh
     found = profile([tmp_path], [shots.darks], listener=listener)
     assert found.channels[0].dsnu_e == pytest.approx(CAMERA.dark_offset_std_dn / CAMERA.gain_dn_per_e, rel=0.15)
     assert "ingested with; from them those given are not subtracted" in listener.notes[0]
+
+
+def test_flats_among_the_inputs_are_no_scene_and_are_decoded_once(
+    shots: Shoot, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    card = tmp_path / "card"
+    shutil.copytree(shots.bursts, card / "bursts")
+    shutil.copytree(shots.flats, card / "flats")
+    read: list[Path] = []
+    monkeypatch.setattr(reading, "read_raw", lambda path: read.append(path) or read_raw(path))
+    listener = Recorder()
+    found = profile([card], flats=[card / "flats"], listener=listener)
+    assert len(read) == len(set(read)) == 8 + 8 + 16
+    assert found.channels == profile([shots.bursts], flats=[shots.flats]).channels

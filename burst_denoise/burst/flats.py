@@ -31,7 +31,7 @@ class Flat:
     response: NonUniformity
     """Photo-response non-uniformity, relative to 1."""
     picture: Float
-    """Sensitivity of every photosite relative to its like around it; the shape of a frame."""
+    """Sensitivity of every photosite relative to the local mean of its colour; the shape of a frame."""
 
 
 def read_flat(

@@ -4,6 +4,7 @@ import re
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from itertools import chain, count
 from pathlib import Path
 from typing import TypeVar
 
@@ -245,7 +246,8 @@ def _unique_names(paths: Sequence[Path]) -> dict[Path, str]:
             name = f"{name}-{path.stem}"
         if any(other != path and (other.parent, other.stem) == (path.parent, path.stem) for other in paths):
             name += f"-{path.suffix[1:].lower()}"
-        names[path] = name
+        numbered = (f"{name}-{number}" for number in count(2))
+        names[path] = next(free for free in chain([name], numbered) if free not in names.values())
     return names
 
 

@@ -22,22 +22,23 @@ from burst_denoise.errors import BurstDenoiseError, JobError
 __all__ = ["app", "main"]
 
 
-class _Group(TyperGroup):
+class _InPlainWords:
+    """Shows no type in the help where it says nothing: behind an argument and a switch, which takes no value."""
+
     def get_params(self, ctx: Any) -> list[Any]:
-        return _in_plain_words(super().get_params(ctx))
+        params: list[Any] = super().get_params(ctx)  # type: ignore[misc]
+        for param in params:
+            if param.param_type_name == "argument" or param.is_flag:
+                param.display_type_rich = lambda **_: None
+        return params
 
 
-class _Command(TyperCommand):
-    def get_params(self, ctx: Any) -> list[Any]:
-        return _in_plain_words(super().get_params(ctx))
+class _Group(_InPlainWords, TyperGroup):
+    """All commands."""
 
 
-def _in_plain_words(params: list[Any]) -> list[Any]:
-    """Return parameters whose help shows no type where it says nothing: behind a switch, which takes no value."""
-    for param in params:
-        if param.param_type_name == "argument" or param.is_flag:
-            param.display_type_rich = lambda **_: None
-    return params
+class _Command(_InPlainWords, TyperCommand):
+    """One of them."""
 
 
 app = typer.Typer(
@@ -86,16 +87,13 @@ def _options(
     """Options of all commands."""
 
 
-for _name, _command in (
-    ("inspect", inspect_command),
-    ("profile", profile_command),
-    ("ingest", ingest_command),
-    ("calibrate", calibrate_command),
-    ("train", train_command),
-    ("denoise", denoise_command),
-    ("merge", merge_command),
-    ("benchmark", benchmark_command),
-    ("report", report_command),
-    ("demo", demo_command),
-):
-    app.command(_name, cls=_Command)(_command)
+app.command("inspect", cls=_Command)(inspect_command)
+app.command("profile", cls=_Command)(profile_command)
+app.command("ingest", cls=_Command)(ingest_command)
+app.command("calibrate", cls=_Command)(calibrate_command)
+app.command("train", cls=_Command)(train_command)
+app.command("denoise", cls=_Command)(denoise_command)
+app.command("merge", cls=_Command)(merge_command)
+app.command("benchmark", cls=_Command)(benchmark_command)
+app.command("report", cls=_Command)(report_command)
+app.command("demo", cls=_Command)(demo_command)

@@ -32,20 +32,20 @@ def train_command(
     inputs: Inputs,
     output: Annotated[Path, writes("Model file to write.")],
     minutes: Annotated[float | None, MinutesOption] = None,
-    steps: Annotated[
-        int | None,
-        typer.Option(metavar="NUMBER", min=1, help="Steps of training, instead of minutes: reproducible to the bit."),
-    ] = None,
     darks: Darks = None,
-    preset: Annotated[
-        Literal["fast", "paper"], rare(help="Network; paper is the original one, RGB only, slow.")
-    ] = "fast",
-    optimizer: Annotated[Literal["radam", "torch-radam", "adamw"], rare(help="Optimiser.")] = "radam",
     from_scratch: FromScratch = False,
     seed: Seed = 0,
     limit: Limit = MOST_FRAMES,
     any_sensor: AnySensor = False,
     device: Device = "auto",
+    steps: Annotated[
+        int | None,
+        typer.Option(metavar="NUMBER", min=1, help="Steps of training, instead of minutes: reproducible to the bit."),
+    ] = None,
+    preset: Annotated[
+        Literal["fast", "paper"], rare(help="Network; paper is the original one, RGB only, slow.")
+    ] = "fast",
+    optimizer: Annotated[Literal["radam", "torch-radam", "adamw"], rare(help="Optimiser.")] = "radam",
 ) -> None:
     """Train a model with every setting at hand, for --minutes or --steps; calibrate is the short form.
 
@@ -86,17 +86,7 @@ def calibrate_command(
 
     Example: burst-denoise calibrate tripod/ -o my_camera.safetensors
     """
-    train_command(
-        inputs,
-        output,
-        minutes,
-        darks=darks,
-        from_scratch=from_scratch,
-        seed=seed,
-        limit=limit,
-        any_sensor=any_sensor,
-        device=device,
-    )
+    train_command(inputs, output, minutes, darks, from_scratch, seed, limit, any_sensor, device)
 
 
 def _tell(output: Path, model: "Model", settings: "TrainSettings") -> None:

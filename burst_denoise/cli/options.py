@@ -125,16 +125,18 @@ def calibration_files(given: list[str] | None, inputs: list[Path]) -> list[Path]
         If a pattern finds nothing, or a shell has spread the files of one over the inputs.
     """
     files: list[Path] = []
+    single: list[Path] = []
     for text in given or []:
         path = Path(text).expanduser()  # the shell leaves ~ alone in quotes
         if path.exists() or not any(mark in text for mark in "*?["):
             files.append(path)
+            single += [path] if path.is_file() else []
             continue
         found = sorted(Path(path.anchor).glob(str(path.relative_to(path.anchor))))
         if not found:
             raise InputFileError(f"{text}: no file matches this pattern; check the folder")
         files += found
-    _refuse_expanded_pattern(files, inputs)
+    _refuse_expanded_pattern(single, inputs)
     return files
 
 
@@ -143,7 +145,7 @@ def _refuse_expanded_pattern(files: list[Path], inputs: list[Path]) -> None:
 
     The others would pass for frames of a scene. So few files make no set of calibration frames anyway.
     """
-    if len(files) >= FEWEST_FILES or not all(path.is_file() for path in files):
+    if len(files) >= FEWEST_FILES:
         return
     folders = {path.resolve().parent: path for path in files}
     for path in inputs:
@@ -164,9 +166,8 @@ def load_models(paths: list[Path] | None, device: str) -> "dict[str, Model]":
     from burst_denoise.model.model_file import load_model
 
     stems = [path.stem for path in paths]
+    names = [f"model {path.stem if stems.count(path.stem) == 1 else path}" for path in paths]
     if len(paths) == 1:
         names = ["model"]
-    else:
-        names = [f"model {path.stem if stems.count(path.stem) == 1 else path}" for path in paths]
     chosen = choose_device(device)
     return {name: load_model(path, chosen) for name, path in zip(names, paths, strict=True)}

@@ -6,7 +6,7 @@ from itertools import groupby
 from rich.table import Column, Table
 
 from burst_denoise.schemas import ChannelProfile
-from burst_denoise.score.rows import BenchmarkRow
+from burst_denoise.score.rows import COLUMNS, BenchmarkRow, rounded
 
 __all__ = ["format_assessment", "score_table", "sensor_table"]
 
@@ -25,21 +25,12 @@ MEASURED = {
 def score_table(rows: Iterable[BenchmarkRow]) -> Table:
     """Return rows as a table for the terminal; the interval of a score is half its width, after the sign ±."""
     result = Table(Column("burst", overflow="fold"), Column("method", overflow="fold"))
-    for title in ("corrected PSNR dB", "over NLM dB", "worth frames", "true PSNR dB", "SSIM", "s/MP", "peak MB"):
+    for title, _, _ in COLUMNS:
         result.add_column(title, justify="right")
     for burst, group in groupby(rows, key=lambda row: row.burst):
-        for number, row in enumerate(group):
-            result.add_row(
-                "" if number else burst,
-                row.method,
-                _number(row.corrected_psnr_db, 2, row.corrected_psnr_db_interval),
-                _number(row.over_nlm_db, 2, row.over_nlm_db_interval),
-                _number(row.worth_frames, 1, row.worth_frames_interval),
-                _number(row.true_psnr_db, 2),
-                _number(row.ssim, 4),
-                _number(row.seconds_per_megapixel, 3),
-                _number(row.peak_memory_mb, 0),
-            )
+        for place, row in enumerate(group):
+            cells = [rounded(row.model_dump(), field, digits) or "-" for _, field, digits in COLUMNS]
+            result.add_row("" if place else burst, row.method, *cells)
         result.add_section()
     return result
 
@@ -55,7 +46,7 @@ def sensor_table(channels: Iterable[ChannelProfile]) -> Table:
                 _with_interval(getattr(channel, field), getattr(channel, f"{field}_interval"))
                 for field in MEASURED.values()
             ]
-            result.add_row("-" if iso is None else f"{iso:g}", channel.channel, *values, str(channel.defects))
+            result.add_row("unknown" if iso is None else f"{iso:g}", channel.channel, *values, str(channel.defects))
         result.add_section()
     return result
 
@@ -75,14 +66,6 @@ def format_assessment(channels: Sequence[ChannelProfile]) -> str:
         for reason, names in told.items():
             lines.append(f"  {'' if len(names) == len(found) else ', '.join(names) + ': '}{reason}")
     return "\n".join(lines)
-
-
-def _number(value: float | None, digits: int, interval: tuple[float | None, float | None] | None = None) -> str:
-    if value is None:
-        return "-"
-    low, high = interval or (None, None)
-    half = "" if low is None or high is None else f" ±{(high - low) / 2:.{digits}f}"
-    return f"{value:.{digits}f}{half}"
 
 
 def _with_interval(value: float | None, interval: tuple[float, float] | None) -> str:

@@ -6,7 +6,7 @@ It can be pickled: what crosses to another process is the model and what was mea
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import numpy as np
 
@@ -14,7 +14,7 @@ from burst_denoise import __version__
 from burst_denoise.arrays import Float, Mask
 from burst_denoise.burst.burst import Burst
 from burst_denoise.burst.darks import DarkSet, dark_for
-from burst_denoise.errors import ModelFileError
+from burst_denoise.errors import ConfigError, InputFileError, ModelFileError
 from burst_denoise.frame.frame import Frame
 from burst_denoise.inference.engine import Engine, fastest_engine
 from burst_denoise.inference.noise_source import MeasuredNoise, shot_noise
@@ -50,6 +50,8 @@ class DenoiseSettings:
     def __post_init__(self) -> None:
         if not 0 <= self.strength <= 1:
             raise ValueError(f"strength {self.strength} is outside 0 to 1")
+        if self.quality not in get_args(Quality):
+            raise ValueError(f"quality {self.quality!r} is none of {', '.join(get_args(Quality))}")
 
 
 class Denoiser:
@@ -84,6 +86,8 @@ class Denoiser:
         settings: DenoiseSettings = DenoiseSettings(),
         note: Callable[[str], None] | None = None,
     ) -> None:
+        if model is not None and noise is not None:
+            raise ConfigError("a model brings the noise of its sensor; give one of the two, model or noise profile")
         self.model = model
         self.settings = settings
         self._noise = noise
@@ -120,10 +124,12 @@ class Denoiser:
         ConfigError
             If the given noise has no profile for this frame.
         InputFileError
-            If the noise must be estimated from the frame and the frame cannot tell.
+            If the frame is a result itself, or the noise must be estimated from the frame and the frame cannot tell.
         DeviceError
             If the device has too little memory for a tile.
         """
+        if frame.notes.startswith(DENOISED_MARK):
+            raise InputFileError(f"{frame.path.name}: was made by this program and is no shot; denoise the original")
         engine, words = self._serving(frame)
         profile, source = self._profile(frame, None if burst is None else burst.profile)
         dark = self._dark(frame, burst)

@@ -52,6 +52,7 @@ class MeasuredNoise:
         sensors: list[_MeasuredSensor] = []
         for (camera, white_level), measured in isos.items():
             usable: dict[tuple[str, ...], list[NoiseProfile]] = {}
+            black: dict[tuple[str, ...], tuple[float, ...]] = {}
             for iso, found in sorted(measured.items(), key=lambda item: item[0] or 0):
                 bad = next((channel for channel in found if not channel.usable), None)
                 if bad is not None:
@@ -67,11 +68,11 @@ class MeasuredNoise:
                         read_noise_variance=tuple(channel.read_noise_variance for channel in found),
                     )
                 )
-                black = tuple(channel.black_level_dn for channel in found)
+                black[names] = tuple(channel.black_level_dn for channel in found)
             for names, profiles in usable.items():
                 if names not in MOSAICS:
                     raise ConfigError(f"{name}: channels {', '.join(names)} are of no known sensor")
-                sensor = Sensor(camera, MOSAICS[names], None, black, white_level)
+                sensor = Sensor(camera, MOSAICS[names], None, black[names], white_level)
                 sensors.append(_MeasuredSensor(sensor, tuple(profiles)))
         if not sensors:
             raise ConfigError(f"{name}: holds no usable noise profile; make one with burst-denoise profile -o")

@@ -5,16 +5,16 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from burst_denoise.burst.grouping import alike, find_sources, group_series
-from burst_denoise.burst.store import Burst, open_burst, pooled_by_iso, sharing_defects, split_inputs
-from burst_denoise.errors import ModelFileError
+from burst_denoise.burst.store import Burst, open_burst, split_inputs
+from burst_denoise.errors import ConfigError, ModelFileError
 from burst_denoise.inference.denoiser import Denoiser, DenoiseSettings
-from burst_denoise.jobs.ingest import IngestSettings, by_camera, store_series
+from burst_denoise.jobs.ingest import IngestSettings, by_camera, of_one_sensor, store_series
 from burst_denoise.jobs.listener import Listener
 from burst_denoise.model.model_file import Model
 from burst_denoise.model.prior import prior_file
 from burst_denoise.schemas import MOST_FRAMES
-from burst_denoise.score.baselines import UNTUNED, Method, tuned_strengths
-from burst_denoise.score.benchmark import score_methods
+from burst_denoise.score.baselines import UNTUNED, Method, baselines_for, tuned_strengths
+from burst_denoise.score.benchmark import SINGLE_FRAME, score_methods
 from burst_denoise.score.rows import BenchmarkRow
 from burst_denoise.sensor.identity import Sensor
 
@@ -89,7 +89,7 @@ def benchmark(
     scored = bursts_by_sensor(inputs, folder / "scored", settings, listener)
     check_models_match(methods, [burst for bursts in scored for burst in bursts], settings)
     for found in scored:
-        bursts = sharing_defects(pooled_by_iso(found))
+        bursts = of_one_sensor(found)
         strengths = strengths_for(bursts, same_sensor(tuning, bursts[0]), methods, listener)
         yield from benchmark_bursts(bursts, methods, strengths, settings, listener)
 
@@ -113,6 +113,11 @@ def benchmark_bursts(
     settings : BenchmarkSettings
     listener : Listener
     """
+    taken = {PRIOR, SINGLE_FRAME, *baselines_for(bursts[0].info)} & set(methods)
+    if taken:
+        raise ConfigError(
+            f"a method is called {min(taken)!r}, as a row of the benchmark's own is; give it another name"
+        )
     scored: dict[str, Method] = {}
     if prior_file(bursts[0].info.domain).exists():
         scored[PRIOR] = Denoiser(settings=DenoiseSettings(device=settings.device)).image

@@ -9,10 +9,10 @@ import torch
 
 from burst_denoise.burst.darks import read_darks
 from burst_denoise.burst.grouping import find_sources
-from burst_denoise.burst.store import WORK_SUFFIX, Burst, find_bursts, pooled_by_iso, sharing_defects
+from burst_denoise.burst.store import WORK_SUFFIX, Burst, find_bursts
 from burst_denoise.errors import BurstDenoiseError, ConfigError, OutputError, SeriesError
 from burst_denoise.files import atomic_write, created_parents, refuse_existing
-from burst_denoise.jobs.ingest import IngestSettings, open_inputs
+from burst_denoise.jobs.ingest import IngestSettings, of_one_sensor, open_inputs
 from burst_denoise.jobs.listener import Listener
 from burst_denoise.model.model_file import Model, model_of
 from burst_denoise.model.pairs import GUARD, held_out
@@ -69,7 +69,7 @@ def calibrate(
         _claim(work, job)
         try:
             opened = open_inputs(inputs, work / "bursts", read_darks(darks), ingest_settings, listener)
-            bursts = sharing_defects(pooled_by_iso(opened))
+            bursts = of_one_sensor(opened)
             model = calibrate_bursts(bursts, settings, device, checkpoint, listener)
             model.save(output)
         except BurstDenoiseError:
@@ -119,8 +119,7 @@ def _refuse_untrainable(bursts: Sequence[Burst], settings: TrainSettings) -> Non
                 f"{burst.name}: the paper preset is for RGB pictures, these frames are {info.domain}; "
                 "use the fast preset"
             )
-        period = burst.mosaic.period
-        least = period * settings.patch + 2 * (period - 1)
+        least = burst.mosaic.period * (settings.patch + 2) - 2
         if min(info.height, held_out(burst).start - GUARD) < least:
             raise SeriesError(
                 f"{burst.name}: {info.width}x{info.height} photosites are too few; training cuts squares of {least} "

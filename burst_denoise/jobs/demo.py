@@ -13,7 +13,7 @@ import torch
 
 from burst_denoise.burst.darks import read_darks
 from burst_denoise.burst.grouping import CLEAN_REFERENCE
-from burst_denoise.burst.store import Burst, pooled_by_iso, sharing_defects
+from burst_denoise.burst.store import Burst, sharing_defects
 from burst_denoise.files import atomic_write, refuse_existing
 from burst_denoise.frame.frame import Frame, to_dn
 from burst_denoise.frame.synthetic import Fault, SyntheticCamera, scene_from_picture, shoot
@@ -23,7 +23,7 @@ from burst_denoise.io.raw import develop, read_raw
 from burst_denoise.jobs.benchmark import benchmark_bursts
 from burst_denoise.jobs.calibrate import calibrate
 from burst_denoise.jobs.denoise import denoise_session
-from burst_denoise.jobs.ingest import ingest
+from burst_denoise.jobs.ingest import ingest, of_one_sensor
 from burst_denoise.jobs.listener import Listener
 from burst_denoise.jobs.profile import profile_bursts
 from burst_denoise.jobs.report import SeriesWatcher, crop_sets, measured_channels, pattern_maps, provenance
@@ -110,7 +110,7 @@ def demo(folder: Path, minutes: float, device: torch.device, listener: Listener 
     listener.note("5/5 scoring against the known clean picture")
     models = {"model": model}
     strengths = model.header.training.baseline_strength
-    tests = sharing_defects(pooled_by_iso(tests))
+    tests = of_one_sensor(tests)
     rows = list(benchmark_bursts(tests, models, strengths, listener=listener))
     write_rows(folder / "benchmark.jsonl", rows)
     _compare(folder / "before_after.png", shot, folder / "denoised.dng", tests[-1], model)

@@ -2,7 +2,7 @@
 
 import shutil
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -12,8 +12,23 @@ from burst_denoise.arrays import Float, Mask
 from burst_denoise.burst.darks import DarkSet, dark_for, refuse_other_sensor
 from burst_denoise.burst.grouping import CLEAN_REFERENCE, Series, alike, find_sources, group_series, read_series
 from burst_denoise.burst.series import SeriesVerdict, check_frames
-from burst_denoise.burst.store import BURST_SUFFIX, Burst, find_bursts, open_burst, split_inputs, store_burst
-from burst_denoise.errors import BurstDenoiseError, IncompatibleFramesError, InputFileError, TooFewFramesError
+from burst_denoise.burst.store import (
+    BURST_SUFFIX,
+    Burst,
+    find_bursts,
+    open_burst,
+    pooled_by_iso,
+    sharing_defects,
+    split_inputs,
+    store_burst,
+)
+from burst_denoise.errors import (
+    BurstDenoiseError,
+    IncompatibleFramesError,
+    InputFileError,
+    SeriesError,
+    TooFewFramesError,
+)
 from burst_denoise.files import created_parents, refuse_existing
 from burst_denoise.frame.frame import Frame, to_linear
 from burst_denoise.jobs.listener import Listener
@@ -24,7 +39,7 @@ from burst_denoise.sensor.moments import frame_moments
 from burst_denoise.sensor.photon_transfer import fit_noise_profile
 from burst_denoise.sensor.prnu_from_scenes import SceneMean
 
-__all__ = ["IngestSettings", "by_camera", "ingest", "open_inputs", "refuse_mixture", "store_series"]
+__all__ = ["IngestSettings", "by_camera", "ingest", "of_one_sensor", "open_inputs", "refuse_mixture", "store_series"]
 
 MEASURED_SIDE = 1024
 
@@ -37,6 +52,12 @@ class IngestSettings:
     """Frames of a series used at most."""
     any_sensor: bool = False
     """Let dark frames serve raw files of an unknown camera."""
+    apart: frozenset[Path] = frozenset()
+    """Files that are no frames of a burst wherever they lie."""
+
+    def without(self, flats: Sequence[Path]) -> "IngestSettings":
+        """Return the settings for inputs among which flats may lie."""
+        return replace(self, apart=frozenset(find_sources(flats))) if flats else self
 
 
 def ingest(
@@ -71,7 +92,7 @@ def ingest(
     ------
     IncompatibleFramesError
         If the frames come from several cameras, or no series is left because its frames differ.
-    TooFewFramesError
+    SeriesError, TooFewFramesError
         If no series is accepted.
     OutputError
         If a burst cannot be written, or another one has its name.
@@ -82,7 +103,7 @@ def ingest(
     -----
     After an error nothing is left of what this call wrote; killed, what is whole stays and the same call goes on.
     """
-    found = group_series(_without(find_sources(inputs), darks))
+    found = group_series(_without(find_sources(inputs), darks, settings.apart))
     first, *others = (series[0] for series in by_camera(found))
     if others:
         raise IncompatibleFramesError(
@@ -187,12 +208,12 @@ def _accepted(frames: Sequence[Frame], verdict: SeriesVerdict) -> list[Frame]:
     return [frame for frame, found in zip(frames, verdict.frames, strict=False) if found.accepted]
 
 
-def _without(sources: Sequence[Path], darks: Sequence[DarkSet]) -> list[Path]:
-    """Return the sources that are no dark frames."""
-    dark_paths = {path for dark in darks for path in dark.paths}
-    left = [path for path in sources if path not in dark_paths]
+def _without(sources: Sequence[Path], darks: Sequence[DarkSet], apart: frozenset[Path]) -> list[Path]:
+    """Return the sources that are no dark frames or flats."""
+    calibration = apart.union(*(dark.paths for dark in darks))
+    left = [path for path in sources if path not in calibration]
     if not left:
-        raise InputFileError("all frames given are dark frames; name the bursts too")
+        raise InputFileError("all frames given are dark frames or flats; name the bursts too")
     return left
 
 
@@ -246,7 +267,9 @@ def _known_burst(
 
 
 def _equal(one: Float | Mask | None, other: Float | Mask | None) -> bool:
-    return one is other is None or (one is not None and other is not None and np.array_equal(one, other))
+    if one is None or other is None:
+        return one is other
+    return np.array_equal(one, other)
 
 
 def _clean_reference(shot: Frame) -> Float | None:
@@ -264,6 +287,22 @@ def _clean_reference(shot: Frame) -> Float | None:
             f"{path}: clean reference is {clean.shape}, the frames are {info.height}x{info.width}; remove it"
         )
     return clean
+
+
+def of_one_sensor(bursts: Sequence[Burst]) -> list[Burst]:
+    """Return bursts with the noise profile of all bursts of their ISO, and the defects found in any of them.
+
+    Raises
+    ------
+    SeriesError
+        If there is none.
+    IncompatibleFramesError
+        If they are of several sensors.
+    """
+    if not bursts:
+        raise SeriesError("no burst given; ingest the frames of a series first")
+    refuse_mixture([(burst.info, burst.folder) for burst in bursts])
+    return sharing_defects(pooled_by_iso(bursts))
 
 
 def refuse_mixture(found: Sequence[tuple[FrameInfo, Path]]) -> None:

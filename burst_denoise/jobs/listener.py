@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:  # whoever listens need not compute
+if TYPE_CHECKING:
     from burst_denoise.burst.series import SeriesVerdict
     from burst_denoise.frame.frame import Frame
     from burst_denoise.model.train import Progress
@@ -22,7 +22,7 @@ class Listener:
         """Hear where a training stands, after every step."""
 
     def on_shot(self, name: str, target: Path | None, number: int, count: int) -> None:
-        """Hear that a shot is done, the how manieth of how many; ``target`` None says that it was done before."""
+        """Hear that a shot is done, number so and so of ``count``; ``target`` is None where it was done before."""
 
     def note(self, text: str) -> None:
         """Hear a line of text: a stage that begins, or what the reader of the result must know."""

@@ -50,7 +50,7 @@ class SensorProfile:
     dark: MasterDark | None
     """Of the first series of dark frames."""
     response: Float | None
-    """Sensitivity of every photosite relative to its like around it, from flats."""
+    """Sensitivity of every photosite relative to the local mean of its colour, from flats."""
     frame: Frame
     """One frame as it was shot."""
 
@@ -100,7 +100,7 @@ def profile(
         return found
     with TemporaryDirectory(prefix="burst_denoise_") as folder:
         dark_sets = read_darks(darks, keep=Path(folder))
-        bursts = open_inputs(inputs, Path(folder) / "bursts", dark_sets, settings, listener)
+        bursts = open_inputs(inputs, Path(folder) / "bursts", dark_sets, settings.without(flats), listener)
         return profile_bursts(sharing_defects(bursts), dark_sets, flats, settings, listener)
 
 

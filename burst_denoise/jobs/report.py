@@ -14,7 +14,7 @@ import numpy as np
 from burst_denoise.arrays import Float, Picture
 from burst_denoise.burst.darks import read_darks
 from burst_denoise.burst.series import SeriesVerdict
-from burst_denoise.burst.store import Burst, pooled_by_iso, sharing_defects
+from burst_denoise.burst.store import Burst
 from burst_denoise.errors import ModelFileError
 from burst_denoise.files import refuse_existing
 from burst_denoise.frame.frame import Frame
@@ -28,7 +28,7 @@ from burst_denoise.jobs.benchmark import (
     same_sensor,
     strengths_for,
 )
-from burst_denoise.jobs.ingest import open_inputs
+from burst_denoise.jobs.ingest import of_one_sensor, open_inputs
 from burst_denoise.jobs.listener import Listener
 from burst_denoise.jobs.profile import SensorProfile, profile_bursts
 from burst_denoise.model.model_file import Model
@@ -90,7 +90,7 @@ def report(
         May be empty; the headline is about the first.
     settings : BenchmarkSettings
     command : str
-        How the report was asked for, to be told on it.
+        How the report was asked for; stands on it.
     listener : Listener
         Hears the verdict on each series, and of each stage that begins.
 
@@ -106,9 +106,11 @@ def report(
     with TemporaryDirectory(prefix="burst_denoise_") as folder:
         listener.note("1/4 checking every frame")
         darks = read_darks(sources.darks, keep=Path(folder))
-        opened = open_inputs(sources.inputs, Path(folder) / "scored", darks, settings.ingest, watcher)
+        opened = open_inputs(
+            sources.inputs, Path(folder) / "scored", darks, settings.ingest.without(sources.flats), watcher
+        )
         listener.note("2/4 calibrating the sensor")
-        bursts = sharing_defects(pooled_by_iso(opened))
+        bursts = of_one_sensor(opened)
         sensor = profile_bursts(bursts, darks, sources.flats, settings.ingest, listener)
         listener.note("3/4 scoring methods")
         check_models_match(models, bursts, settings)

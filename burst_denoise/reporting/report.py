@@ -16,6 +16,7 @@ from burst_denoise.reporting.page import (
     render,
 )
 from burst_denoise.schemas import TrainingRecord
+from burst_denoise.score.benchmark import SINGLE_FRAME
 from burst_denoise.score.rows import BenchmarkRow
 
 __all__ = [
@@ -151,7 +152,7 @@ def _judged_rows(report: Report) -> tuple[list[BenchmarkRow], list[float]]:
     """Return the rows of the method that the headline is about, and by how many dB each is above the single frame."""
     name = report.model or best_method([row for row in report.rows if row.strength is not None])
     rows = [row for row in report.rows if row.method == name]
-    return rows, _over_best(rows, [row for row in report.rows if row.method == "single frame"])
+    return rows, _over_best(rows, [row for row in report.rows if row.method == SINGLE_FRAME])
 
 
 def _over_best(rows: Sequence[BenchmarkRow], others: Sequence[BenchmarkRow]) -> list[float]:

@@ -27,12 +27,13 @@ from burst_denoise.score.rows import BenchmarkRow
 from burst_denoise.score.unbiased import BurstScore, paired_difference_db
 from burst_denoise.sensor.noise_model import noise_variance
 
-__all__ = ["REFERENCE_METHOD", "score_methods"]
+__all__ = ["REFERENCE_METHOD", "SINGLE_FRAME", "score_methods"]
 
 WHITE = 1.0
 """Peak of every PSNR here: the white level, linear."""
 REFERENCE_METHOD = "nlm-stabilised"
 """The row that all others are compared with, frame by frame."""
+SINGLE_FRAME = "single frame"
 MEMORY_INTERVAL_S = 0.005
 MEANS = (2,)
 """Rows "mean of k"; a burst that has not two frames more than k goes without."""
@@ -107,7 +108,7 @@ class _Row:
 def _rows(burst: Burst, methods: Mapping[str, Method], strengths: Mapping[str, float]) -> Iterator[_Row]:
     for count in (1, *MEANS):
         if len(burst) >= count + 2:
-            yield _Row(f"mean of {count}" if count > 1 else "single frame", lambda image, _: image, averaged=count)
+            yield _Row(f"mean of {count}" if count > 1 else SINGLE_FRAME, lambda image, _: image, averaged=count)
     for name, baseline in baselines_for(burst.info).items():
         if name in strengths:
             strength = strengths[name]

@@ -79,7 +79,7 @@ def ssim(planes: Float, reference: Float | Double, *, peak: float, mask: Mask | 
     Parameters
     ----------
     planes, reference : (C, h, w) float arrays of one shape
-        Planes as made by `burst_denoise.frame.frame.pack`: on a mosaic the window would mix the colours.
+        Planes as made by `burst_denoise.frame.mosaic.Mosaic.pack`: on a mosaic the window would mix the colours.
         At least 11 x 11 each.
     peak : float
         The span of values that the constants of SSIM refer to.

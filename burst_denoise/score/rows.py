@@ -3,7 +3,7 @@
 import csv
 import io
 import math
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from itertools import groupby
 from pathlib import Path
 from typing import Annotated, Any, Self
@@ -13,16 +13,19 @@ from pydantic import AfterValidator
 from burst_denoise.files import atomic_write
 from burst_denoise.schemas import Document
 
-__all__ = ["BenchmarkRow", "BenchmarkRows"]
+__all__ = ["COLUMNS", "BenchmarkRow", "BenchmarkRows", "rounded"]
 
-LATEX_COLUMNS = (
-    ("corrected PSNR, dB", "corrected_psnr_db", 2),
-    ("over NLM, dB", "over_nlm_db", 2),
+COLUMNS = (
+    ("corrected PSNR dB", "corrected_psnr_db", 2),
+    ("over NLM dB", "over_nlm_db", 2),
     ("worth frames", "worth_frames", 1),
-    ("true PSNR, dB", "true_psnr_db", 2),
+    ("true PSNR dB", "true_psnr_db", 2),
     ("SSIM", "ssim", 4),
+    ("s/MP", "seconds_per_megapixel", 3),
+    ("peak MB", "peak_memory_mb", 0),
 )
-"""Title, field and digits."""
+"""Title, field and digits of the columns of a table."""
+LATEX_COLUMNS = COLUMNS[:5]
 LATEX_LETTERS = str.maketrans(
     {c: f"\\{c}" for c in "&%$#_{}"}
     | {"\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}"}
@@ -117,9 +120,10 @@ class BenchmarkRows(list[dict[str, Any]]):
         titles = " & ".join(["burst", "method", *(title for title, _, _ in LATEX_COLUMNS)])
         lines = [r"\begin{tabular}{ll" + "r" * len(LATEX_COLUMNS) + "}", r"\hline", titles + r" \\", r"\hline"]
         for burst, rows in groupby(self, key=lambda row: str(row["burst"])):
-            for number, row in enumerate(rows):
-                cells = [name.translate(LATEX_LETTERS) for name in ("" if number else burst, row["method"])]
-                cells += [_latex_number(row, field, digits) for _, field, digits in LATEX_COLUMNS]
+            for place, row in enumerate(rows):
+                cells = [name.translate(LATEX_LETTERS) for name in ("" if place else burst, row["method"])]
+                numbers = [rounded(row, field, digits, r" \pm ") for _, field, digits in LATEX_COLUMNS]
+                cells += [f"${number}$" if number else "--" for number in numbers]
                 lines.append(" & ".join(cells) + r" \\")
             lines.append(r"\hline")
         return _written("\n".join([*lines, r"\end{tabular}", ""]), path)
@@ -136,12 +140,13 @@ def _columns(row: dict[str, Any]) -> Iterator[tuple[str, Any]]:
             yield name, " ".join(map(str, value)) if isinstance(value, list) else value
 
 
-def _latex_number(row: dict[str, Any], field: str, digits: int) -> str:
-    value, (low, high) = row[field], row.get(f"{field}_interval") or (None, None)
-    if value is None:
-        return "--"
-    half = "" if low is None or high is None else rf" \pm {(high - low) / 2:.{digits}f}"
-    return f"${value:.{digits}f}{half}$"
+def rounded(row: Mapping[str, Any], field: str, digits: int, plus_minus: str = " ±") -> str | None:
+    """Return a value of a row as text, with half its interval where it has one; None where it is not known."""
+    if row[field] is None:
+        return None
+    interval = row.get(f"{field}_interval")
+    half = f"{plus_minus}{(interval[1] - interval[0]) / 2:.{digits}f}" if interval else ""
+    return f"{row[field]:.{digits}f}{half}"
 
 
 def _written(text: str, path: Path | str | None) -> str:

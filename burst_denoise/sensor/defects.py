@@ -21,7 +21,7 @@ T = TypeVar("T", np.float32, np.float64)
 HOT_PIXEL_SIGMA, VISIBLE_SIGMA = 6.0, 2.0
 """A photosite is hot from so many standard deviations of its plane's dark offsets, and of one frame's noise: both."""
 FLICKER_VARIANCE_RATIO = 9.0
-"""Times the noise variance of its like; more where few frames make that likely."""
+"""Times the noise variance of photosites of its colour; more where few frames make that likely."""
 FLICKER_P_VALUE = 1e-9
 """Probability that chance makes a photosite flicker."""
 DETECTION_SIGMA = 5.0
@@ -66,7 +66,7 @@ def find_defects(mosaic: Mosaic, darks: Sequence[MasterDark] = (), scenes: Seque
     that sticks out as no picture detail does, confirmed by a second scene where there is one. In two scenes: the
     same photosite departs in both by 5 standard deviations of its surroundings to the same side; pictures do so once in
     a thousand places, and two pictures at the same one hardly ever. Flickering: temporal variance far beyond that of
-    its like, and alone in that, as nothing that moves is.
+    its colour, and alone in that, as nothing that moves is.
     """
     shape = (darks[0].mean if darks else scenes[0].mean).shape
     found, alone = np.zeros(shape, np.bool_), np.zeros(shape, np.bool_)
@@ -142,7 +142,7 @@ def _views(scenes: Sequence[SceneMean], mosaic: Mosaic) -> Float:
 
 
 def _departure(burst: SceneMean, mosaic: Mosaic) -> Float:
-    """Return how far each photosite is from the median of its like around it, in standard deviations of that there."""
+    """Return how far each photosite is from the local median of its colour, in standard deviations of that there."""
     planes = mosaic.pack(burst.mean).copy()
     noise = noise_variance(planes, burst.profile) / burst.count
     for plane, least in zip(planes, noise, strict=True):

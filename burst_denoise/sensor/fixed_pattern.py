@@ -44,7 +44,7 @@ class MasterDark:
     mean: Float
     """(H, W) or (3, H, W), linear: mean of the frames above the black level, per photosite."""
     offset: Float
-    """Same shape, linear: what is best subtracted from a frame, the mean with its noise held back."""
+    """Same shape, linear: Wiener-shrunken master dark, to subtract from a frame."""
     variance: Float
     """Same shape, linear units squared: temporal variance of one frame."""
     count: int
@@ -126,7 +126,7 @@ def photo_response(flats: FrameMoments, dark: MasterDark | None, mosaic: Mosaic)
 
 
 def sensitivity(flats: FrameMoments, dark: MasterDark | None, mosaic: Mosaic) -> Float:
-    """Return the sensitivity of every photosite relative to its like around it: a picture of PRNU, shading removed."""
+    """Return each photosite's sensitivity relative to the local mean of its colour: PRNU as a picture, no shading."""
     mean = flats.mean if dark is None else flats.mean - dark.mean
     planes = mosaic.pack(mean.astype(np.float32))
     return mosaic.unpack(np.stack([plane / _shading(plane, _typical(plane)) for plane in planes]), mean.shape)

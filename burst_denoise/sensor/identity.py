@@ -70,7 +70,7 @@ class Sensor:
 
     def matched_without_camera(self, measured: "Sensor") -> bool:
         """Return whether two sensors of pictures are compared by size, depth and kind, as a camera is unknown."""
-        return None in (self.camera, measured.camera) and self.mosaic.cfa is None is measured.mosaic.cfa
+        return None in (self.camera, measured.camera) and not (self.mosaic.cfa or measured.mosaic.cfa)
 
 
 def _in_words(size: tuple[int, int] | None) -> str:
