@@ -44,6 +44,9 @@ __all__ = [
     "train",
 ]
 
+SAVE_EVERY_S = 20.0
+"""Seconds between checkpoints where nobody says otherwise."""
+
 VALIDATE_EVERY = 250
 """Steps between validations of a calibration: about every 10 seconds of the fast preset on two cores."""
 PYTORCH_OPTIMIZERS: dict[str, Callable[..., torch.optim.Optimizer]] = {
@@ -115,7 +118,7 @@ class Checkpoint:
     path: Path
     fingerprint: str
     """Tells a training from others: a hash of its data and settings. The file of another training is refused."""
-    every_s: float = 20.0
+    every_s: float = field(default_factory=lambda: SAVE_EVERY_S)
     """Seconds between two times it is written; when that happens has no influence on the result."""
 
 
