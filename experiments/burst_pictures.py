@@ -1,0 +1,100 @@
+"""Tripod bursts as the pictures of `experiments.pictures`: half-size RGB bursts, and the data set they train with."""
+
+import re
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+
+import burst_denoise as bd
+from burst_denoise.arrays import Float
+from burst_denoise.burst.store import open_burst, pooled_by_iso, store_burst
+from burst_denoise.model.pairs import held_out
+from experiments.pictures import DataSet, Scene, ValidationPair, encoded, noise_std, random_pairs
+
+__all__ = ["picture_burst", "scene_name", "series_data_set", "split_by_scene"]
+
+MOST_SIDE = 1024
+"""Of a picture; what is larger is cut to its centre, which is enough to compare on and fits into memory."""
+CONTEXT = 64
+"""Columns left of the held-out ones that a network may look at when it is validated."""
+GUARD = 8
+"""Columns between those trained on and those held out."""
+
+
+def scene_name(burst: bd.Burst) -> str:
+    """Return the name of the scene of a burst: that of the burst without an ISO at its end."""
+    return re.sub(r"[_ -]*iso[_ -]*\d+$", "", burst.name, flags=re.IGNORECASE)
+
+
+def split_by_scene(bursts: Sequence[bd.Burst]) -> tuple[list[bd.Burst], list[bd.Burst]]:
+    """Return the bursts to train on and those to be scored on: all of the scene that comes last by name.
+
+    Raises
+    ------
+    SeriesError
+        If all bursts show one scene.
+    """
+    last = max(scene_name(burst) for burst in bursts)
+    training = [burst for burst in bursts if scene_name(burst) != last]
+    if not training:
+        raise bd.SeriesError(f"{last}: one scene only; a comparison trains on some scenes and scores on another")
+    return training, [burst for burst in bursts if scene_name(burst) == last]
+
+
+def picture_burst(burst: bd.Burst, folder: Path) -> bd.Burst:
+    """Return a burst as pictures: of a raw one the half-size RGB pictures of its frames, stored in ``folder``.
+
+    Its clean reference goes with it. A folder that is there already is opened; a burst of developed pictures that are
+    no larger than `MOST_SIDE` is given back as it is.
+
+    Raises
+    ------
+    SeriesError
+        If the frames are monochrome.
+    """
+    if burst.info.domain == "mono":
+        raise bd.SeriesError(f"{burst.name}: is monochrome; the earlier systems are for colour pictures")
+    if folder.exists():
+        return open_burst(folder)
+    frames = [_frame(burst, index) for index in range(len(burst))]
+    kept = [verdict.model_copy(update={"gain": None}) for verdict in burst.verdict.frames if verdict.accepted]
+    clean = None if burst.clean is None else _picture(burst, burst.clean)
+    return store_burst(folder, frames, replace(burst.verdict, info=frames[0].info, frames=tuple(kept)), clean)
+
+
+def _frame(burst: bd.Burst, index: int) -> bd.Frame:
+    picture, frame = _picture(burst, burst.linear(index)), burst.frame(index)
+    says = {"domain": "rgb", "cfa": None, "height": picture.shape[1], "width": picture.shape[2]}
+    levels = {"black_level": (0.0, 0.0, 0.0), "white_level": 1.0, "noise_profile": None}
+    return bd.Frame(picture, frame.info.model_copy(update=says | levels), frame.path)
+
+
+def _picture(burst: bd.Burst, linear: Float) -> Float:
+    """Return the centre of the half-size picture of a mosaic, or of a picture, linear."""
+    picture = burst.mosaic.colour_planes(burst.mosaic.pack(linear))
+    starts = [max(0, size - MOST_SIDE) // 2 for size in picture.shape[1:]]
+    rows, columns = (slice(start, start + MOST_SIDE) for start in starts)
+    return np.ascontiguousarray(picture[:, rows, columns], np.float32)
+
+
+def series_data_set(name: str, bursts: Sequence[bd.Burst]) -> DataSet:
+    """Return what systems are trained with on bursts of pictures: all but the right eighth of each, which validates.
+
+    Every frame is paired with the mean of the others of its burst, averaged in linear light. Two frames of each burst
+    validate, on photosites that no training sees and that no frame shows saturated.
+    """
+    scenes, validation = [], []
+    for burst in pooled_by_iso(bursts):
+        profile, columns = burst.profile, held_out(burst)
+        noisy = np.stack([encoded(burst.linear(index), profile) for index in range(len(burst))])
+        target = np.stack([encoded(burst.leave_one_out_mean(index), profile) for index in range(len(burst))])
+        trained = (..., slice(0, columns.start - GUARD))
+        scenes.append(Scene(burst.name, noisy[trained], target[trained], noise_std(profile)))
+        seen = (..., slice(columns.start - CONTEXT, columns.stop))
+        counts = ~burst.excluded[seen]
+        counts[..., :CONTEXT] = False
+        for index in (0, len(burst) // 2):
+            validation.append(ValidationPair(noisy[index][seen], target[index][seen], counts))
+    return DataSet(name, random_pairs(tuple(scenes)), tuple(validation), tuple(scenes))
