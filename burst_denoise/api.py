@@ -158,7 +158,7 @@ def read(path: PathLike) -> Frame:
     Parameters
     ----------
     path : str or Path
-        DNG, CR2, NEF, ARW, ... with a Bayer mosaic; PNG, TIFF or JPEG.
+        DNG, CR2, NEF, ARW, ... with a Bayer mosaic; PNG, TIFF, JPEG or BMP.
 
     Raises
     ------

@@ -68,7 +68,7 @@ Inputs = Annotated[
     list[Path],
     typer.Argument(
         metavar="INPUTS",
-        help="Frames (RAW, PNG, TIFF, JPEG, video), folders of them (searched recursively), or stored bursts.",
+        help="Frames (RAW, PNG, TIFF, JPEG, BMP, video), folders of them (searched recursively), or stored bursts.",
         show_default=False,
     ),
 ]

@@ -1,4 +1,4 @@
-"""Developed pictures (PNG, TIFF, JPEG) and videos as frames of the domains rgb and mono.
+"""Developed pictures (PNG, TIFF, JPEG, BMP) and videos as frames of the domains rgb and mono.
 
 The only file that decodes pictures with OpenCV. Rows stay as stored, with their orientation noted; only those of a TIFF
 are turned upright, by OpenCV.
@@ -32,10 +32,10 @@ __all__ = [
     "read_video_header",
 ]
 
-PICTURE_SUFFIXES = frozenset({".jpeg", ".jpg", ".png", ".tif", ".tiff"})
+PICTURE_SUFFIXES = frozenset({".bmp", ".jpeg", ".jpg", ".png", ".tif", ".tiff"})
 VIDEO_SUFFIXES = frozenset({".avi", ".m4v", ".mkv", ".mov", ".mp4", ".mpeg", ".mpg", ".mts", ".webm"})
 
-JPEG_START, PNG_START = b"\xff\xd8", b"\x89PNG\r\n\x1a\n"
+JPEG_START, PNG_START, BMP_START = b"\xff\xd8", b"\x89PNG\r\n\x1a\n", b"BM"
 START_OF_SCAN, END_OF_IMAGE = 0xDA, b"\xff\xd9"
 
 CHANNELS: dict[str, tuple[int, ...]] = {"L": (), "I;16": (), "I;16B": (), "RGB": (3,)}
@@ -48,7 +48,7 @@ def read_picture(path: Path) -> Frame:
     Parameters
     ----------
     path : Path
-        PNG or TIFF of 8 or 16 bits, or JPEG; grey or RGB.
+        PNG or TIFF of 8 or 16 bits, JPEG or BMP; grey or RGB.
 
     Returns
     -------
@@ -70,7 +70,7 @@ def read_picture(path: Path) -> Frame:
     except cv2.error as error:
         raise InputFileError(f"{path}: cannot be decoded ({error.err}); save it again as PNG or TIFF") from error
     if values is None:
-        raise InputFileError(f"{path}: is damaged or not a picture; PNG, TIFF and JPEG can be read")
+        raise InputFileError(f"{path}: is damaged or not a picture; PNG, TIFF, JPEG and BMP can be read")
     if values.dtype not in (np.uint8, np.uint16):
         raise InputFileError(f"{path}: holds values of type {values.dtype}; save it with 8 or 16 bits per channel")
     if values.ndim == 3 and values.shape[2] != 3:
@@ -98,7 +98,7 @@ def read_picture_header(path: Path) -> Header:
         with (
             silenced("PIL.TiffImagePlugin"),
             warnings.catch_warnings(action="ignore"),
-            Image.open(path, formats=("JPEG", "PNG", "TIFF")) as picture,
+            Image.open(path, formats=("JPEG", "PNG", "TIFF", "BMP")) as picture,
         ):
             shape = (*CHANNELS[picture.mode], picture.height, picture.width)
         return Header.of(_info(shape, math.inf, read_exif(path)))  # the white level is in no header
@@ -181,11 +181,11 @@ def _info(shape: tuple[int, ...], white_level: float, exif: Exif) -> FrameInfo:
 
 
 def _refuse_damaged(data: bytes, path: Path) -> None:
-    """Raise `InputFileError` for a JPEG without its end, or a PNG without its end or with a wrong checksum.
+    """Raise `InputFileError` for a JPEG or BMP without its end, or a PNG without its end or with a wrong checksum.
 
     OpenCV fills what is missing with grey or black, without an error.
     """
-    checks = {JPEG_START: _jpeg_has_end, PNG_START: _png_is_sound}
+    checks = {JPEG_START: _jpeg_has_end, PNG_START: _png_is_sound, BMP_START: _bmp_has_end}
     if not all(is_whole(data) for start, is_whole in checks.items() if data.startswith(start)):
         raise InputFileError(f"{path}: is truncated or damaged; copy it from the camera again")
 
@@ -195,6 +195,17 @@ def _jpeg_has_end(data: bytes) -> bool:
     while place + 4 <= len(data) and data[place + 1] != START_OF_SCAN:  # over Exif, which may hold a whole thumbnail
         place += 2 + int.from_bytes(data[place + 2 : place + 4])
     return data.find(END_OF_IMAGE, place) >= 0
+
+
+def _bmp_has_end(data: bytes) -> bool:
+    # The rows, of whole groups of four bytes, from the places of the file header and the information header.
+    start, header = (int.from_bytes(data[at : at + 4], "little") for at in (10, 14))
+    if len(data) < 54 or header < 40 or int.from_bytes(data[30:34], "little") not in (0, 3):
+        return True  # old or packed: told by decoding
+    width, height, bits = (
+        int.from_bytes(data[at : at + size], "little", signed=True) for at, size in ((18, 4), (22, 4), (28, 2))
+    )
+    return len(data) >= start + (width * bits + 31) // 32 * 4 * abs(height)
 
 
 def _png_is_sound(data: bytes) -> bool:
