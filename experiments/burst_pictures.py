@@ -13,7 +13,7 @@ from burst_denoise.burst.store import open_burst, pooled_by_iso, store_burst
 from burst_denoise.model.pairs import held_out
 from experiments.pictures import DataSet, Scene, ValidationPair, encoded, noise_std, random_pairs
 
-__all__ = ["picture_burst", "scene_name", "series_data_set", "split_by_scene"]
+__all__ = ["half_size", "picture_burst", "scene_name", "series_data_set", "split_by_scene"]
 
 MOST_SIDE = 1024
 """Of a picture; what is larger is cut to its centre, which is enough to compare on and fits into memory."""
@@ -60,18 +60,18 @@ def picture_burst(burst: bd.Burst, folder: Path) -> bd.Burst:
         return open_burst(folder)
     frames = [_frame(burst, index) for index in range(len(burst))]
     kept = [verdict.model_copy(update={"gain": None}) for verdict in burst.verdict.frames if verdict.accepted]
-    clean = None if burst.clean is None else _picture(burst, burst.clean)
+    clean = None if burst.clean is None else half_size(burst, burst.clean)
     return store_burst(folder, frames, replace(burst.verdict, info=frames[0].info, frames=tuple(kept)), clean)
 
 
 def _frame(burst: bd.Burst, index: int) -> bd.Frame:
-    picture, frame = _picture(burst, burst.linear(index)), burst.frame(index)
+    picture, frame = half_size(burst, burst.linear(index)), burst.frame(index)
     says = {"domain": "rgb", "cfa": None, "height": picture.shape[1], "width": picture.shape[2]}
     levels = {"black_level": (0.0, 0.0, 0.0), "white_level": 1.0, "noise_profile": None}
     return bd.Frame(picture, frame.info.model_copy(update=says | levels), frame.path)
 
 
-def _picture(burst: bd.Burst, linear: Float) -> Float:
+def half_size(burst: bd.Burst, linear: Float) -> Float:
     """Return the centre of the half-size picture of a mosaic, or of a picture, linear."""
     picture = burst.mosaic.colour_planes(burst.mosaic.pack(linear))
     starts = [max(0, size - MOST_SIDE) // 2 for size in picture.shape[1:]]

@@ -4,6 +4,7 @@ The budget is turned into steps first, from the processor time of a few of them,
 whatever else the machine does, can be resumed, and ends in the same bits.
 """
 
+import copy
 import hashlib
 import json
 import time
@@ -21,7 +22,7 @@ from burst_denoise.model.train import Checkpoint, FitSettings, FitState, fit
 from experiments.pictures import DataSet
 from experiments.systems.system import System
 
-__all__ = ["Budget", "Trained", "train_system"]
+__all__ = ["Budget", "Trained", "planned_steps", "train_system"]
 
 VALIDATIONS = 8
 """Times the running average of the weights is scored, evenly spread over a training, the end included."""
@@ -41,6 +42,17 @@ class Budget:
     """Are made in any case."""
     narrow: bool = False
     """Whether networks are narrowed, for a quick proof."""
+
+
+def planned_steps(work: Path, budget: Budget, seconds_per_step: Callable[[], float]) -> int:
+    """Return how many steps a budget buys; what was planned in the folder ``work`` before stays."""
+    plan = work / "steps.json"
+    if not plan.exists():
+        work.mkdir(parents=True, exist_ok=True)
+        each = seconds_per_step()
+        steps = max(budget.least_steps, round(60 * budget.minutes / each))
+        write_file(plan, json.dumps({"steps": steps, "seconds_per_step": each}).encode())
+    return int(json.loads(plan.read_text())["steps"])
 
 
 @dataclass(frozen=True)
@@ -90,16 +102,12 @@ def train_system(system: System, data: DataSet, budget: Budget, work: Path, seed
             dtype=torch.float32,
         )
 
-    work.mkdir(parents=True, exist_ok=True)
-    plan = work / "steps.json"
-    if not plan.exists():
+    def seconds_per_step() -> float:
         began = time.process_time()
-        fit(network, batches, system.loss, settings(TIMED_STEPS))
-        each = (time.process_time() - began) / TIMED_STEPS
-        steps = max(budget.least_steps, round(60 * budget.minutes / each))
-        write_file(plan, json.dumps({"steps": steps, "seconds_per_step": each}).encode())
-        network.load_state_dict(start)
-    steps = json.loads(plan.read_text())["steps"]
+        fit(copy.deepcopy(network), batches, system.loss, settings(TIMED_STEPS))
+        return (time.process_time() - began) / TIMED_STEPS
+
+    steps = planned_steps(work, budget, seconds_per_step)
     every = max(1, steps // VALIDATIONS)
     clock = [time.process_time()]
 

@@ -1,0 +1,254 @@
+"""The rows that the table has on a data set: every system, what trains it, and who goes without."""
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import torch
+
+import burst_denoise as bd
+from burst_denoise.arrays import Float
+from burst_denoise.frame.frame import Frame
+from burst_denoise.model.model_file import model_of
+from burst_denoise.model.train import Progress, train
+from burst_denoise.schemas import TrainSettings
+from burst_denoise.score.baselines import Method
+from experiments.burst_pictures import half_size
+from experiments.pictures import DataSet, decoded, encoded
+from experiments.rows import Row, complexity
+from experiments.scoring import Denoise, Scores, SeriesTest, TestPictures, true_errors
+from experiments.systems.autoencoder import AUTOENCODER
+from experiments.systems.cbdnet import CBDNET, CBDNET_MSE
+from experiments.systems.deep_image_prior import DeepImagePriorRecord, denoise_picture, skip_net
+from experiments.systems.four_layer_cnn import FOUR_LAYER_CNN
+from experiments.systems.gan import GAN, GAN_BCE
+from experiments.systems.noise2self import NOISE2SELF
+from experiments.systems.noise2void import NOISE2VOID
+from experiments.systems.one_camera_pairs import TILES_28, TILES_56
+from experiments.systems.paper import NOISE2NOISE, PAPER, augmented
+from experiments.systems.pridnet import PRIDNET
+from experiments.systems.ridnet import RIDNET
+from experiments.systems.system import System
+from experiments.training import Budget, planned_steps, train_system
+
+__all__ = ["Comparison", "Entry", "entries"]
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """A data set: what systems are trained with, and what they are scored on."""
+
+    data: DataSet
+    test: TestPictures
+    bursts: tuple[bd.Burst, ...] = ()
+    """The training bursts as pictures; none for pairs."""
+    raw: tuple[bd.Burst, ...] = ()
+    """The raw bursts, those scored on included, where there are any."""
+    makes_noise: bool = False
+    """Whether the pairs are clean pictures under made noise."""
+
+    @property
+    def name(self) -> str:
+        """Name of the data set."""
+        return self.data.name
+
+    @property
+    def frames(self) -> int:
+        """Noisy frames that training sees."""
+        return sum(len(scene.noisy) for scene in self.data.scenes)
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One or more rows of the table that are made together."""
+
+    name: str
+    make: Callable[[Comparison, Budget, Path], list[Row]]
+    """(comparison, budget, folder for work in progress) -> rows."""
+
+
+def entries(comparison: Comparison) -> list[Entry]:
+    """Return what there is to compare on a data set, classical methods first."""
+    found = [Entry("classical methods", _classical)]
+    if comparison.makes_noise:
+        systems = NOISE_SYSTEMS
+    elif comparison.bursts:
+        systems = SERIES_SYSTEMS + PAIR_SYSTEMS + NOISE_SYSTEMS
+    else:
+        systems = PAIR_SYSTEMS
+    if comparison.bursts:
+        found.append(Entry("burst_denoise from scratch", _from_scratch))
+        found.append(Entry(DEEP_IMAGE_PRIOR, _deep_image_prior))
+    if any(burst.info.domain == "bayer" for burst in comparison.raw):
+        found.append(Entry("burst_denoise on the raw frames", _on_raw_frames))
+    return found + [Entry(system.name, partial(_trained, system)) for system in systems]
+
+
+SERIES_SYSTEMS: tuple[System, ...] = (PAPER, NOISE2NOISE, NOISE2VOID, NOISE2SELF)
+"""Learn from bursts alone."""
+PAIR_SYSTEMS: tuple[System, ...] = (TILES_28, TILES_56, AUTOENCODER, CBDNET, CBDNET_MSE, PRIDNET, RIDNET)
+"""Learn from noisy and clean pictures; of a burst, from frames and the mean of the others."""
+NOISE_SYSTEMS: tuple[System, ...] = (FOUR_LAYER_CNN, GAN, GAN_BCE)
+"""Learn from clean pictures under made noise; on bursts as those above."""
+DEEP_IMAGE_PRIOR = "Deep Image Prior, small network"
+QUICK_STEPS = 300
+"""Of Deep Image Prior on each picture, in a quick proof."""
+TIMED_STEPS = 6
+FRAMES_SCORED = 3
+"""Of each burst, by the benchmark of the library."""
+AUGMENTED = {PAPER.name: augmented}
+"""Systems whose source averages over turns and flips: they have a second row for that."""
+
+
+def _classical(comparison: Comparison, budget: Budget, work: Path) -> list[Row]:  # noqa: ARG001
+    return [Row(name, comparison.name, scores) for name, scores in comparison.test.baselines().items()]
+
+
+def _trained(system: System, comparison: Comparison, budget: Budget, work: Path) -> list[Row]:
+    trained = train_system(system, comparison.data, budget, work)
+    parameters, kmac = complexity(trained.network)
+    test = comparison.test
+    row = partial(
+        Row,
+        data=comparison.name,
+        narrow=budget.narrow and system.build(True).state_dict().keys() != system.build(False).state_dict().keys(),
+        parameters=parameters,
+        minutes=trained.minutes,
+        steps=trained.steps,
+        best_step=trained.best_step,
+        frames=comparison.frames,
+        residual=system.residual,
+        error_noisy=true_errors(test, lambda noisy: noisy),
+        error_untrained=true_errors(test, trained.untrained),
+        curve=tuple(trained.curve),
+    )
+
+    def scored(name: str, denoise: Denoise, kmac_per_pixel: float) -> Row:
+        scores = test.score(denoise, averaged=system.averaged)
+        return row(name, scores=scores, kmac_per_pixel=kmac_per_pixel, error_trained=true_errors(test, denoise))
+
+    rows = [scored(system.name, trained.denoise, kmac)]
+    if system.name in AUGMENTED:
+        again = partial(AUGMENTED[system.name], trained.network)
+        rows.append(scored(f"{system.name} + augmentation", again, 8 * kmac))
+    return rows
+
+
+def _from_scratch(comparison: Comparison, budget: Budget, work: Path) -> list[Row]:
+    """Return the row of the package's own network, trained on the same pictures without the prior."""
+    assert isinstance(comparison.test, SeriesTest)
+    model, minutes = _calibrated(comparison.bursts, budget, work)
+    scores = comparison.test.score_methods(lambda _burst: bd.Denoiser(model).image)
+    return [_row_of_model("burst_denoise from scratch", comparison, model, minutes, scores)]
+
+
+def _on_raw_frames(comparison: Comparison, budget: Budget, work: Path) -> list[Row]:
+    """Return the row of the package as it is used: mosaics denoised by a model calibrated from the prior."""
+    assert isinstance(comparison.test, SeriesTest)
+    scored = {burst.name: burst for burst in comparison.raw if burst.name in comparison.test.names}
+    model, minutes = _calibrated([burst for burst in comparison.raw if burst.name not in scored], budget, work)
+    denoiser = bd.Denoiser(model)
+
+    def method_for(pictures: bd.Burst) -> Method:
+        burst = scored[pictures.name]
+        numbers = {burst.frame(index).path.name: index for index in range(len(burst))}
+
+        def method(_image: Float, frame: Frame) -> Float:
+            index = numbers[frame.path.name]
+            return half_size(burst, denoiser.image(burst.linear(index), burst.frame(index)))
+
+        return method
+
+    scores = comparison.test.score_methods(method_for)
+    return [_row_of_model("burst_denoise on the raw frames", comparison, model, minutes, scores)]
+
+
+def _deep_image_prior(comparison: Comparison, budget: Budget, work: Path) -> list[Row]:  # noqa: ARG001
+    """Return the row of a network fitted to each scored picture anew, the budget shared by them.
+
+    It is the small network of the source: the large one makes a step in two seconds. Another frame of the burst says
+    which output to keep; it serves as a reference of the score too, which by chance favours it a little.
+    """
+    test = comparison.test
+    assert isinstance(test, SeriesTest)
+    steps = QUICK_STEPS if budget.narrow else None
+    seconds = None if budget.narrow else 60 * budget.minutes / (len(test.bursts) * FRAMES_SCORED)
+    records: list[DeepImagePriorRecord] = []
+    errors: list[list[float]] = []
+
+    def method_for(burst: bd.Burst) -> Method:
+        numbers = {burst.frame(index).path: index for index in range(len(burst))}
+
+        def method(image: Float, frame: Frame) -> Float:
+            profile, after = burst.profile, (numbers[frame.path] + 1) % len(burst)
+            noisy, other = encoded(image, profile), encoded(burst.linear(after), profile)
+            picture, record = denoise_picture(noisy, other, steps=steps, seconds=seconds, narrow=True)
+            records.append(record)
+            if burst.clean is not None:
+                clean = encoded(burst.clean, profile)
+                first, _ = denoise_picture(noisy, steps=1, narrow=True)
+                errors.append([float(((x - clean) ** 2).mean()) for x in (noisy, first, picture)])
+            return decoded(picture, profile, averaged=True)
+
+        return method
+
+    scores = test.score_methods(method_for)
+    network = skip_net(narrow=True)
+    parameters, kmac = complexity(network, network.inputs)
+    noisy, first, last = np.mean(errors, axis=0).tolist() if errors else (None, None, None)
+    return [
+        Row(
+            DEEP_IMAGE_PRIOR,
+            comparison.name,
+            scores,
+            parameters=parameters,
+            kmac_per_pixel=kmac,
+            minutes=sum(record.cpu_seconds for record in records) / 60,
+            steps=sum(record.steps for record in records),
+            frames=0,
+            error_noisy=noisy,
+            error_untrained=first,
+            error_trained=last,
+        )
+    ]
+
+
+def _calibrated(bursts: Sequence[bd.Burst], budget: Budget, work: Path) -> tuple[bd.Model, float]:
+    """Return a model calibrated on bursts, from the prior if they are raw, and the minutes that it took."""
+    from_scratch = bursts[0].info.domain != "bayer"
+
+    def trained(steps: int, checkpoint: Path, report: Callable[[Progress], None]) -> bd.Model:
+        settings = TrainSettings(steps=steps, from_scratch=from_scratch)
+        network, record = train(bursts, settings, checkpoint, torch.device("cpu"), report)
+        return model_of(network, bursts, record)
+
+    def seconds_per_step() -> float:
+        clock: list[float] = []
+        trained(TIMED_STEPS, work / "timing.safetensors", lambda _progress: clock.append(time.process_time()))
+        return (clock[-2] - clock[0]) / (len(clock) - 2)  # the last one validates
+
+    steps = planned_steps(work, budget, seconds_per_step)
+    began = time.process_time()
+    model = trained(steps, work / "checkpoint.safetensors", lambda _progress: None)
+    return model, (time.process_time() - began) / 60
+
+
+def _row_of_model(name: str, comparison: Comparison, model: bd.Model, minutes: float, scores: Scores) -> Row:
+    parameters, kmac = complexity(model.network, model.network.planes)
+    training = model.header.training
+    return Row(
+        name,
+        comparison.name,
+        scores,
+        parameters=parameters,
+        kmac_per_pixel=kmac,
+        minutes=minutes,
+        steps=training.steps_done,
+        best_step=training.best_step,
+        frames=len(training.burst_sha256),
+        residual=True,
+        curve=training.curve,
+    )
