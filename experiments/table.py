@@ -31,7 +31,7 @@ from burst_denoise.score.baselines import tuned_strengths
 from experiments.burst_pictures import picture_burst, series_data_set, split_by_scene
 from experiments.entries import Comparison, entries
 from experiments.pair_pictures import PairTest, pair_data_set
-from experiments.procedural_noise import bundled_pictures, folder_pictures, noise_data, test_scenes
+from experiments.procedural_noise import bundled_pictures, folder_pictures, held_out_scenes, noise_data
 from experiments.rows import kept_rows, markdown, row_file, save_rows
 from experiments.scoring import SeriesTest
 from experiments.training import Budget
@@ -60,7 +60,7 @@ class Source:
         if self.kind == "pairs":
             return Comparison(*pair_data_set(self.folder))
         pictures = folder_pictures(self.folder) if self.folder.is_dir() else bundled_pictures()
-        tests = test_scenes(pictures)[:MOST_TEST_PICTURES]
+        tests = held_out_scenes(pictures)[:MOST_TEST_PICTURES]
         data = noise_data(f"{self.folder.name} under made noise", pictures)
         return Comparison(data, PairTest(data.name, tests), makes_noise=True)
 
