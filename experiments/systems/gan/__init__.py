@@ -2,6 +2,8 @@
 
 The generator sees chunks of 32x32 pixels; a picture of any size is split and joined again. Training takes turns: first
 both parts apart, then again and again two steps of the discriminator and three of the generator.
+
+The source's own experiment: ``python -m experiments.systems.gan --pictures FOLDER --output FOLDER --epochs N``.
 """
 
 from collections.abc import Iterator, Sequence
@@ -20,7 +22,17 @@ from experiments.chunks import join, reflected, split
 from experiments.pictures import DataSet
 from experiments.systems.system import System
 
-__all__ = ["GAN", "GAN_BCE", "DenoisingGan", "Discriminator", "Generator", "blended", "denoise_chunks"]
+__all__ = [
+    "GAN",
+    "GAN_BCE",
+    "DenoisingGan",
+    "Discriminator",
+    "Generator",
+    "blended",
+    "denoise_chunks",
+    "gan_loss",
+    "informed",
+]
 
 CHUNK = 32
 """Side of what the generator sees, pixels."""
@@ -31,7 +43,9 @@ BATCH = 64
 LABEL_NOISE = 0.1
 """Labels are drawn between 0 and this for made pictures, between 1 less this and 1 for real ones."""
 CHUNKS_AT_ONCE = 128
-"""Denoised together: 32 MB for each 256 channels."""
+"""Denoised together: 128 MB for 256 channels."""
+LARGEST_GRAIN = 3
+"""Of the procedural noise, pixels."""
 LEAK = 0.2
 """Slope of LeakyReLU below 0."""
 
@@ -124,7 +138,7 @@ class DenoisingGan(nn.Module):
         self.register_buffer("step", torch.zeros((), dtype=torch.long))
 
     def forward(self, picture: Tensor) -> Tensor:
-        """Return the denoised picture, (B, 3, H, W) of any size, chunk by chunk."""
+        """Return the denoised picture (B, 3, H, W) of inputs (B, 3 or 5, H, W) of any size, chunk by chunk."""
         batch, channels, height, width = picture.shape
         rows, columns = (torch.from_numpy(reflected(size, CHUNK)).to(picture.device) for size in (height, width))
         whole = picture[:, :, rows][..., columns]
@@ -139,6 +153,21 @@ class DenoisingGan(nn.Module):
         return made.reshape(batch, 3, down * CHUNK, across * CHUNK)[..., :height, :width]
 
 
+def informed(picture: Float, intensity: float, size: float) -> Float:
+    """Return a picture and what the proposed variant is told beside it, (5, H, W).
+
+    Parameters
+    ----------
+    picture : (3, H, W) float32 array
+    intensity : float
+        Root mean square of the noise.
+    size : float
+        Mean side of its grains, pixels.
+    """
+    told = np.array((intensity, size / LARGEST_GRAIN), np.float32)[:, None, None]
+    return np.concatenate((picture, np.broadcast_to(told, (2, *picture.shape[1:]))))
+
+
 def blended(picture: Float, denoised: Float, intensity: float) -> Float:
     """Return x + I (f(x) - x): the picture at intensity 0, the denoised one at 1.
 
@@ -148,7 +177,10 @@ def blended(picture: Float, denoised: Float, intensity: float) -> Float:
 
 
 def denoise_chunks(network: nn.Module, picture: Float, intensity: float = 1.0) -> Float:
-    """Return a picture (3, H, W) of any size denoised in chunks, some of them in memory at a time."""
+    """Return the picture of (3, H, W) inputs, or (5, H, W) `informed` ones, denoised some chunks at a time.
+
+    ``intensity`` is that of `blended`. What a picture needs in memory is itself and its result, up to any size.
+    """
     device = next(network.parameters()).device
 
     def denoised() -> Iterator[Float]:
@@ -157,9 +189,9 @@ def denoise_chunks(network: nn.Module, picture: Float, intensity: float = 1.0) -
             seen = np.stack(group)
             with torch.inference_mode():
                 made = network(torch.from_numpy(seen).to(device)).float().cpu().numpy()
-            yield from blended(seen, made, intensity)
+            yield from blended(seen[:, :3], made, intensity)
 
-    return join(denoised(), picture.shape, CHUNK)
+    return join(denoised(), (3, *picture.shape[-2:]), CHUNK)
 
 
 def gan_batch(count: int, data: DataSet, rng: np.random.Generator) -> Sequence[Any]:
@@ -183,7 +215,8 @@ def gan_loss(
     ----------
     network : DenoisingGan
         Its count of steps goes on by one.
-    noisy, clean : (B, 3, 32, 32) tensors
+    noisy : (B, 3 or 5, 32, 32) tensor
+    clean : (B, 3, 32, 32) tensor
     label_noise : (2, B) tensor
     pixel_weight, adversarial_weight : float
         Of the mean squared error and of the binary cross-entropy in the generator's loss.
@@ -192,7 +225,7 @@ def gan_loss(
     network.step += 1
     if turn < 0:
         # Apart: neither term depends on the other part's weights.
-        real_or_noisy = _discriminator_loss(network.discriminator, clean, noisy, label_noise)
+        real_or_noisy = _discriminator_loss(network.discriminator, clean, noisy[:, :3], label_noise)
         return (network.generator(noisy) - clean).square().mean() + real_or_noisy
     if turn % (DISCRIMINATOR_STEPS + GENERATOR_STEPS) < DISCRIMINATOR_STEPS:
         with torch.no_grad():
