@@ -29,10 +29,10 @@ from experiments.systems.noise2self import NOISE2SELF
 from experiments.systems.noise2void import NOISE2VOID
 from experiments.systems.one_camera_pairs import TILES_28, TILES_56
 from experiments.systems.paper import NOISE2NOISE, PAPER, augmented
-from experiments.systems.pridnet import PRIDNET
+from experiments.systems.pridnet import PRIDNET_SHARED
 from experiments.systems.ridnet import RIDNET
 from experiments.systems.system import System
-from experiments.training import Budget, planned_steps, train_system
+from experiments.training import CHECKPOINT, WEIGHTS, Budget, planned_steps, train_system
 
 __all__ = ["Comparison", "Entry", "entries"]
 
@@ -89,7 +89,7 @@ def entries(comparison: Comparison) -> list[Entry]:
 
 SERIES_SYSTEMS: tuple[System, ...] = (PAPER, NOISE2NOISE, NOISE2VOID, NOISE2SELF)
 """Learn from bursts alone."""
-PAIR_SYSTEMS: tuple[System, ...] = (TILES_28, TILES_56, AUTOENCODER, CBDNET, CBDNET_MSE, PRIDNET, RIDNET)
+PAIR_SYSTEMS: tuple[System, ...] = (TILES_28, TILES_56, AUTOENCODER, CBDNET, CBDNET_MSE, PRIDNET_SHARED, RIDNET)
 """Learn from noisy and clean pictures; of a burst, from frames and the mean of the others."""
 NOISE_SYSTEMS: tuple[System, ...] = (FOUR_LAYER_CNN, GAN, GAN_BCE)
 """Learn from clean pictures under made noise; on bursts as those above."""
@@ -232,7 +232,9 @@ def _calibrated(bursts: Sequence[bd.Burst], budget: Budget, work: Path) -> tuple
 
     steps = planned_steps(work, budget, seconds_per_step)
     began = time.process_time()
-    model = trained(steps, work / "checkpoint.safetensors", lambda _progress: None)
+    model = trained(steps, work / CHECKPOINT, lambda _progress: None)
+    if not (work / WEIGHTS).exists():
+        model.save(work / WEIGHTS)
     return model, (time.process_time() - began) / 60
 
 

@@ -34,7 +34,7 @@ from experiments.pair_pictures import PairTest, pair_data_set
 from experiments.procedural_noise import bundled_pictures, folder_pictures, held_out_scenes, noise_data
 from experiments.rows import kept_rows, markdown, row_file, save_rows
 from experiments.scoring import SeriesTest
-from experiments.training import Budget
+from experiments.training import CHECKPOINT, Budget
 
 DATA = Path(os.environ.get("BURST_DENOISE_DATA", Path(__file__).resolve().parents[2] / "shared" / "data"))
 PAIRS = [DATA / name for name in ("cc60_d800_iso3200", "polyu_canon") if (DATA / name).is_dir()]
@@ -80,10 +80,9 @@ class Job:
         comparison = self.source.comparison(self.output)
         entry = next(entry for entry in entries(comparison) if entry.name == self.entry)
         target = self.target(comparison.name)
-        rows = entry.make(
-            comparison, self.budget, self.output / "work" / target.relative_to(self.output).with_suffix("")
-        )
-        save_rows(target, rows)
+        work = self.output / "work" / target.parent.name / target.stem
+        save_rows(target, entry.make(comparison, self.budget, work))
+        (work / CHECKPOINT).unlink(missing_ok=True)
 
     def target(self, data: str) -> Path:
         """Return the file of the rows."""

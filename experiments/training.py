@@ -14,6 +14,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from safetensors.torch import save
 from torch import nn
 
 from burst_denoise.arrays import Float
@@ -22,11 +23,14 @@ from burst_denoise.model.train import Checkpoint, FitSettings, FitState, fit
 from experiments.pictures import DataSet
 from experiments.systems.system import System
 
-__all__ = ["Budget", "Trained", "planned_steps", "train_system"]
+__all__ = ["CHECKPOINT", "WEIGHTS", "Budget", "Trained", "planned_steps", "train_system"]
 
 VALIDATIONS = 8
 """Times the running average of the weights is scored, evenly spread over a training, the end included."""
 TIMED_STEPS = 3
+WEIGHTS = "weights.safetensors"
+"""Of the network that was kept, in the folder of the training."""
+CHECKPOINT = "checkpoint.safetensors"
 SAVE_EVERY_S = 300.0
 MOST_GRADIENT = 1.0
 """Norm to which gradients are cut."""
@@ -119,9 +123,10 @@ def train_system(system: System, data: DataSet, budget: Budget, work: Path, seed
         clock[0] = time.process_time()  # validation is on the house, the same for all
 
     digest = hashlib.sha256(f"{system.name} {data.name} {budget} {seed}".encode()).hexdigest()
-    checkpoint = Checkpoint(work / "checkpoint.safetensors", digest, SAVE_EVERY_S)
+    checkpoint = Checkpoint(work / CHECKPOINT, digest, SAVE_EVERY_S)
     state = fit(network, batches, system.loss, settings(steps), checkpoint=checkpoint, on_step=on_step)
     network.load_state_dict(state.tensors)
+    write_file(work / WEIGHTS, save({key: w.contiguous() for key, w in state.tensors.items()}), overwrite=True)
     torch.manual_seed(seed)
     first = system.build(budget.narrow).eval()
     first.load_state_dict(start)
