@@ -65,11 +65,11 @@ class TileFile:
     def __init__(self, path: Path, side: int) -> None:
         self._shape = (2, side, side)
         self._bytes = 2 * side * side
-        self._file: BinaryIO = path.open("rb", buffering=0)
         size = path.stat().st_size
         if size % self._bytes:
             raise ValueError(f"{path}: {size} bytes are no whole number of pairs of tiles of {side} pixels")
         self._count = size // self._bytes
+        self._file: BinaryIO = path.open("rb", buffering=0)
 
     def __len__(self) -> int:
         return self._count
