@@ -119,6 +119,7 @@ def _trained(system: System, comparison: Comparison, budget: Budget, work: Path)
         minutes=trained.minutes,
         steps=trained.steps,
         best_step=trained.best_step,
+        training=f"{work.parent.name}/{work.name}",
         frames=comparison.frames,
         residual=system.residual,
         error_noisy=true_errors(test, lambda noisy: noisy),

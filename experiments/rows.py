@@ -35,6 +35,8 @@ class Row:
     steps: int | None = None
     best_step: int | None = None
     """The step whose weights are scored."""
+    training: str = ""
+    """Folder of the training, in that of all work."""
     frames: int | None = None
     """Noisy frames, or pairs, of the training."""
     residual: bool = False
@@ -45,6 +47,12 @@ class Row:
     error_trained: float | None = None
     curve: tuple[tuple[int, float], ...] = ()
     """Step, and mean squared error on the validation pairs."""
+
+    @property
+    def quality(self) -> float:
+        """Mean PSNR, dB: the true one, or else the corrected one."""
+        scores = [score["true_psnr_db"] or score["corrected_psnr_db"] or 0.0 for score in self.scores]
+        return sum(scores) / max(len(scores), 1)
 
     @property
     def has_learnt(self) -> bool | None:
@@ -96,16 +104,11 @@ def markdown(rows: Sequence[Row]) -> str:
         names = [score["burst"] for score in chosen[0].scores]
         lines += [f"### {data}", "", f"PSNR in dB and SSIM on {' / '.join(names)}.", ""]
         lines += ["| | " + " | ".join(title for title, _ in COLUMNS) + " |", "|---" + "|---:" * len(COLUMNS) + "|"]
-        for row in sorted(chosen, key=_quality, reverse=True):
+        for row in sorted(chosen, key=lambda row: row.quality, reverse=True):
             cells = [cell(row) or "" for _, cell in COLUMNS]
             lines.append(f"| {row.system}{' (narrowed)' if row.narrow else ''} | " + " | ".join(cells) + " |")
         lines.append("")
     return "\n".join(lines)
-
-
-def _quality(row: Row) -> float:
-    scores = [score["true_psnr_db"] or score["corrected_psnr_db"] or 0.0 for score in row.scores]
-    return sum(scores) / max(len(scores), 1)
 
 
 def _joined(row: Row, field: str, digits: int) -> str:

@@ -31,6 +31,7 @@ from burst_denoise.score.baselines import tuned_strengths
 from experiments.burst_pictures import picture_burst, series_data_set, split_by_scene
 from experiments.entries import Comparison, entries
 from experiments.pair_pictures import PairTest, pair_data_set
+from experiments.paper_figures import draw_figures
 from experiments.procedural_noise import bundled_pictures, folder_pictures, held_out_scenes, noise_data
 from experiments.rows import kept_rows, markdown, row_file, save_rows
 from experiments.scoring import SeriesTest
@@ -39,6 +40,8 @@ from experiments.training import CHECKPOINT, Budget
 DATA = Path(os.environ.get("BURST_DENOISE_DATA", Path(__file__).resolve().parents[2] / "shared" / "data"))
 PAIRS = [DATA / name for name in ("cc60_d800_iso3200", "polyu_canon") if (DATA / name).is_dir()]
 CLEAN = DATA / "clean_train"
+SECOND = DATA / "s95_iso3200"
+"""Bursts of a second camera, for the figure that shows a network on frames it was not made for."""
 QUICK = Budget(minutes=0.4, least_steps=100, narrow=True)
 """Of a system in a quick proof: all rows in 40 minutes of two cores."""
 MOST_TEST_PICTURES = 6
@@ -117,6 +120,8 @@ def main() -> None:
     table = markdown(kept_rows(options.output / "rows"))
     write_file(options.output / "table.md", table.encode(), overwrite=True)
     print(table)
+    for path in draw_figures(options.output, SECOND):
+        print(path)
     sys.exit(3 if failed else 0)
 
 

@@ -9,7 +9,7 @@ What differs: the paper's crops and learning rate are not stated, these are ours
 crop of 236 pixels teaches its centre of 128.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -57,9 +57,9 @@ def _without_border(network: nn.Module, noisy: Tensor, beyond: int = 0) -> Tenso
     return picture
 
 
-def augmented(network: nn.Module, picture: Float) -> Float:
-    """Return the mean over the eight turns and flips of a picture, each denoised on a grid."""
-    turned = (dihedral_inverse(on_a_grid(network, dihedral(picture, k)), k) for k in DIHEDRAL)
+def augmented(network: nn.Module, picture: Float, denoise: Callable[[nn.Module, Float], Float] = on_a_grid) -> Float:
+    """Return the mean over the eight turns and flips of a picture, each denoised by itself."""
+    turned = (dihedral_inverse(denoise(network, dihedral(picture, k)), k) for k in DIHEDRAL)
     total: Float = np.sum(list(turned), axis=0, dtype=np.float64)
     return (total / len(DIHEDRAL)).astype(np.float32)
 

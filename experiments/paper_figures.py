@@ -1,0 +1,227 @@
+"""The figures of the source paper, repeated on our pictures; each title names the figure and what differs.
+
+    python -m experiments.paper_figures --table FOLDER [--second BURSTS]
+
+FOLDER is the output of `experiments.table`, which calls this at its end; only systems that are trained there are shown.
+BURSTS is a folder with tripod frames of a second camera.
+
+Kovalenko and Demyanenko, "Unsupervised Training of Denoising Networks" (2021). Not repeated are its drawings of the
+method (3, 4, 6).
+"""
+
+import argparse
+import os
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import matplotlib.pyplot as plt
+import numpy as np
+import torch
+from matplotlib.figure import Figure
+from safetensors.torch import load_file
+from scipy.stats import gaussian_kde
+from torch import nn
+
+import burst_denoise as bd
+from burst_denoise.arrays import Float, Picture
+from burst_denoise.burst.store import find_bursts, open_burst
+from burst_denoise.frame.srgb import linear_to_srgb
+from burst_denoise.model.network import FrequencySplit
+from burst_denoise.score.metrics import psnr
+from experiments.burst_pictures import picture_burst, split_by_scene
+from experiments.entries import NOISE_SYSTEMS, PAIR_SYSTEMS, SERIES_SYSTEMS
+from experiments.pictures import decoded, encoded
+from experiments.rows import Row, kept_rows
+from experiments.systems.paper import PAPER
+from experiments.systems.system import System
+from experiments.training import WEIGHTS
+
+__all__ = ["draw_figures", "series_deviations"]
+
+DATA = Path(os.environ.get("BURST_DENOISE_DATA", Path(__file__).resolve().parents[2] / "shared" / "data"))
+SIGMA_LIMIT = 0.007
+"""Standard deviation of the deviations above which the paper rejects a series."""
+LIGHT = 0.1
+"""By how much the light changes from the left to the right of the picture, at the end of a series of changing light."""
+CROP = 120
+"""Side of the part of a picture that is compared, pixels."""
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--table", type=Path, required=True, help="output folder of experiments.table")
+    parser.add_argument("--second", type=Path, default=DATA / "s95_iso3200", help="frames of a second camera")
+    options = parser.parse_args()
+    for path in draw_figures(options.table, options.second):
+        print(path)
+
+
+def draw_figures(table: Path, second: Path) -> Iterator[Path]:
+    """Draw all figures that the rows of a table allow, and yield their files."""
+    folder = table / "figures"
+    folder.mkdir(parents=True, exist_ok=True)
+    bursts = [open_burst(path) for path in find_bursts(table / "bursts" / "pictures")]
+    _, scored = split_by_scene(bursts)
+    yield _saved(_changed_light(scored[0]), folder / "paper_1_changed_light.png")
+    yield _saved(_deviation_densities(bursts), folder / "paper_2_deviation_densities.png")
+    yield _saved(_frequency_split(scored[0]), folder / "paper_5_frequency_split.png")
+    trained = _trained(table, {score["burst"] for row in kept_rows(table / "rows") for score in row.scores})
+    for number, burst in zip((7, 8), scored, strict=False):
+        yield _saved(_visual_comparison(number, burst, trained), folder / f"paper_{number}_comparison.png")
+    papers = [network for row, system, network in trained if system is PAPER]
+    if papers and second.is_dir():
+        (other, *_) = bd.ingest(second)
+        pictures = picture_burst(other, table / "bursts" / "second" / f"{other.name}.burst")
+        yield _saved(_other_sensor(scored[-1], pictures, papers[0]), folder / "paper_9_other_sensor.png")
+
+
+def _trained(table: Path, bursts: set[str]) -> list[tuple[Row, System, nn.Module]]:
+    """Return the rows of the systems that were trained on bursts, with their networks, the best first."""
+    systems = {system.name: system for system in SERIES_SYSTEMS + PAIR_SYSTEMS + NOISE_SYSTEMS}
+    found = []
+    for row in kept_rows(table / "rows"):
+        weights = table / "work" / row.training / WEIGHTS
+        if row.system in systems and row.scores[0]["burst"] in bursts and weights.is_file():
+            network = systems[row.system].build(row.narrow).eval()
+            network.load_state_dict(load_file(weights))
+            found.append((row, systems[row.system], network))
+    return sorted(found, key=lambda entry: entry[0].quality, reverse=True)
+
+
+def _saved(figure: Figure, path: Path) -> Path:
+    figure.savefig(path, dpi=110, bbox_inches="tight")
+    plt.close(figure)
+    return path
+
+
+def _shown(linear: Float, burst: bd.Burst) -> Picture:
+    """Return a linear picture as it is looked at: white balance and the curve of sRGB; a developed one as it is."""
+    if burst.info.as_shot_neutral is None:
+        return np.rint(255 * np.clip(np.moveaxis(linear, 0, -1), 0, 1)).astype(np.uint8)
+    red, green, blue = burst.info.as_shot_neutral
+    balanced = np.moveaxis(linear, 0, -1) * np.array([green / red, 1, green / blue], np.float32)
+    return np.rint(255 * linear_to_srgb(balanced)).astype(np.uint8)
+
+
+def series_deviations(frames: Sequence[Float]) -> Float:
+    """Return e_k of the frames of a series: RMS distance of each to their mean, all scaled to mean 1 first."""
+    scaled = np.stack([frame / np.abs(frame).mean() for frame in frames])
+    deviations: Float = np.sqrt(((scaled - scaled.mean(0)) ** 2).mean((1, 2, 3)))
+    return deviations
+
+
+def _changed_light(burst: bd.Burst) -> Figure:
+    frames = [burst.linear(index) for index in range(len(burst))]
+    ramp = np.linspace(-0.5, 0.5, frames[0].shape[-1], dtype=np.float32)
+    shares = np.linspace(0, 1, len(frames))
+    changing = [frame * (1 + np.float32(LIGHT * share) * ramp) for frame, share in zip(frames, shares, strict=True)]
+    figure, (left, right) = plt.subplots(1, 2, figsize=(11, 3.6), gridspec_kw={"width_ratios": (1, 1.3)})
+    for label, series in (("constant light", frames), ("changing light", changing)):
+        deviations = series_deviations(series)
+        right.plot(range(len(series)), deviations, "o-", label=f"{label}: sigma {deviations.std():.5f}")
+    right.set(xlabel="frame", ylabel="deviation e", ylim=(0, None))
+    right.legend()
+    left.imshow(_shown(changing[-1], burst))
+    left.set_title("last frame under changing light", fontsize=9)
+    left.axis("off")
+    figure.suptitle(
+        f"Figure 1 of the paper: changed light raises sigma. Here {burst.name} at half size; "
+        f"the light was changed afterwards, by {LIGHT:.0%} from side to side",
+        fontsize=9,
+    )
+    return figure
+
+
+def _deviation_densities(bursts: Sequence[bd.Burst]) -> Figure:
+    figure, axes = plt.subplots(figsize=(8, 4))
+    for burst in bursts:
+        deviations = series_deviations([burst.linear(index) for index in range(len(burst))])
+        around = deviations - deviations.mean()
+        reach = 4 * max(deviations.std(), 1e-6)
+        grid = np.linspace(-reach, reach, 200)
+        axes.plot(
+            grid,
+            gaussian_kde(around)(grid),
+            label=f"{burst.name}: mu {deviations.mean():.4f}, sigma {deviations.std():.5f}",
+        )
+    axes.set(xlabel="deviation e - mu", ylabel="density")
+    axes.legend(fontsize=8)
+    axes.set_title(
+        "Figure 2 of the paper: densities of the deviations of series. Here half-size pictures;\n"
+        f"the paper accepts a series up to sigma {SIGMA_LIMIT}",
+        fontsize=9,
+    )
+    return figure
+
+
+def _frequency_split(burst: bd.Burst) -> Figure:
+    picture = encoded(burst.linear(0), burst.profile)
+    grey = np.tensordot(np.array([0.299, 0.587, 0.114], np.float32), picture, 1)
+    low, high = (band[0, 0].numpy() for band in FrequencySplit()(torch.from_numpy(grey)[None, None]))
+    figure, axes = plt.subplots(1, 3, figsize=(13, 3.4))
+    for axis, (title, band, span) in zip(
+        axes, (("picture", grey, (0, 1)), ("low band", low, (0, 1)), ("high band", high, (-0.1, 0.1))), strict=True
+    ):
+        axis.imshow(band, cmap="gray", vmin=span[0], vmax=span[1])
+        axis.set_title(f"{title}, {span[0]:g} to {span[1]:g}", fontsize=9)
+        axis.axis("off")
+    figure.suptitle(
+        f"Figure 5 of the paper: low and high band of the Butterworth filter, order 1, cut-off 0.141 cycles/pixel. "
+        f"Here {burst.name}, half size, low + high = picture",
+        fontsize=9,
+    )
+    return figure
+
+
+def _visual_comparison(number: int, burst: bd.Burst, trained: Sequence[tuple[Row, System, nn.Module]]) -> Figure:
+    noisy = burst.linear(0)
+    clean = burst.leave_one_out_mean(0) if burst.clean is None else burst.clean
+    panels = [("noisy", noisy)]
+    for row, system, network in trained:
+        picture = system.denoise(network, encoded(noisy, burst.profile))
+        name = f"{system.name}{' (narrowed)' if row.narrow else ''}"
+        panels.append((name, decoded(picture, burst.profile, averaged=system.averaged)))
+    panels.append(("mean of the other frames" if burst.clean is None else "clean", clean))
+    top, left = ((size - CROP) // 2 for size in noisy.shape[1:])
+    window = (slice(None), slice(top, top + CROP), slice(left, left + CROP))
+    columns = 5
+    rows = -(-len(panels) // columns)
+    figure, axes = plt.subplots(rows, columns, figsize=(2.9 * columns, 3.1 * rows))
+    for axis in axes.flat:
+        axis.axis("off")
+    for axis, (title, picture) in zip(axes.flat, panels, strict=False):
+        axis.imshow(_shown(picture[window], burst), interpolation="nearest")
+        decibels = "" if picture is clean else f"\n{psnr(picture, clean, peak=1.0):.2f} dB"
+        axis.set_title(title + decibels, fontsize=8)
+    figure.suptitle(
+        f"Figure {number} of the paper: systems side by side. "
+        f"Here the first frame of {burst.name}, half size; PSNR of all of it",
+        fontsize=10,
+    )
+    return figure
+
+
+def _other_sensor(own: bd.Burst, other: bd.Burst, network: nn.Module) -> Figure:
+    figure, axes = plt.subplots(2, 3, figsize=(11, 7.6))
+    for line, burst in zip(axes, (own, other), strict=True):
+        noisy, mean = burst.linear(0), burst.leave_one_out_mean(0)
+        clean = decoded(PAPER.denoise(network, encoded(noisy, burst.profile)), burst.profile)
+        top, left = ((size - CROP) // 2 for size in noisy.shape[1:])
+        window = (slice(None), slice(top, top + CROP), slice(left, left + CROP))
+        for axis, (title, picture) in zip(
+            line, (("noisy", noisy), ("denoised", clean), ("mean of the other frames", mean)), strict=True
+        ):
+            axis.imshow(_shown(picture[window], burst), interpolation="nearest")
+            decibels = "" if picture is mean else f", {psnr(picture, mean, peak=1.0):.2f} dB to the mean"
+            axis.set_title(f"{burst.info.camera or burst.name}: {title}{decibels}", fontsize=8)
+            axis.axis("off")
+    figure.suptitle(
+        "Figure 9 of the paper: a network trained on one camera, on frames of that camera (above)\n"
+        "and of another (below). Here the other one's frames are camera JPEGs, whose noise is correlated",
+        fontsize=9,
+    )
+    return figure
+
+
+if __name__ == "__main__":
+    main()
