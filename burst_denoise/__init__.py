@@ -37,6 +37,8 @@ if TYPE_CHECKING:
         Frame,
         Listener,
         Model,
+        NoisyCleanPair,
+        Outputs,
         SensorProfile,
         SeriesVerdict,
         benchmark,
@@ -48,6 +50,7 @@ if TYPE_CHECKING:
         merge,
         profile,
         read,
+        read_pairs,
         report,
     )
 
@@ -66,7 +69,9 @@ __all__ = [
     "Listener",
     "Model",
     "ModelFileError",
+    "NoisyCleanPair",
     "OutputError",
+    "Outputs",
     "SensorProfile",
     "SeriesError",
     "SeriesVerdict",
@@ -81,6 +86,7 @@ __all__ = [
     "merge",
     "profile",
     "read",
+    "read_pairs",
     "report",
 ]
 __version__ = "0.4.0"

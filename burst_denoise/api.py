@@ -20,12 +20,15 @@ from burst_denoise.frame import frame as stored_frame
 from burst_denoise.inference import denoiser as inference
 from burst_denoise.inference.denoiser import DenoiseSettings, Quality
 from burst_denoise.inference.noise_source import MeasuredNoise, read_measured_noise
+from burst_denoise.io import pairs as io_pairs
+from burst_denoise.io.pairs import NoisyCleanPair
 from burst_denoise.io.read import read_frame
 from burst_denoise.io.write import write_frame
 from burst_denoise.jobs import benchmark as benchmark_job
 from burst_denoise.jobs import inspect as inspect_job
 from burst_denoise.jobs import report as report_job
-from burst_denoise.jobs.benchmark import BenchmarkSettings
+from burst_denoise.jobs.benchmark import BenchmarkSettings, ScoredMethod
+from burst_denoise.jobs.benchmark_pairs import benchmark_pairs
 from burst_denoise.jobs.calibrate import calibrate_bursts
 from burst_denoise.jobs.ingest import IngestSettings, of_one_sensor, open_inputs
 from burst_denoise.jobs.listener import Listener
@@ -35,7 +38,7 @@ from burst_denoise.model import model_file
 from burst_denoise.model.device import choose_device
 from burst_denoise.model.model_file import Model
 from burst_denoise.schemas import MOST_FRAMES, TrainSettings
-from burst_denoise.score.baselines import Method
+from burst_denoise.score import outputs
 from burst_denoise.score.rows import BenchmarkRows
 
 __all__ = [
@@ -45,6 +48,8 @@ __all__ = [
     "Frame",
     "Listener",
     "Model",
+    "NoisyCleanPair",
+    "Outputs",
     "SensorProfile",
     "SeriesVerdict",
     "benchmark",
@@ -56,6 +61,7 @@ __all__ = [
     "merge",
     "profile",
     "read",
+    "read_pairs",
     "report",
 ]
 
@@ -152,6 +158,28 @@ class Denoiser(inference.Denoiser):
         return Frame._of(super().__call__(frame, burst))
 
 
+class Outputs(outputs.Outputs):
+    """A folder of files that another program made of frames: a method for `benchmark`.
+
+    Parameters
+    ----------
+    folder : str or Path
+        An output is named as its frame, with or without an ending (``IMG_12-denoised.dng`` of ``IMG_12.CR2``); outputs
+        of several bursts lie in sub-folders named as those. Of raw frames they are mosaic DNGs, of pictures PNG, TIFF
+        or JPEG of 8 or 16 bits. Brightness is not evened out.
+
+    Examples
+    --------
+    >>> bursts = bd.ingest("other_bursts/")
+    >>> rows = bd.benchmark(bursts, {"another program": bd.Outputs("denoised_elsewhere/")})
+    >>> rows[-1]["method"], rows[-1]["frames"]
+    ('another program', [0, 1])
+    """
+
+    def __init__(self, folder: PathLike) -> None:
+        super().__init__(Path(folder))
+
+
 def read(path: PathLike) -> Frame:
     """Read one raw or picture file.
 
@@ -171,6 +199,34 @@ def read(path: PathLike) -> Frame:
     'RGGB'
     """
     return Frame._of(read_frame(absolute(Path(path))))
+
+
+def read_pairs(folder: PathLike) -> list[NoisyCleanPair]:
+    """Find the pairs of noisy and clean pictures in a folder; they are decoded when asked for.
+
+    Parameters
+    ----------
+    folder : str or Path
+        Laid out as CC60, PolyU, SIDD (sRGB) or RENOIR are, or with two folders in it, ``noisy`` and ``clean`` (or
+        ``reference``, ``gt``, ``mean``), whose files are called the same.
+
+    Returns
+    -------
+    list of NoisyCleanPair
+        With ``name``, ``scene``, and the frames ``noisy`` and ``clean``.
+
+    Raises
+    ------
+    InputFileError
+        If the layout is unknown, a file lacks its partner, or two sizes differ.
+
+    Examples
+    --------
+    >>> for pair in bd.read_pairs("pairs/"):
+    ...     print(pair.name, pair.scene, pair.noisy.linear.shape)
+    table_1 table_1 (3, 64, 80)
+    """
+    return io_pairs.read_pairs(Path(folder))
 
 
 def inspect(inputs: Paths, *, limit: int = MOST_FRAMES, listener: Listener = Listener()) -> list[SeriesVerdict]:
@@ -437,27 +493,29 @@ def merge(burst: Burst) -> Frame:
 
 
 def benchmark(
-    bursts: Sequence[Burst],
-    methods: Mapping[str, Model | Method] | None = None,
+    bursts: Sequence[Burst] | Sequence[NoisyCleanPair],
+    methods: Mapping[str, ScoredMethod] | None = None,
     *,
-    tune_on: Sequence[Burst] = (),
+    tune_on: Sequence[Burst] | Sequence[NoisyCleanPair] = (),
     frames: int = 3,
     seed: int = 0,
     any_sensor: bool = False,
     listener: Listener = Listener(),
 ) -> BenchmarkRows:
-    """Score methods beside OpenCV NLM, other classical baselines, averaging and the prior, without a clean picture.
+    """Score methods beside OpenCV NLM, other classical baselines, averaging and the prior; no clean picture is needed.
 
     Parameters
     ----------
-    bursts : sequence of Burst
-        Of one sensor, from `ingest`; none that a model was trained on.
+    bursts : sequence of Burst or of NoisyCleanPair
+        Bursts of one sensor, from `ingest`, which need no clean picture, or pairs from `read_pairs`; none that a model
+        was trained on.
     methods : mapping from name to method
-        A `Model`, or any callable (image, frame) -> image: the image, linear float32 (H, W) or (3, H, W), of the shape
-        it returns; the frame that it is of, which carries mosaic, white balance and the burst's noise profile.
-    tune_on : sequence of Burst
-        Other bursts of the sensor to tune the baselines on. By default they are tuned as when the first model was made,
-        or, which favours them, on the bursts that are scored.
+        A `Model`, `Outputs` of another program, or any callable (image, frame) -> image: the image, linear float32
+        (H, W) or (3, H, W), of the shape it returns; the frame that it is of, which carries mosaic, white balance and
+        the noise profile of the burst or pair.
+    tune_on : sequence of Burst or of NoisyCleanPair
+        Others like those to tune the baselines on. By default they are tuned as when the first model was made, or,
+        which favours them, on what is scored.
     frames : int
         Frames scored per burst and method.
     seed : int
@@ -470,14 +528,17 @@ def benchmark(
     Returns
     -------
     BenchmarkRows
-        A list of dictionaries, one a method and burst, with ``to_csv`` and ``to_latex``.
+        A list of dictionaries, one a method and burst or pair, with ``to_csv``, ``to_latex`` and, over the bursts or
+        pairs, ``mean``.
 
     Raises
     ------
     ModelFileError
-        If a model fits none of the bursts.
+        If a model fits none of the bursts or pairs.
     TooFewFramesError
         If a burst has fewer than three frames.
+    InputFileError
+        If outputs do not fit the frames.
 
     Examples
     --------
@@ -489,10 +550,15 @@ def benchmark(
     """
     settings = BenchmarkSettings(frames=frames, seed=seed, any_sensor=any_sensor)
     scored = methods or {}
-    own = of_one_sensor(bursts)
+    pairs, tuning_pairs = ([one for one in given if isinstance(one, NoisyCleanPair)] for given in (bursts, tune_on))
+    if pairs:
+        return BenchmarkRows.of(benchmark_pairs(pairs, scored, tuning_pairs, settings, listener))
+    own = of_one_sensor([one for one in bursts if isinstance(one, Burst)])
     benchmark_job.check_models_match(scored, own, settings)
-    strengths = benchmark_job.strengths_for(own, tune_on, scored, listener)
-    return BenchmarkRows.of(benchmark_job.benchmark_bursts(own, scored, strengths, settings, listener))
+    tuning = [one for one in tune_on if isinstance(one, Burst)]
+    strengths = benchmark_job.strengths_for(own, tuning, scored, listener)
+    matched = benchmark_job.matched_outputs(scored, own)
+    return BenchmarkRows.of(benchmark_job.benchmark_bursts(own, matched, strengths, settings, listener))
 
 
 def report(

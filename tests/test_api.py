@@ -10,6 +10,8 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
+import cv2
+import numpy as np
 import pytest
 
 import burst_denoise as bd
@@ -20,6 +22,7 @@ from tests.shots import burst_frames, dark_frames, stored, verdicts, write_frame
 
 FUNCTIONS = [
     "read",
+    "read_pairs",
     "ingest",
     "inspect",
     "profile",
@@ -30,7 +33,7 @@ FUNCTIONS = [
     "benchmark",
     "report",
 ]
-TYPES = ["Frame", "Burst", "SensorProfile", "Model", "Denoiser", "BenchmarkRows"]
+TYPES = ["Frame", "Burst", "SensorProfile", "Model", "Denoiser", "BenchmarkRows", "NoisyCleanPair", "Outputs"]
 
 
 @pytest.fixture(scope="module")
@@ -42,6 +45,10 @@ def desk(tmp_path_factory: pytest.TempPathFactory) -> Path:
     moved = burst_frames(5, faults={4: Fault(shift=(3, 2))})[4]
     write_frames(folder / "frames", [moved])
     write_frames(folder / "other_bursts", burst_frames(4, seed=5))
+    write_frames(folder / "denoised_elsewhere", burst_frames(4, seed=5)[:2])
+    for kind in ("noisy", "clean"):
+        (folder / "pairs" / kind).mkdir(parents=True)
+        cv2.imwrite(str(folder / "pairs" / kind / "table_1.png"), np.full((64, 80, 3), 90, np.uint8))
     write_frames(folder / "darks", dark_frames(4))
     write_frames(folder / "shots", burst_frames(2, seed=7))
     (folder / "shot.dng").write_bytes((folder / "shots" / "frame_000.dng").read_bytes())

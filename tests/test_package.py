@@ -21,12 +21,12 @@ SUBPACKAGES = {
     "fixed_pattern prnu_from_scenes defects verdict",
     "io": "tags metadata raw picture read pairs exif dng tiff_png write noise_profile_export emva1288",
     "burst": "grouping alignment motion checks series burst store darks flats",
-    "score": "metrics unbiased residual baselines rows benchmark",
+    "score": "metrics reference unbiased residual baselines outputs resources rows benchmark paired",
     "model": "device content pairs network model_file prior validation train",
     "reporting": "figures page report",
     "inference": "engine tiles noise_source denoiser",
     "session": "shots workers",
-    "jobs": "listener inspect ingest profile calibrate denoise merge benchmark report demo",
+    "jobs": "listener inspect ingest profile calibrate denoise merge benchmark benchmark_pairs report demo",
     "cli": "options console tables inspect ingest profile calibrate denoise merge benchmark report demo app",
 }
 """Every subpackage and file of the package, in the order in which data flows; each may import from those before it."""

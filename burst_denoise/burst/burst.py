@@ -157,6 +157,22 @@ class Burst:
 
         return self._repaired(as_shot, window)
 
+    def corrected(self, image: Float, index: int, *, subtract: bool) -> Float:
+        """Return an image that was made of a frame as `linear` gives the frame.
+
+        Parameters
+        ----------
+        image : (H, W) or (3, H, W) float32 array, linear
+            Not modified.
+        index : int
+            Of the frame.
+        subtract : bool
+            Whether it still holds the dark offsets.
+        """
+        light = image if self.dark is None or not subtract else image - self.dark
+        even = light / np.float32(self.gains[index])
+        return even if self.repair is None else self.repair.apply(even)
+
     def leave_one_out_mean(self, index: int, window: Window = WHOLE) -> Float:
         """Return the mean of all frames except one, in linear units.
 

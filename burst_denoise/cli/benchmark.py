@@ -8,15 +8,18 @@ import typer
 
 from burst_denoise.cli.console import Console, show, show_json
 from burst_denoise.cli.options import (
+    INPUTS,
     AnySensor,
     Device,
-    Inputs,
     Json,
     Limit,
     Models,
+    OutputFolders,
+    Pairs,
     Seed,
     TuneOn,
     load_models,
+    named_folders,
     writes,
 )
 from burst_denoise.schemas import MOST_FRAMES
@@ -28,8 +31,10 @@ FramesOption = typer.Option(metavar="NUMBER", min=1, help="Frames scored per bur
 
 
 def benchmark_command(
-    inputs: Inputs,
+    inputs: Annotated[list[Path] | None, INPUTS] = None,
+    pairs: Pairs = None,
     model: Models = None,
+    outputs: OutputFolders = None,
     tune_on: TuneOn = None,
     augment: Annotated[bool, AugmentOption] = False,
     frames: Annotated[int, FramesOption] = 3,
@@ -46,25 +51,39 @@ def benchmark_command(
 
     Example: burst-denoise benchmark other_bursts/ -m my_camera.safetensors --csv scores.csv
     """
+    if bool(inputs) == (pairs is not None):
+        raise typer.BadParameter("name frames, folders or bursts, or else --pairs FOLDER", param_hint="INPUTS")
+    folders = named_folders(outputs)
     from burst_denoise.cli.tables import score_table
-    from burst_denoise.jobs.benchmark import BenchmarkSettings, benchmark
+    from burst_denoise.io.pairs import read_pairs
+    from burst_denoise.jobs.benchmark import BenchmarkSettings, ScoredMethod, benchmark
+    from burst_denoise.jobs.benchmark_pairs import benchmark_pairs
     from burst_denoise.reporting.report import write_rows
-    from burst_denoise.score.rows import BenchmarkRows
+    from burst_denoise.score.outputs import Outputs
+    from burst_denoise.score.rows import BenchmarkRows, mean_rows
 
-    models = load_models(model, device)
+    methods: dict[str, ScoredMethod] = {**load_models(model, device)}
+    if taken := methods.keys() & folders.keys():
+        raise typer.BadParameter(f"{min(taken)} is the name of a model", param_hint="--outputs")
+    methods |= {name: Outputs(folder) for name, folder in folders.items()}
     settings = BenchmarkSettings(augment, frames, seed, limit, any_sensor, device)
     found = []
     with TemporaryDirectory(prefix="burst_denoise_") as folder:
-        for row in benchmark(inputs, models, tune_on or [], settings, Path(folder), Console()):
+        if pairs is None:
+            rows = benchmark(inputs or [], methods, tune_on or [], settings, Path(folder), Console())
+        else:
+            tuning = [pair for other in tune_on or [] for pair in read_pairs(other)]
+            rows = benchmark_pairs(read_pairs(pairs), methods, tuning, settings, Console())
+        for row in rows:
             found.append(row)
             if as_json:
                 show_json(row.model_dump_json())
+    shown = found if pairs is None else mean_rows(found)
     if not as_json:
-        show(score_table(found))
-    rows = BenchmarkRows.of(found)
+        show(score_table(shown))
     if output is not None:
         write_rows(output, found)
     if csv is not None:
-        rows.to_csv(csv)
+        BenchmarkRows.of(found).to_csv(csv)
     if latex is not None:
-        rows.to_latex(latex)
+        BenchmarkRows.of(shown).to_latex(latex)

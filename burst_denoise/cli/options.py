@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from burst_denoise.model.model_file import Model
 
 __all__ = [
+    "INPUTS",
     "OUTPUT",
     "AnySensor",
     "Darks",
@@ -24,11 +25,14 @@ __all__ = [
     "Limit",
     "MinutesOption",
     "Models",
+    "OutputFolders",
+    "Pairs",
     "Seed",
     "TuneOn",
     "calibration_files",
     "finite",
     "load_models",
+    "named_folders",
     "rare",
     "writes",
 ]
@@ -64,14 +68,12 @@ def writes(text: str, *names: str, suffixes: tuple[str, ...] = ()) -> Any:
     return typer.Option(*(names or OUTPUT), metavar="FILE", help=text, callback=checked)
 
 
-Inputs = Annotated[
-    list[Path],
-    typer.Argument(
-        metavar="INPUTS",
-        help="Frames (RAW, PNG, TIFF, JPEG, BMP, video), folders of them (searched recursively), or stored bursts.",
-        show_default=False,
-    ),
-]
+INPUTS = typer.Argument(
+    metavar="INPUTS",
+    help="Frames (RAW, PNG, TIFF, JPEG, BMP, video), folders of them (searched recursively), or stored bursts.",
+    show_default=False,
+)
+Inputs = Annotated[list[Path], INPUTS]
 Darks = Annotated[
     list[str] | None,
     typer.Option(
@@ -91,12 +93,29 @@ Flats = Annotated[
 Models = Annotated[
     list[Path] | None, typer.Option("--model", "-m", metavar="FILE", help="Model to score. May be repeated.")
 ]
+Pairs = Annotated[
+    Path | None,
+    typer.Option(
+        metavar="FOLDER",
+        help="Instead of INPUTS: noisy and clean pictures to score on, laid out as in CC60, PolyU, SIDD, RENOIR, or in "
+        "folders noisy and clean. The tables show means over the pairs; --json, --csv and --output list each pair.",
+    ),
+]
+OutputFolders = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--outputs",
+        metavar="NAME=FOLDER",
+        help="Files that another program made of the frames, named as these (IMG_12-denoised.dng of IMG_12.CR2), to "
+        "score under NAME: mosaic DNGs of raw frames, PNG, TIFF or JPEG of pictures. May be repeated.",
+    ),
+]
 TuneOn = Annotated[
     list[Path] | None,
     typer.Option(
         metavar="PATH",
-        help="Other bursts or frames of the sensor to tune the baselines on; by default they are as tuned when the "
-        "model was made. May be repeated.",
+        help="Other bursts or frames of the sensor, or pairs, to tune the baselines on; by default they are as tuned "
+        "when the model was made. May be repeated.",
     ),
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON lines instead of text.")]
@@ -156,6 +175,19 @@ def _refuse_expanded_pattern(files: list[Path], inputs: list[Path]) -> None:
                 f"shell has expanded a pattern, write it in quotes, '{first.parent / f'*{first.suffix}'}', or name the "
                 "folder"
             )
+
+
+def named_folders(given: list[str] | None) -> dict[str, Path]:
+    """Return the folders of NAME=FOLDER by their names, or end in a usage error."""
+    folders: dict[str, Path] = {}
+    for text in given or []:
+        name, equals, folder = text.partition("=")
+        if not (name and equals and folder):
+            raise typer.BadParameter(f"{text} is not NAME=FOLDER, as in other=CLEAN", param_hint="--outputs")
+        if name in folders:
+            raise typer.BadParameter(f"{name} is named twice", param_hint="--outputs")
+        folders[name] = Path(folder).expanduser()  # the shell leaves ~ alone there
+    return folders
 
 
 def load_models(paths: list[Path] | None, device: str) -> "dict[str, Model]":

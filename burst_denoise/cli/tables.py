@@ -6,7 +6,7 @@ from itertools import groupby
 from rich.table import Column, Table
 
 from burst_denoise.schemas import ChannelProfile
-from burst_denoise.score.rows import COLUMNS, BenchmarkRow, rounded
+from burst_denoise.score.rows import BenchmarkRow, filled_columns, rounded
 
 __all__ = ["format_assessment", "score_table", "sensor_table"]
 
@@ -23,14 +23,19 @@ MEASURED = {
 
 
 def score_table(rows: Iterable[BenchmarkRow]) -> Table:
-    """Return rows as a table for the terminal; the interval of a score is half its width, after the sign ±."""
+    """Return rows as a table for the terminal, without the columns that no row fills.
+
+    The interval of a score is half its width, after the sign ±.
+    """
+    listed = [row.model_dump() for row in rows]
+    columns = filled_columns(listed)
     result = Table(Column("burst", overflow="fold"), Column("method", overflow="fold"))
-    for title, _, _ in COLUMNS:
+    for title, _, _ in columns:
         result.add_column(title, justify="right")
-    for burst, group in groupby(rows, key=lambda row: row.burst):
+    for burst, group in groupby(listed, key=lambda row: str(row["burst"])):
         for place, row in enumerate(group):
-            cells = [rounded(row.model_dump(), field, digits) or "-" for _, field, digits in COLUMNS]
-            result.add_row("" if place else burst, row.method, *cells)
+            cells = [rounded(row, field, digits) or "-" for _, field, digits in columns]
+            result.add_row("" if place else burst, row["method"], *cells)
         result.add_section()
     return result
 

@@ -19,7 +19,7 @@ from burst_denoise.frame.frame import Frame
 from burst_denoise.inference.engine import Engine, fastest_engine
 from burst_denoise.inference.noise_source import MeasuredNoise, shot_noise
 from burst_denoise.inference.tiles import denoise_image
-from burst_denoise.io.metadata import DENOISED_MARK
+from burst_denoise.io.metadata import DARK_MARK, DENOISED_MARK
 from burst_denoise.model.device import choose_device, compute_dtype
 from burst_denoise.model.model_file import Model
 from burst_denoise.model.prior import load_prior, prior_file
@@ -137,7 +137,7 @@ class Denoiser:
         notes = (
             f"{DENOISED_MARK}: version {__version__}; {words}{source}; "
             f"strength {settings.strength:g}{'; augmented' if settings.quality == 'best' else ''}"
-            f"{'' if dark is None or settings.strength == 0 else '; dark subtracted'}"
+            f"{'' if dark is None or settings.strength == 0 else f'; {DARK_MARK}'}"
         )
         if settings.strength == 0:
             return replace(frame, info=frame.info.model_copy(update={"noise_profile": None}), notes=notes)

@@ -21,12 +21,14 @@ from burst_denoise.schemas import DngTag, Domain, FrameInfo, NoiseProfile
 
 __all__ = [
     "DAMAGE",
+    "DARK_MARK",
     "DENOISED_MARK",
     "TIFF_HEADS",
     "UNKNOWN_CAMERA",
     "DngMetadata",
     "Exif",
     "Header",
+    "image_description",
     "is_denoised",
     "read_dng_metadata",
     "read_exif",
@@ -39,6 +41,8 @@ DAMAGE = (ValueError, LookupError, TypeError, AttributeError, ArithmeticError, s
 
 DENOISED_MARK = "burst_denoise denoised this"
 """How the image description of our own results begins."""
+DARK_MARK = "dark subtracted"
+"""Stands in the description of results without the dark offsets of their shot."""
 UNKNOWN_CAMERA = "unknown"
 """The UniqueCameraModel, which a DNG must have, of a shot that does not name its camera."""
 
@@ -159,11 +163,15 @@ def read_dng_metadata(path: Path) -> DngMetadata | None:
 
 def is_denoised(path: Path) -> bool:
     """Return whether a file is a denoised picture that this program wrote: no shot, and nothing to calibrate on."""
+    return image_description(path).startswith(DENOISED_MARK)
+
+
+def image_description(path: Path) -> str:
+    """Return the image description of a DNG or TIFF; empty where there is none, and for other files."""
     if path.suffix.lower() not in {".dng", ".tif", ".tiff"}:
-        return False
+        return ""
     with _directories(path) as pages:
-        description = str(pages[0].tags.valueof(Tag.IMAGE_DESCRIPTION, default="")) if pages else ""
-    return description.startswith(DENOISED_MARK)
+        return str(pages[0].tags.valueof(Tag.IMAGE_DESCRIPTION, default="")) if pages else ""
 
 
 def refuse_incomplete(path: Path) -> None:

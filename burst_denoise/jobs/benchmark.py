@@ -1,6 +1,6 @@
 """The job `benchmark`: methods scored on bursts of one or several sensors; baselines tuned, models where they fit."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,25 +12,36 @@ from burst_denoise.jobs.ingest import IngestSettings, by_camera, of_one_sensor, 
 from burst_denoise.jobs.listener import Listener
 from burst_denoise.model.model_file import Model
 from burst_denoise.model.prior import prior_file
-from burst_denoise.schemas import MOST_FRAMES
+from burst_denoise.schemas import MOST_FRAMES, FrameInfo
 from burst_denoise.score.baselines import UNTUNED, Method, baselines_for, tuned_strengths
 from burst_denoise.score.benchmark import SINGLE_FRAME, score_methods
+from burst_denoise.score.outputs import MatchedOutputs, Outputs
 from burst_denoise.score.rows import BenchmarkRow
 from burst_denoise.sensor.identity import Sensor
 
 __all__ = [
     "PRIOR",
     "BenchmarkSettings",
+    "ScoredMethod",
     "benchmark",
     "benchmark_bursts",
     "bursts_by_sensor",
     "check_models_match",
+    "matched_outputs",
+    "noting_brightness",
+    "prepared",
+    "refusal",
     "same_sensor",
     "strengths_for",
 ]
 
 PRIOR = "prior"
 """Name of the row of the network that comes with the package, under the burst's own noise profile, uncalibrated."""
+
+ScoredMethod = Model | Method | Outputs | MatchedOutputs
+"""What has a row beside the baselines."""
+MOST_UNEVEN = 0.01
+"""Difference of brightness between outputs and frames from which on the reader is told."""
 
 
 @dataclass(frozen=True)
@@ -56,7 +67,7 @@ class BenchmarkSettings:
 
 def benchmark(
     inputs: Sequence[Path],
-    methods: Mapping[str, Model | Method],
+    methods: Mapping[str, ScoredMethod],
     tune_on: Sequence[Path],
     settings: BenchmarkSettings,
     folder: Path,
@@ -68,8 +79,8 @@ def benchmark(
     ----------
     inputs : sequence of Path
         Frames, folders or stored bursts to score on.
-    methods : mapping from name to Model or Method
-        A model is scored on the bursts of its own sensor; may be empty.
+    methods : mapping from name to Model, Method or Outputs
+        A model is scored on the bursts of its own sensor, outputs on those that they have frames of; may be empty.
     tune_on : sequence of Path
         Bursts to tune the baselines on: see `strengths_for`.
     settings : BenchmarkSettings
@@ -87,16 +98,18 @@ def benchmark(
     """
     tuning = bursts_by_sensor(tune_on, folder / "tuning", settings, listener) if tune_on else []
     scored = bursts_by_sensor(inputs, folder / "scored", settings, listener)
-    check_models_match(methods, [burst for bursts in scored for burst in bursts], settings)
+    every = [burst for bursts in scored for burst in bursts]
+    check_models_match(methods, every, settings)
+    matched = matched_outputs(methods, every)
     for found in scored:
         bursts = of_one_sensor(found)
         strengths = strengths_for(bursts, same_sensor(tuning, bursts[0]), methods, listener)
-        yield from benchmark_bursts(bursts, methods, strengths, settings, listener)
+        yield from benchmark_bursts(bursts, matched, strengths, settings, listener)
 
 
 def benchmark_bursts(
     bursts: Sequence[Burst],
-    methods: Mapping[str, Model | Method],
+    methods: Mapping[str, Model | Method | MatchedOutputs],
     strengths: Mapping[str, float],
     settings: BenchmarkSettings = BenchmarkSettings(),
     listener: Listener = Listener(),
@@ -107,38 +120,95 @@ def benchmark_bursts(
     ----------
     bursts : sequence of Burst
         Pooled by ISO, defects shared.
-    methods : mapping from name to Model or Method
+    methods : mapping from name to Model, Method or MatchedOutputs
+        Outputs as `matched_outputs` gives them.
     strengths : mapping from name of a baseline to its strength
         From `strengths_for`.
     settings : BenchmarkSettings
     listener : Listener
     """
-    taken = {PRIOR, SINGLE_FRAME, *baselines_for(bursts[0].info)} & set(methods)
+    scored = prepared(methods, bursts[0].info, settings)
+    for name, method in methods.items():
+        for burst in bursts:
+            if isinstance(method, MatchedOutputs) and not method.frames_of(burst):
+                listener.note(f"{name} is not scored on {burst.name}: no output is named after one of its frames")
+            if not isinstance(method, Model):
+                continue
+            if (refused := refusal(method, burst.info, burst.name, settings)) is not None:
+                listener.note(f"{name} is not scored on {refused}")
+            elif not set(method.header.training.burst_sha256).isdisjoint(burst.manifest.sha256):
+                listener.note(f"warning: {name} was trained on {burst.name}; its score there proves nothing")
+    rows = score_methods(bursts, scored, strengths=strengths, frames=settings.frames, seed=settings.seed)
+    outputs = [name for name, method in methods.items() if isinstance(method, MatchedOutputs)]
+    return noting_brightness(rows, outputs, listener)
+
+
+def prepared(
+    methods: Mapping[str, Model | Method | MatchedOutputs], info: FrameInfo, settings: BenchmarkSettings
+) -> dict[str, Method | MatchedOutputs]:
+    """Return the prior, where one comes for such frames, and methods as they are scored: models denoise.
+
+    Raises
+    ------
+    ConfigError
+        If a method is called as a row of the benchmark's own.
+    """
+    taken = {PRIOR, SINGLE_FRAME, *baselines_for(info)} & set(methods)
     if taken:
         raise ConfigError(
             f"a method is called {min(taken)!r}, as a row of the benchmark's own is; give it another name"
         )
-    scored: dict[str, Method] = {}
-    if prior_file(bursts[0].info.domain).exists():
+    scored: dict[str, Method | MatchedOutputs] = {}
+    if prior_file(info.domain).exists():
         scored[PRIOR] = Denoiser(settings=DenoiseSettings(device=settings.device)).image
     for name, method in methods.items():
         if not isinstance(method, Model):
             scored[name] = method
             continue
-        for burst in bursts:
-            if (refusal := _refusal(method, burst, settings)) is not None:
-                listener.note(f"{name} is not scored on {refusal}")
-            elif not set(method.header.training.burst_sha256).isdisjoint(burst.manifest.sha256):
-                listener.note(f"warning: {name} was trained on {burst.name}; its score there proves nothing")
         scored[name] = Denoiser(method, settings=DenoiseSettings(any_sensor=settings.any_sensor)).image
         if settings.augment:
             best = DenoiseSettings(quality="best", any_sensor=settings.any_sensor)
             scored[f"{name} + augmentation"] = Denoiser(method, settings=best).image
-    return score_methods(bursts, scored, strengths=strengths, frames=settings.frames, seed=settings.seed)
+    return scored
+
+
+def matched_outputs(
+    methods: Mapping[str, ScoredMethod], bursts: Sequence[Burst]
+) -> dict[str, Model | Method | MatchedOutputs]:
+    """Return methods with the outputs among them matched to the frames of *all* bursts of a benchmark.
+
+    Raises
+    ------
+    InputFileError
+        If outputs cannot be matched, or are of none of the frames.
+    """
+    sources = [(burst.name, burst.frame(index).path.name) for burst in bursts for index in range(len(burst))]
+    return {
+        name: method.matched(sources) if isinstance(method, Outputs) else method for name, method in methods.items()
+    }
+
+
+def noting_brightness(
+    rows: Iterable[BenchmarkRow], outputs: Sequence[str], listener: Listener
+) -> Iterator[BenchmarkRow]:
+    """Hand rows on, then tell of which programs the outputs are brighter or darker than the frames by over 1 %."""
+    found: dict[str, list[float]] = {name: [] for name in outputs}
+    for row in rows:
+        if row.method in found:
+            found[row.method].append((row.brightness or 1.0) - 1)
+        yield row
+    for name, changes in found.items():
+        uneven = [change for change in changes if abs(change) > MOST_UNEVEN]
+        if uneven:
+            span = " to ".join(f"{change:+.1%}" for change in sorted({min(uneven), max(uneven)}))
+            listener.note(
+                f"{name}: the brightness of {len(uneven)} of {len(changes)} results differs from that of the frames by "
+                f"{span}; it is not evened out and counts as error"
+            )
 
 
 def strengths_for(
-    bursts: Sequence[Burst], tuning: Sequence[Burst], methods: Mapping[str, Model | Method], listener: Listener
+    bursts: Sequence[Burst], tuning: Sequence[Burst], methods: Mapping[str, ScoredMethod], listener: Listener
 ) -> dict[str, float]:
     """Return the strength of every baseline for bursts of one sensor.
 
@@ -188,20 +258,20 @@ def _same_sensor(burst: Burst, first: Burst) -> bool:
 
 
 def check_models_match(
-    methods: Mapping[str, Model | Method], bursts: Sequence[Burst], settings: BenchmarkSettings
+    methods: Mapping[str, ScoredMethod], bursts: Sequence[Burst], settings: BenchmarkSettings
 ) -> None:
     """Raise `ModelFileError` when a model fits none of the bursts."""
     for method in methods.values():
         if isinstance(method, Model):
-            refusals = [_refusal(method, burst, settings) for burst in bursts]
+            refusals = [refusal(method, burst.info, burst.name, settings) for burst in bursts]
             if all(refusals):
                 raise next(filter(None, refusals))
 
 
-def _refusal(model: Model, burst: Burst, settings: BenchmarkSettings) -> ModelFileError | None:
-    """Return why a model does not serve a burst, or None where it does."""
+def refusal(model: Model, info: FrameInfo, name: str, settings: BenchmarkSettings) -> ModelFileError | None:
+    """Return why a model does not serve frames of a burst or picture of that name, or None where it does."""
     try:
-        model.profile_for(burst.info, burst.name, any_sensor=settings.any_sensor)
+        model.profile_for(info, name, any_sensor=settings.any_sensor)
     except ModelFileError as error:
         return error
     return None

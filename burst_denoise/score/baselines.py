@@ -24,11 +24,14 @@ from burst_denoise.sensor.moments import frame_moments
 from burst_denoise.sensor.noise_model import noise_variance, stabilise, unstabilise_mean
 
 __all__ = [
+    "TUNING_SIDE",
     "UNTUNED",
     "Baseline",
     "Method",
+    "TuningSample",
     "baseline_method",
     "baselines_for",
+    "best_strength",
     "bm3d",
     "nl_means",
     "nlm_16bit",
@@ -45,6 +48,9 @@ Baseline = Callable[[Float, FrameInfo, NoiseProfile, float], Float]
 Method = Callable[[Float, Frame], Float]
 """(noisy image, linear; the frame that it is of, which carries the burst's noise profile) -> denoised image, linear.
 May refuse a sensor by `ModelFileError`."""
+
+TuningSample = Callable[[Baseline, float], float]
+"""(baseline, strength) -> PSNR in dB on a part of a scene."""
 
 PATCH = 3
 PATCH_DEVELOPED = 5
@@ -136,15 +142,21 @@ def tune(baseline: Baseline, bursts: Sequence[Burst]) -> float:
 
     Notes
     -----
-    Scores two frames in the central 384 x 384 photosites of at most six of the bursts. Climbs from the strength that is
-    best on white noise for as long as the score rises, in steps of a half, then of 12, then of 4 %.
+    Scores two frames in the central 384 x 384 photosites of at most six of the bursts.
     """
     if not bursts:
         raise ValueError("no burst to tune on")
     chosen = np.linspace(0, len(bursts) - 1, min(len(bursts), TUNING_BURSTS)).astype(int)
     samples = [sample for sample in (_tuning_sample(bursts[index]) for index in chosen) if sample is not None]
-    if not samples:
-        return START_STRENGTH  # all overexposed
+    return best_strength(baseline, samples) if samples else START_STRENGTH  # all overexposed
+
+
+def best_strength(baseline: Baseline, samples: Sequence[TuningSample]) -> float:
+    """Return the strength with which a baseline scores best on samples on average, within 2 %.
+
+    Climbs from the strength that is best on white noise for as long as the score rises, in steps of a half, then of 12,
+    then of 4 %.
+    """
 
     def score(strength: float) -> float:
         return float(np.mean([sample(baseline, strength) for sample in samples]))
@@ -156,7 +168,7 @@ def tune(baseline: Baseline, bursts: Sequence[Burst]) -> float:
     return best
 
 
-def _tuning_sample(burst: Burst) -> Callable[[Baseline, float], float] | None:
+def _tuning_sample(burst: Burst) -> TuningSample | None:
     """Return the function (baseline, strength) -> corrected PSNR in dB on a part of the burst that is not white."""
     # An even distance from the corner keeps the CFA phase. The centre, or the corner that is best exposed.
     last = [max(0, size - TUNING_SIDE) // 2 * 2 for size in (burst.info.height, burst.info.width)]

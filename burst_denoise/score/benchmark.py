@@ -1,29 +1,23 @@
 """Methods times bursts: every method on the same frames and photosites, scored, timed and weighed."""
 
-import math
-import platform
 import statistics
-import threading
-import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from importlib.metadata import version
+from functools import partial
 from typing import Any
 
-import cv2
 import numpy as np
-import psutil
 
-from burst_denoise import __version__
 from burst_denoise.arrays import Float
 from burst_denoise.burst.store import Burst
-from burst_denoise.errors import ModelFileError, TooFewFramesError
-from burst_denoise.frame.frame import Frame
-from burst_denoise.schemas import Estimate
+from burst_denoise.errors import InputFileError, ModelFileError, TooFewFramesError
 from burst_denoise.score.baselines import Method, baseline_method, baselines_for
-from burst_denoise.score.metrics import SSIM_WINDOW, mean_squared_error, psnr_of_mse, rendering, ssim
+from burst_denoise.score.metrics import displayed_ssim, psnr_of_mse, relative_brightness
+from burst_denoise.score.outputs import MatchedOutputs
+from burst_denoise.score.reference import ReferenceScore
 from burst_denoise.score.residual import ResidualScore
-from burst_denoise.score.rows import BenchmarkRow
+from burst_denoise.score.resources import costs_of, measured, versions
+from burst_denoise.score.rows import BenchmarkRow, with_interval
 from burst_denoise.score.unbiased import BurstScore, paired_difference_db
 from burst_denoise.sensor.noise_model import noise_variance
 
@@ -34,14 +28,13 @@ WHITE = 1.0
 REFERENCE_METHOD = "nlm-stabilised"
 """The row that all others are compared with, frame by frame."""
 SINGLE_FRAME = "single frame"
-MEMORY_INTERVAL_S = 0.005
 MEANS = (2,)
 """Rows "mean of k"; a burst that has not two frames more than k goes without."""
 
 
 def score_methods(
     bursts: Iterable[Burst],
-    methods: Mapping[str, Method],
+    methods: Mapping[str, Method | MatchedOutputs],
     *,
     strengths: Mapping[str, float],
     frames: int = 3,
@@ -53,13 +46,15 @@ def score_methods(
     ----------
     bursts : iterable of Burst
         Of at least three frames each; not those the methods or the baselines were tuned on.
-    methods : mapping from name to Method
-        One that refuses a burst by `ModelFileError`, because it belongs to another sensor, has no row there.
+    methods : mapping from name to Method or MatchedOutputs
+        One that refuses a burst by `ModelFileError`, because it belongs to another sensor, has no row there; nor have
+        outputs of other bursts.
     strengths : mapping from baseline name to strength
         As found by `burst_denoise.score.baselines.tuned_strengths`; baselines that are not in it are left out.
     frames : int
         Frames scored per burst, spread over it; all if there is no more than one beyond, for the interval's sake. No
-        frame is in two means of several, so that they are independent; of short bursts fewer are scored.
+        frame is in two means of several, so that they are independent; of short bursts fewer are scored. Where there
+        are outputs, only frames that have one of each program.
     seed : int
         Chooses the frames: one at random from each of ``frames`` equal parts of the burst.
 
@@ -71,6 +66,8 @@ def score_methods(
     ------
     TooFewFramesError
         If a burst has fewer than three frames.
+    InputFileError
+        If an output cannot be compared with its frame, or no frame has an output of each program.
 
     Notes
     -----
@@ -80,9 +77,9 @@ def score_methods(
     because lamp and shutter are never exact. Beside the little noise of a mean of frames the fixed pattern, which the
     corrected score cannot see, is no longer small: `BenchmarkRow.fixed_pattern_psnr_db` says by how much.
     """
-    versions = _versions()
+    made_with = versions()
     for burst in bursts:
-        evaluation = _EvaluationSet(burst, frames, seed)
+        evaluation = _EvaluationSet(burst, frames, seed, _frames_with_outputs(burst, methods))
         rows = list(_rows(burst, methods, strengths))
         reference = next((_scored(row, evaluation) for row in rows if row.name == REFERENCE_METHOD), None)
         for row in rows:
@@ -92,7 +89,7 @@ def score_methods(
             except ModelFileError:
                 continue
             over_nlm = paired_difference_db(score, reference[0]) if reference else None
-            yield BenchmarkRow(**fields, **_with_interval("over_nlm_db", over_nlm), seed=seed, versions=versions)
+            yield BenchmarkRow(**fields, **with_interval("over_nlm_db", over_nlm), seed=seed, versions=made_with)
 
 
 @dataclass(frozen=True)
@@ -100,12 +97,14 @@ class _Row:
     """One row's worth: a method, and how many frames are averaged for it."""
 
     name: str
-    method: Method
+    method: Method | MatchedOutputs
     averaged: int = 1
     strength: float | None = None
 
 
-def _rows(burst: Burst, methods: Mapping[str, Method], strengths: Mapping[str, float]) -> Iterator[_Row]:
+def _rows(
+    burst: Burst, methods: Mapping[str, Method | MatchedOutputs], strengths: Mapping[str, float]
+) -> Iterator[_Row]:
     for count in (1, *MEANS):
         if len(burst) >= count + 2:
             yield _Row(f"mean of {count}" if count > 1 else SINGLE_FRAME, lambda image, _: image, averaged=count)
@@ -114,21 +113,33 @@ def _rows(burst: Burst, methods: Mapping[str, Method], strengths: Mapping[str, f
             strength = strengths[name]
             yield _Row(name, baseline_method(baseline, burst.profile, strength), strength=strength)
     for name, method in methods.items():
-        yield _Row(name, method)
+        if not isinstance(method, MatchedOutputs) or method.frames_of(burst):
+            yield _Row(name, method)
+
+
+def _frames_with_outputs(burst: Burst, methods: Mapping[str, Method | MatchedOutputs]) -> list[int]:
+    """Return the numbers of the frames that all outputs of a burst have in common; all where there are no outputs."""
+    found = {name: method.frames_of(burst) for name, method in methods.items() if isinstance(method, MatchedOutputs)}
+    shared = set(range(len(burst))).intersection(*(numbers for numbers in found.values() if numbers))
+    if not shared:
+        raise InputFileError(
+            f"{burst.name}: no frame has an output of all of {', '.join(found)}; score them one by one"
+        )
+    return sorted(shared)
 
 
 class _EvaluationSet:
     """What all methods share on one burst."""
 
-    def __init__(self, burst: Burst, frames: int, seed: int) -> None:
+    def __init__(self, burst: Burst, frames: int, seed: int, among: Sequence[int]) -> None:
         total = len(burst)
         if total < 3:
             raise TooFewFramesError(f"{burst.name}: {total} frames; a benchmark needs at least 3")
         rng = np.random.default_rng(seed)
-        scored = total if frames >= total - 1 else frames
+        scored = min(total if frames >= total - 1 else frames, len(among))
         mosaic = burst.mosaic
         self.burst = burst
-        self.frames = [int(rng.choice(part)) for part in np.array_split(np.arange(total), scored)]
+        self.frames = [int(rng.choice(part)) for part in np.array_split(among, scored)]
         self.mean = burst.mean()
         self.counts = ~burst.excluded
         self.variance = mosaic.unpack(noise_variance(mosaic.pack(self.mean), burst.profile), self.mean.shape)
@@ -160,89 +171,53 @@ class _EvaluationSet:
         rest = total * self.mean.astype(np.float64) - np.sum(used, axis=0, dtype=np.float64)
         return (rest / (total - len(used))).astype(np.float32)
 
-    def similarity(self, denoised: Float, reference: Float) -> float:
-        """Return SSIM as a display shows the images; nan if they are too small."""
-        info, shown = self.burst.info, rendering(denoised, self.burst.info)
-        if min(shown.shape[1:]) < SSIM_WINDOW:
-            return math.nan
-        counted = rendering(self.counts.astype(np.float32), info.model_copy(update={"as_shot_neutral": None}))
-        return ssim(shown, rendering(reference, info), peak=1.0, mask=counted > 0.99)
-
 
 def _scored(row: _Row, evaluation: _EvaluationSet) -> tuple[BurstScore, dict[str, Any]]:
     """Return the score of a method on a burst, and what its `BenchmarkRow` says without looking at other methods."""
     burst, info = evaluation.burst, evaluation.burst.info
     score = evaluation.score()
-    true = []
+    clean, counts = evaluation.clean, evaluation.counts
+    true = None if clean is None else ReferenceScore(clean, counts)
     similar = []
     residuals = []
-    seconds = []
-    peaks = []
+    costs = []
+    brightness = []
     groups = evaluation.groups(row.averaged)
     for group in groups:
         used = [burst.linear(index) for index in group]
-        denoised, taken, peak = _watched(row.method, used, burst.frame(group[0]).with_profile(burst.profile))
-        seconds.append(taken)
-        peaks.append(peak)
+        if isinstance(row.method, MatchedOutputs):
+            denoised = row.method.of_burst(burst, group[0])
+        else:
+            image = used[0] if len(used) == 1 else np.mean(used, axis=0)
+            frame = burst.frame(group[0]).with_profile(burst.profile)
+            done = measured(partial(row.method, image, frame))
+            denoised = done.result
+            costs.append(done)
         score.add(denoised, group)
+        brightness.append(relative_brightness(denoised, used[0], counts))
         others = evaluation.others_mean(used)
         residuals.append(evaluation.residuals.measure(used[0], denoised, others))
-        similar.append(evaluation.similarity(denoised, others if evaluation.clean is None else evaluation.clean))
-        if evaluation.clean is not None:
-            true.append(mean_squared_error(denoised, evaluation.clean, evaluation.counts))
+        similar.append(displayed_ssim(denoised, others if clean is None else clean, info, counts))
+        if true is not None:
+            true.add(denoised)
     residual = np.sum(residuals, axis=0)
     others_mse = score.temporal_variance().value / (len(burst) - row.averaged)
     return score, {
         "method": row.name,
         "burst": burst.name,
         "iso": info.iso,
-        **_with_interval("corrected_psnr_db", score.psnr_db()),
+        **with_interval("corrected_psnr_db", score.psnr_db()),
         "upsnr_db": score.upsnr_db(),
-        "true_psnr_db": psnr_of_mse(statistics.fmean(true), peak=WHITE) if true else None,
+        **with_interval("true_psnr_db", None if true is None else true.psnr_db()),
         "fixed_pattern_psnr_db": evaluation.fixed_pattern_psnr_db,
-        **_with_interval("stabilised_psnr_db", score.stabilised_psnr_db()),
-        **_with_interval("worth_frames", score.worth_frames()),
+        **with_interval("stabilised_psnr_db", score.stabilised_psnr_db()),
+        **with_interval("worth_frames", score.worth_frames()),
         "ssim": statistics.fmean(similar),
-        "ssim_reference_psnr_db": None if true else psnr_of_mse(others_mse, peak=WHITE),
+        "ssim_reference_psnr_db": psnr_of_mse(others_mse, peak=WHITE) if clean is None else None,
         "residual_correlation": evaluation.residuals.correlation(residual),
         "signal_leak": evaluation.residuals.leak(residual),
-        "seconds_per_megapixel": statistics.median(seconds) / (info.height * info.width / 1e6),
-        "peak_memory_mb": max(peaks) / 1e6,
+        "brightness": statistics.fmean(brightness),
+        **costs_of(costs, info),
         "strength": row.strength,
         "frames": tuple(group[0] for group in groups),
     }
-
-
-def _with_interval(field: str, estimate: Estimate | None) -> dict[str, Any]:
-    """Return a field of a row and the one that holds its interval."""
-    return {field: estimate and estimate.value, f"{field}_interval": estimate and (estimate.low, estimate.high)}
-
-
-def _watched(method: Method, images: Sequence[Float], frame: Frame) -> tuple[Float, float, int]:
-    """Return the denoised mean of images, the seconds it took, and the highest resident memory of the process then."""
-    process = psutil.Process()
-    memory = [process.memory_info().rss]
-    done = threading.Event()
-
-    def sample() -> None:
-        ended = False
-        while not ended:
-            ended = done.wait(MEMORY_INTERVAL_S)
-            memory.append(process.memory_info().rss)
-
-    sampler = threading.Thread(target=sample, daemon=True)
-    sampler.start()
-    began = time.perf_counter()
-    try:
-        denoised = method(images[0] if len(images) == 1 else np.mean(images, axis=0), frame)
-        seconds = time.perf_counter() - began
-    finally:
-        done.set()
-        sampler.join()
-    return denoised, seconds, max(memory)
-
-
-def _versions() -> dict[str, str]:
-    """Return the versions of what computes, without importing what is not loaded."""
-    found = {"burst-denoise": __version__, "python": platform.python_version(), "opencv": cv2.__version__}
-    return found | {package: version(package) for package in ("numpy", "torch", "scikit-image")}

@@ -17,9 +17,11 @@ from burst_denoise.sensor.moments import FrameMoments
 __all__ = [
     "SSIM_WINDOW",
     "corrected_mse",
+    "displayed_ssim",
     "mean_squared_error",
     "psnr",
     "psnr_of_mse",
+    "relative_brightness",
     "rendering",
     "ssim",
 ]
@@ -110,6 +112,29 @@ def ssim(planes: Float, reference: Float | Double, *, peak: float, mask: Mask | 
         gaussian_weights=True, sigma=1.5, use_sample_covariance=False,
     )  # fmt: skip
     return _masked_mean(maps[inner], None if mask is None else mask[inner])
+
+
+def relative_brightness(image: Float, noisy: Float, mask: Mask) -> float:
+    """Return the mean of an image relative to that of the noisy one it was made of, where the mask is True."""
+    return float(image[mask].mean(dtype=np.float64) / noisy[mask].mean(dtype=np.float64))
+
+
+def displayed_ssim(image: Float, reference: Float, info: FrameInfo, mask: Mask) -> float:
+    """Return the structural similarity of an image with a reference as a display shows them; nan if they are too small.
+
+    Parameters
+    ----------
+    image, reference : (H, W) or (3, H, W) float32 arrays, linear
+    info : FrameInfo
+        As for `rendering`.
+    mask : bool array of that shape
+        True where a photosite counts.
+    """
+    shown = rendering(image, info)
+    if min(shown.shape[1:]) < SSIM_WINDOW:
+        return math.nan
+    counted = rendering(mask.astype(np.float32), info.model_copy(update={"as_shot_neutral": None}))
+    return ssim(shown, rendering(reference, info), peak=1.0, mask=counted > 0.99)
 
 
 def rendering(image: Float, info: FrameInfo) -> Float:

@@ -3,7 +3,7 @@
 import csv
 import io
 import math
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import groupby
 from pathlib import Path
 from typing import Annotated, Any, Self
@@ -11,9 +11,9 @@ from typing import Annotated, Any, Self
 from pydantic import AfterValidator
 
 from burst_denoise.files import atomic_write
-from burst_denoise.schemas import Document
+from burst_denoise.schemas import Document, Estimate
 
-__all__ = ["COLUMNS", "BenchmarkRow", "BenchmarkRows", "rounded"]
+__all__ = ["COLUMNS", "BenchmarkRow", "BenchmarkRows", "filled_columns", "mean_rows", "rounded", "with_interval"]
 
 COLUMNS = (
     ("corrected PSNR dB", "corrected_psnr_db", 2),
@@ -55,6 +55,9 @@ class BenchmarkRow(Document):
     """The same error measured with three frames besides the scored one (uPSNR), for comparison; null without them."""
     true_psnr_db: Finite
     """PSNR against the clean reference, brought to the brightness of the burst; null without one."""
+    true_psnr_db_interval: FiniteInterval = None
+    """Its 95 % interval, for the expected error on this scene at this noise. Where one frame alone was scored, as of a
+    noisy/clean pair, by the spread over blocks of rows, content and all: too wide."""
     fixed_pattern_psnr_db: Finite
     """PSNR that the burst's fixed pattern alone would leave against the clean reference, the same for all methods: by
     this error the two scores above may differ. Null without a clean reference."""
@@ -63,7 +66,8 @@ class BenchmarkRow(Document):
     shadows count as much as highlights."""
     stabilised_psnr_db_interval: tuple[Finite, Finite]
     over_nlm_db: Finite
-    """Corrected PSNR minus that of the row ``nlm-stabilised`` on the same frames and photosites (paired)."""
+    """Corrected PSNR minus that of the row ``nlm-stabilised`` on the same frames and photosites (paired); of a
+    noisy/clean pair the true PSNR."""
     over_nlm_db_interval: FiniteInterval
     worth_frames: Finite
     """How many averaged frames leave the same error as one frame through this method."""
@@ -78,10 +82,13 @@ class BenchmarkRow(Document):
     for a method that takes away nothing but noise."""
     signal_leak: float
     """Share of the local structure of the scene that was taken away with the noise: 0 none, 1 all."""
-    seconds_per_megapixel: float
-    """Median over the scored frames; megapixels of the image, photosites for a mosaic."""
-    peak_memory_mb: float
-    """Highest resident memory of the whole process while the method ran, million bytes."""
+    brightness: Finite = None
+    """Mean of the results relative to that of the noisy frames. It is not evened out, so it counts as error."""
+    seconds_per_megapixel: float | None
+    """Median over the scored frames; megapixels of the image, photosites for a mosaic. Null for files that another
+    program made."""
+    peak_memory_mb: float | None
+    """Highest resident memory of the whole process while the method ran, million bytes; null likewise."""
     strength: float | None
     """Strength of a baseline, in noise standard deviations; null for what has none."""
     seed: int
@@ -99,6 +106,10 @@ class BenchmarkRows(list[dict[str, Any]]):
         """Return rows as dictionaries."""
         return cls(row.model_dump(mode="json") for row in rows)
 
+    def mean(self) -> Self:
+        """Return one row a method: the means over its bursts or pairs."""
+        return self.of(mean_rows([BenchmarkRow.model_validate(row) for row in self]))
+
     def to_csv(self, path: Path | str | None = None) -> str:
         """Return the rows as CSV, and write them to a file where one is named.
 
@@ -115,18 +126,66 @@ class BenchmarkRows(list[dict[str, Any]]):
     def to_latex(self, path: Path | str | None = None) -> str:
         """Return the main scores as a LaTeX ``tabular``, and write it to a file where one is named.
 
-        Intervals are half their width, after plus-minus. Raises `OutputError` if the file exists or cannot be written.
+        Intervals are half their width, after plus-minus. Columns that no row fills are left out. Raises `OutputError`
+        if the file exists or cannot be written.
         """
-        titles = " & ".join(["burst", "method", *(title for title, _, _ in LATEX_COLUMNS)])
-        lines = [r"\begin{tabular}{ll" + "r" * len(LATEX_COLUMNS) + "}", r"\hline", titles + r" \\", r"\hline"]
+        columns = filled_columns(self, LATEX_COLUMNS)
+        titles = " & ".join(["burst", "method", *(title for title, _, _ in columns)])
+        lines = [r"\begin{tabular}{ll" + "r" * len(columns) + "}", r"\hline", titles + r" \\", r"\hline"]
         for burst, rows in groupby(self, key=lambda row: str(row["burst"])):
             for place, row in enumerate(rows):
                 cells = [name.translate(LATEX_LETTERS) for name in ("" if place else burst, row["method"])]
-                numbers = [rounded(row, field, digits, r" \pm ") for _, field, digits in LATEX_COLUMNS]
+                numbers = [rounded(row, field, digits, r" \pm ") for _, field, digits in columns]
                 cells += [f"${number}$" if number else "--" for number in numbers]
                 lines.append(" & ".join(cells) + r" \\")
             lines.append(r"\hline")
         return _written("\n".join([*lines, r"\end{tabular}", ""]), path)
+
+
+def mean_rows(rows: Sequence[BenchmarkRow]) -> list[BenchmarkRow]:
+    """Return one row a method: the means over its bursts or pairs, "mean of 27", of what all of them know.
+
+    Intervals are for the mean over these very scenes, their errors independent; they tell nothing of other scenes. dB
+    are averaged as such, as is usual.
+    """
+    found: dict[str, list[BenchmarkRow]] = {}
+    for row in rows:
+        found.setdefault(row.method, []).append(row)
+    return [own[0].model_copy(update=_mean_fields(own)) for own in found.values()]
+
+
+def _mean_fields(rows: Sequence[BenchmarkRow]) -> dict[str, Any]:
+    """Return what is another in the mean of rows than in the first of them."""
+    means: dict[str, Any] = {"burst": f"mean of {len(rows)}", "frames": ()}
+    columns = {name: [getattr(row, name) for row in rows] for name in BenchmarkRow.model_fields}
+    for name, values in columns.items():
+        if name.endswith("_interval"):
+            value, halves = means[name.removesuffix("_interval")], [_half(ends) for ends in values]
+            half = None if value is None or None in halves else math.hypot(*filter(None, halves)) / len(rows)
+            unknown = (None, None) if values[0] is not None and None in values[0] else None
+            means[name] = unknown if half is None else (value - half, value + half)
+        elif name in ("iso", "strength"):
+            means[name] = values[0] if len(set(values)) == 1 else None
+        elif name not in ("burst", "frames", "method", "seed", "versions"):
+            means[name] = None if None in values else sum(values) / len(rows)
+    return means
+
+
+def _half(ends: tuple[float | None, float | None] | None) -> float | None:
+    low, high = ends or (None, None)
+    return None if low is None or high is None else (high - low) / 2
+
+
+def filled_columns(
+    rows: Sequence[Mapping[str, Any]], columns: Sequence[tuple[str, str, int]] = COLUMNS
+) -> Sequence[tuple[str, str, int]]:
+    """Return the columns of a table that some row has a value for; all if there are no rows."""
+    return [column for column in columns if any(row[column[1]] is not None for row in rows)] if rows else columns
+
+
+def with_interval(field: str, estimate: Estimate | None) -> dict[str, Any]:
+    """Return a field of a row and the one that holds its interval."""
+    return {field: estimate and estimate.value, f"{field}_interval": estimate and (estimate.low, estimate.high)}
 
 
 def _columns(row: dict[str, Any]) -> Iterator[tuple[str, Any]]:
@@ -145,7 +204,7 @@ def rounded(row: Mapping[str, Any], field: str, digits: int, plus_minus: str = "
     if row[field] is None:
         return None
     interval = row.get(f"{field}_interval")
-    half = f"{plus_minus}{(interval[1] - interval[0]) / 2:.{digits}f}" if interval else ""
+    half = f"{plus_minus}{(interval[1] - interval[0]) / 2:.{digits}f}" if interval and None not in interval else ""
     return f"{row[field]:.{digits}f}{half}"
 
 

@@ -15,15 +15,11 @@ from burst_denoise.arrays import Double, Float, Index, Mask
 from burst_denoise.burst.burst import Window
 from burst_denoise.schemas import Estimate
 from burst_denoise.score.metrics import psnr_of_mse
-from burst_denoise.sensor.intervals import group_influences, interval, leave_one_out
+from burst_denoise.sensor.intervals import group_influences, interval, leave_one_out, row_blocks
 
 __all__ = ["BurstScore", "paired_difference_db"]
 
 LEAST_REFERENCES = 2
-
-SMALLEST_BLOCK, LARGEST_BLOCK = 8, 32
-BLOCKS = 16
-"""Rows of a block, and blocks of a frame where its rows suffice. Whole rows, because row noise is shared along them."""
 
 
 class BurstScore:
@@ -66,10 +62,7 @@ class BurstScore:
         self._count = count
         self._mask = mask
         self._variance = variance
-        height = mask.shape[-2]
-        rows = min(max(height // BLOCKS // 2 * 2, SMALLEST_BLOCK), LARGEST_BLOCK)
-        strips = [slice(top, top + rows) for top in range(0, height, rows)]
-        self._strips = [strip for strip in strips if mask[..., strip, :].any()]
+        self._strips = [strip for strip in row_blocks(mask.shape[-2]) if mask[..., strip, :].any()]
         self._photosites = int(mask.sum())
         self._used: list[frozenset[int]] = []
         self._products: list[Double] = []

@@ -18,6 +18,7 @@ __all__ = [
     "jackknife",
     "leave_one_out",
     "root_of_variance",
+    "row_blocks",
     "row_groups",
 ]
 
@@ -26,6 +27,16 @@ CONFIDENCE = 0.95
 MOST_GROUPS = 32
 BAND = 8
 """Rows of a plane that stay together, where there are enough: noise that neighbours share stays inside a group."""
+
+SMALLEST_BLOCK, LARGEST_BLOCK = 8, 32
+BLOCKS = 16
+"""Rows of a block, and blocks of an image where its rows suffice."""
+
+
+def row_blocks(height: int) -> list[slice]:
+    """Return the rows of an image in blocks, for scores: whole rows, because row noise is shared along them."""
+    rows = min(max(height // BLOCKS // 2 * 2, SMALLEST_BLOCK), LARGEST_BLOCK)
+    return [slice(top, top + rows) for top in range(0, height, rows)]
 
 
 def row_groups(rows: int, *, interleaved: bool) -> Index:

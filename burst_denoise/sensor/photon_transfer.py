@@ -26,6 +26,7 @@ __all__ = [
     "fit_measurements",
     "fit_noise_profile",
     "measure_noise",
+    "measure_pair_noise",
     "ratio_of_sums",
     "transfer_samples",
 ]
@@ -88,6 +89,21 @@ def measure_noise(stack: Iterable[Float], mosaic: Mosaic) -> NoiseMeasurement:
     """Return what one stack of frames says about noise; parameters and notes as for `fit_noise_profile`."""
     points = [binned_points(plane.sum(axis=-1)).T.tolist() for plane in transfer_samples(stack, mosaic).bins]
     return NoiseMeasurement(bins=tuple(tuple((x, v, n) for x, v, n in plane if n > 0) for plane in points))
+
+
+def measure_pair_noise(noisy: Float, clean: Float, mosaic: Mosaic) -> NoiseMeasurement:
+    """Return what a noisy image and the clean one of the same scene say about noise.
+
+    Parameters
+    ----------
+    noisy, clean : (H, W) or (3, H, W) float32 arrays, linear
+        The clean one counts as free of noise, so the variance of a photosite is the square of the whole difference,
+        twice what `measure_noise` makes of two noisy frames.
+    mosaic : Mosaic
+        Of both.
+    """
+    halves = measure_noise([clean, noisy], mosaic)
+    return NoiseMeasurement(bins=tuple(tuple((x, 2 * v, n) for x, v, n in plane) for plane in halves.bins))
 
 
 def fit_measurements(measurements: Sequence[NoiseMeasurement], iso: float | None) -> NoiseProfile:
