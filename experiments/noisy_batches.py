@@ -105,10 +105,10 @@ class NoisyBatches:
         wanted = range(group, group + 1 + self._workers)
         for index in [index for index in self._ahead if index not in wanted]:
             self._ahead.pop(index).cancel()
-        for index in wanted:
-            if index not in self._ahead:
-                self._ahead[index] = self._submit(index)
         try:
+            for index in wanted:
+                if index not in self._ahead:
+                    self._ahead[index] = self._submit(index)
             return self._ahead[group].result()[place]
         except BrokenProcessPool as error:
             raise RuntimeError("a process that makes batches was killed; start the training again") from error

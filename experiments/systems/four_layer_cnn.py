@@ -11,7 +11,7 @@ import argparse
 import hashlib
 import json
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -95,12 +95,6 @@ def main(arguments: Sequence[str] | None = None) -> None:
     noisy = gaussian_noise(tests, np.random.default_rng([options.seed, 2])).picture
     epoch_steps = math.ceil(len(clean) / BATCH)
 
-    def batch(step: int) -> Sequence[Any]:
-        epoch, place = divmod(step, epoch_steps)
-        order = np.random.default_rng([options.seed, 3, epoch]).permutation(len(clean))
-        target = clean[order[place * BATCH : (place + 1) * BATCH]]  # the last one of an epoch may be smaller
-        return gaussian_noise(target, np.random.default_rng([options.seed, 4, step])).picture, target
-
     def on_step(state: FitState) -> None:
         epoch, rest = divmod(state.step, epoch_steps)
         curve = state.notes.setdefault("curve", [])
@@ -117,7 +111,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     told = {name: str(value) for name, value in vars(options).items() if name != "output"}
     state = fit(
         FourLayerCnn(options.widths),
-        batch,
+        epoch_batches(clean, options.seed),
         mean_squared_error,
         FitSettings(
             steps=options.epochs * epoch_steps, optimizer="adam", learning_rate=LEARNING_RATE, gradient_norm=math.inf
@@ -139,6 +133,22 @@ def grey_pictures(files: Sequence[Path], count: int, seed: Sequence[int]) -> Flo
     rng = np.random.default_rng(seed)
     grey = [read_picture(path).mean(0, dtype=np.float32)[None] / np.float32(255) for path in files]
     return np.stack([random_crops((grey[index % len(grey)],), SIDE, rng)[0] for index in range(count)])
+
+
+def epoch_batches(clean: Float, seed: int) -> Callable[[int], Sequence[Any]]:
+    """Return what gives each step its noisy and clean batch: all pictures once an epoch, in a new order.
+
+    The last batch of an epoch is smaller where the pictures do not fill it.
+    """
+    epoch_steps = math.ceil(len(clean) / BATCH)
+
+    def batch(step: int) -> Sequence[Any]:
+        epoch, place = divmod(step, epoch_steps)
+        order = np.random.default_rng([seed, 3, epoch]).permutation(len(clean))
+        target = clean[order[place * BATCH : (place + 1) * BATCH]]
+        return gaussian_noise(target, np.random.default_rng([seed, 4, step])).picture, target
+
+    return batch
 
 
 def _pictures(columns: dict[str, Float]) -> Figure:
