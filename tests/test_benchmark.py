@@ -91,6 +91,13 @@ def test_corrected_psnr_is_the_true_one_for_every_method(rows):
         assert row.corrected_psnr_db == pytest.approx(row.true_psnr_db, abs=0.1), row.method
 
 
+def test_the_true_score_has_an_interval_that_holds_what_all_frames_say(burst, rows):
+    expected = run(burst, frames=8, methods={"model": identity})["model"].true_psnr_db
+    low, high = rows["model"].true_psnr_db_interval
+    assert low < rows["model"].true_psnr_db < high < low + 0.5
+    assert low < expected < high
+
+
 def test_the_true_score_lies_in_the_interval_widened_by_the_fixed_pattern(rows):
     for method, row in rows.items():
         low, high = row.corrected_psnr_db_interval
@@ -204,7 +211,7 @@ def test_flicker_that_was_corrected_costs_nothing(tmp_path: Path, burst: Burst):
 
 def test_a_burst_without_clean_reference_has_no_true_score(tmp_path: Path, burst: Burst, shot):
     blind = run(store(tmp_path, shot[0], None))["single frame"]
-    assert blind.true_psnr_db is None
+    assert blind.true_psnr_db is blind.true_psnr_db_interval is None
     assert blind.fixed_pattern_psnr_db is None
     assert blind.corrected_psnr_db == run(burst)["single frame"].corrected_psnr_db
     seen = run(burst)["single frame"]

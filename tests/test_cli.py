@@ -145,6 +145,11 @@ def test_the_version_is_told(run: Run) -> None:
         ["train", "x", "-o", "m", "--steps", "1", "--seed", "-1"],
         ["calibrate", "x", "-o", "m", "--minutes", "inf"],
         ["calibrate", "x", "-o", "m", "--minutes", "nan"],
+        ["benchmark"],
+        ["benchmark", "x", "--pairs", "y"],
+        ["benchmark", "x", "--outputs", "y"],
+        ["benchmark", "x", "--outputs", "=y"],
+        ["benchmark", "x", "--outputs", "a=y", "--outputs", "a=z"],
         ["denoise", "x", "-m", "m"],
         ["denoise", "x", "-m", "m", "-o", "n", "--profile", "p"],
         ["denoise", "x", "-m", "m", "-o", "n", "--quality", "slow"],
@@ -264,6 +269,57 @@ def test_benchmark_tunes_baselines_on_other_bursts_where_asked(run: Run, shoot: 
     ]
     assert "favours them" not in done.err
     assert all(row["strength"] > 0 for row in rows[2:-1])
+
+
+def write_pairs(folder: Path) -> None:
+    """Write two pairs of pictures, the folders called as in a set of one's own."""
+    rng = np.random.default_rng(3)
+    clean = cv2.resize(rng.uniform(30, 220, (12, 16, 3)), SMALL[::-1], interpolation=cv2.INTER_CUBIC)
+    for name in ("a", "b"):
+        for kind, std in (("noisy", 8), ("clean", 0), ("other", 2)):
+            (folder / kind).mkdir(parents=True, exist_ok=True)
+            values = np.clip(np.rint(clean + rng.normal(0, std, clean.shape)), 0, 255)
+            cv2.imwrite(str(folder / kind / f"{name}.png"), values.astype(np.uint8))
+
+
+def test_benchmark_on_pairs_shows_means_and_lists_every_pair(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("burst_denoise.jobs.benchmark_pairs.paired_strengths", lambda pairs: {"nlm-stabilised": 2.0})
+    write_pairs(tmp_path / "set")
+    table, paper = tmp_path / "rows.csv", tmp_path / "rows.tex"
+    files = ("--csv", table, "--latex", paper)
+    done = run("benchmark", "--pairs", tmp_path / "set", "--outputs", f"other={tmp_path / 'set' / 'other'}", *files)
+    assert done.code == 0
+    for words in ("mean of 2", "single frame", "nlm-stabilised", "other", "true PSNR dB", "±"):
+        assert words in done.out
+    assert "corrected" not in done.out
+    assert "fitted to its noisy minus its clean picture" in done.err
+    assert "which favours them" in done.err
+    with table.open(newline="") as file:
+        read = list(csv.DictReader(file))
+    methods = ("single frame", "nlm-stabilised", "other")
+    assert [(one["burst"], one["method"]) for one in read] == [(pair, method) for pair in "ab" for method in methods]
+    assert float(read[2]["true_psnr_db"]) > float(read[0]["true_psnr_db"]) + 10
+    assert read[0]["corrected_psnr_db"] == read[2]["seconds_per_megapixel"] == ""
+    assert paper.read_text().count(r" \\") == 1 + len(methods)
+
+
+def test_benchmark_scores_what_another_program_made(run: Run, shoot: Shoot, tmp_path: Path) -> None:
+    write_frames(tmp_path / "other", burst_frames(2))
+    job = ["benchmark", shoot.bursts, "-m", shoot.model, "--frames", 1, "--json"]
+    done = run(*job, "--outputs", f"other={tmp_path / 'other'}")
+    assert done.code == 0
+    rows = {row["method"]: row for row in map(json.loads, done.out.splitlines())}
+    assert rows["other"]["corrected_psnr_db"] == pytest.approx(rows["single frame"]["corrected_psnr_db"], abs=1e-6)
+    assert rows["other"]["frames"] == rows["single frame"]["frames"]
+    assert rows["other"]["seconds_per_megapixel"] is None
+    for outputs, message in (
+        (f"other={tmp_path}", "no file in it is named after a frame"),
+        ("x=none", "no such folder"),
+    ):
+        assert message in refused(run, [*job, "--outputs", outputs], tmp_path)
+    assert run(*job, "--outputs", f"model={tmp_path}").code == 2
 
 
 # Jobs

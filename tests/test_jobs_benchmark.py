@@ -1,5 +1,6 @@
 """The benchmark as a job: several sensors in one call, baselines tuned fairly, models only where they fit."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
@@ -20,6 +21,7 @@ from burst_denoise.jobs.benchmark import (
 )
 from burst_denoise.jobs.ingest import ingest
 from burst_denoise.model.model_file import Model, load_model
+from burst_denoise.score.outputs import Outputs
 from tests.shots import Recorder, burst_frames, write_frames, write_identity_model
 
 CPU = torch.device("cpu")
@@ -110,6 +112,21 @@ def test_a_function_of_the_user_is_a_method_and_may_refuse(raw_burst: Burst):
     assert [row.method for row in rows] == ["single frame", "mean of 2", "prior", "mine"]
     assert rows[-1].corrected_psnr_db == rows[0].corrected_psnr_db
     assert listener.notes == []
+
+
+def test_outputs_are_matched_over_all_bursts_and_told_about(shots: Path, tmp_path: Path, monkeypatch):
+    monkeypatch.setattr(job, "tuned_strengths", lambda bursts: {})
+    monkeypatch.setattr(job, "prior_file", lambda domain: tmp_path / "none")
+    frames = [replace(frame, dn=frame.dn + np.uint16(40)) for frame in burst_frames(5, seed=1)[1:3]]
+    write_frames(tmp_path / "outputs" / "raw_1", frames)
+    listener = Recorder()
+    methods = {"other": Outputs(tmp_path / "outputs")}
+    rows = list(benchmark([shots / "raw_0", shots / "raw_1"], methods, [], ONE, tmp_path / "b", listener))
+    other = [row for row in rows if row.method == "other"]
+    assert [(row.burst, len(row.frames)) for row in other] == [("raw_1", 1)]
+    assert set(other[0].frames) < {1, 2}
+    assert "other is not scored on raw_0: no output is named after one of its frames" in listener.notes
+    assert listener.notes[-1].startswith("other: the brightness of 1 of 1 results differs from that of the frames by +")
 
 
 def test_no_input_is_an_error_of_the_user(tmp_path):

@@ -9,7 +9,15 @@ from pathlib import Path
 import pytest
 
 from burst_denoise.errors import OutputError
-from burst_denoise.score.rows import LATEX_COLUMNS, BenchmarkRow, BenchmarkRows
+from burst_denoise.score.rows import (
+    COLUMNS,
+    LATEX_COLUMNS,
+    BenchmarkRow,
+    BenchmarkRows,
+    filled_columns,
+    mean_rows,
+    rounded,
+)
 from tests.reports import row, rows
 
 HOSTILE = r'50% of "A" & B_1 #2 $x^2$ {~} \end{tabular} ü, €'
@@ -144,3 +152,43 @@ def test_no_rows_are_a_table_without_rows():
     none = BenchmarkRows.of([])
     assert none.to_csv().strip() == ""
     assert len(table(none.to_latex())) == 1
+
+
+# Means
+
+
+def test_the_mean_of_rows_is_one_row_a_method_with_an_interval_for_these_scenes():
+    first = row("ours", "a", 1600, 40.0, true_psnr_db=30.0, true_psnr_db_interval=(29.7, 30.3), ssim=0.8)
+    second = row("ours", "b", 1600, 42.0, true_psnr_db=34.0, true_psnr_db_interval=(33.6, 34.4), ssim=None)
+    ours, other = mean_rows([first, row("other", "a", 100, 39.0), second])
+    assert (ours.method, ours.burst, ours.frames, ours.iso) == ("ours", "mean of 2", (), 1600)
+    assert (ours.true_psnr_db, ours.corrected_psnr_db) == (32, 41)
+    # Errors of two scenes are independent: half of the root of 0.3^2 + 0.4^2.
+    assert ours.true_psnr_db_interval == pytest.approx((31.75, 32.25))
+    assert ours.ssim is None  # not known for both
+    assert ours.stabilised_psnr_db_interval == (None, None)
+    assert ours.over_nlm_db_interval is None
+    assert (other.burst, other.true_psnr_db) == ("mean of 1", 38.97)
+    BenchmarkRow.parse(ours.to_json(), "row")
+
+
+def test_the_mean_of_listed_rows_is_that_of_the_rows(found: list[BenchmarkRow]):
+    assert BenchmarkRows.of(found).mean() == BenchmarkRows.of(mean_rows(found))
+
+
+# Columns
+
+
+def test_columns_that_no_row_fills_are_left_out_of_tables():
+    pairs = [row("ours", "a", None, None, true_psnr_db=30.0)]  # type: ignore[arg-type]
+    listed = BenchmarkRows.of(pairs)
+    kept = ["true PSNR dB", "SSIM", "s/MP", "peak MB"]
+    assert [title for title, _, _ in filled_columns(listed)] == kept
+    assert table(listed.to_latex())[0] == ["burst", "method", *kept[:2]]
+    assert filled_columns([]) == COLUMNS
+
+
+def test_half_an_interval_is_shown_only_where_both_ends_are_known():
+    known = row("ours", "a", 100, 50.0).model_dump()
+    assert rounded(known, "corrected_psnr_db", 2) == "50.00 ±0.13"
+    assert rounded(known | {"corrected_psnr_db_interval": (49.0, None)}, "corrected_psnr_db", 2) == "50.00"

@@ -200,7 +200,7 @@ def noting_brightness(
     for name, changes in found.items():
         uneven = [change for change in changes if abs(change) > MOST_UNEVEN]
         if uneven:
-            span = " to ".join(f"{change:+.1%}" for change in sorted({min(uneven), max(uneven)}))
+            span = " to ".join(dict.fromkeys(f"{change:+.1%}" for change in (min(uneven), max(uneven))))
             listener.note(
                 f"{name}: the brightness of {len(uneven)} of {len(changes)} results differs from that of the frames by "
                 f"{span}; it is not evened out and counts as error"
