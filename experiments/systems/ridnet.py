@@ -15,6 +15,8 @@ __all__ = ["RIDNET", "RIDNet", "mean_absolute_error"]
 
 RGB_MEAN = (0.4488, 0.4371, 0.4040)
 """Of the pictures of DIV2K; subtracted at the entry, added at the end."""
+ATTENTION_WIDTH = 4
+"""Channels between the means of all channels and their weights: a sixteenth of 64."""
 
 
 class RIDNet(nn.Module):
@@ -62,9 +64,9 @@ class EnhancementAttention(nn.Module):
         )
         self.attention = nn.Sequential(
             nn.AdaptiveAvgPool2d(1),
-            nn.Conv2d(width, width // 16, 1),
+            nn.Conv2d(width, ATTENTION_WIDTH, 1),
             nn.ReLU(),
-            nn.Conv2d(width // 16, width, 1),
+            nn.Conv2d(ATTENTION_WIDTH, width, 1),
             nn.Sigmoid(),
         )
 
