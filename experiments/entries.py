@@ -94,7 +94,7 @@ PAIR_SYSTEMS: tuple[System, ...] = (TILES_28, TILES_56, AUTOENCODER, CBDNET, CBD
 NOISE_SYSTEMS: tuple[System, ...] = (FOUR_LAYER_CNN, GAN, GAN_BCE)
 """Learn from clean pictures under made noise; on bursts as those above."""
 DEEP_IMAGE_PRIOR = "Deep Image Prior, small network"
-QUICK_STEPS = 300
+QUICK_STEPS = 120
 """Of Deep Image Prior on each picture, in a quick proof."""
 TIMED_STEPS = 6
 FRAMES_SCORED = 3
@@ -240,8 +240,10 @@ def _calibrated(bursts: Sequence[bd.Burst], budget: Budget, work: Path) -> tuple
 
 
 def _row_of_model(name: str, comparison: Comparison, model: bd.Model, minutes: float, scores: Scores) -> Row:
+    assert isinstance(comparison.test, SeriesTest)
     parameters, kmac = complexity(model.network, model.network.planes)
     training = model.header.training
+    noisy = comparison.test.score_methods(lambda _burst: lambda image, _frame: image)
     return Row(
         name,
         comparison.name,
@@ -253,5 +255,14 @@ def _row_of_model(name: str, comparison: Comparison, model: bd.Model, minutes: f
         best_step=training.best_step,
         frames=len(training.burst_sha256),
         residual=True,
+        error_noisy=_linear_error(noisy),
+        error_untrained=_linear_error(noisy),  # it starts as the identity
+        error_trained=_linear_error(scores),
         curve=training.curve,
     )
+
+
+def _linear_error(scores: Scores) -> float | None:
+    """Return the mean squared error of scores against the clean references, linear; None where there are none."""
+    known = [score["true_psnr_db"] for score in scores if score["true_psnr_db"] is not None]
+    return sum(10 ** (-each / 10) for each in known) / len(known) if known else None

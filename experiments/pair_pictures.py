@@ -1,22 +1,23 @@
 """Pairs of noisy and clean pictures as data sets, held out by scene, and the scores on them."""
 
-import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 import burst_denoise as bd
 from burst_denoise.arrays import Float
 from burst_denoise.io.pairs import NoisyCleanPair, read_pairs
-from burst_denoise.schemas import Estimate
-from burst_denoise.score.metrics import ssim
-from burst_denoise.score.reference import ReferenceScore
+from burst_denoise.schemas import FrameInfo
+from burst_denoise.score.baselines import Method
+from burst_denoise.score.paired import paired_strengths, score_pair
+from burst_denoise.score.rows import BenchmarkRow
 from experiments.pictures import DataSet, Scene, ValidationPair, random_pairs
 from experiments.scoring import Denoise, Scores
 
-__all__ = ["PairTest", "pair_data_set", "split_pairs"]
+__all__ = ["MadePair", "PairTest", "pair_data_set", "split_pairs"]
 
 VALIDATION_SIDE = 192
 """The centre of a validation picture, pixels."""
@@ -62,10 +63,10 @@ def pair_scenes(pairs: Sequence[NoisyCleanPair]) -> tuple[Scene, ...]:
 
 def pair_data_set(folder: Path) -> tuple[DataSet, "PairTest"]:
     """Return what systems are trained with on a folder of pairs, and the pairs that they are scored on."""
-    training, validated, scored = (pair_scenes(pairs) for pairs in split_pairs(read_pairs(folder)))
-    chosen = validated[:: -(-len(validated) // MOST_VALIDATED)]
-    validation = tuple(_centre(scene) for scene in chosen)
-    return DataSet(folder.name, random_pairs(training), validation, training), PairTest(folder.name, scored, training)
+    training, validated, scored = split_pairs(read_pairs(folder))
+    scenes, chosen = pair_scenes(training), validated[:: -(-len(validated) // MOST_VALIDATED)]
+    validation = tuple(_centre(scene) for scene in pair_scenes(chosen))
+    return DataSet(folder.name, random_pairs(scenes), validation, scenes), PairTest(folder.name, scored, training)
 
 
 def _centre(scene: Scene) -> ValidationPair:
@@ -78,53 +79,64 @@ def _centre(scene: Scene) -> ValidationPair:
 
 
 @dataclass(frozen=True)
+class MadePair:
+    """A clean picture and the same under made noise, as the library takes a pair of files."""
+
+    name: str
+    noisy: bd.Frame
+    clean: bd.Frame
+    noisy_file: Path
+    clean_file: Path
+
+    @classmethod
+    def of(cls, scene: Scene) -> "MadePair":
+        """Return the pair of a scene with one noisy picture."""
+        _, _, height, width = scene.noisy.shape
+        levels = {"black_level": (0.0, 0.0, 0.0), "white_level": 1.0}
+        info = FrameInfo(domain="rgb", camera=None, cfa=None, height=height, width=width, **levels)
+        path = Path(scene.name)
+        return cls(scene.name, bd.Frame(scene.noisy[0], info, path), bd.Frame(scene.target[0], info, path), path, path)
+
+
+@dataclass(frozen=True)
 class PairTest:
     """Pairs that no system is trained on; scores are means over them."""
 
     name: str
-    scenes: Sequence[Scene]
-    tuning: Sequence[Scene] = ()
-    """What the classical methods are tuned on."""
+    pairs: Sequence[NoisyCleanPair | MadePair]
+    tuning: Sequence[NoisyCleanPair] = ()
+    """Training pairs that the classical methods are tuned on; without them there is no row of theirs."""
 
     def score(self, denoise: Denoise, *, averaged: bool = False) -> Scores:  # noqa: ARG002 (there is no curve to undo)
-        """Return the scores of a system: PSNR and SSIM of each picture against its clean one, averaged.
-
-        The interval is for these very pictures: it knows nothing of others.
-        """
-        estimates, similarities, seconds = [], [], []
-        for noisy, clean in self.pictures():
-            began = time.perf_counter()
-            denoised = denoise(noisy)
-            seconds.append((time.perf_counter() - began) / (noisy[0].size / 1e6))
-            score = ReferenceScore(clean, np.ones(clean.shape, np.bool_))
-            score.add(denoised)
-            estimates.append(score.psnr_db())
-            similarities.append(ssim(denoised, clean, peak=1.0))
-        psnr = _mean(estimates)
-        return [
-            {
-                "burst": self.name,
-                "corrected_psnr_db": None,
-                "true_psnr_db": psnr.value,
-                "true_psnr_db_interval": (psnr.low, psnr.high),
-                "ssim": float(np.mean(similarities)),
-                "seconds_per_megapixel": float(np.median(seconds)),
-            }
-        ]
+        """Return the scores of a system on all pairs."""
+        return self._scored({"system": lambda picture, _frame: denoise(picture)}, {})["system"]
 
     def baselines(self) -> dict[str, Scores]:
         """Return the scores of the noisy pictures and of the classical methods."""
-        return {"single frame": self.score(lambda noisy: noisy)}
+        return self._scored({}, paired_strengths(self.tuning) if self.tuning else {})
 
     def pictures(self) -> Iterator[tuple[Float, Float]]:
         """Yield noisy and clean pictures."""
-        for scene in self.scenes:
-            yield scene.noisy[0], scene.target[0]
+        for pair in self.pairs:
+            yield pair.noisy.linear, pair.clean.linear
 
+    def _scored(self, methods: Mapping[str, Method], strengths: Mapping[str, float]) -> dict[str, Scores]:
+        found: dict[str, list[BenchmarkRow]] = {}
+        for pair in self.pairs:
+            for row in score_pair(pair, methods, strengths):
+                found.setdefault(row.method, []).append(row)
+        return {name: [self._mean(rows)] for name, rows in found.items()}
 
-def _mean(estimates: Sequence[Estimate]) -> Estimate:
-    """Return the mean of independent estimates."""
-    count = len(estimates)
-    value = sum(each.value for each in estimates) / count
-    half = float(np.sqrt(sum(((each.high - each.low) / 2) ** 2 for each in estimates))) / count
-    return Estimate(value=value, low=value - half, high=value + half)
+    def _mean(self, rows: Sequence[BenchmarkRow]) -> dict[str, Any]:
+        """Return PSNR, SSIM and time of single pictures as means; the interval knows nothing of other pictures."""
+        intervals = np.array([row.true_psnr_db_interval for row in rows], np.float64)
+        value = float(np.mean([row.true_psnr_db for row in rows]))
+        half = float(np.sqrt((np.diff(intervals, axis=1) ** 2).sum())) / 2 / len(rows)
+        return {
+            "burst": self.name,
+            "corrected_psnr_db": None,
+            "true_psnr_db": value,
+            "true_psnr_db_interval": (value - half, value + half),
+            "ssim": float(np.mean([row.ssim for row in rows])),
+            "seconds_per_megapixel": float(np.median([row.seconds_per_megapixel or 0 for row in rows])),
+        }

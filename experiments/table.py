@@ -30,7 +30,7 @@ from burst_denoise.jobs.ingest import of_one_sensor
 from burst_denoise.score.baselines import tuned_strengths
 from experiments.burst_pictures import picture_burst, series_data_set, split_by_scene
 from experiments.entries import Comparison, entries
-from experiments.pair_pictures import PairTest, pair_data_set
+from experiments.pair_pictures import MadePair, PairTest, pair_data_set
 from experiments.paper_figures import draw_figures
 from experiments.procedural_noise import bundled_pictures, folder_pictures, held_out_scenes, noise_data
 from experiments.rows import kept_rows, markdown, row_file, save_rows
@@ -63,7 +63,7 @@ class Source:
         if self.kind == "pairs":
             return Comparison(*pair_data_set(self.folder))
         pictures = folder_pictures(self.folder) if self.folder.is_dir() else bundled_pictures()
-        tests = held_out_scenes(pictures)[:MOST_TEST_PICTURES]
+        tests = [MadePair.of(scene) for scene in held_out_scenes(pictures)[:MOST_TEST_PICTURES]]
         data = noise_data(f"{self.folder.name} under made noise", pictures)
         return Comparison(data, PairTest(data.name, tests), makes_noise=True)
 
@@ -117,12 +117,16 @@ def main() -> None:
         jobs = [job for job in jobs if job.entry in options.only]
     print(f"{len(jobs)} to do, {options.workers} at a time", flush=True)
     failed = _run(jobs, options.workers)
-    table = markdown(kept_rows(options.output / "rows"))
+    rows = kept_rows(options.output / "rows")
+    table = markdown(rows)
     write_file(options.output / "table.md", table.encode(), overwrite=True)
     print(table)
     for path in draw_figures(options.output, SECOND):
         print(path)
-    sys.exit(3 if failed else 0)
+    idle = [f"{row.data}: {row.system}" for row in rows if row.has_learnt is False]
+    if idle:
+        print("error did not fall enough:", "; ".join(idle))
+    sys.exit(3 if failed or idle else 0)
 
 
 def _jobs(sources: Sequence[Source], budget: Budget, longer: dict[str, float], output: Path) -> Iterator[Job]:

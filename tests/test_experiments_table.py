@@ -220,9 +220,9 @@ def test_pairs_are_held_out_by_scene_and_their_score_is_the_mean(tmp_path: Path)
         for folder, picture in (("clean", clean), ("noisy", clean + 2 * (np.indices(clean.shape).sum(0) % 2))):
             write_file(tmp_path / folder / name / "1.png", cv2.imencode(".png", picture)[1].tobytes())
     data, test = pair_data_set(tmp_path)
-    assert [len(data.scenes), len(data.validation), len(test.scenes)] == [3, 1, 2]
+    assert [len(data.scenes), len(data.validation), len(test.pairs)] == [3, 1, 2]
     trained = {scene.name for scene in data.scenes}
-    assert trained.isdisjoint({scene.name for scene in test.scenes})
+    assert trained.isdisjoint({pair.name for pair in test.pairs})
     (score,) = test.score(lambda noisy: noisy)
     assert score["true_psnr_db"] == pytest.approx(-10 * math.log10(2 / 255**2), abs=0.01), (
         "half of the values are 2 off"
