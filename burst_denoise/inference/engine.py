@@ -14,7 +14,15 @@ from torch.nn import functional
 
 from burst_denoise.model.network import FastNet, FrequencySplitResNet
 
-__all__ = ["Engine", "EngineName", "fastest_engine", "noise_graph"]
+__all__ = [
+    "Engine",
+    "EngineName",
+    "fastest_engine",
+    "graph_engine",
+    "graph_inputs",
+    "import_openvino",
+    "noise_graph",
+]
 
 EngineName = Literal["openvino", "torch"]
 
@@ -58,7 +66,7 @@ def fastest_engine(network: FrequencySplitResNet, dtype: torch.dtype, name: Engi
     if name == "torch":
         return Engine(name, network.margin, network.step, _torch_run(network, device, dtype))
     assert isinstance(network, FastNet)
-    return Engine(name, network.margin, network.step, _openvino_run(network, dtype))
+    return graph_engine(network, noise_graph(network), dtype)
 
 
 def _torch_run(network: FrequencySplitResNet, device: torch.device, dtype: torch.dtype) -> Callable[[Tensor], Tensor]:
@@ -73,30 +81,35 @@ def _torch_run(network: FrequencySplitResNet, device: torch.device, dtype: torch
     return run
 
 
-def _openvino_run(network: FastNet, dtype: torch.dtype) -> Callable[[Tensor], Tensor]:
+def graph_engine(network: FastNet, graph: Any, dtype: torch.dtype) -> Engine:
+    """Return the engine that runs the `noise_graph` of a network, as it was built or changed since (quantised)."""
     settings = {
         "INFERENCE_PRECISION_HINT": "bf16" if dtype == torch.bfloat16 else "f32",
         "INFERENCE_NUM_THREADS": torch.get_num_threads(),
         "PERFORMANCE_HINT": "LATENCY",
     }
-    compiled = _openvino().Core().compile_model(noise_graph(network), "CPU", settings)
-    request = compiled.create_infer_request()
+    request = import_openvino().Core().compile_model(graph, "CPU", settings).create_infer_request()
     centre = slice(network.margin, -network.margin)
 
     @torch.inference_mode()
     def run(planes: Tensor) -> Tensor:
-        height, width = planes.shape[-2:]
-        low, high = network.split(planes)
-        rounded, rest = _parts(low)
-        bands = [rounded, rest, high]
-        if height % network.step or width % network.step:
-            border = (0, -width % network.step, 0, -height % network.step)
-            bands = [functional.pad(band, border, mode="reflect") for band in bands]
-        (noise,) = request.infer([band.numpy() for band in bands], share_inputs=True, share_outputs=True).values()
+        bands = [band.numpy() for band in graph_inputs(network, planes)]
+        (noise,) = request.infer(bands, share_inputs=True, share_outputs=True).values()
         inner = planes[..., centre, centre]
         return inner - torch.from_numpy(noise)[..., : inner.shape[-2], : inner.shape[-1]]
 
-    return run
+    return Engine("openvino", network.margin, network.step, run)
+
+
+def graph_inputs(network: FastNet, planes: Tensor) -> list[Tensor]:
+    """Return what the `noise_graph` of a network takes for planes (B, C, H, W): two parts of the low band, the high."""
+    height, width = planes.shape[-2:]
+    low, high = network.split(planes)
+    bands = [*_parts(low), high]
+    if height % network.step or width % network.step:
+        border = (0, -width % network.step, 0, -height % network.step)
+        bands = [functional.pad(band, border, mode="reflect") for band in bands]
+    return bands
 
 
 def noise_graph(network: FastNet) -> Any:
@@ -107,7 +120,7 @@ def noise_graph(network: FastNet) -> Any:
     Built layer by layer: OpenVINO's own conversion takes a second. A tile's margin
     shrinks on the way, as every scale needs less of it than the one before.
     """
-    ops = _openvino().opset13
+    ops = import_openvino().opset13
 
     def convolve(layer: Any, x: Any) -> Any:
         transform = ops.convolution if isinstance(layer, nn.Conv2d) else ops.convolution_backprop_data
@@ -143,10 +156,10 @@ def noise_graph(network: FastNet) -> Any:
     coarse = blocks(network.coarse[half:], crop(coarse, (first - middle) // 2))
     fine = ops.add(crop(fine, first - fine_out), convolve(network.up, crop(coarse, (middle - fine_out) // 2)))
     noise = crop(convolve(network.tail, blocks(network.fine_out, fine)), fine_out)
-    return _openvino().Model([noise], bands)
+    return import_openvino().Model([noise], bands)
 
 
-def _openvino() -> Any:
+def import_openvino() -> Any:
     """Import OpenVINO so that it reports its use to nobody: without this module of its own it cannot."""
     sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]
     return import_module("openvino")
