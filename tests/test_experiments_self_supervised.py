@@ -13,7 +13,7 @@ from burst_denoise.model.train import FitSettings, fit, masked_mse
 from experiments.pictures import DataSet, Scene, random_pairs
 from experiments.systems import noise2self, noise2void
 from experiments.systems.deep_image_prior import STEPS, denoise_picture, skip_net
-from experiments.systems.noise2self import NOISE2SELF, BabyUNet, grid, masked_by_means, union_of_grids
+from experiments.systems.noise2self import NOISE2SELF, BabyUNet, grid, masked_by_means
 from experiments.systems.noise2void import NOISE2VOID, UNet, masked_by_neighbours
 from experiments.systems.system import System
 
@@ -165,28 +165,17 @@ def test_only_masked_pixels_count(system: System) -> None:
     assert system.loss(network, masked, elsewhere, mask).item() == pytest.approx(loss.item())
 
 
-def test_noise2self_denoises_each_pixel_without_its_own_value() -> None:
-    network = BabyUNet(width=4).eval()
-    picture = np.random.default_rng(0).random((3, 12, 17), np.float32)
-    before = union_of_grids(network, picture)
-    changed = picture.copy()
-    changed[1, 5, 6] += 1
-    after = union_of_grids(network, changed)
-    assert after[1, 5, 6] == before[1, 5, 6]
-    assert after[0, 5, 6] != before[0, 5, 6]
-
-
 def test_deep_image_prior_keeps_the_output_nearest_to_another_frame() -> None:
     clean = clean_picture(40, 40)
     noisy, other = noisy_frames(clean, 2)
-    picture, record = denoise_picture(noisy, other, steps=5, narrow=True)
+    picture, record = denoise_picture(noisy, other, steps=3, narrow=True)
     assert picture.shape == clean.shape
-    assert record.steps == 5
-    assert 1 <= record.kept_step <= 5
+    assert record.steps == 3
+    assert 1 <= record.kept_step <= 3
     assert record.cpu_seconds > 0
-    again, _ = denoise_picture(noisy, other, steps=5, narrow=True)
+    again, _ = denoise_picture(noisy, other, steps=3, narrow=True)
     np.testing.assert_array_equal(picture, again)
-    shorter, _ = denoise_picture(noisy, None, steps=5, narrow=True)
+    shorter, _ = denoise_picture(noisy, None, steps=3, narrow=True)
     assert error(picture, other) <= error(shorter, other)
 
 
@@ -207,7 +196,7 @@ def test_a_minute_of_training_lowers_the_error_to_the_clean_picture(system: Syst
     network = system.build(True)
     first = error(system.denoise(network.eval(), data.scenes[0].noisy[0]), clean)
     settings = FitSettings(
-        steps=500, optimizer=system.optimizer, learning_rate=system.learning_rate, dtype=torch.float32
+        steps=300, optimizer=system.optimizer, learning_rate=system.learning_rate, dtype=torch.float32
     )
     state = fit(network, lambda step: system.batch(data, np.random.default_rng([0, step])), system.loss, settings)
     assert error(system.denoise(state.average, data.scenes[0].noisy[0]), clean) < first / 2

@@ -9,8 +9,8 @@ computed and thrown away.
 Two things differ. The grids of the colours are shifted against each other: the noise of the colours is independent, so
 what the others show at that place is fair evidence. Pictures are scaled for the network as in `noise2void`.
 
-A picture is denoised by all 16 grids in turn, each pixel taken from the one that hides it: the function that training
-optimises. One pass over the unmasked picture would be the other way.
+A picture is denoised by one pass with nothing masked, the source's cheaper way. The other, one pass for each grid with
+every pixel taken from the one that hides it, costs 16 times as much and was 0.3 to 0.4 dB worse after 400 steps.
 """
 
 from collections.abc import Sequence
@@ -26,9 +26,9 @@ from burst_denoise.model.train import masked_mse
 from experiments.pictures import DataSet
 from experiments.systems.noise2void import CENTRE, SPREAD
 from experiments.systems.padding import padded
-from experiments.systems.system import System, whole_picture
+from experiments.systems.system import System
 
-__all__ = ["NOISE2SELF", "BabyUNet", "grid", "masked_by_means", "union_of_grids"]
+__all__ = ["NOISE2SELF", "BabyUNet", "grid", "masked_by_means"]
 
 SPACING = 4
 GRIDS = SPACING**2
@@ -98,15 +98,6 @@ def masked_by_means(noisy: Float, mask: Mask) -> Float:
     return masked
 
 
-def union_of_grids(network: nn.Module, picture: Float) -> Float:
-    """Return a picture (3, H, W) denoised, each pixel by a network that does not see it."""
-    result = np.empty_like(picture)
-    for number in range(GRIDS):
-        mask = grid(number, picture.shape)
-        result[mask] = whole_picture(network, masked_by_means(picture, mask))[mask]
-    return result
-
-
 def _batch(data: DataSet, rng: np.random.Generator) -> Sequence[Float | Mask]:
     noisy = data.draw(GRIDS, SIDE, rng).noisy
     mask = np.stack([grid(number, noisy.shape[1:]) for number in range(GRIDS)])
@@ -125,5 +116,4 @@ NOISE2SELF = System(
     learning_rate=1e-3,
     needs_series=True,
     averaged=True,
-    denoise=union_of_grids,
 )
