@@ -1,0 +1,76 @@
+"""Quantisation: convolutions of 8-bit integers near the network they come from, and nobody is told of it."""
+
+import subprocess
+import sys
+from importlib.util import find_spec
+
+import pytest
+import torch
+
+from burst_denoise.inference.engine import graph_engine, graph_inputs, noise_graph
+from burst_denoise.model.network import FastNet
+from experiments.quantisation import Result, markdown, quantised
+
+pytestmark = [
+    pytest.mark.skipif(find_spec("nncf") is None, reason="nncf is not installed (extra experiments)"),
+    pytest.mark.filterwarnings("ignore::DeprecationWarning"),
+    pytest.mark.filterwarnings("ignore::FutureWarning"),
+]
+
+
+@pytest.fixture(scope="module")
+def network():
+    torch.manual_seed(0)
+    network = FastNet(4, (8, 16), (1, 2, 1))
+    for parameter in network.parameters():
+        torch.nn.init.normal_(parameter, 0, 0.08)
+    return network.eval()
+
+
+def tiles(network, count):
+    generator = torch.Generator().manual_seed(count)
+    side = 2 * network.margin + 32
+    return [10 * torch.rand((1, 4, side, side), generator=generator) for _ in range(count)]
+
+
+@pytest.mark.parametrize(("keep_ends", "in_float"), [(False, 0), (True, 2)])
+def test_a_quantised_network_gives_nearly_what_the_network_gives(network, keep_ends, in_float):
+    with torch.inference_mode():
+        inputs = [[band.numpy() for band in graph_inputs(network, tile)] for tile in tiles(network, 3)]
+    graph = noise_graph(network)
+    smaller = quantised(graph, inputs, keep_ends=keep_ends)
+    convolutions = [op for op in smaller.get_ordered_ops() if op.get_type_name() == "Convolution"]
+    weights = [op.input_value(1).get_node().get_type_name() for op in convolutions]
+    assert weights.count("Constant") == in_float
+    (tile,) = tiles(network, 1)
+    exact, rounded = (graph_engine(network, each, torch.float32).run(tile) for each in (graph, smaller))
+    noise = tile[..., network.margin : -network.margin, network.margin : -network.margin] - exact
+    assert 0 < float((rounded - exact).std()) < 0.1 * float(noise.std())
+
+
+def test_the_table_has_a_line_for_each_precision():
+    table = markdown([Result("RIDNet", "OpenVINO int8", 1.5, 0.25, (30.0, 31.0))])
+    assert table.splitlines()[-1] == "| RIDNet | OpenVINO int8 | 1.50 | 0.250 | 30.500 |"
+
+
+@pytest.mark.slow
+def test_nothing_is_sent_while_a_network_is_quantised():
+    # In a process of its own: inside pytest NNCF switches its telemetry off by itself.
+    script = """
+import socket, sys
+def refuse(*arguments):
+    raise AssertionError(f"network access: {arguments}")
+socket.socket.connect = socket.getaddrinfo = refuse
+import torch
+from burst_denoise.inference.engine import graph_inputs, noise_graph
+from burst_denoise.model.network import FastNet
+from experiments.quantisation import quantised
+network = FastNet(4, (8, 16), (1, 2, 1)).eval()
+with torch.inference_mode():
+    inputs = [[band.numpy() for band in graph_inputs(network, torch.rand(1, 4, 96, 96))]]
+quantised(noise_graph(network), inputs, keep_ends=True)
+from nncf.telemetry.wrapper import NNCFTelemetryStub, telemetry
+assert isinstance(telemetry, NNCFTelemetryStub), telemetry
+assert sys.modules["openvino_telemetry"] is None
+"""
+    subprocess.run([sys.executable, "-c", script], check=True, timeout=120)
