@@ -170,10 +170,10 @@ class Outputs(outputs.Outputs):
 
     Examples
     --------
-    >>> bursts = bd.ingest("other_bursts/")
-    >>> rows = bd.benchmark(bursts, {"another program": bd.Outputs("denoised_elsewhere/")})
-    >>> rows[-1]["method"], rows[-1]["frames"]
-    ('another program', [0, 1])
+    >>> theirs = bd.Outputs("denoised_elsewhere/")
+    >>> rows = bd.benchmark(bd.read_pairs("pairs/"), {"theirs": theirs})
+    >>> rows[-1]["method"], rows[-1]["true_psnr_db"] > rows[0]["true_psnr_db"] + 8
+    ('theirs', True)
     """
 
     def __init__(self, folder: PathLike) -> None:

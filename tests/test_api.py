@@ -46,9 +46,10 @@ def desk(tmp_path_factory: pytest.TempPathFactory) -> Path:
     write_frames(folder / "frames", [moved])
     write_frames(folder / "other_bursts", burst_frames(4, seed=5))
     write_frames(folder / "denoised_elsewhere", burst_frames(4, seed=5)[:2])
-    for kind in ("noisy", "clean"):
-        (folder / "pairs" / kind).mkdir(parents=True)
-        cv2.imwrite(str(folder / "pairs" / kind / "table_1.png"), np.full((64, 80, 3), 90, np.uint8))
+    for place, noise in (("pairs/noisy", 9), ("pairs/clean", 0), ("denoised_elsewhere", 3)):
+        (folder / place).mkdir(parents=True, exist_ok=True)
+        table = np.full((64, 80, 3), 90) + np.random.default_rng(0).integers(-noise, noise + 1, (64, 80, 3))
+        cv2.imwrite(str(folder / place / "table_1.png"), table.astype(np.uint8))
     write_frames(folder / "darks", dark_frames(4))
     write_frames(folder / "shots", burst_frames(2, seed=7))
     (folder / "shot.dng").write_bytes((folder / "shots" / "frame_000.dng").read_bytes())

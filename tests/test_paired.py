@@ -139,8 +139,14 @@ def test_pictures_of_two_kinds_are_no_pair(tmp_path: Path, pairs: list[NoisyClea
 
 
 def test_a_picture_without_any_light_below_white_is_refused(tmp_path: Path):
-    for kind in ("noisy", "clean"):
+    for kind, value in (("noisy", 254), ("clean", 255)):
         (tmp_path / kind).mkdir()
-        cv2.imwrite(str(tmp_path / kind / "a.png"), np.full((*SIZE, 3), 255, np.uint8))
+        cv2.imwrite(str(tmp_path / kind / "a.png"), np.full((*SIZE, 3), value, np.uint8))
     with pytest.raises(InputFileError, match=r"a\.png: its noise cannot be measured: every photosite is at the white"):
         rows(read_pairs(tmp_path)[0])
+
+
+def test_a_picture_without_noise_is_refused(pairs: list[NoisyCleanPair]):
+    same = NoisyCleanPair("a", "a", pairs[0].clean_file, pairs[0].clean_file)
+    with pytest.raises(InputFileError, match=r"a\.png: is equal to a\.png; a noisy picture is needed"):
+        rows(same)

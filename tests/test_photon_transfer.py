@@ -11,7 +11,13 @@ from burst_denoise.frame.frame import to_linear
 from burst_denoise.frame.mosaic import MONO, RGGB, Mosaic
 from burst_denoise.io.raw import read_raw
 from burst_denoise.schemas import FrameInfo
-from burst_denoise.sensor.photon_transfer import fit_noise_profile, ratio_of_sums, transfer_samples
+from burst_denoise.sensor.photon_transfer import (
+    fit_measurements,
+    fit_noise_profile,
+    measure_pair_noise,
+    ratio_of_sums,
+    transfer_samples,
+)
 from tests.sensors import mosaic
 
 SHOT = 4e-4
@@ -45,6 +51,15 @@ def test_fit_finds_the_two_terms_of_the_noise(cfa: str | None):
     assert len(found.shot_noise_scale) == (1 if cfa is None else 4)
     assert found.shot_noise_scale == pytest.approx([SHOT] * len(found.shot_noise_scale), rel=0.01)
     assert found.read_noise_variance == pytest.approx([READ] * len(found.shot_noise_scale), rel=0.1)
+
+
+@pytest.mark.parametrize("cfa", ["GBRG", None])
+def test_a_noisy_and_a_clean_image_tell_the_two_terms_of_the_noise(cfa: str | None):
+    clean = scene(512, 512)
+    noise = measure_pair_noise(exposures(clean, 1, 4)[0], clean, mosaic(cfa))
+    found = fit_measurements([noise], 800)
+    assert found.shot_noise_scale == pytest.approx([SHOT] * len(found.shot_noise_scale), rel=0.03)
+    assert found.read_noise_variance == pytest.approx([READ] * len(found.shot_noise_scale), rel=0.2)
 
 
 def test_fit_tells_the_planes_apart():

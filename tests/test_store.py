@@ -273,6 +273,8 @@ def test_frames_and_means_come_with_the_dark_subtracted_and_defects_repaired(tmp
         others = [e.astype(np.float64) for k, e in enumerate(expected) if k != index]
         assert found.leave_one_out_mean(index) == pytest.approx(np.mean(others, axis=0), abs=1e-6)
         assert np.array_equal(found.frame(index).dn, frames[index].dn)  # as shot
+        assert found.corrected(frames[index].linear, index, subtract=True) == pytest.approx(image, abs=1e-6)
+        assert found.corrected(frames[index].linear - dark, index, subtract=False) == pytest.approx(image, abs=1e-6)
     assert found.mean() == pytest.approx(np.mean(expected, axis=0), abs=1e-6)
     assert np.array_equal(found.excluded, found.saturated | defects)
     assert found.scene(repaired=False).mean[~defects] == pytest.approx(found.mean()[~defects], abs=1e-6)

@@ -109,13 +109,15 @@ def profiled(pair: NoisyCleanPair) -> tuple[Frame, Float]:
     Raises
     ------
     InputFileError
-        If a picture is damaged, the two are not alike, or all is overexposed.
+        If a picture is damaged, the two are not alike or the same, or all is overexposed.
     """
     frame, clean = pair.noisy, pair.clean
     if (frame.dn.shape, frame.info.cfa) != (clean.dn.shape, clean.info.cfa):
         raise InputFileError(
             f"{pair.noisy_file}: is not of the size and kind of {pair.clean_file.name}; compare like with like"
         )
+    if np.array_equal(frame.linear, clean.linear):
+        raise InputFileError(f"{pair.noisy_file}: is equal to {pair.clean_file.name}; a noisy picture is needed")
     noise = measure_pair_noise(frame.linear, clean.linear, frame.mosaic)
     try:
         return frame.with_profile(fit_measurements([noise], frame.info.iso)), clean.linear
