@@ -18,13 +18,13 @@ from burst_denoise.schemas import TrainSettings
 from burst_denoise.score.baselines import Method
 from experiments.burst_pictures import half_size
 from experiments.pictures import DataSet, decoded, encoded
-from experiments.rows import Row, complexity
+from experiments.rows import Row, complexity, parameter_count
 from experiments.scoring import Denoise, Scores, SeriesTest, TestPictures, true_errors
 from experiments.systems.autoencoder import AUTOENCODER
-from experiments.systems.cbdnet import CBDNET, CBDNET_MSE
+from experiments.systems.cbdnet import CBDNET
 from experiments.systems.deep_image_prior import DeepImagePriorRecord, denoise_picture, skip_net
 from experiments.systems.four_layer_cnn import FOUR_LAYER_CNN
-from experiments.systems.gan import GAN, GAN_BCE
+from experiments.systems.gan import GAN
 from experiments.systems.noise2self import NOISE2SELF
 from experiments.systems.noise2void import NOISE2VOID
 from experiments.systems.one_camera_pairs import TILES_28, TILES_56
@@ -89,9 +89,9 @@ def entries(comparison: Comparison) -> list[Entry]:
 
 SERIES_SYSTEMS: tuple[System, ...] = (PAPER, NOISE2NOISE, NOISE2VOID, NOISE2SELF)
 """Learn from bursts alone."""
-PAIR_SYSTEMS: tuple[System, ...] = (TILES_28, TILES_56, AUTOENCODER, CBDNET, CBDNET_MSE, PRIDNET_SHARED, RIDNET)
+PAIR_SYSTEMS: tuple[System, ...] = (TILES_28, TILES_56, AUTOENCODER, CBDNET, PRIDNET_SHARED, RIDNET)
 """Learn from noisy and clean pictures; of a burst, from frames and the mean of the others."""
-NOISE_SYSTEMS: tuple[System, ...] = (FOUR_LAYER_CNN, GAN, GAN_BCE)
+NOISE_SYSTEMS: tuple[System, ...] = (FOUR_LAYER_CNN, GAN)
 """Learn from clean pictures under made noise; on bursts as those above."""
 DEEP_IMAGE_PRIOR = "Deep Image Prior, small network"
 QUICK_STEPS = 120
@@ -114,7 +114,7 @@ def _trained(system: System, comparison: Comparison, budget: Budget, work: Path)
     row = partial(
         Row,
         data=comparison.name,
-        narrow=budget.narrow and system.build(True).state_dict().keys() != system.build(False).state_dict().keys(),
+        narrow=budget.narrow and parameters < parameter_count(system.build(False)),
         parameters=parameters,
         minutes=trained.minutes,
         steps=trained.steps,

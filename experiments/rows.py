@@ -15,7 +15,7 @@ from burst_denoise.files import write_file
 from burst_denoise.score.rows import rounded
 from experiments.scoring import Scores
 
-__all__ = ["Row", "complexity", "kept_rows", "markdown", "row_file", "save_rows"]
+__all__ = ["Row", "complexity", "kept_rows", "markdown", "parameter_count", "row_file", "save_rows"]
 
 
 @dataclass(frozen=True)
@@ -66,7 +66,12 @@ def complexity(network: nn.Module, planes: int = 3, side: int = 256) -> tuple[in
     """Return the number of trained parameters, and thousand multiply-adds per pixel of square planes."""
     with torch.inference_mode(), FlopCounterMode(display=False) as counter:
         network.eval()(torch.zeros(1, planes, side, side))
-    return sum(p.numel() for p in network.parameters()), counter.get_total_flops() / 2 / side**2 / 1000
+    return parameter_count(network), counter.get_total_flops() / 2 / side**2 / 1000
+
+
+def parameter_count(network: nn.Module) -> int:
+    """Return the number of trained parameters."""
+    return sum(parameter.numel() for parameter in network.parameters())
 
 
 def row_file(folder: Path, data: str, system: str, minutes: float, *, narrow: bool) -> Path:
