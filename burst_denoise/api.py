@@ -15,6 +15,7 @@ from tempfile import TemporaryDirectory
 from burst_denoise.burst.burst import Burst
 from burst_denoise.burst.darks import read_darks
 from burst_denoise.burst.series import SeriesVerdict
+from burst_denoise.errors import ConfigError
 from burst_denoise.files import absolute
 from burst_denoise.frame import frame as stored_frame
 from burst_denoise.inference import denoiser as inference
@@ -533,6 +534,8 @@ def benchmark(
 
     Raises
     ------
+    ConfigError
+        If bursts and pairs are mixed, or a method is called as a row of the benchmark's own.
     ModelFileError
         If a model fits none of the bursts or pairs.
     TooFewFramesError
@@ -551,13 +554,15 @@ def benchmark(
     settings = BenchmarkSettings(frames=frames, seed=seed, any_sensor=any_sensor)
     scored = methods or {}
     pairs, tuning_pairs = ([one for one in given if isinstance(one, NoisyCleanPair)] for given in (bursts, tune_on))
+    own, tuning = ([one for one in given if isinstance(one, Burst)] for given in (bursts, tune_on))
+    if (pairs or tuning_pairs) and (own or tuning):
+        raise ConfigError("bursts and noisy/clean pairs are mixed; score each kind by itself, tuned on its own kind")
     if pairs:
         return BenchmarkRows.of(benchmark_pairs(pairs, scored, tuning_pairs, settings, listener))
-    own = of_one_sensor([one for one in bursts if isinstance(one, Burst)])
+    own = of_one_sensor(own)
     benchmark_job.check_models_match(scored, own, settings)
-    tuning = [one for one in tune_on if isinstance(one, Burst)]
-    strengths = benchmark_job.strengths_for(own, tuning, scored, listener)
     matched = benchmark_job.matched_outputs(scored, own)
+    strengths = benchmark_job.strengths_for(own, tuning, scored, listener)
     return BenchmarkRows.of(benchmark_job.benchmark_bursts(own, matched, strengths, settings, listener))
 
 

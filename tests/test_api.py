@@ -177,6 +177,23 @@ def test_settings_out_of_range_are_named(desk: Path):
         bd.Denoiser(model, profile=bd.profile(bursts))
 
 
+def test_bursts_and_pairs_are_not_mixed(desk: Path):
+    bursts, pairs = bd.ingest(desk / "frames"), bd.read_pairs(desk / "pairs")
+    for given, tune_on in ((bursts + pairs, []), (bursts, pairs), (pairs, bursts)):
+        with pytest.raises(bd.ConfigError, match="bursts and noisy/clean pairs are mixed; score each kind by itself"):
+            bd.benchmark(given, tune_on=tune_on)
+
+
+def test_outputs_that_do_not_fit_are_refused_before_any_work(desk: Path, tmp_path: Path):
+    cv2.imwrite(str(tmp_path / "frame_000.tif"), np.zeros((160, 192, 3), np.uint8))
+    cv2.imwrite(str(tmp_path / "table_1-x.png"), np.zeros((64, 79, 3), np.uint8))
+    theirs = {"theirs": bd.Outputs(tmp_path)}
+    with pytest.raises(bd.InputFileError, match=r"frame_000\.tif: is a developed picture; .* a mosaic DNG is needed"):
+        bd.benchmark(bd.ingest(desk / "frames"), theirs)
+    with pytest.raises(bd.InputFileError, match=r"table_1-x\.png: has 79 x 64 rgb, but table_1\.png has 80 x 64 rgb"):
+        bd.benchmark(bd.read_pairs(desk / "pairs"), theirs)
+
+
 @pytest.mark.parametrize("name", ["prior", "single frame", "nlm-stabilised", "tv"])
 def test_a_method_named_as_a_row_of_the_benchmark_is_refused(desk: Path, name: str):
     with pytest.raises(bd.ConfigError, match=f"a method is called '{name}', as a row of the benchmark's own is"):

@@ -177,15 +177,23 @@ def matched_outputs(
 ) -> dict[str, Model | Method | MatchedOutputs]:
     """Return methods with the outputs among them matched to the frames of *all* bursts of a benchmark.
 
+    One output of each burst is read, so that what does not fit is found before any work.
+
     Raises
     ------
     InputFileError
-        If outputs cannot be matched, or are of none of the frames.
+        If outputs cannot be matched, are of none of the frames, or not of their kind.
     """
     sources = [(burst.name, burst.frame(index).path.name) for burst in bursts for index in range(len(burst))]
-    return {
+    matched = {
         name: method.matched(sources) if isinstance(method, Outputs) else method for name, method in methods.items()
     }
+    for method in matched.values():
+        if isinstance(method, MatchedOutputs):
+            for burst in bursts:
+                for index in method.frames_of(burst)[:1]:
+                    method.of_burst(burst, index)
+    return matched
 
 
 def noting_brightness(

@@ -49,7 +49,11 @@ def benchmark_pairs(
     sources = [source_of(pair) for pair in pairs]
     matched = {name: one.matched(sources) if isinstance(one, Outputs) else one for name, one in methods.items()}
     scored = _with_outputs(pairs, matched, listener)
-    ways = prepared(matched, scored[0].noisy.info, settings)
+    first = scored[0].noisy
+    for method in matched.values():
+        if isinstance(method, MatchedOutputs):
+            method.of_picture(source_of(scored[0]), first)  # what does not fit is found before any work
+    ways = prepared(matched, first.info, settings)
     listener.note("the noise profile of each pair is fitted to its noisy minus its clean picture")
     if not tune_on:
         listener.note(

@@ -115,8 +115,12 @@ def ssim(planes: Float, reference: Float | Double, *, peak: float, mask: Mask | 
 
 
 def relative_brightness(image: Float, noisy: Float, mask: Mask) -> float:
-    """Return the mean of an image relative to that of the noisy one it was made of, where the mask is True."""
-    return float(image[mask].mean(dtype=np.float64) / noisy[mask].mean(dtype=np.float64))
+    """Return the mean of an image relative to that of the noisy one it was made of, where the mask is True.
+
+    nan where the noisy one is black.
+    """
+    light = float(noisy[mask].mean(dtype=np.float64))
+    return float(image[mask].mean(dtype=np.float64)) / light if light else math.nan
 
 
 def displayed_ssim(image: Float, reference: Float, info: FrameInfo, mask: Mask) -> float:
