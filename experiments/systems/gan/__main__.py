@@ -44,6 +44,8 @@ TEST_PICTURES = 8
 TEST_SIDE = 128
 SHOWN = 8
 """At most so many pictures in a row of a figure."""
+CHECKPOINT_EVERY_S = 300.0
+"""The full network's is 350 MB."""
 LOSSES = {"mse+bce": (1.0, "rmsprop"), "bce": (0.0, "adam")}
 """Weight of the squared error beside the binary cross-entropy, and the optimiser."""
 
@@ -88,7 +90,7 @@ def _compare_latents(options: argparse.Namespace, batches: NoisyBatches, clean: 
     for latent in options.latents:
         torch.manual_seed(options.seed)
         network = Generator(options.filters, latent).to(memory_format=torch.channels_last)
-        checkpoint = Checkpoint(options.output / f"latent_{latent}.safetensors", _fingerprint(options, latent=latent))
+        checkpoint = _checkpoint(options, f"latent_{latent}")
         state = fit(
             network, lambda step: [batches(step).clean], _reproduction_error, _settings(options, "adam"),
             checkpoint=checkpoint,
@@ -133,7 +135,7 @@ def _train(options: argparse.Namespace, batches: NoisyBatches, clean: list[Float
         batch,
         partial(gan_loss, pixel_weight=pixel_weight, adversarial_weight=options.adversarial_weight),
         _settings(options, optimizer),
-        checkpoint=Checkpoint(options.output / "training.safetensors", _fingerprint(options)),
+        checkpoint=_checkpoint(options, "training"),
         on_step=on_step,
     )
     curve = state.notes["curve"]
@@ -182,10 +184,11 @@ def _settings(options: argparse.Namespace, optimizer: str) -> FitSettings:
     )
 
 
-def _fingerprint(options: argparse.Namespace, **more: int) -> str:
-    """Return what a checkpoint must agree with: all options but where the results go and who makes the batches."""
-    told = {name: str(value) for name, value in vars(options).items() if name not in {"output", "workers", "latents"}}
-    return hashlib.sha256(json.dumps(told | more).encode()).hexdigest()
+def _checkpoint(options: argparse.Namespace, name: str) -> Checkpoint:
+    """Return where a training is kept; all options decide it but where results go and who makes the batches."""
+    told = {key: str(value) for key, value in vars(options).items() if key not in {"output", "workers", "latents"}}
+    fingerprint = hashlib.sha256(json.dumps([name, told]).encode()).hexdigest()
+    return Checkpoint(options.output / f"{name}.safetensors", fingerprint, CHECKPOINT_EVERY_S)
 
 
 def _mean_squared_error(made: list[Float], clean: list[Float]) -> float:
