@@ -1,6 +1,6 @@
-"""Training batches of chunks under procedural noise, made ahead by processes of their own.
+"""Training batches of chunks under procedural noise, prefetched by worker processes.
 
-A batch depends on the recipe and on its number alone, whatever the number of processes. They import no torch, are
+A batch depends on the recipe and on its number alone, whatever the number of workers. These import no torch, are
 spawned and not forked, and end with their parent, even one that is killed.
 """
 
@@ -86,7 +86,7 @@ def _batch(chunks: list[Picture], rng: np.random.Generator) -> NoisyBatch:
 
 
 class NoisyBatches:
-    """The batches of a recipe by number, made ahead by ``workers`` processes, or when asked for where there are none.
+    """The batches of a recipe by number, prefetched by ``workers`` processes; with 0 workers made when asked for.
 
     To be closed, which a ``with`` block does.
     """
@@ -111,7 +111,7 @@ class NoisyBatches:
                     self._ahead[index] = self._submit(index)
             return self._ahead[group].result()[place]
         except BrokenProcessPool as error:
-            raise RuntimeError("a process that makes batches was killed; start the training again") from error
+            raise RuntimeError("a worker process that makes batches was killed; start the training again") from error
 
     def _submit(self, group: int) -> Future[list[NoisyBatch]]:
         if self._processes is not None:
@@ -121,7 +121,7 @@ class NoisyBatches:
         return made
 
     def close(self) -> None:
-        """End the processes, once each has finished what it is at."""
+        """End the workers, once each has finished what it is at."""
         if self._processes is not None:
             self._processes.shutdown(cancel_futures=True)
 
@@ -135,7 +135,7 @@ class NoisyBatches:
 
 
 def _end_with_parent() -> None:
-    """Watch the parent, in a thread: a killed one cannot tell its processes to end, and they would wait for ever."""
+    """Watch the parent, in a thread: a killed one cannot tell its workers to end, and they would wait for ever."""
 
     def watch() -> None:
         parent = parent_process()

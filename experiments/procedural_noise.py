@@ -1,4 +1,4 @@
-"""Noise made by recipe: kinds, their bounds and combinations, and the data sets of clean pictures under it.
+"""Procedural noise: its kinds, their bounds and combinations, and data sets of clean pictures under it.
 
 A picture is (3, H, W) float32, 0 at black and 1 at white; the noisy one is neither clipped nor rounded.
 """
@@ -146,7 +146,7 @@ def random_noise(
 
 
 class Noisy(NamedTuple):
-    """A noisy picture and what a network may be told of its noise."""
+    """A noisy picture, and its noise in two numbers that a network may be conditioned on."""
 
     picture: Float
     intensity: float

@@ -18,9 +18,9 @@ from experiments.systems.gan import (
     Discriminator,
     Generator,
     blended,
+    conditioned,
     denoise_chunks,
     gan_loss,
-    informed,
 )
 from experiments.systems.gan.__main__ import main
 
@@ -126,9 +126,9 @@ def test_the_generators_are_those_of_the_source(narrow):
 def test_the_discriminator_has_two_times_128_filters():
     # 3x3x3x128 + 128, 3x3x128x128 + 128, 8x8x128 + 1
     assert sum(weight.numel() for weight in Discriminator().parameters()) == 3584 + 147_584 + 8193
-    opinion = Discriminator(2)(torch.rand(5, 3, 32, 32))
-    assert opinion.shape == (5,)
-    assert ((opinion > 0) & (opinion < 1)).all()
+    output = Discriminator(2)(torch.rand(5, 3, 32, 32))
+    assert output.shape == (5,)
+    assert ((output > 0) & (output < 1)).all()
 
 
 @pytest.mark.parametrize("size", [(1, 1), (5, 71), (32, 32), (100, 33)])
@@ -159,17 +159,17 @@ def test_the_blend_leads_from_the_picture_to_the_denoised_one(network):
     np.testing.assert_allclose(denoise_chunks(network, picture, intensity=0.5), half, atol=1e-6)
 
 
-def test_the_informed_variant_sees_intensity_and_size():
+def test_the_conditional_variant_sees_intensity_and_size():
     torch.manual_seed(0)
     network = DenoisingGan(Generator((4, 6), 10, inputs=5), Discriminator(4), 0).eval()
     picture = np.random.default_rng(0).random((3, 40, 50), np.float32)
-    told = informed(picture, 0.1, 3.0)
-    assert told.shape == (5, 40, 50)
-    assert (told[3] == np.float32(0.1)).all()
-    assert (told[4] == 1).all()
-    denoised = denoise_chunks(network, told)
+    inputs = conditioned(picture, 0.1, 3.0)
+    assert inputs.shape == (5, 40, 50)
+    assert (inputs[3] == np.float32(0.1)).all()
+    assert (inputs[4] == 1).all()
+    denoised = denoise_chunks(network, inputs)
     assert denoised.shape == picture.shape
-    for other in (informed(picture, 0.2, 3.0), informed(picture, 0.1, 1.0)):
+    for other in (conditioned(picture, 0.2, 3.0), conditioned(picture, 0.1, 1.0)):
         assert np.abs(denoise_chunks(network, other) - denoised).max() > 0
 
 
@@ -203,13 +203,13 @@ def test_the_experiment_draws_its_figures_and_keeps_the_weights_of_every_epoch(e
     assert len(list((output / "evolution").iterdir())) == 3
     kept = sorted((output / "weights").iterdir())
     assert [int(load_file(path)["step"]) for path in kept] == [0, 2, 4]
-    told = capsys.readouterr().out
-    assert told.count("latent ") == 2
-    assert told.count("epoch ") == 3
+    printed = capsys.readouterr().out
+    assert printed.count("latent ") == 2
+    assert printed.count("epoch ") == 3
 
 
 def test_the_experiment_begins_with_kept_weights(experiment, tmp_path):
-    arguments = [*experiment, "--latents", "--informed", "--loss", "bce", "--output"]
+    arguments = [*experiment, "--latents", "--conditional", "--loss", "bce", "--output"]
     main([*arguments, str(tmp_path / "first")])
     start = tmp_path / "first" / "weights" / "epoch_002.safetensors"
     main([*arguments, str(tmp_path / "second"), "--start", str(start)])

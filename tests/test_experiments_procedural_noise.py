@@ -119,7 +119,7 @@ def test_both_ends_of_the_grain_size_are_drawn():
     assert {random_noise(rng(seed), bounds)[0].size for seed in range(20)} == {1, 2}
 
 
-def test_what_a_network_is_told_is_true():
+def test_intensity_is_the_root_mean_square_of_the_noise():
     noisy = procedural_noise(GREY, rng(3))
     assert noisy.intensity == pytest.approx(np.square(noisy.picture - GREY).mean() ** 0.5)
     assert 1 <= noisy.size <= 3

@@ -31,7 +31,6 @@ __all__ = [
     "blended",
     "denoise_chunks",
     "gan_loss",
-    "informed",
 ]
 
 CHUNK = 32
@@ -63,7 +62,7 @@ class Generator(nn.Module):
     latent : int
         Numbers that a chunk is encoded in.
     inputs : int
-        Channels of the input: 3 of the picture, and what else the generator is told.
+        Channels of the input: 3 of the picture, 5 of the conditional variant.
     """
 
     def __init__(self, filters: Sequence[int] = (256, 128, 64), latent: int = 3500, inputs: int = 3) -> None:
@@ -153,8 +152,8 @@ class DenoisingGan(nn.Module):
         return made.reshape(batch, 3, down * CHUNK, across * CHUNK)[..., :height, :width]
 
 
-def informed(picture: Float, intensity: float, size: float) -> Float:
-    """Return a picture and what the proposed variant is told beside it, (5, H, W).
+def conditioned(picture: Float, intensity: float, size: float) -> Float:
+    """Return the input of the proposed conditional variant, (5, H, W): a picture, its noise's intensity and size.
 
     Parameters
     ----------
@@ -164,8 +163,8 @@ def informed(picture: Float, intensity: float, size: float) -> Float:
     size : float
         Mean side of its grains, pixels.
     """
-    told = np.array((intensity, size / LARGEST_GRAIN), np.float32)[:, None, None]
-    return np.concatenate((picture, np.broadcast_to(told, (2, *picture.shape[1:]))))
+    conditions = np.array((intensity, size / LARGEST_GRAIN), np.float32)[:, None, None]
+    return np.concatenate((picture, np.broadcast_to(conditions, (2, *picture.shape[1:]))))
 
 
 def blended(picture: Float, denoised: Float, intensity: float) -> Float:
@@ -177,7 +176,7 @@ def blended(picture: Float, denoised: Float, intensity: float) -> Float:
 
 
 def denoise_chunks(network: nn.Module, picture: Float, intensity: float = 1.0) -> Float:
-    """Return the picture of (3, H, W) inputs, or (5, H, W) `informed` ones, denoised some chunks at a time.
+    """Return the picture of (3, H, W) inputs, or (5, H, W) `conditioned` ones, denoised some chunks at a time.
 
     ``intensity`` is that of `blended`. What a picture needs in memory is itself and its result, up to any size.
     """

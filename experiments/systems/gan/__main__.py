@@ -3,8 +3,8 @@
     python -m experiments.systems.gan --pictures FOLDER --output FOLDER --epochs 20
 
 First autoencoders of several latent sizes reproduce clean pictures: `latent_sizes.png`. Then the GAN is trained, and
-after every epoch tells its pixel loss on test pictures, what its discriminator thinks of them (0.5 is the goal), and
-how one picture evolves: `curves.png`, `evolution.png`. The weights of every epoch are kept in `weights`; the same
+after every epoch tells its pixel loss on test pictures, its discriminator's output on them (0.5 is the goal), and how
+one picture evolves: `curves.png`, `evolution.png`. The weights of every epoch are kept in `weights`; the same
 command goes on where it was stopped, and `--start` begins with kept weights.
 """
 
@@ -35,9 +35,9 @@ from experiments.systems.gan import (
     DenoisingGan,
     Discriminator,
     Generator,
+    conditioned,
     denoise_chunks,
     gan_loss,
-    informed,
 )
 
 TEST_PICTURES = 8
@@ -75,7 +75,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--discriminator", type=int, default=128, help="its filters")
     parser.add_argument("--loss", choices=LOSSES, default="mse+bce")
     parser.add_argument("--adversarial-weight", type=float, default=1.0, help="of the cross-entropy beside the error")
-    parser.add_argument("--informed", action="store_true", help="tell the generator the noise's intensity and size")
+    parser.add_argument("--conditional", action="store_true", help="give the generator the noise's intensity and size")
     parser.add_argument("--latents", type=int, nargs="*", default=[900, 1750, 3500], help="none leaves these out")
     parser.add_argument("--learning-rate", type=float, default=3e-4)
     parser.add_argument("--workers", type=int, default=1, help="processes that make batches")
@@ -111,7 +111,7 @@ def _train(options: argparse.Namespace, batches: NoisyBatches, clean: list[Float
     pixel_weight, optimizer = LOSSES[options.loss]
     torch.manual_seed(options.seed)
     network = DenoisingGan(
-        Generator(options.filters, options.latent, inputs=5 if options.informed else 3),
+        Generator(options.filters, options.latent, inputs=5 if options.conditional else 3),
         Discriminator(options.discriminator),
         options.pretraining * options.steps,
     ).to(memory_format=torch.channels_last)
@@ -124,7 +124,7 @@ def _train(options: argparse.Namespace, batches: NoisyBatches, clean: list[Float
     def batch(step: int) -> Sequence[Any]:
         made = batches(step)
         noise = np.random.default_rng([options.seed, 2, step]).uniform(0, LABEL_NOISE, (2, options.batch))
-        return _inputs(made, told=options.informed), made.clean, noise.astype(np.float32)
+        return _inputs(made, conditional=options.conditional), made.clean, noise.astype(np.float32)
 
     def on_step(state: FitState) -> None:
         if state.step % options.steps == 0:
@@ -143,10 +143,10 @@ def _train(options: argparse.Namespace, batches: NoisyBatches, clean: list[Float
     _evolution(options, tests[0], clean[0], len(curve)).savefig(options.output / "evolution.png")
 
 
-def _inputs(batch: NoisyBatch, *, told: bool) -> Float:
-    if not told:
+def _inputs(batch: NoisyBatch, *, conditional: bool) -> Float:
+    if not conditional:
         return batch.noisy
-    return np.stack([informed(*known) for known in zip(batch.noisy, batch.intensity, batch.size, strict=True)])
+    return np.stack([conditioned(*known) for known in zip(batch.noisy, batch.intensity, batch.size, strict=True)])
 
 
 def _follow_epoch(state: FitState, options: argparse.Namespace, tests: list[Noisy], clean: list[Float]) -> None:
@@ -157,18 +157,18 @@ def _follow_epoch(state: FitState, options: argparse.Namespace, tests: list[Nois
         return
     network = state.average
     assert isinstance(network, DenoisingGan)
-    seen = [informed(*noisy) if options.informed else noisy.picture for noisy in tests]
+    seen = [conditioned(*noisy) if options.conditional else noisy.picture for noisy in tests]
     made = [denoise_chunks(network, picture) for picture in seen]
     error = _mean_squared_error(made, clean)
-    opinion, of_clean = (_opinion(network.discriminator, pictures) for pictures in (made, clean))
-    curve.append((error, opinion, of_clean))
-    print(f"epoch {epoch:3d}: pixel loss {error:.5f}, discriminator {opinion:.3f} (clean {of_clean:.3f})", flush=True)
+    output, on_clean = (_discriminator_output(network.discriminator, pictures) for pictures in (made, clean))
+    curve.append((error, output, on_clean))
+    print(f"epoch {epoch:3d}: pixel loss {error:.5f}, discriminator {output:.3f} (clean {on_clean:.3f})", flush=True)
     Image.fromarray(_levels(made[0])).save(options.output / "evolution" / f"epoch_{epoch:03d}.png")
     kept = {name: value.contiguous() for name, value in network.state_dict().items()}
     save_file(kept, options.output / "weights" / f"epoch_{epoch:03d}.safetensors")
 
 
-def _opinion(discriminator: Discriminator, pictures: list[Float]) -> float:
+def _discriminator_output(discriminator: Discriminator, pictures: list[Float]) -> float:
     """Return the mean probability that chunks of these pictures are real."""
     chunks = torch.from_numpy(np.stack(pictures)).unfold(2, CHUNK, CHUNK).unfold(3, CHUNK, CHUNK)
     with torch.inference_mode():
@@ -186,8 +186,8 @@ def _settings(options: argparse.Namespace, optimizer: str) -> FitSettings:
 
 def _checkpoint(options: argparse.Namespace, name: str) -> Checkpoint:
     """Return where a training is kept; all options decide it but where results go and who makes the batches."""
-    told = {key: str(value) for key, value in vars(options).items() if key not in {"output", "workers", "latents"}}
-    fingerprint = hashlib.sha256(json.dumps([name, told]).encode()).hexdigest()
+    settings = {key: str(value) for key, value in vars(options).items() if key not in {"output", "workers", "latents"}}
+    fingerprint = hashlib.sha256(json.dumps([name, settings]).encode()).hexdigest()
     return Checkpoint(options.output / f"{name}.safetensors", fingerprint, CHECKPOINT_EVERY_S)
 
 
@@ -196,6 +196,8 @@ def _mean_squared_error(made: list[Float], clean: list[Float]) -> float:
 
 
 def _middle(picture: np.ndarray) -> Float:
+    if min(picture.shape[1:]) < TEST_SIDE:
+        raise ValueError(f"a test picture of {picture.shape[1]}x{picture.shape[2]} is smaller than {TEST_SIDE} pixels")
     top, left = ((size - TEST_SIDE) // 2 for size in picture.shape[1:])
     return picture[:, top : top + TEST_SIDE, left : left + TEST_SIDE].astype(np.float32) / np.float32(255)
 
@@ -227,13 +229,13 @@ def _evolution(options: argparse.Namespace, noisy: Noisy, clean: Float, epochs: 
 
 
 def _curves(curve: list[tuple[float, float, float]], pretraining: int) -> Figure:
-    pixel_loss, opinion, of_clean = np.array(curve).T
+    pixel_loss, output, on_clean = np.array(curve).T
     figure = Figure(figsize=(7, 3), dpi=110, layout="constrained")
     left, right = figure.subplots(1, 2)
     left.semilogy(pixel_loss, color="C0")
     left.set(xlabel="epoch", ylabel="pixel loss on test pictures (MSE)")
-    right.plot(opinion, label="on denoised pictures")
-    right.plot(of_clean, label="on clean pictures")
+    right.plot(output, label="on denoised pictures")
+    right.plot(on_clean, label="on clean pictures")
     right.axhline(0.5, color="0.5", linewidth=0.8, linestyle="--", label="goal")
     right.set(xlabel="epoch", ylabel="discriminator output", ylim=(0, 1))
     right.legend(fontsize=7)
