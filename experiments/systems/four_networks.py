@@ -9,7 +9,7 @@ The study went on to recommend HINet, Uformer and MIRNet, which are not built he
 
 What differs: the loop and its running average of weights are `burst_denoise.model.train.fit`, the learning rates those
 of our table. The whole recipe is days of a processor: ``--epochs-share`` takes a share of the epochs, ``--batch`` fewer
-patches a step (a batch of 32 of the full PRIDNet needs some 20 GB), ``--narrow`` narrower networks; all are told in the
+patches a step (a batch of 32 of the full PRIDNet needs some 10 GB), ``--narrow`` narrower networks; all are told in the
 results. To enlarge a smaller picture correlates its noise. Pictures of one scene can end on both sides, as they did in
 the study: `experiments.table` splits by scene.
 """
