@@ -207,7 +207,7 @@ def _levels(picture: Float) -> np.ndarray:
 
 
 def _picture_grid(rows: dict[str, list[Float]], titles: list[str]) -> Figure:
-    figure = Figure(figsize=(1.3 * len(titles), 1.45 * len(rows)), dpi=110, layout="constrained")
+    figure = Figure(figsize=(1.3 * len(titles), 1.45 * len(rows) + 0.3), dpi=110, layout="constrained")
     axes = figure.subplots(len(rows), len(titles), squeeze=False)
     for places, (name, pictures) in zip(axes, rows.items(), strict=True):
         places[0].set_ylabel(name, fontsize=8)
@@ -238,10 +238,10 @@ def _curves(curve: list[tuple[float, float, float]], pretraining: int) -> Figure
     right.plot(on_clean, label="on clean pictures")
     right.axhline(0.5, color="0.5", linewidth=0.8, linestyle="--", label="goal")
     right.set(xlabel="epoch", ylabel="discriminator output", ylim=(0, 1))
-    right.legend(fontsize=7)
     for axes in (left, right):
-        axes.axvspan(0, pretraining, color="0.93")
+        axes.axvspan(0, pretraining, color="0.93", label="pre-training")
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+    right.legend(fontsize=7)
     return figure
 
 
