@@ -99,7 +99,8 @@ def row(method: str, burst: str, iso: float, score: float | None, **changes: obj
     values: dict[str, object] = {
         "method": method, "burst": burst, "iso": iso, "corrected_psnr_db": score,
         "corrected_psnr_db_interval": (None, None) if score is None else (score - 0.12, score + 0.14),
-        "upsnr_db": near, "true_psnr_db": near, "fixed_pattern_psnr_db": 55.2,
+        "upsnr_db": near, "true_psnr_db": near,
+        "true_psnr_db_interval": None if near is None else (near - 0.11, near + 0.11), "fixed_pattern_psnr_db": 55.2,
         "stabilised_psnr_db": None if score is None else score - 36, "stabilised_psnr_db_interval": (None, 9.0),
         "over_nlm_db": None, "over_nlm_db_interval": None, "worth_frames": None, "worth_frames_interval": None,
         "ssim": 0.912, "ssim_reference_psnr_db": None, "residual_correlation": 0.01, "signal_leak": 0.02,
