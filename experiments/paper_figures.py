@@ -41,7 +41,7 @@ __all__ = ["draw_figures", "series_deviations"]
 DATA = Path(os.environ.get("BURST_DENOISE_DATA", Path(__file__).resolve().parents[2] / "shared" / "data"))
 SIGMA_LIMIT = 0.007
 """Standard deviation of the deviations above which the paper rejects a series."""
-LIGHT = 0.1
+LIGHT = 0.4
 """By how much the light changes from the left to the right of the picture, at the end of a series of changing light."""
 CROP = 120
 """Side of the part of a picture that is compared, pixels."""
@@ -110,16 +110,21 @@ def series_deviations(frames: Sequence[Float]) -> Float:
     return deviations
 
 
-def _changed_light(burst: bd.Burst) -> Figure:
-    frames = [burst.linear(index) for index in range(len(burst))]
+def _under_changing_light(frames: Sequence[Float]) -> list[Float]:
+    """Return frames as if the light had moved from one side to the other in the course of the series."""
     ramp = np.linspace(-0.5, 0.5, frames[0].shape[-1], dtype=np.float32)
     shares = np.linspace(0, 1, len(frames))
-    changing = [frame * (1 + np.float32(LIGHT * share) * ramp) for frame, share in zip(frames, shares, strict=True)]
+    return [frame * (1 + np.float32(LIGHT * share) * ramp) for frame, share in zip(frames, shares, strict=True)]
+
+
+def _changed_light(burst: bd.Burst) -> Figure:
+    frames = [burst.linear(index) for index in range(len(burst))]
+    changing = _under_changing_light(frames)
     figure, (left, right) = plt.subplots(1, 2, figsize=(11, 3.6), gridspec_kw={"width_ratios": (1, 1.3)})
     for label, series in (("constant light", frames), ("changing light", changing)):
         deviations = series_deviations(series)
         right.plot(range(len(series)), deviations, "o-", label=f"{label}: sigma {deviations.std():.5f}")
-    right.set(xlabel="frame", ylabel="deviation e", ylim=(0, None))
+    right.set(xlabel="frame", ylabel="deviation e")
     right.legend()
     left.imshow(_shown(changing[-1], burst))
     left.set_title("last frame under changing light", fontsize=9)
@@ -133,23 +138,23 @@ def _changed_light(burst: bd.Burst) -> Figure:
 
 
 def _deviation_densities(bursts: Sequence[bd.Burst]) -> Figure:
-    figure, axes = plt.subplots(figsize=(8, 4))
-    for burst in bursts:
-        deviations = series_deviations([burst.linear(index) for index in range(len(burst))])
-        around = deviations - deviations.mean()
-        reach = 4 * max(deviations.std(), 1e-6)
-        grid = np.linspace(-reach, reach, 200)
-        axes.plot(
-            grid,
-            gaussian_kde(around)(grid),
-            label=f"{burst.name}: mu {deviations.mean():.4f}, sigma {deviations.std():.5f}",
-        )
-    axes.set(xlabel="deviation e - mu", ylabel="density")
-    axes.legend(fontsize=8)
-    axes.set_title(
-        "Figure 2 of the paper: densities of the deviations of series. Here half-size pictures;\n"
+    figure, panels = plt.subplots(1, 2, figsize=(12, 4.2), gridspec_kw={"width_ratios": (1.4, 1)})
+    series = {burst.name: [burst.linear(index) for index in range(len(burst))] for burst in bursts}
+    changed = {f"{bursts[0].name}, changing light": _under_changing_light(series[bursts[0].name])}
+    for axes, drawn in zip(panels, (series, changed), strict=True):
+        for name, frames in drawn.items():
+            deviations = series_deviations(frames)
+            around = deviations - deviations.mean()
+            grid = np.linspace(-4 * deviations.std(), 4 * deviations.std(), 200)
+            label = f"{name}: mu {deviations.mean():.4f}, sigma {deviations.std():.5f}"
+            axes.plot(grid, gaussian_kde(around)(grid), label=label)
+        axes.set(xlabel="deviation e - mu", ylabel="density")
+        axes.legend(fontsize=7, loc="lower center", bbox_to_anchor=(0.5, 1))
+    figure.suptitle(
+        "Figure 2 of the paper: densities of the deviations of series. Here half-size pictures; "
         f"the paper accepts a series up to sigma {SIGMA_LIMIT}",
         fontsize=9,
+        y=1.22,
     )
     return figure
 

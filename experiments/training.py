@@ -32,8 +32,6 @@ WEIGHTS = "weights.safetensors"
 """Of the network that was kept, in the folder of the training."""
 CHECKPOINT = "checkpoint.safetensors"
 SAVE_EVERY_S = 300.0
-MOST_GRADIENT = 1.0
-"""Norm to which gradients are cut."""
 
 
 @dataclass(frozen=True)
@@ -102,7 +100,7 @@ def train_system(system: System, data: DataSet, budget: Budget, work: Path, seed
             steps=steps,
             optimizer=system.optimizer,
             learning_rate=system.learning_rate,
-            gradient_norm=MOST_GRADIENT,
+            gradient_norm=system.gradient_norm,
             dtype=torch.float32,
         )
 

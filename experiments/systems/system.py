@@ -57,6 +57,8 @@ class System:
     optimizer: str = "adam"
     """A name that `burst_denoise.model.train.make_optimizer` knows."""
     learning_rate: float = 1e-4
+    gradient_norm: float = 1.0
+    """To which gradients are cut."""
     needs_series: bool = False
     """Learns from several frames of a scene (self-supervised systems); others learn from pairs."""
     residual: bool = False
