@@ -10,8 +10,8 @@ __all__ = ["initialised", "small"]
 def initialised(network: nn.Module, slope: float = 0.0) -> nn.Module:
     """Return a network whose convolutions keep the size of their signals (He et al., 2015), without a bias.
 
-    PyTorch's own start shrinks signals by a factor of 2.4 a layer, which a deep network without residual blocks pays
-    for with its first thousand steps. ``slope`` is that of the network's leaky ReLUs.
+    PyTorch's own start shrinks signals by a factor of 2.4 a layer, which a deep network pays for with its first
+    thousand steps. ``slope`` is that of the network's leaky ReLUs.
     """
     for layer in network.modules():
         if isinstance(layer, nn.Conv2d | nn.ConvTranspose2d):
@@ -25,12 +25,12 @@ def initialised(network: nn.Module, slope: float = 0.0) -> nn.Module:
 
 
 @torch.no_grad()
-def small(convolution: nn.Conv2d) -> nn.Conv2d:
-    """Return a convolution with a hundredth of its weights: what it adds to the input of a network starts near 0.
+def small(convolution: nn.Conv2d, share: float = 0.01) -> nn.Conv2d:
+    """Return a convolution with a share of its weights: what it adds to the input of a network starts near 0.
 
     Not at 0 itself, which would leave the layers before it without a gradient for the first step.
     """
-    convolution.weight.mul_(0.01)
+    convolution.weight.mul_(share)
     if convolution.bias is not None:
         convolution.bias.zero_()
     return convolution

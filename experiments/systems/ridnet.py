@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from experiments.systems.initialisation import small
+from experiments.systems.initialisation import initialised, small
 from experiments.systems.system import System, pairs_of
 
 __all__ = ["RIDNET", "RIDNet", "mean_absolute_error"]
@@ -38,7 +38,8 @@ class RIDNet(nn.Module):
         self.head = nn.Conv2d(3, width, 3, padding=1)
         self.body = nn.Sequential(*(EnhancementAttention(width) for _ in range(modules)))
         self.tail = nn.Conv2d(width, 3, 3, padding=1)
-        small(self.tail)
+        initialised(self)
+        small(self.tail, 0.001)  # the signals grow with every residual block
         with torch.no_grad():
             self.tail.bias.copy_(-self.mean.flatten())  # what is added to the noisy picture starts near 0
 
