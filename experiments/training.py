@@ -27,7 +27,8 @@ __all__ = ["CHECKPOINT", "WEIGHTS", "Budget", "Trained", "planned_steps", "train
 
 VALIDATIONS = 8
 """Times the running average of the weights is scored, evenly spread over a training, the end included."""
-TIMED_STEPS = 3
+WARM_UP_STEPS, TIMED_STEPS = 2, 4
+"""Steps whose time is not taken, and whose time is."""
 WEIGHTS = "weights.safetensors"
 """Of the network that was kept, in the folder of the training."""
 CHECKPOINT = "checkpoint.safetensors"
@@ -105,9 +106,10 @@ def train_system(system: System, data: DataSet, budget: Budget, work: Path, seed
         )
 
     def seconds_per_step() -> float:
-        began = time.process_time()
-        fit(copy.deepcopy(network), batches, system.loss, settings(TIMED_STEPS))
-        return (time.process_time() - began) / TIMED_STEPS
+        clock: list[float] = []
+        steps = settings(WARM_UP_STEPS + TIMED_STEPS)
+        fit(copy.deepcopy(network), batches, system.loss, steps, on_step=lambda _: clock.append(time.process_time()))
+        return (clock[-1] - clock[WARM_UP_STEPS]) / TIMED_STEPS
 
     steps = planned_steps(work, budget, seconds_per_step)
     every = max(1, steps // VALIDATIONS)
