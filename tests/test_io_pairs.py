@@ -46,6 +46,11 @@ LAYOUTS = {
         ["noisy/a_1.png", "gt/a_1.tif", "noisy/kitchen/b.png", "gt/kitchen/b.png"],
         [("a_1", "a_1", 0, 1), ("b", "kitchen", 2, 3)],
     ),
+    "scenes of two folders each": (
+        ["s1/noisy/1.png", "s1/clean/1.png", "s1/noisy/2.png", "s1/clean/2.png", "day/s2/Noisy/1.png",
+         "day/s2/mean/1.png", "day/s2/Noisy/x/1.png", "day/s2/mean/x/1.png"],
+        [("s1/1", "s1", 0, 1), ("s1/2", "s1", 2, 3), ("day/s2/1", "day/s2", 4, 5), ("day/s2/x/1", "day/s2", 6, 7)],
+    ),
 }  # fmt: skip
 
 
@@ -66,6 +71,24 @@ def test_a_single_batch_of_renoir_or_instance_of_sidd_may_be_named(tmp_path: Pat
         write(tmp_path / layout, *files)
     assert [pair.scene for pair in read_pairs(tmp_path / "SIDD" / SIDD)] == ["002", "002"]
     assert [pair.scene for pair in read_pairs(tmp_path / "RENOIR" / "Mi3" / "Batch_001")] == ["Batch_001"] * 2
+
+
+def test_a_folder_that_is_a_scene_itself_is_named_with_those_in_it(tmp_path: Path):
+    for scene in ("set", "set/set", "set/s1"):
+        write(tmp_path / scene, "noisy/1.png", "clean/1.png")
+    found = [(pair.name, pair.scene) for pair in read_pairs(tmp_path / "set")]
+    assert sorted(found) == [("set/1", "set"), ("set/s1/1", "set/s1"), ("set/set/1", "set/set")]
+
+
+def test_names_are_unique_however_files_lie(tmp_path: Path):
+    write(tmp_path / "renoir", *(f"{camera}/Batch_001/{name}.bmp" for camera in ("Mi3", "T3i")
+                                 for name in ("IMG_1Noisy", "IMG_7Reference")))  # fmt: skip
+    write(tmp_path / "suffixes", "noisy/a.png", "noisy/a.jpg", "clean/a.png", "noisy/b.png", "clean/b.png")
+    names = {folder: sorted(pair.name for pair in read_pairs(tmp_path / folder)) for folder in ("renoir", "suffixes")}
+    assert names == {
+        "renoir": ["Mi3/Batch_001/IMG_1Noisy", "T3i/Batch_001/IMG_1Noisy"],
+        "suffixes": ["b", "suffixes/noisy/a.jpg", "suffixes/noisy/a.png"],
+    }
 
 
 def test_pictures_are_decoded_when_asked_for(tmp_path: Path):

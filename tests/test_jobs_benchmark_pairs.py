@@ -105,6 +105,25 @@ def test_outputs_decide_which_pairs_are_scored_and_their_brightness_is_told(fold
 
 
 @pytest.mark.usefixtures("untuned")
+def test_outputs_of_scenes_whose_files_are_called_the_same_lie_in_folders_of_the_scenes(tmp_path: Path):
+    rng = np.random.default_rng(0)
+    clean = cv2.resize(rng.uniform(30, 220, (20, 24, 3)), SIZE[::-1], interpolation=cv2.INTER_CUBIC)
+    for scene, brightness in (("s1", 1.0), ("s2", 0.8)):
+        write(tmp_path / "set" / scene / "clean" / "1.png", clean * brightness)
+        write(tmp_path / "set" / scene / "noisy" / "1.png", clean * brightness + rng.normal(0, 6, clean.shape))
+        write(tmp_path / "other" / scene / "1-denoised.png", clean * brightness + 1)
+    pairs = read_pairs(tmp_path / "set")
+    rows = list(benchmark_pairs(pairs, {"other": Outputs(tmp_path / "other")}, pairs, CPU))
+    scores = {(row.burst, row.method): row.true_psnr_db for row in rows}
+    assert {burst for burst, _ in scores} == {"s1/1", "s2/1"}
+    assert all(scores[burst, "other"] > scores[burst, "single frame"] + 6 for burst, _ in scores)
+    write(tmp_path / "flat" / "1.png", clean)
+    message = r"1\.png: may be made of 1\.png of s1 or of 1\.png of s2; put the outputs of each into a folder of that"
+    with pytest.raises(InputFileError, match=message):
+        next(benchmark_pairs(pairs, {"other": Outputs(tmp_path / "flat")}, pairs, CPU))
+
+
+@pytest.mark.usefixtures("untuned")
 def test_a_model_of_such_pictures_is_scored(pairs, model: Model):
     rows = {row.method: row for row in benchmark_pairs(pairs[:1], {"model": model}, pairs, CPU)}
     assert rows["model"].true_psnr_db == pytest.approx(rows["single frame"].true_psnr_db, abs=0.01)

@@ -66,6 +66,9 @@ def test_outputs_of_several_bursts_lie_in_folders_of_their_names(tmp_path: Path)
     )
     with pytest.raises(InputFileError, match=re.escape(message)):
         touch(tmp_path / "flat", "f_0.dng").matched(frames)
+    twice = "f_0.dng: may be made of either of two frames that are both f_0.dng of hall; score them one by one"
+    with pytest.raises(InputFileError, match=re.escape(twice)):
+        touch(tmp_path / "flat", "f_0.dng").matched(sources("f_0.dng", burst="hall") * 2)
 
 
 @pytest.mark.parametrize(

@@ -5,6 +5,7 @@ A layout is known by the names of files and folders; pictures are decoded when t
 
 import re
 from collections import Counter
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -23,7 +24,8 @@ class NoisyCleanPair:
     """A noisy picture and the clean one of the same scene; a file is decoded when it is asked for."""
 
     name: str
-    """Of the noisy file, without its suffix; after that of its folder where another file is called the same."""
+    """Of the noisy file, without its suffix; after its folders where another file is called the same, or where several
+    folders noisy/ are scenes. No two pairs of one folder have the same."""
     scene: str
     """What the picture shows. Pairs of one scene belong on one side where some are learnt from and others scored."""
     noisy_file: Path
@@ -50,6 +52,8 @@ class Layout:
     name: str
     noisy: str
     clean: str
+    folders_are_scenes: bool = False
+    """Whether several folders that hold such pairs are scenes; files of the same name in two of them are two pairs."""
 
 
 FOLDER = r"(?P<folder>.*/)"
@@ -73,6 +77,7 @@ LAYOUTS = (
         "noisy/X.png and clean/X.png (or reference/, gt/, mean/)",
         FOLDER + r"noisy/(?P<key>((?P<scene>.+)/)?[^/]+)",
         FOLDER + r"(clean|reference|gt|mean)/(?P<key>.+)",
+        folders_are_scenes=True,
     ),
     Layout(
         "Batch_001/ANoisy.bmp and BReference.bmp (RENOIR)",
@@ -90,9 +95,10 @@ def read_pairs(folder: Path) -> list[NoisyCleanPair]:
     ----------
     folder : Path
         In one of `LAYOUTS`; files that fit it as neither noisy nor clean are passed over. Scenes are told by it: what
-        the name says before the number of the crop (CC60, PolyU), the scene number (SIDD), the batch (RENOIR); in two
-        folders the sub-folder, or else each file is a scene of its own. In RENOIR a clean picture may serve several
-        noisy ones.
+        the name says before the number of the crop (CC60, PolyU), the scene number (SIDD), the batch (RENOIR). In a
+        folder noisy/ each sub-folder is a scene, and each file that lies in none; where there are several folders
+        noisy/, as in s1/noisy/1.png and s2/noisy/1.png, the folders that hold them are the scenes, s1 and s2. In RENOIR
+        a clean picture may serve several noisy ones.
 
     Raises
     ------
@@ -108,7 +114,7 @@ def read_pairs(folder: Path) -> list[NoisyCleanPair]:
     for layout in LAYOUTS:
         noisy = _matches(layout.noisy, pictures, root)
         if noisy:
-            return _paired(noisy, _matches(layout.clean, pictures, root))
+            return _paired(noisy, _matches(layout.clean, pictures, root), _labels(layout, noisy, root))
     if any(path.suffix.lower() == ".mat" for path in files):
         raise InputFileError(f"{folder}: holds .MAT files only, as SIDD's raw pairs; name the sRGB ones (PNG)")
     known = "; ".join(layout.name for layout in LAYOUTS)
@@ -124,7 +130,35 @@ def _matches(pattern: str, pictures: list[Path], root: Path) -> dict[Path, re.Ma
     return {path: match for path, match in found.items() if match is not None}
 
 
-def _paired(noisy: dict[Path, re.Match[str]], clean: dict[Path, re.Match[str]]) -> list[NoisyCleanPair]:
+def _labels(layout: Layout, noisy: dict[Path, re.Match[str]], root: Path) -> dict[Path, tuple[str, str]]:
+    """Return the name and the scene of every pair, by its noisy file."""
+    folders = {match["folder"] for match in noisy.values()}
+    if layout.folders_are_scenes and len(folders) > 1:
+        # Relative to the folder that was named, unless that is a scene itself.
+        base = root.parent if root in {root.parent / folder for folder in folders} else root
+        scenes = {path: (root.parent / match["folder"]).relative_to(base).as_posix() for path, match in noisy.items()}
+        names = {path: f"{scenes[path]}/{match['key']}" for path, match in noisy.items()}
+    else:
+        scenes = {path: match["scene"] or path.stem for path, match in noisy.items()}
+        names = _shortest_names(noisy, root)
+    uses = Counter(names.values())
+    # Two files that differ in their suffix alone.
+    return {path: (name if uses[name] == 1 else name + path.suffix, scenes[path]) for path, name in names.items()}
+
+
+def _shortest_names(paths: Iterable[Path], root: Path) -> dict[Path, str]:
+    """Return the stem of each path after as many of its folders as tell it from the other paths."""
+    parts = {path: path.relative_to(root.parent).with_suffix("").parts for path in paths}
+    tails = {path: [whole[-count:] for count in range(1, len(whole) + 1)] for path, whole in parts.items()}
+    uses = Counter(tail for found in tails.values() for tail in found)
+    return {
+        path: "/".join(next((tail for tail in found if uses[tail] == 1), found[-1])) for path, found in tails.items()
+    }
+
+
+def _paired(
+    noisy: dict[Path, re.Match[str]], clean: dict[Path, re.Match[str]], labels: dict[Path, tuple[str, str]]
+) -> list[NoisyCleanPair]:
     """Return pairs of the files that match one layout, every file with its partner."""
     partners: dict[tuple[str, ...], Path] = {}
     for path, match in clean.items():
@@ -137,16 +171,7 @@ def _paired(noisy: dict[Path, re.Match[str]], clean: dict[Path, re.Match[str]]) 
         raise InputFileError(f"{path}: has no {kind} partner; add it, or take this file away")
     for path, match in noisy.items():
         _refuse_other_size(path, partners[_key(match)])
-    stems = Counter(path.stem for path in noisy)
-    return [
-        NoisyCleanPair(
-            name=path.stem if stems[path.stem] == 1 else f"{path.parent.name}/{path.stem}",
-            scene=match["scene"] or path.stem,
-            noisy_file=path,
-            clean_file=partners[_key(match)],
-        )
-        for path, match in noisy.items()
-    ]
+    return [NoisyCleanPair(*labels[path], path, partners[_key(match)]) for path, match in noisy.items()]
 
 
 def _key(match: re.Match[str]) -> tuple[str, ...]:

@@ -30,8 +30,8 @@ class Outputs:
         ----------
         sources : sequence of (sub-folder, file name)
             *All* frames of a benchmark, so that none takes the output of another. Where the folder has the sub-folder
-            of a frame (the name of its burst, or the folder of its noisy picture) its output is looked for in there,
-            otherwise in the folder itself.
+            of a frame (the name of its burst; or the folders in the name of its pair, s1 of s1/1, and if there are none
+            the folder of its noisy picture) its output is looked for in there, otherwise in the folder itself.
 
         Returns
         -------
@@ -66,6 +66,11 @@ class Outputs:
         fitting = [source for source in sources if _made_of(path.stem, Path(source[1]).stem)]
         longest = max((len(Path(name).stem) for _, name in fitting), default=0)
         best = [source for source in fitting if len(Path(source[1]).stem) == longest]
+        if len(best) > len(set(best)):
+            group, name = best[0]
+            raise InputFileError(
+                f"{path}: may be made of either of two frames that are both {name} of {group}; score them one by one"
+            )
         if len(best) > 1:
             raise InputFileError(
                 f"{path}: may be made of {' or of '.join(f'{name} of {group}' for group, name in best[:2])}; put the "

@@ -126,8 +126,9 @@ def profiled(pair: NoisyCleanPair) -> tuple[Frame, Float]:
 
 
 def source_of(pair: NoisyCleanPair) -> Source:
-    """Return the noisy picture as outputs are matched to it."""
-    return pair.noisy_file.parent.name, pair.noisy_file.name
+    """Return the noisy picture as outputs are matched to it: by the folders in the name of its pair, or by its own."""
+    folders, _, _ = pair.name.rpartition("/")
+    return folders or pair.noisy_file.parent.name, pair.noisy_file.name
 
 
 class _PairEvaluation:
