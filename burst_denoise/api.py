@@ -515,10 +515,11 @@ def benchmark(
         (H, W) or (3, H, W), of the shape it returns; the frame that it is of, which carries mosaic, white balance and
         the noise profile of the burst or pair.
     tune_on : sequence of Burst or of NoisyCleanPair
-        Others like those to tune the baselines on. By default they are tuned as when the first model was made, or,
-        which favours them, on what is scored.
+        Others like those to tune the baselines on. By default those for bursts are as tuned when the first model of
+        their sensor was made; without such a model, and for pairs always, they are tuned on what is scored, which
+        favours them.
     frames : int
-        Frames scored per burst and method.
+        Frames scored per burst and method; a pair has one.
     seed : int
         Chooses them.
     any_sensor : bool
@@ -542,6 +543,8 @@ def benchmark(
         If a burst has fewer than three frames.
     InputFileError
         If outputs do not fit the frames.
+    TypeError
+        If something else than bursts and pairs is given, such as paths.
 
     Examples
     --------
@@ -553,6 +556,13 @@ def benchmark(
     """
     settings = BenchmarkSettings(frames=frames, seed=seed, any_sensor=any_sensor)
     scored = methods or {}
+    for argument, given in (("bursts", bursts), ("tune_on", tune_on)):
+        for one in given:
+            if not isinstance(one, Burst | NoisyCleanPair):
+                raise TypeError(
+                    f"{argument}: holds {one!r}, neither a Burst nor a NoisyCleanPair; give what ingest or read_pairs "
+                    "returns"
+                )
     pairs, tuning_pairs = ([one for one in given if isinstance(one, NoisyCleanPair)] for given in (bursts, tune_on))
     own, tuning = ([one for one in given if isinstance(one, Burst)] for given in (bursts, tune_on))
     if (pairs or tuning_pairs) and (own or tuning):

@@ -184,6 +184,18 @@ def test_bursts_and_pairs_are_not_mixed(desk: Path):
             bd.benchmark(given, tune_on=tune_on)
 
 
+@pytest.mark.parametrize("other", [Path("frames"), "frames", None])
+def test_what_is_neither_burst_nor_pair_is_named_and_not_dropped(desk: Path, other: object):
+    pairs = bd.read_pairs(desk / "pairs")
+    for argument, given in (
+        ("bursts", {"bursts": [*pairs, other]}),
+        ("tune_on", {"bursts": pairs, "tune_on": [other]}),
+    ):
+        message = f"{argument}: holds {other!r}, neither a Burst nor a NoisyCleanPair; give what ingest or read_pairs"
+        with pytest.raises(TypeError, match=re.escape(message)):
+            bd.benchmark(**given)
+
+
 def test_outputs_that_do_not_fit_are_refused_before_any_work(desk: Path, tmp_path: Path):
     cv2.imwrite(str(tmp_path / "frame_000.tif"), np.zeros((160, 192, 3), np.uint8))
     cv2.imwrite(str(tmp_path / "table_1-x.png"), np.zeros((64, 79, 3), np.uint8))

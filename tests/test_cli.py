@@ -147,6 +147,8 @@ def test_the_version_is_told(run: Run) -> None:
         ["calibrate", "x", "-o", "m", "--minutes", "nan"],
         ["benchmark"],
         ["benchmark", "x", "--pairs", "y"],
+        ["benchmark", "--pairs", "y", "--frames", "3"],
+        ["benchmark", "--pairs", "y", "--limit", "20"],
         ["benchmark", "x", "--outputs", "y"],
         ["benchmark", "x", "--outputs", "=y"],
         ["benchmark", "x", "--outputs", "a=y", "--outputs", "a=z"],
@@ -303,6 +305,13 @@ def test_benchmark_on_pairs_shows_means_and_lists_every_pair(
     assert float(read[2]["true_psnr_db"]) > float(read[0]["true_psnr_db"]) + 10
     assert read[0]["corrected_psnr_db"] == read[2]["seconds_per_megapixel"] == ""
     assert paper.read_text().count(r" \\") == 1 + len(methods)
+
+
+def test_benchmark_on_pairs_says_which_options_are_for_bursts(run: Run, tmp_path: Path) -> None:
+    for option in ("--frames", "--limit"):
+        done = run("benchmark", "--pairs", tmp_path, option, 5)
+        assert done.code == 2
+        assert f"{option}: is for bursts; a pair has one noisy picture" in " ".join(done.err.split())
 
 
 def test_benchmark_scores_what_another_program_made(run: Run, shoot: Shoot, tmp_path: Path) -> None:

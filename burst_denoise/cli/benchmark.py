@@ -31,6 +31,7 @@ FramesOption = typer.Option(metavar="NUMBER", min=1, help="Frames scored per bur
 
 
 def benchmark_command(
+    context: typer.Context,
     inputs: Annotated[list[Path] | None, INPUTS] = None,
     pairs: Pairs = None,
     model: Models = None,
@@ -53,6 +54,11 @@ def benchmark_command(
     """
     if bool(inputs) == (pairs is not None):
         raise typer.BadParameter("name frames, folders or bursts, or else --pairs FOLDER", param_hint="INPUTS")
+    if pairs is not None:
+        for option in ("frames", "limit"):
+            source = context.get_parameter_source(option)
+            if source is not None and source.name != "DEFAULT":
+                raise typer.BadParameter("is for bursts; a pair has one noisy picture", param_hint=f"--{option}")
     folders = named_folders(outputs)
     from burst_denoise.cli.tables import score_table
     from burst_denoise.io.pairs import read_pairs

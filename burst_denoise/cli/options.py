@@ -114,8 +114,8 @@ TuneOn = Annotated[
     list[Path] | None,
     typer.Option(
         metavar="PATH",
-        help="Other bursts or frames of the sensor, or pairs, to tune the baselines on; by default they are as tuned "
-        "when the model was made. May be repeated.",
+        help="Other bursts or frames of the sensor, or pairs, to tune the baselines on; by default as tuned when "
+        "the model was made, for pairs on those scored. May be repeated.",
     ),
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON lines instead of text.")]
