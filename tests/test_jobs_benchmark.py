@@ -9,8 +9,9 @@ import pytest
 import torch
 
 from burst_denoise.burst.store import Burst
-from burst_denoise.errors import BurstDenoiseError, ModelFileError
+from burst_denoise.errors import BurstDenoiseError, InputFileError, ModelFileError
 from burst_denoise.frame.frame import Frame
+from burst_denoise.io.dng import write_dng
 from burst_denoise.jobs import benchmark as job
 from burst_denoise.jobs.benchmark import (
     BenchmarkSettings,
@@ -127,6 +128,19 @@ def test_outputs_are_matched_over_all_bursts_and_told_about(shots: Path, tmp_pat
     assert set(other[0].frames) < {1, 2}
     assert "other is not scored on raw_0: no output is named after one of its frames" in listener.notes
     assert listener.notes[-1].startswith("other: the brightness of 1 of 1 results differs from that of the frames by +")
+
+
+def test_outputs_without_a_frame_in_common_are_refused_before_any_work(shots: Path, tmp_path: Path, monkeypatch):
+    monkeypatch.setattr(job, "tuned_strengths", lambda bursts: pytest.fail("tuned before the outputs were checked"))
+    shot = {seed: burst_frames(5, seed=seed) for seed in (0, 1)}
+    for name, numbers in (("a", (1, 2)), ("b", (3, 4))):
+        write_frames(tmp_path / name / "raw_0", shot[0])
+        (tmp_path / name / "raw_1").mkdir(parents=True)
+        for number in numbers:
+            write_dng(tmp_path / name / "raw_1" / f"frame_{number:03d}.dng", shot[1][number])
+    methods = {name: Outputs(tmp_path / name) for name in "ab"}
+    with pytest.raises(InputFileError, match="raw_1: no frame has an output of all of a, b; score them one by one"):
+        next(benchmark([shots / "raw_0", shots / "raw_1"], methods, [], ONE, tmp_path / "stored"))
 
 
 def test_no_input_is_an_error_of_the_user(tmp_path):

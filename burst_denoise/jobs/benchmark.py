@@ -14,7 +14,7 @@ from burst_denoise.model.model_file import Model
 from burst_denoise.model.prior import prior_file
 from burst_denoise.schemas import MOST_FRAMES, FrameInfo
 from burst_denoise.score.baselines import UNTUNED, Method, baselines_for, tuned_strengths
-from burst_denoise.score.benchmark import SINGLE_FRAME, score_methods
+from burst_denoise.score.benchmark import SINGLE_FRAME, frames_with_outputs, score_methods
 from burst_denoise.score.outputs import MatchedOutputs, Outputs
 from burst_denoise.score.rows import BenchmarkRow
 from burst_denoise.sensor.identity import Sensor
@@ -177,20 +177,22 @@ def matched_outputs(
 ) -> dict[str, Model | Method | MatchedOutputs]:
     """Return methods with the outputs among them matched to the frames of *all* bursts of a benchmark.
 
-    One output of each burst is read, so that what does not fit is found before any work.
+    One output of each program and burst is read, so that what does not fit is found before any work.
 
     Raises
     ------
     InputFileError
-        If outputs cannot be matched, are of none of the frames, or not of their kind.
+        If outputs cannot be matched, are of none of the frames, or not of their kind, or if two programs have outputs
+        of a burst and of no frame in common.
     """
     sources = [(burst.name, burst.frame(index).path.name) for burst in bursts for index in range(len(burst))]
     matched = {
         name: method.matched(sources) if isinstance(method, Outputs) else method for name, method in methods.items()
     }
-    for method in matched.values():
-        if isinstance(method, MatchedOutputs):
-            for burst in bursts:
+    for burst in bursts:
+        frames_with_outputs(burst, matched)
+        for method in matched.values():
+            if isinstance(method, MatchedOutputs):
                 for index in method.frames_of(burst)[:1]:
                     method.of_burst(burst, index)
     return matched

@@ -92,7 +92,7 @@ def baselines_for(info: FrameInfo) -> dict[str, Baseline]:
     """Return the baselines that make sense for frames like these and are installed, by the names of their rows.
 
     ``bm3d`` needs the package of that name, which is free for non-commercial use only and therefore never installed
-    unasked; large frames, which would take it many minutes, go without.
+    unasked; it is left out for large frames, which would take it many minutes.
     """
     found: dict[str, Baseline] = {} if info.domain == "mono" else {"nlm-colour-8bit": nlm_colour_8bit}
     found |= {"nlm-16bit": nlm_16bit, "nlm-stabilised": nlm_stabilised}

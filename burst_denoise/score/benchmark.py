@@ -21,7 +21,7 @@ from burst_denoise.score.rows import BenchmarkRow, with_interval
 from burst_denoise.score.unbiased import BurstScore, paired_difference_db
 from burst_denoise.sensor.noise_model import noise_variance
 
-__all__ = ["REFERENCE_METHOD", "SINGLE_FRAME", "score_methods"]
+__all__ = ["REFERENCE_METHOD", "SINGLE_FRAME", "frames_with_outputs", "score_methods"]
 
 WHITE = 1.0
 """Peak of every PSNR here: the white level, linear."""
@@ -29,7 +29,7 @@ REFERENCE_METHOD = "nlm-stabilised"
 """The row that all others are compared with, frame by frame."""
 SINGLE_FRAME = "single frame"
 MEANS = (2,)
-"""Rows "mean of k"; a burst that has not two frames more than k goes without."""
+"""Rows "mean of k"; left out where a burst has fewer than k + 2 frames."""
 
 
 def score_methods(
@@ -79,7 +79,7 @@ def score_methods(
     """
     made_with = versions()
     for burst in bursts:
-        evaluation = _EvaluationSet(burst, frames, seed, _frames_with_outputs(burst, methods))
+        evaluation = _EvaluationSet(burst, frames, seed, frames_with_outputs(burst, methods))
         rows = list(_rows(burst, methods, strengths))
         reference = next((_scored(row, evaluation) for row in rows if row.name == REFERENCE_METHOD), None)
         for row in rows:
@@ -117,8 +117,14 @@ def _rows(
             yield _Row(name, method)
 
 
-def _frames_with_outputs(burst: Burst, methods: Mapping[str, Method | MatchedOutputs]) -> list[int]:
-    """Return the numbers of the frames that all outputs of a burst have in common; all where there are no outputs."""
+def frames_with_outputs(burst: Burst, methods: Mapping[str, object]) -> list[int]:
+    """Return the numbers of the frames that all outputs of a burst have in common; all where there are no outputs.
+
+    Raises
+    ------
+    InputFileError
+        If no frame has an output of each program that has any of this burst.
+    """
     found = {name: method.frames_of(burst) for name, method in methods.items() if isinstance(method, MatchedOutputs)}
     shared = set(range(len(burst))).intersection(*(numbers for numbers in found.values() if numbers))
     if not shared:
