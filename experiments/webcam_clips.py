@@ -5,10 +5,16 @@
 Kovalenko and Demyanenko, "Unsupervised training of denoising networks" (2021), filmed six scenes with a webcam, 811
 frames in all, and split the clips into pictures. Here a small sensor looks at clean pictures: photon and read noise of
 its mosaic, white balance, demosaicing, the sRGB curve, 8 bits, and then Motion JPEG with its halved colour. Each clip
-is written as a video and, decoded again, as PNG files in a folder of its name. Then stands what ``burst-denoise
-inspect`` says of the frames; it accepts all six. All of them take some 15 minutes of one core and 3 GB::
+is written as a video, FOLDER/clips/1_astronaut.avi, and decoded again to PNG files, FOLDER/frames/1_astronaut/0001.png:
+the same bursts twice, so name one of the two folders. What ``burst-denoise inspect`` says of the frames is printed; it
+accepts all six. All of them take some 15 minutes of one core and 3 GB::
 
     1_astronaut (unknown camera, ISO unknown, 1920x1080): 8 of 8 frames, mu 0.0313, sigma 0.00002: accepted
+
+``burst-denoise ingest FOLDER/frames`` uses at most 20 frames of a clip unless ``--limit 135`` asks for all. The table
+of the source paper on these frames, at most 20 of a clip as well::
+
+    python -m experiments.table --data FOLDER/frames --minutes-each 15
 
 Noise of such pictures is not independent from pixel to pixel: demosaicing and the codec spread it, so that horizontal
 neighbours are correlated by about a half. A network that learns from pairs of frames does not mind, as long as noise is
@@ -18,6 +24,7 @@ independent from frame to frame; methods that hide pixels and guess them from th
 
 import argparse
 import itertools
+import sys
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
@@ -25,6 +32,7 @@ import cv2
 import numpy as np
 from skimage import data
 
+import burst_denoise as bd
 from burst_denoise.arrays import Picture
 from burst_denoise.cli.console import verdict_lines
 from burst_denoise.frame.frame import to_linear
@@ -47,24 +55,28 @@ ISO = 400
 CLIPS = 6
 BUNDLED = ("astronaut", "chelsea", "coffee", "immunohistochemistry", "rocket", "stereo_motorcycle")
 """Loaders of `skimage.data` whose pictures come with the package."""
-SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp")
+SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp", ".webp")
 JPEG_QUALITY = 85
 FRAMES_PER_SECOND = 30
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--output", type=Path, required=True, help="folder for the clips")
+    parser.add_argument("--output", type=Path, required=True, help="folder for clips/ and frames/")
     parser.add_argument("--pictures", type=Path, help="folder of clean pictures; those of scikit-image otherwise")
     parser.add_argument("--frames", type=int, default=135, help="of each clip")
     parser.add_argument("--size", type=_size, default=(1080, 1920), metavar="WIDTHxHEIGHT")
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args()
-    options.output.mkdir(parents=True, exist_ok=True)
-    for number, (name, picture) in enumerate(itertools.islice(clean_pictures(options.pictures), CLIPS), 1):
-        clip = options.output / f"{number}_{name}.avi"
+    try:
+        pictures = clean_pictures(options.pictures)
+    except bd.InputFileError as error:
+        sys.exit(str(error))
+    clips, frames = options.output / "clips", options.output / "frames"
+    clips.mkdir(parents=True, exist_ok=True)
+    for number, (name, picture) in enumerate(itertools.islice(pictures, CLIPS), 1):
+        clip, folder = clips / f"{number}_{name}.avi", frames / f"{number}_{name}"
         write_clip(clip, film(fitted(picture, options.size), options.frames, [options.seed, number]))
-        folder = clip.with_suffix("")
         print(f"{clip}: {split_clip(clip, folder)} frames", flush=True)
         for verdict in inspect([folder]):
             print("\n".join(verdict_lines(verdict)), flush=True)
@@ -76,15 +88,33 @@ def _size(text: str) -> tuple[int, int]:
 
 
 def clean_pictures(folder: Path | None = None) -> Iterator[tuple[str, Picture]]:
-    """Yield the name and (H, W, 3) of clean pictures: those of a folder, or of scikit-image."""
+    """Return the name and (H, W, 3) of clean pictures, decoded one by one: those of a folder, or of scikit-image.
+
+    Raises
+    ------
+    InputFileError
+        If the folder holds no picture, or, when its turn comes, a picture is damaged.
+    """
     if folder is None:
-        for name in BUNDLED:
-            loaded = getattr(data, name)()
-            yield name, loaded[0] if isinstance(loaded, tuple) else loaded  # left eye of a stereo pair
-        return
-    for path in sorted(folder.iterdir()):
-        if path.suffix.lower() in SUFFIXES:
-            yield path.stem, cv2.cvtColor(cv2.imread(str(path)), cv2.COLOR_BGR2RGB)
+        return ((name, _bundled(name)) for name in BUNDLED)
+    files = sorted(folder.iterdir()) if folder.is_dir() else []
+    pictures = [path for path in files if path.suffix.lower() in SUFFIXES]
+    if not pictures:
+        raise bd.InputFileError(f"{folder}: no pictures there; name a folder of {', '.join(SUFFIXES)} files")
+    return ((path.stem, _decoded(path)) for path in pictures)
+
+
+def _bundled(name: str) -> Picture:
+    loaded = getattr(data, name)()
+    picture: Picture = loaded[0] if isinstance(loaded, tuple) else loaded  # left eye of a stereo pair
+    return picture
+
+
+def _decoded(path: Path) -> Picture:
+    bgr = cv2.imread(str(path))
+    if bgr is None:
+        raise bd.InputFileError(f"{path}: cannot be decoded; take it away")
+    return cv2.cvtColor(bgr, cv2.COLOR_BGR2RGB).astype(np.uint8, copy=False)
 
 
 def fitted(picture: Picture, size: tuple[int, int]) -> Picture:

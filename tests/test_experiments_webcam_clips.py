@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from skimage.data import chelsea
 
+import burst_denoise as bd
 from burst_denoise.burst.grouping import find_sources, group_series
 from burst_denoise.burst.series import check_series
 from experiments.webcam_clips import clean_pictures, film, fitted, main, split_clip, write_clip
@@ -74,13 +75,34 @@ def test_pictures_are_fitted_without_a_change_of_proportions() -> None:
     assert fitted(wide, (80, 80)).shape == (80, 80, 3)
 
 
-def test_clean_pictures_come_from_a_folder_too(tmp_path: Path) -> None:
-    cv2.imwrite(str(tmp_path / "red.png"), np.full((8, 8, 3), (0, 0, 255), np.uint8))
+@pytest.mark.parametrize("suffix", [".png", ".webp", ".WEBP"])
+def test_clean_pictures_come_from_a_folder_too(tmp_path: Path, suffix: str) -> None:
+    content = cv2.imencode(suffix.lower(), np.full((8, 8, 3), (0, 0, 255), np.uint8))[1]
+    (tmp_path / f"red{suffix}").write_bytes(content.tobytes())
     (tmp_path / "notes.txt").write_text("no picture")
     ((name, picture),) = clean_pictures(tmp_path)
     assert name == "red"
-    assert picture[0, 0].tolist() == [255, 0, 0]
+    assert picture[0, 0] == pytest.approx([255, 0, 0], abs=5)
     assert len(list(clean_pictures())) == 6
+
+
+def test_a_folder_without_pictures_is_refused_in_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "notes.txt").write_text("no picture")
+    for folder in (tmp_path, tmp_path / "nowhere"):
+        arguments = ["--output", str(tmp_path / "output"), "--pictures", str(folder)]
+        monkeypatch.setattr(sys, "argv", ["webcam_clips", *arguments])
+        with pytest.raises(SystemExit) as caught:
+            main()
+        assert caught.value.code == (
+            f"{folder}: no pictures there; name a folder of .png, .jpg, .jpeg, .tif, .tiff, .bmp, .webp files"
+        )
+    assert not (tmp_path / "output").exists()
+
+
+def test_a_damaged_picture_is_named(tmp_path: Path) -> None:
+    (tmp_path / "a.webp").write_bytes(b"RIFF")
+    with pytest.raises(bd.InputFileError, match=r"a\.webp: cannot be decoded; take it away"):
+        next(clean_pictures(tmp_path))
 
 
 def test_the_library_accepts_a_clip_and_its_frames(folder: Path) -> None:
@@ -94,10 +116,12 @@ def test_the_library_accepts_a_clip_and_its_frames(folder: Path) -> None:
 def test_the_command_writes_six_clips_and_tells_the_verdicts(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    arguments = ["--output", str(tmp_path / "clips"), "--frames", "5", "--size", "128x96"]
+    arguments = ["--output", str(tmp_path), "--frames", "5", "--size", "128x96"]
     monkeypatch.setattr(sys, "argv", ["webcam_clips", *arguments])
     main()
     told = capsys.readouterr().out
     assert len(list((tmp_path / "clips").glob("*.avi"))) == 6
-    assert len(list((tmp_path / "clips").glob("*/*.png"))) == 30
+    assert len(list((tmp_path / "frames").glob("*/*.png"))) == 30
     assert told.count("5 of 5 frames") == 6
+    for folder in ("clips", "frames"):
+        assert len(group_series(find_sources([tmp_path / folder]))) == 6
