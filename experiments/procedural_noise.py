@@ -218,7 +218,7 @@ def bundled_pictures() -> CleanPictures:
 def noise_data(
     name: str, clean: CleanPictures, noise: NoiseModel = procedural_noise, noise_std: float = math.nan, *, seed: int = 0
 ) -> DataSet:
-    """Return the data set of clean pictures with made noise, fresh for every pair; its validation pairs are fixed.
+    """Return the data set of clean pictures with synthetic noise, fresh for every pair; its validation pairs are fixed.
 
     Parameters
     ----------
