@@ -11,12 +11,10 @@ import burst_denoise as bd
 from burst_denoise.arrays import Float
 from burst_denoise.burst.store import open_burst, pooled_by_iso, store_burst
 from burst_denoise.model.pairs import held_out
-from experiments.pictures import DataSet, Scene, ValidationPair, encoded, noise_std, random_pairs
+from experiments.pictures import MOST_SIDE, DataSet, Scene, ValidationPair, centre, encoded, noise_std, random_pairs
 
 __all__ = ["half_size", "picture_burst", "scene_name", "series_data_set", "split_by_scene"]
 
-MOST_SIDE = 1024
-"""Of a picture; what is larger is cut to its centre, which is enough to compare on and fits into memory."""
 CONTEXT = 64
 """Columns left of the held-out ones that a network may look at when it is validated."""
 GUARD = 8
@@ -28,26 +26,36 @@ def scene_name(burst: bd.Burst) -> str:
     return re.sub(r"[_ -]*iso[_ -]*\d+$", "", burst.name, flags=re.IGNORECASE)
 
 
-def split_by_scene(bursts: Sequence[bd.Burst]) -> tuple[list[bd.Burst], list[bd.Burst]]:
+def split_by_scene(bursts: Sequence[bd.Burst], scored: Sequence[str] = ()) -> tuple[list[bd.Burst], list[bd.Burst]]:
     """Return the bursts to train on and those to be scored on: all of the scene that comes last by name.
+
+    Parameters
+    ----------
+    bursts : sequence of Burst
+    scored : sequence of str
+        Names of the bursts to be scored on instead; for bursts whose names do not tell that they show one scene.
 
     Raises
     ------
     SeriesError
-        If all bursts show one scene.
+        If a name is that of no burst, or no burst is left to train on.
     """
+    names = [burst.name for burst in bursts]
+    if unknown := set(scored) - set(names):
+        raise bd.SeriesError(f"{min(unknown)}: is none of the bursts, {', '.join(names)}")
     last = max(scene_name(burst) for burst in bursts)
-    training = [burst for burst in bursts if scene_name(burst) != last]
+    chosen = scored or [burst.name for burst in bursts if scene_name(burst) == last]
+    training = [burst for burst in bursts if burst.name not in chosen]
     if not training:
         raise bd.SeriesError(f"{last}: one scene only; a comparison trains on some scenes and scores on another")
-    return training, [burst for burst in bursts if scene_name(burst) == last]
+    return training, [burst for burst in bursts if burst.name in chosen]
 
 
 def picture_burst(burst: bd.Burst, folder: Path) -> bd.Burst:
     """Return a burst as pictures: of a raw one the half-size RGB pictures of its frames, stored in ``folder``.
 
-    Its clean reference goes with it. A folder that is there already is opened; a burst of developed pictures that are
-    no larger than `MOST_SIDE` is given back as it is.
+    Its clean reference goes with it. Pictures larger than `MOST_SIDE` are cut to their centre. A folder that is there
+    already is opened.
 
     Raises
     ------
@@ -74,9 +82,7 @@ def _frame(burst: bd.Burst, index: int) -> bd.Frame:
 def half_size(burst: bd.Burst, linear: Float) -> Float:
     """Return the centre of the half-size picture of a mosaic, or of a picture, linear."""
     picture = burst.mosaic.colour_planes(burst.mosaic.pack(linear))
-    starts = [max(0, size - MOST_SIDE) // 2 for size in picture.shape[1:]]
-    rows, columns = (slice(start, start + MOST_SIDE) for start in starts)
-    return np.ascontiguousarray(picture[:, rows, columns], np.float32)
+    return np.ascontiguousarray(centre(picture, MOST_SIDE), np.float32)
 
 
 def series_data_set(name: str, bursts: Sequence[bd.Burst]) -> DataSet:

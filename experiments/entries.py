@@ -34,7 +34,16 @@ from experiments.systems.ridnet import RIDNET
 from experiments.systems.system import System
 from experiments.training import CHECKPOINT, WEIGHTS, Budget, planned_steps, train_system
 
-__all__ = ["Comparison", "Entry", "entries"]
+__all__ = [
+    "FROM_SCRATCH",
+    "NOISE_SYSTEMS",
+    "ON_RAW_FRAMES",
+    "PAIR_SYSTEMS",
+    "SERIES_SYSTEMS",
+    "Comparison",
+    "Entry",
+    "entries",
+]
 
 
 @dataclass(frozen=True)
@@ -46,9 +55,11 @@ class Comparison:
     bursts: tuple[bd.Burst, ...] = ()
     """The training bursts as pictures; none for pairs."""
     raw: tuple[bd.Burst, ...] = ()
-    """The raw bursts, those scored on included, where there are any."""
-    makes_noise: bool = False
-    """Whether the pairs are clean pictures under made noise."""
+    """The training bursts as they were shot."""
+    raw_scored: tuple[bd.Burst, ...] = ()
+    """The bursts that are scored on, as they were shot."""
+    synthetic_noise: bool = False
+    """Whether the pairs are clean pictures under synthetic noise."""
 
     @property
     def name(self) -> str:
@@ -57,7 +68,7 @@ class Comparison:
 
     @property
     def frames(self) -> int:
-        """Noisy frames that training sees."""
+        """Noisy frames that training sees; 0 where noise is added as training goes."""
         return sum(len(scene.noisy) for scene in self.data.scenes)
 
 
@@ -73,17 +84,17 @@ class Entry:
 def entries(comparison: Comparison) -> list[Entry]:
     """Return what there is to compare on a data set, classical methods first."""
     found = [Entry("classical methods", _classical)]
-    if comparison.makes_noise:
+    if comparison.synthetic_noise:
         systems = NOISE_SYSTEMS
     elif comparison.bursts:
         systems = SERIES_SYSTEMS + PAIR_SYSTEMS + NOISE_SYSTEMS
     else:
         systems = PAIR_SYSTEMS
     if comparison.bursts:
-        found.append(Entry("burst_denoise from scratch", _from_scratch))
+        found.append(Entry(FROM_SCRATCH, _from_scratch))
         found.append(Entry(DEEP_IMAGE_PRIOR, _deep_image_prior))
     if any(burst.info.domain == "bayer" for burst in comparison.raw):
-        found.append(Entry("burst_denoise on the raw frames", _on_raw_frames))
+        found.append(Entry(ON_RAW_FRAMES, _on_raw_frames))
     return found + [Entry(system.name, partial(_trained, system)) for system in systems]
 
 
@@ -92,7 +103,9 @@ SERIES_SYSTEMS: tuple[System, ...] = (PAPER, NOISE2NOISE, NOISE2VOID, NOISE2SELF
 PAIR_SYSTEMS: tuple[System, ...] = (TILES_28, TILES_56, AUTOENCODER, CBDNET, PRIDNET_SHARED, RIDNET)
 """Learn from noisy and clean pictures; of a burst, from frames and the mean of the others."""
 NOISE_SYSTEMS: tuple[System, ...] = (FOUR_LAYER_CNN, GAN)
-"""Learn from clean pictures under made noise; on bursts as those above."""
+"""Learn from clean pictures under synthetic noise; on bursts as those above."""
+FROM_SCRATCH = "burst_denoise from scratch"
+ON_RAW_FRAMES = "burst_denoise, raw frames, from the prior"
 DEEP_IMAGE_PRIOR = "Deep Image Prior, small network"
 QUICK_STEPS = 120
 """Of Deep Image Prior on each picture, in a quick proof."""
@@ -143,14 +156,18 @@ def _from_scratch(comparison: Comparison, budget: Budget, work: Path) -> list[Ro
     assert isinstance(comparison.test, SeriesTest)
     model, minutes = _calibrated(comparison.bursts, budget, work)
     scores = comparison.test.score_methods(lambda _burst: bd.Denoiser(model).image)
-    return [_row_of_model("burst_denoise from scratch", comparison, model, minutes, scores)]
+    return [_row_of_model(FROM_SCRATCH, comparison, model, minutes, scores, work)]
 
 
 def _on_raw_frames(comparison: Comparison, budget: Budget, work: Path) -> list[Row]:
-    """Return the row of the package as it is used: mosaics denoised by a model calibrated from the prior."""
+    """Return the row of the package as it is used: mosaics denoised by a model calibrated from the prior.
+
+    It has more to go by than the other systems: a network trained before, and four times the photosites. Its seconds
+    are those of the whole frame.
+    """
     assert isinstance(comparison.test, SeriesTest)
-    scored = {burst.name: burst for burst in comparison.raw if burst.name in comparison.test.names}
-    model, minutes = _calibrated([burst for burst in comparison.raw if burst.name not in scored], budget, work)
+    scored = {burst.name: burst for burst in comparison.raw_scored}
+    model, minutes = _calibrated(comparison.raw, budget, work)
     denoiser = bd.Denoiser(model)
 
     def method_for(pictures: bd.Burst) -> Method:
@@ -164,7 +181,7 @@ def _on_raw_frames(comparison: Comparison, budget: Budget, work: Path) -> list[R
         return method
 
     scores = comparison.test.score_methods(method_for)
-    return [_row_of_model("burst_denoise on the raw frames", comparison, model, minutes, scores)]
+    return [_row_of_model(ON_RAW_FRAMES, comparison, model, minutes, scores, work)]
 
 
 def _deep_image_prior(comparison: Comparison, budget: Budget, work: Path) -> list[Row]:  # noqa: ARG001
@@ -228,18 +245,21 @@ def _calibrated(bursts: Sequence[bd.Burst], budget: Budget, work: Path) -> tuple
 
     def seconds_per_step() -> float:
         clock: list[float] = []
-        trained(TIMED_STEPS, work / "timing.safetensors", lambda _progress: clock.append(time.process_time()))
+        timing = work / "timing.safetensors"
+        timing.unlink(missing_ok=True)
+        trained(TIMED_STEPS, timing, lambda _progress: clock.append(time.process_time()))
         return (clock[-2] - clock[0]) / (len(clock) - 2)  # the last one validates
 
-    steps = planned_steps(work, budget, seconds_per_step)
-    began = time.process_time()
+    steps, each_s = planned_steps(work, budget, seconds_per_step)
     model = trained(steps, work / CHECKPOINT, lambda _progress: None)
     if not (work / WEIGHTS).exists():
         model.save(work / WEIGHTS)
-    return model, (time.process_time() - began) / 60
+    return model, steps * each_s / 60
 
 
-def _row_of_model(name: str, comparison: Comparison, model: bd.Model, minutes: float, scores: Scores) -> Row:
+def _row_of_model(
+    name: str, comparison: Comparison, model: bd.Model, minutes: float, scores: Scores, work: Path
+) -> Row:
     assert isinstance(comparison.test, SeriesTest)
     parameters, kmac = complexity(model.network, model.network.planes)
     training = model.header.training
@@ -253,6 +273,7 @@ def _row_of_model(name: str, comparison: Comparison, model: bd.Model, minutes: f
         minutes=minutes,
         steps=training.steps_done,
         best_step=training.best_step,
+        training=f"{work.parent.name}/{work.name}",
         frames=len(training.burst_sha256),
         residual=True,
         error_noisy=_linear_error(noisy),

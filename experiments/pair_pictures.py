@@ -14,7 +14,7 @@ from burst_denoise.schemas import FrameInfo
 from burst_denoise.score.baselines import Method
 from burst_denoise.score.paired import paired_strengths, score_pair
 from burst_denoise.score.rows import BenchmarkRow
-from experiments.pictures import DataSet, Scene, ValidationPair, random_pairs
+from experiments.pictures import MOST_SIDE, DataSet, Scene, ValidationPair, centre, random_pairs
 from experiments.scoring import Denoise, Scores
 
 __all__ = ["MadePair", "PairTest", "pair_data_set", "split_pairs"]
@@ -23,6 +23,8 @@ VALIDATION_SIDE = 192
 """The centre of a validation picture, pixels."""
 MOST_VALIDATED = 6
 """Pictures that validate a training."""
+MOST_TRAINED = 200
+"""Pairs that training sees at most, evenly spread over all: they are kept in memory."""
 
 
 def split_pairs(
@@ -53,34 +55,30 @@ def split_pairs(
 
 
 def pair_scenes(pairs: Sequence[NoisyCleanPair]) -> tuple[Scene, ...]:
-    """Return pairs as scenes of one noisy picture each."""
+    """Return pairs as scenes of one noisy picture each; what is larger than `MOST_SIDE` is cut to its centre."""
     unknown = np.full(3, np.nan, np.float32)
-    return tuple(
-        Scene(pair.name, pair.noisy.linear[None], pair.clean.linear[None], unknown)
-        for pair in sorted(pairs, key=lambda pair: pair.name)
-    )
+    scenes = []
+    for pair in sorted(pairs, key=lambda pair: pair.name):
+        noisy, clean = (centre(frame.linear, MOST_SIDE) for frame in (pair.noisy, pair.clean))
+        scenes.append(Scene(pair.name, noisy[None], clean[None], unknown))
+    return tuple(scenes)
 
 
 def pair_data_set(folder: Path) -> tuple[DataSet, "PairTest"]:
     """Return what systems are trained with on a folder of pairs, and the pairs that they are scored on."""
     training, validated, scored = split_pairs(read_pairs(folder))
-    scenes, chosen = pair_scenes(training), validated[:: -(-len(validated) // MOST_VALIDATED)]
-    validation = tuple(_centre(scene) for scene in pair_scenes(chosen))
-    return DataSet(folder.name, random_pairs(scenes), validation, scenes), PairTest(folder.name, scored, training)
-
-
-def _centre(scene: Scene) -> ValidationPair:
-    rows, columns = (
-        slice(max(0, size - VALIDATION_SIDE) // 2, max(0, size - VALIDATION_SIDE) // 2 + VALIDATION_SIDE)
-        for size in scene.noisy.shape[-2:]
-    )
-    noisy, target = (pictures[0][:, rows, columns] for pictures in (scene.noisy, scene.target))
-    return ValidationPair(noisy, target, np.ones(noisy.shape, np.bool_))
+    scenes = pair_scenes(training[:: -(-len(training) // MOST_TRAINED)])
+    chosen = pair_scenes(validated[:: -(-len(validated) // MOST_VALIDATED)])
+    crops = [[centre(x[0], VALIDATION_SIDE) for x in (scene.noisy, scene.target)] for scene in chosen]
+    validation = tuple(ValidationPair(noisy, clean, np.ones(noisy.shape, np.bool_)) for noisy, clean in crops)
+    name = folder.resolve().name
+    test = PairTest(name, [MadePair.of(scene) for scene in pair_scenes(scored)], training)
+    return DataSet(name, random_pairs(scenes), validation, scenes), test
 
 
 @dataclass(frozen=True)
 class MadePair:
-    """A clean picture and the same under made noise, as the library takes a pair of files."""
+    """Two pictures in memory, as the library takes a pair of files."""
 
     name: str
     noisy: bd.Frame
@@ -103,7 +101,7 @@ class PairTest:
     """Pairs that no system is trained on; scores are means over them."""
 
     name: str
-    pairs: Sequence[NoisyCleanPair | MadePair]
+    pairs: Sequence[MadePair]
     tuning: Sequence[NoisyCleanPair] = ()
     """Training pairs that the classical methods are tuned on; without them there is no row of theirs."""
 

@@ -1,17 +1,13 @@
 """The figures of the source paper, repeated on our pictures; each title names the figure and what differs.
 
-    python -m experiments.paper_figures --table FOLDER [--second BURSTS]
-
-FOLDER is the output of `experiments.table`, which calls this at its end; only systems that are trained there are shown.
-BURSTS is a folder with tripod frames of a second camera.
+`experiments.table` draws them at its end, with the systems that are trained by then.
 
 Kovalenko and Demyanenko, "Unsupervised Training of Denoising Networks" (2021). Not repeated are its drawings of the
 method (3, 4, 6).
 """
 
-import argparse
-import os
 from collections.abc import Iterator, Sequence
+from functools import partial
 from pathlib import Path
 
 import matplotlib.pyplot as plt
@@ -24,68 +20,92 @@ from torch import nn
 
 import burst_denoise as bd
 from burst_denoise.arrays import Float, Picture
-from burst_denoise.burst.store import find_bursts, open_burst
 from burst_denoise.frame.srgb import linear_to_srgb
 from burst_denoise.model.network import FrequencySplit
+from burst_denoise.score.baselines import Method, baseline_method, nlm_stabilised
 from burst_denoise.score.metrics import psnr
-from experiments.burst_pictures import picture_burst, split_by_scene
-from experiments.entries import NOISE_SYSTEMS, PAIR_SYSTEMS, SERIES_SYSTEMS
+from experiments.burst_pictures import picture_burst
+from experiments.entries import FROM_SCRATCH, NOISE_SYSTEMS, PAIR_SYSTEMS, SERIES_SYSTEMS, Comparison
 from experiments.pictures import decoded, encoded
 from experiments.rows import Row, kept_rows
+from experiments.scoring import SeriesTest
 from experiments.systems.paper import PAPER
 from experiments.systems.system import System
 from experiments.training import WEIGHTS
 
 __all__ = ["draw_figures", "series_deviations"]
 
-DATA = Path(os.environ.get("BURST_DENOISE_DATA", Path(__file__).resolve().parents[2] / "shared" / "data"))
 SIGMA_LIMIT = 0.007
 """Standard deviation of the deviations above which the paper rejects a series."""
 LIGHT = 0.4
 """By how much the light changes from the left to the right of the picture, at the end of a series of changing light."""
 CROP = 120
 """Side of the part of a picture that is compared, pixels."""
+NLM = "nlm-stabilised"
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--table", type=Path, required=True, help="output folder of experiments.table")
-    parser.add_argument("--second", type=Path, default=DATA / "s95_iso3200", help="frames of a second camera")
-    options = parser.parse_args()
-    for path in draw_figures(options.table, options.second):
-        print(path)
+def draw_figures(comparison: Comparison, table: Path, second: Path) -> Iterator[Path]:
+    """Draw all figures that the rows of a table allow, and yield their files.
 
-
-def draw_figures(table: Path, second: Path) -> Iterator[Path]:
-    """Draw all figures that the rows of a table allow, and yield their files."""
-    folder = table / "figures"
+    Parameters
+    ----------
+    comparison : Comparison
+        On bursts.
+    table : Path
+        The output folder of `experiments.table`.
+    second : Path
+        Frames of a second camera; without them there is no figure 9.
+    """
+    assert isinstance(comparison.test, SeriesTest)
+    folder, scored = table / "figures", comparison.test.bursts
     folder.mkdir(parents=True, exist_ok=True)
-    bursts = [open_burst(path) for path in find_bursts(table / "bursts" / "pictures")]
-    _, scored = split_by_scene(bursts)
     yield _saved(_changed_light(scored[0]), folder / "paper_1_changed_light.png")
-    yield _saved(_deviation_densities(bursts), folder / "paper_2_deviation_densities.png")
+    yield _saved(_deviation_densities([*comparison.bursts, *scored]), folder / "paper_2_deviation_densities.png")
     yield _saved(_frequency_split(scored[0]), folder / "paper_5_frequency_split.png")
-    trained = _trained(table, {score["burst"] for row in kept_rows(table / "rows") for score in row.scores})
-    for number, burst in zip((7, 8), scored, strict=False):
-        yield _saved(_visual_comparison(number, burst, trained), folder / f"paper_{number}_comparison.png")
-    papers = [network for row, system, network in trained if system is PAPER]
+    trained = _trained(comparison.name, table)
+    methods = {NLM: partial(_nlm, comparison.test.strengths[NLM])} | {name: method for name, method, _ in trained}
+    for number, burst in zip((7, 8), (scored[0], scored[-1]), strict=True):
+        yield _saved(_visual_comparison(number, burst, methods), folder / f"paper_{number}_comparison.png")
+    papers = [method for name, method, _ in trained if name == PAPER.name]
     if papers and second.is_dir():
-        (other, *_) = bd.ingest(second)
-        pictures = picture_burst(other, table / "bursts" / "second" / f"{other.name}.burst")
+        other = max(bd.ingest(second), key=len)
+        pictures = picture_burst(other, table / "bursts" / f"second_{second.resolve().name}" / f"{other.name}.burst")
         yield _saved(_other_sensor(scored[-1], pictures, papers[0]), folder / "paper_9_other_sensor.png")
+    else:
+        print(f"no figure 9: it needs {PAPER.name} and frames of a second camera in {second} (--second)")
 
 
-def _trained(table: Path, bursts: set[str]) -> list[tuple[Row, System, nn.Module]]:
-    """Return the rows of the systems that were trained on bursts, with their networks, the best first."""
+def _nlm(strength: float, image: Float, frame: bd.Frame) -> Float:
+    assert frame.noise_profile is not None
+    return baseline_method(nlm_stabilised, frame.noise_profile, strength)(image, frame)
+
+
+def _trained(data: str, table: Path) -> list[tuple[str, Method, float]]:
+    """Return name, method and PSNR of the systems that were trained on a data set, the best first."""
     systems = {system.name: system for system in SERIES_SYSTEMS + PAIR_SYSTEMS + NOISE_SYSTEMS}
-    found = []
+    found: list[tuple[str, Method, float]] = []
     for row in kept_rows(table / "rows"):
         weights = table / "work" / row.training / WEIGHTS
-        if row.system in systems and row.scores[0]["burst"] in bursts and weights.is_file():
-            network = systems[row.system].build(row.narrow).eval()
-            network.load_state_dict(load_file(weights))
-            found.append((row, systems[row.system], network))
-    return sorted(found, key=lambda entry: entry[0].quality, reverse=True)
+        if row.data != data or not row.training or not weights.is_file():
+            continue
+        name = f"{row.system} (narrowed)" if row.narrow else row.system
+        if row.system == FROM_SCRATCH:
+            found.append((name, bd.Denoiser(bd.load_model(weights, device="cpu")).image, row.quality))
+        elif row.system in systems:
+            found.append((name, _method(systems[row.system], row, weights), row.quality))
+    return sorted(found, key=lambda entry: entry[2], reverse=True)
+
+
+def _method(system: System, row: Row, weights: Path) -> Method:
+    network: nn.Module = system.build(row.narrow).eval()
+    network.load_state_dict(load_file(weights))
+
+    def method(image: Float, frame: bd.Frame) -> Float:
+        profile = frame.noise_profile
+        assert profile is not None
+        return decoded(system.denoise(network, encoded(image, profile)), profile, averaged=system.averaged)
+
+    return method
 
 
 def _saved(figure: Figure, path: Path) -> Path:
@@ -178,14 +198,10 @@ def _frequency_split(burst: bd.Burst) -> Figure:
     return figure
 
 
-def _visual_comparison(number: int, burst: bd.Burst, trained: Sequence[tuple[Row, System, nn.Module]]) -> Figure:
-    noisy = burst.linear(0)
+def _visual_comparison(number: int, burst: bd.Burst, methods: dict[str, Method]) -> Figure:
+    noisy, frame = burst.linear(0), burst.frame(0).with_profile(burst.profile)
     clean = burst.leave_one_out_mean(0) if burst.clean is None else burst.clean
-    panels = [("noisy", noisy)]
-    for row, system, network in trained:
-        picture = system.denoise(network, encoded(noisy, burst.profile))
-        name = f"{system.name}{' (narrowed)' if row.narrow else ''}"
-        panels.append((name, decoded(picture, burst.profile, averaged=system.averaged)))
+    panels = [("noisy", noisy), *((name, method(noisy, frame)) for name, method in methods.items())]
     panels.append(("mean of the other frames" if burst.clean is None else "clean", clean))
     top, left = ((size - CROP) // 2 for size in noisy.shape[1:])
     window = (slice(None), slice(top, top + CROP), slice(left, left + CROP))
@@ -206,11 +222,11 @@ def _visual_comparison(number: int, burst: bd.Burst, trained: Sequence[tuple[Row
     return figure
 
 
-def _other_sensor(own: bd.Burst, other: bd.Burst, network: nn.Module) -> Figure:
+def _other_sensor(own: bd.Burst, other: bd.Burst, paper: Method) -> Figure:
     figure, axes = plt.subplots(2, 3, figsize=(11, 7.6))
     for line, burst in zip(axes, (own, other), strict=True):
         noisy, mean = burst.linear(0), burst.leave_one_out_mean(0)
-        clean = decoded(PAPER.denoise(network, encoded(noisy, burst.profile)), burst.profile)
+        clean = paper(noisy, burst.frame(0).with_profile(burst.profile))
         top, left = ((size - CROP) // 2 for size in noisy.shape[1:])
         window = (slice(None), slice(top, top + CROP), slice(left, left + CROP))
         for axis, (title, picture) in zip(
@@ -220,13 +236,10 @@ def _other_sensor(own: bd.Burst, other: bd.Burst, network: nn.Module) -> Figure:
             decibels = "" if picture is mean else f", {psnr(picture, mean, peak=1.0):.2f} dB to the mean"
             axis.set_title(f"{burst.info.camera or burst.name}: {title}{decibels}", fontsize=8)
             axis.axis("off")
+    kind = "developed pictures, whose noise may be correlated" if other.info.as_shot_neutral is None else "raw files"
     figure.suptitle(
         "Figure 9 of the paper: a network trained on one camera, on frames of that camera (above)\n"
-        "and of another (below). Here the other one's frames are camera JPEGs, whose noise is correlated",
+        f"and of another (below). Here the other one's frames are {kind}",
         fontsize=9,
     )
     return figure
-
-
-if __name__ == "__main__":
-    main()

@@ -18,16 +18,28 @@ from burst_denoise.schemas import NoiseProfile
 from burst_denoise.sensor.noise_model import stabilise, unstabilise, unstabilise_mean
 
 __all__ = [
+    "MOST_SIDE",
     "DataSet",
     "Pairs",
     "Scene",
     "ValidationPair",
+    "centre",
     "decoded",
     "encoded",
     "noise_std",
     "random_crops",
     "random_pairs",
 ]
+
+
+MOST_SIDE = 1024
+"""Of a picture; what is larger is cut to its centre, which is enough to compare on and fits into memory."""
+
+
+def centre(picture: Float, side: int) -> Float:
+    """Return the centre of a picture (3, H, W), no side longer than ``side``; a view."""
+    rows, columns = (slice(max(0, size - side) // 2, max(0, size - side) // 2 + side) for size in picture.shape[1:])
+    return picture[:, rows, columns]
 
 
 def encoded(linear: Float, profile: NoiseProfile) -> Float:
@@ -96,11 +108,6 @@ class DataSet:
     validation: tuple[ValidationPair, ...]
     scenes: tuple[Scene, ...] = ()
     """The scenes of the training; those of a burst have several frames. Empty where noise is made as training goes."""
-
-    @property
-    def has_series(self) -> bool:
-        """Whether every scene has several frames, as systems that need no reference want."""
-        return bool(self.scenes) and all(len(scene.noisy) > 1 for scene in self.scenes)
 
 
 def random_pairs(scenes: tuple[Scene, ...]) -> Callable[[int, int, np.random.Generator], Pairs]:

@@ -46,7 +46,7 @@ class Row:
     """The same of the network before training."""
     error_trained: float | None = None
     curve: tuple[tuple[int, float], ...] = ()
-    """Step, and mean squared error on the validation pairs."""
+    """Step, and mean squared error on the validation pairs; of our own network, its validation score in dB."""
 
     @property
     def quality(self) -> float:
@@ -62,8 +62,11 @@ class Row:
         return self.error_trained < (self.error_noisy if self.residual else self.error_untrained / 2)
 
 
-def complexity(network: nn.Module, planes: int = 3, side: int = 256) -> tuple[int, float]:
-    """Return the number of trained parameters, and thousand multiply-adds per pixel of square planes."""
+def complexity(network: nn.Module, planes: int = 3, side: int = 512) -> tuple[int, float]:
+    """Return the number of trained parameters, and thousand multiply-adds per pixel of square planes.
+
+    What a network computes in a border around them counts too, a discriminator's multiply-adds do not.
+    """
     with torch.inference_mode(), FlopCounterMode(display=False) as counter:
         network.eval()(torch.zeros(1, planes, side, side))
     return parameter_count(network), counter.get_total_flops() / 2 / side**2 / 1000
@@ -107,7 +110,7 @@ def markdown(rows: Sequence[Row]) -> str:
     for data in dict.fromkeys(row.data for row in rows):
         chosen = [row for row in rows if row.data == data]
         names = [score["burst"] for score in chosen[0].scores]
-        lines += [f"### {data}", "", f"PSNR in dB and SSIM on {' / '.join(names)}.", ""]
+        lines += [f"### {data}", "", f"PSNR in dB and SSIM on {' / '.join(names)}. {NOTE}", ""]
         lines += ["| | " + " | ".join(title for title, _ in COLUMNS) + " |", "|---" + "|---:" * len(COLUMNS) + "|"]
         for row in sorted(chosen, key=lambda row: row.quality, reverse=True):
             cells = [cell(row) or "" for _, cell in COLUMNS]
@@ -124,6 +127,10 @@ def _number(value: float | None, digits: int) -> str:
     return "" if value is None else f"{value:,.{digits}f}"
 
 
+NOTE = (
+    "A minute is one core's. Frames: noisy frames or pairs trained on; none where noise is added as training goes or a "
+    "network is fitted to the scored picture itself."
+)
 COLUMNS = (
     ("corrected PSNR", lambda row: _joined(row, "corrected_psnr_db", 2)),
     ("true PSNR", lambda row: _joined(row, "true_psnr_db", 2)),

@@ -65,7 +65,12 @@ class SeriesTest:
         scores: Scores = []
         for burst in self.bursts:
             rows = score_methods([burst], {"system": method_for(burst)}, strengths=reference)
-            scores += [_fields(row) for row in rows if row.method == "system"]
+            found = [_fields(row) for row in rows if row.method == "system"]
+            if not found:
+                raise bd.SeriesError(
+                    f"{burst.name}: is not served by the model; its ISO must be among those trained on"
+                )
+            scores += found
         return scores
 
     def baselines(self) -> dict[str, Scores]:

@@ -47,15 +47,16 @@ class Budget:
     """Whether networks are narrowed, for a quick proof."""
 
 
-def planned_steps(work: Path, budget: Budget, seconds_per_step: Callable[[], float]) -> int:
-    """Return how many steps a budget buys; what was planned in the folder ``work`` before stays."""
+def planned_steps(work: Path, budget: Budget, seconds_per_step: Callable[[], float]) -> tuple[int, float]:
+    """Return how many steps a budget buys, and seconds a step; what was planned in ``work`` before stays."""
     plan = work / "steps.json"
     if not plan.exists():
         work.mkdir(parents=True, exist_ok=True)
         each = seconds_per_step()
         steps = max(budget.least_steps, round(60 * budget.minutes / each))
         write_file(plan, json.dumps({"steps": steps, "seconds_per_step": each}).encode())
-    return int(json.loads(plan.read_text())["steps"])
+    planned = json.loads(plan.read_text(encoding="utf-8"))
+    return planned["steps"], planned["seconds_per_step"]
 
 
 @dataclass(frozen=True)
@@ -111,7 +112,7 @@ def train_system(system: System, data: DataSet, budget: Budget, work: Path, seed
         fit(copy.deepcopy(network), batches, system.loss, steps, on_step=lambda _: clock.append(time.process_time()))
         return (clock[-1] - clock[WARM_UP_STEPS]) / TIMED_STEPS
 
-    steps = planned_steps(work, budget, seconds_per_step)
+    steps, _ = planned_steps(work, budget, seconds_per_step)
     every = max(1, steps // VALIDATIONS)
     clock = [time.process_time()]
 
@@ -120,7 +121,7 @@ def train_system(system: System, data: DataSet, budget: Budget, work: Path, seed
         state.notes["cpu_s"] = state.notes.get("cpu_s", 0.0) + now - clock[0]
         if state.step and (state.step % every == 0 or state.done >= 1):
             _validate(system, state, data)
-        clock[0] = time.process_time()  # validation is on the house, the same for all
+        clock[0] = time.process_time()  # validation does not count
 
     digest = hashlib.sha256(f"{system.name} {data.name} {budget} {seed}".encode()).hexdigest()
     checkpoint = Checkpoint(work / CHECKPOINT, digest, SAVE_EVERY_S)

@@ -114,6 +114,5 @@ NOISE2SELF = System(
     _batch,
     masked_mse,
     learning_rate=1e-3,
-    needs_series=True,
     averaged=True,
 )

@@ -131,6 +131,5 @@ NOISE2VOID = System(
     _batch,
     masked_mse,
     learning_rate=4e-4,
-    needs_series=True,
     averaged=True,
 )

@@ -102,7 +102,6 @@ PAPER = System(
     optimizer="radam",
     learning_rate=1e-3,
     gradient_norm=0.05,
-    needs_series=True,
     denoise=on_a_grid,
 )
 NOISE2NOISE = System(
@@ -113,7 +112,6 @@ NOISE2NOISE = System(
     optimizer="radam",
     learning_rate=1e-3,
     gradient_norm=0.05,
-    needs_series=True,
     averaged=True,
     denoise=on_a_grid,
 )

@@ -59,8 +59,6 @@ class System:
     learning_rate: float = 1e-4
     gradient_norm: float = 1.0
     """To which gradients are cut."""
-    needs_series: bool = False
-    """Learns from several frames of a scene (self-supervised systems); others learn from pairs."""
     residual: bool = False
     """The network predicts a change of its input and so starts near the noisy picture."""
     averaged: bool = False
