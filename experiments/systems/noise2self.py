@@ -24,7 +24,7 @@ from torch.nn import functional
 from burst_denoise.arrays import Float, Mask
 from burst_denoise.model.train import masked_mse
 from experiments.pictures import DataSet
-from experiments.systems.noise2void import CENTRE, SPREAD
+from experiments.systems.noise2void import Normalisation
 from experiments.systems.padding import padded
 from experiments.systems.system import System
 
@@ -54,6 +54,7 @@ class BabyUNet(nn.Module):
 
     def __init__(self, channels: int = 3, width: int = 16) -> None:
         super().__init__()
+        self.normalisation = Normalisation(channels)
         self.fine_in = _block(channels, width)
         self.middle_in = _block(width, 2 * width)
         self.coarse = _block(2 * width, 2 * width)
@@ -64,12 +65,12 @@ class BabyUNet(nn.Module):
     def forward(self, pictures: Tensor) -> Tensor:
         """Return the denoised (B, C, H, W) pictures."""
         height, width = pictures.shape[-2:]
-        fine = self.fine_in((padded(pictures, 4) - CENTRE) / SPREAD)
+        fine = self.fine_in(self.normalisation(padded(pictures, 4)))
         middle = self.middle_in(functional.avg_pool2d(fine, 2))
         coarse = self.coarse(functional.avg_pool2d(middle, 2))
         middle = self.middle_out(torch.cat((_doubled(coarse), middle), 1))
         fine = self.fine_out(torch.cat((_doubled(middle), fine), 1))
-        result: Tensor = self.last(fine)[..., :height, :width] * SPREAD + CENTRE
+        result: Tensor = self.normalisation.back(self.last(fine)[..., :height, :width])
         return result
 
 

@@ -4,9 +4,9 @@ Krull, Buchholz and Jug, "Noise2Void - learning denoising from single noisy imag
 of its program: U-Net of depth 2, patches of 64 pixels, one pixel in every 8x8 box replaced by a neighbour of the 11x11
 window around it, squared error there and nowhere else, Adam at 4e-4, batches of 16.
 
-Three things differ. Each colour is masked by itself: the noise of the colours is independent, so what the others show
+Two things differ. Each colour is masked by itself: the noise of the colours is independent, so what the others show
 at that place is fair evidence. A neighbour that is itself masked, the pixel included, is not drawn: no masked value is
-seen anywhere. Pictures are scaled by fixed numbers and not by mean and deviation of the data.
+seen anywhere.
 """
 
 from collections.abc import Sequence
@@ -23,7 +23,7 @@ from experiments.pictures import DataSet
 from experiments.systems.padding import padded
 from experiments.systems.system import System
 
-__all__ = ["NOISE2VOID", "UNet", "masked_by_neighbours"]
+__all__ = ["NOISE2VOID", "Normalisation", "UNet", "masked_by_neighbours"]
 
 PATCHES = (16, 64)
 """Patches of a batch, and their side."""
@@ -31,8 +31,43 @@ BOX = 8
 """One pixel of each box of this side is masked: 1.5 % of the pixels, rounded to whole boxes as that program does."""
 RADIUS = 5
 """Of the window that a neighbour is drawn from."""
-CENTRE, SPREAD = 0.5, 0.25
-"""What pictures between 0 and 1 are shifted and scaled by for the network, and its results back."""
+
+
+class Normalisation(nn.Module):
+    """Shifts and scales pictures by mean and standard deviation of what training has shown, and results back.
+
+    Parameters
+    ----------
+    channels : int
+        Of the pictures; each has a mean and a deviation of its own.
+    """
+
+    batches: Tensor
+    mean: Tensor
+    square: Tensor
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.register_buffer("batches", torch.zeros(()))
+        self.register_buffer("mean", torch.zeros(1, channels, 1, 1))
+        self.register_buffer("square", torch.ones(1, channels, 1, 1))
+
+    def forward(self, pictures: Tensor) -> Tensor:
+        """Return the pictures as the network takes them."""
+        if self.training:
+            with torch.no_grad():
+                self.batches += 1
+                for kept, seen in ((self.mean, pictures), (self.square, pictures.square())):
+                    kept += (seen.mean((0, 2, 3), keepdim=True) - kept) / self.batches
+        return (pictures - self.mean) / self._std
+
+    def back(self, results: Tensor) -> Tensor:
+        """Return pictures from what the network gives."""
+        return results * self._std + self.mean
+
+    @property
+    def _std(self) -> Tensor:
+        return (self.square - self.mean.square()).clamp(min=1e-6).sqrt()
 
 
 class UNet(nn.Module):
@@ -51,6 +86,7 @@ class UNet(nn.Module):
     def __init__(self, channels: int = 3, first: int = 32) -> None:
         super().__init__()
         fine, middle, coarse = first, 2 * first, 4 * first
+        self.normalisation = Normalisation(channels)
         self.fine_in = _convolutions(channels, fine, fine)
         self.middle_in = _convolutions(fine, middle, middle)
         self.coarse = _convolutions(middle, coarse, middle)
@@ -61,13 +97,12 @@ class UNet(nn.Module):
     def forward(self, pictures: Tensor) -> Tensor:
         """Return the denoised (B, C, H, W) pictures."""
         height, width = pictures.shape[-2:]
-        fine = self.fine_in((padded(pictures, 4) - CENTRE) / SPREAD)
+        fine = self.fine_in(self.normalisation(padded(pictures, 4)))
         middle = self.middle_in(functional.max_pool2d(fine, 2))
         coarse = self.coarse(functional.max_pool2d(middle, 2))
         middle = self.middle_out(torch.cat((_doubled(coarse), middle), 1))
         fine = self.fine_out(torch.cat((_doubled(middle), fine), 1))
-        result: Tensor = self.last(fine)[..., :height, :width] * SPREAD + CENTRE
-        return result
+        return self.normalisation.back(self.last(fine)[..., :height, :width])
 
 
 def _convolutions(*widths: int) -> nn.Sequential:
