@@ -9,6 +9,7 @@ method (3, 4, 6).
 from collections.abc import Iterator, Sequence
 from functools import partial
 from pathlib import Path
+from textwrap import fill
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -207,13 +208,13 @@ def _visual_comparison(number: int, burst: bd.Burst, methods: dict[str, Method])
     window = (slice(None), slice(top, top + CROP), slice(left, left + CROP))
     columns = 5
     rows = -(-len(panels) // columns)
-    figure, axes = plt.subplots(rows, columns, figsize=(2.9 * columns, 3.1 * rows))
+    figure, axes = plt.subplots(rows, columns, figsize=(2.9 * columns, 3.3 * rows), layout="constrained")
     for axis in axes.flat:
         axis.axis("off")
     for axis, (title, picture) in zip(axes.flat, panels, strict=False):
         axis.imshow(_shown(picture[window], burst), interpolation="nearest")
         decibels = "" if picture is clean else f"\n{psnr(picture, clean, peak=1.0):.2f} dB"
-        axis.set_title(title + decibels, fontsize=8)
+        axis.set_title(fill(title, 28) + decibels, fontsize=8)
     figure.suptitle(
         f"Figure {number} of the paper: systems side by side. "
         f"Here the first frame of {burst.name}, half size; PSNR of all of it",
