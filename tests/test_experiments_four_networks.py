@@ -1,5 +1,7 @@
 """The networks of the study of four and its recipe: sizes, losses by closed forms, and that their error falls."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -13,7 +15,9 @@ from experiments.systems.autoencoder import AUTOENCODER, Autoencoder
 from experiments.systems.cbdnet import CBDNET, CBDNET_MSE, CBDNet, asymmetric_loss, cbdnet_loss, total_variation
 from experiments.systems.four_networks import (
     EPOCHS,
+    LOSSES,
     StudyPair,
+    as_trained,
     non_local_means,
     patches_of,
     split_by_picture,
@@ -24,6 +28,7 @@ from experiments.systems.initialisation import initialised
 from experiments.systems.padding import padded
 from experiments.systems.pridnet import PRIDNET, PRIDNET_SHARED, PRIDNet, UNet
 from experiments.systems.ridnet import RIDNET, EnhancementAttention, RIDNet, mean_absolute_error
+from experiments.systems.system import mean_squared_error
 
 NOISE = 0.1
 SYSTEMS = [AUTOENCODER, CBDNET, CBDNET_MSE, PRIDNET, PRIDNET_SHARED, RIDNET]
@@ -205,11 +210,43 @@ def test_an_epoch_shows_every_patch_once(monkeypatch):
         return fit(network, batches, loss, FitSettings(steps=1))
 
     monkeypatch.setattr(four_networks, "fit", fit_nothing)
-    monkeypatch.setattr(four_networks, "mean_squared_error", lambda network, noisy, target: network.last.weight.sum())
-    train_network(CBDNET_MSE, [StudyPair("x", picture, picture)], 2, 6, narrow=True)
+    system = replace(CBDNET_MSE, loss=lambda network, noisy, target: network.last.weight.sum())
+    train_network(system, [StudyPair("x", picture, picture)], 2, 6, narrow=True)
     assert [len(batch) for batch in seen] == [6, 6, 4] * 2
     for epoch in (seen[:3], seen[3:]):
         assert sorted(np.rint(np.concatenate(epoch))) == list(range(16))
+
+
+def test_the_study_takes_the_mean_squared_error_and_the_papers_their_own():
+    assert {as_trained(system, "study").loss for system in EPOCHS} == {mean_squared_error}
+    assert [as_trained(system, "own").loss for system in EPOCHS] == [
+        mean_squared_error,
+        cbdnet_loss,
+        mean_absolute_error,
+        mean_absolute_error,
+    ]
+
+
+@pytest.mark.parametrize("loss", LOSSES)
+@pytest.mark.parametrize("system", EPOCHS, ids=lambda system: system.name)
+def test_either_loss_is_given_patches_and_cbdnet_an_unknown_noise_level(system, loss, monkeypatch):
+    noisy, clean = (np.full((3, 1024, 1024), value, np.uint8) for value in (51, 102))
+    given = []
+
+    def fit_nothing(network, batches, loss, settings):
+        given.append(batches(0))
+        return fit(network, lambda step: [part[..., :64, :64] for part in batches(step)[:2]] + list(batches(step)[2:]),
+                   loss, FitSettings(steps=1, dtype=torch.float32))  # fmt: skip
+
+    monkeypatch.setattr(four_networks, "fit", fit_nothing)
+    trained = as_trained(system, loss)
+    _, state = train_network(trained, [StudyPair("x", noisy, clean)], 1, 4, narrow=True)
+    assert np.isfinite(state.loss)
+    ((first, second, *level),) = given
+    assert first.shape == second.shape == (4, 3, 256, 256)
+    assert (first.mean(), second.mean()) == pytest.approx((0.2, 0.4), abs=1e-4)
+    assert [part.shape for part in level] == ([(4, 3)] if trained.loss is cbdnet_loss else [])
+    assert all(np.isnan(part).all() for part in level)
 
 
 def test_non_local_means_brings_a_picture_nearer_to_the_clean_one():

@@ -1,11 +1,14 @@
 """A study of four networks on pairs of noisy and clean pictures: its exploration, its recipe, its results.
 
     python -m experiments.systems.four_networks --pairs FOLDER --output FOLDER [--epochs-share 0.01] [--narrow]
+                                                  [--loss study|own]
 
 Pictures are brought to 1024 x 1024 and cut into 16 patches of 256 x 256. Of the pictures, not of the patches, four
 fifths are trained on; the others are scored, whole. A convolutional autoencoder, CBDNet, PRIDNet and RIDNet learn the
 mean squared error in batches of 32 for 15, 30, 30 and 25 epochs; non-local means and the noisy pictures are compared.
-The study went on to recommend HINet, Uformer and MIRNet, which are not built here.
+``--loss own`` trains each network on the loss of its own paper instead: PRIDNet and RIDNet on the mean absolute error,
+CBDNet on its three parts, of which the one about the noise level is 0, because that level is not known here. The study
+went on to recommend HINet, Uformer and MIRNet, which are not built here.
 
 What differs: the loop and its running average of weights are `burst_denoise.model.train.fit`, the learning rates those
 of our table. The whole recipe is days of a processor: ``--epochs-share`` takes a share of the epochs, ``--batch`` fewer
@@ -20,6 +23,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -34,13 +38,24 @@ from burst_denoise.files import write_file
 from burst_denoise.model.train import FitSettings, FitState, fit
 from burst_denoise.score.metrics import psnr, ssim
 from experiments import pair_figures
+from experiments.pictures import DataSet, Pairs
 from experiments.systems.autoencoder import AUTOENCODER
-from experiments.systems.cbdnet import CBDNET_MSE
+from experiments.systems.cbdnet import CBDNET, CBDNET_MSE
 from experiments.systems.pridnet import PRIDNET
 from experiments.systems.ridnet import RIDNET
 from experiments.systems.system import System, mean_squared_error
 
-__all__ = ["EPOCHS", "Result", "StudyPair", "patches_of", "split_by_picture", "study_pair", "train_network"]
+__all__ = [
+    "EPOCHS",
+    "LOSSES",
+    "Result",
+    "StudyPair",
+    "as_trained",
+    "patches_of",
+    "split_by_picture",
+    "study_pair",
+    "train_network",
+]
 
 Levels = npt.NDArray[np.uint8]
 
@@ -50,6 +65,8 @@ PATCH = 256
 BATCH = 32
 HELD_OUT_SHARE = 0.2
 EPOCHS = {AUTOENCODER: 15, CBDNET_MSE: 30, PRIDNET: 30, RIDNET: 25}
+LOSSES = ("study", "own")
+"""The mean squared error for all, as in the study, or of each network that of its paper."""
 NLM_STRENGTHS = (2, 3, 5, 7, 10, 14, 20)
 """Of 255; the best on the training pictures is taken. OpenCV's default is 3, its tutorials take 10."""
 TUNING_PATCHES = 8
@@ -92,6 +109,7 @@ def main() -> None:
     parser.add_argument("--epochs-share", type=float, default=1.0, help="share of the epochs of the study, 0 to 1")
     parser.add_argument("--batch", type=int, default=BATCH, help="patches of a step")
     parser.add_argument("--narrow", action="store_true", help="narrower networks: a proof, no result")
+    parser.add_argument("--loss", choices=LOSSES, default="study", help="mean squared error, or those of the papers")
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args()
     options.output.mkdir(parents=True, exist_ok=True)
@@ -106,6 +124,7 @@ def main() -> None:
     }
     results = [score(name, denoise, held_out) for name, denoise in denoisers.items()]
     for system, epochs in EPOCHS.items():
+        system = as_trained(system, options.loss)
         network, state = train_network(
             system, training, epochs * options.epochs_share, options.batch, narrow=options.narrow, seed=options.seed
         )
@@ -163,6 +182,13 @@ def split_by_picture(pairs: Sequence[StudyPair], seed: int = 0) -> tuple[list[St
     )
 
 
+def as_trained(system: System, loss: str) -> System:
+    """Return a system of `EPOCHS` with one of `LOSSES`."""
+    if loss == "study":
+        return replace(system, loss=mean_squared_error)
+    return CBDNET if system is CBDNET_MSE else system
+
+
 def train_network(
     system: System, pairs: Sequence[StudyPair], epochs: float, batch: int, *, narrow: bool, seed: int = 0
 ) -> tuple[nn.Module, FitState]:
@@ -171,7 +197,7 @@ def train_network(
     Parameters
     ----------
     system : System
-        Its batches and its loss are the study's instead of its own.
+        From `as_trained`; its loss is used, and of its batches the parts, on the patches of the study.
     pairs : sequence of StudyPair
     epochs : float
         Passes over all patches; parts of one count.
@@ -186,11 +212,13 @@ def train_network(
     clean = np.concatenate([patches_of(pair.clean) for pair in pairs])
     steps_per_epoch = -(-len(noisy) // batch)
 
-    def batches(step: int) -> tuple[Float, Float]:
+    def batches(step: int) -> Sequence[Any]:
         epoch, index = divmod(step, steps_per_epoch)
         order = np.random.default_rng([seed, epoch]).permutation(len(noisy))
         chosen = order[index * batch : (index + 1) * batch]
-        return _picture(noisy[chosen]), _picture(clean[chosen])
+        unknown = np.full((len(chosen), 3), np.nan, np.float32)
+        drawn = Pairs(_picture(noisy[chosen]), _picture(clean[chosen]), noise_std=unknown)
+        return system.batch(DataSet("patches", lambda _count, _side, _rng: drawn, ()), np.random.default_rng())
 
     torch.manual_seed(seed)
     network = system.build(narrow)
@@ -201,7 +229,7 @@ def train_network(
         gradient_norm=MOST_GRADIENT,
         dtype=torch.float32,
     )
-    state = fit(network, batches, mean_squared_error, settings)
+    state = fit(network, batches, system.loss, settings)
     return state.average, state
 
 
@@ -287,7 +315,8 @@ def _report(
     """Write results as JSON and as a table, and draw pictures before and after."""
     told = (
         f"{len(held_out)} held-out pictures of {options.pairs.name}; {options.epochs_share:g} of the study's epochs, "
-        f"batches of {options.batch}{', networks narrowed' if options.narrow else ''}."
+        f"batches of {options.batch}, {'mean squared error' if options.loss == 'study' else 'losses of the papers'}"
+        f"{', networks narrowed' if options.narrow else ''}."
     )
     table = f"{told}\n\n{markdown(results)}\n"
     write_file(options.output / "results.md", table.encode(), overwrite=True)
