@@ -6,6 +6,7 @@ import textwrap
 from collections.abc import Iterator
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 import torch
@@ -26,6 +27,7 @@ from experiments.systems.one_camera_pairs import (
     channel_noise_std,
     exposure_pair,
     main,
+    train_on_tiles,
 )
 from experiments.systems.system import System
 from experiments.tiles import TileFile, TilesInMemory, cut_tiles, shuffled_split, tile_count, write_tiles
@@ -132,11 +134,51 @@ def test_noise_of_each_channel_is_that_of_the_camera() -> None:
     assert measured[1] > measured[2] > measured[0]  # as the filters let light through
 
 
-def test_the_command_tells_noise_and_tiles(capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_command_tells_noise_and_tiles(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.setattr(sys, "argv", ["one_camera_pairs"])
     main()
     told = capsys.readouterr().out
     assert "noise in red" in told
     assert "1,092,240 pairs of tiles of 28: 1.71 GB" in told
+
+
+def test_training_on_tiles_is_the_same_from_a_file_and_lowers_the_error(tmp_path: Path, pair: ExposurePair) -> None:
+    memory = TilesInMemory([pair.developed()], 28)
+    write_tiles(tmp_path / "tiles", [pair.developed()], 28)
+    settings = FitSettings(steps=10, optimizer="adam", learning_rate=3e-3, dtype=torch.float32)
+    told: list[str] = []
+    state = train_on_tiles(TILES_28, memory, settings, narrow=True, tell=told.append)
+    curve = state.notes["curve"]
+    assert len(curve) == len(told) == 11
+    assert (curve[0][0], curve[-1][0]) == (0, 10)
+    assert curve[-1][1] < 0.97 * curve[0][1]
+    file = TileFile(tmp_path / "tiles", 28)
+    assert train_on_tiles(TILES_28, file, settings, narrow=True).notes["curve"] == curve
+    file.close()
+
+
+@pytest.mark.parametrize("in_file", [False, True])
+def test_the_command_trains_and_scores_the_last_picture(
+    in_file: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name, picture in (("a", astronaut()), ("b", coffee()[:121, :171])):
+        cv2.imwrite(str(tmp_path / f"{name}.webp"), picture[..., ::-1])
+    arguments = ["--minutes", "0.02", "--tile", "56", "--pictures", str(tmp_path), "--most-side", "200", "--narrow"]
+    arguments += ["--tile-file", str(tmp_path / "tiles")] * in_file
+    monkeypatch.setattr(sys, "argv", ["one_camera_pairs", *arguments])
+    main()
+    told = capsys.readouterr().out
+    assert "27 pairs of tiles of 1 pictures; b is held out" in told
+    for words in ("step 0: mean squared error", "b, noisy: ", "b, denoised: ", "noise in red: ", "noise in blue: "):
+        assert words in told
+    assert (tmp_path / "tiles").exists() == in_file
+
+
+def test_a_folder_of_one_picture_is_refused_in_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    cv2.imwrite(str(tmp_path / "a.png"), coffee())
+    monkeypatch.setattr(sys, "argv", ["one_camera_pairs", "--minutes", "1", "--pictures", str(tmp_path)])
+    with pytest.raises(SystemExit, match="one picture only; some are trained on and the last is scored"):
+        main()
 
 
 def test_the_network_has_the_size_it_says() -> None:
