@@ -1,4 +1,4 @@
-"""The rows that the table has on a data set: every system, what trains it, and who goes without."""
+"""The rows that the table has on a data set: every system that fits it, and how its rows are made."""
 
 import time
 from collections.abc import Callable, Sequence

@@ -9,9 +9,16 @@ __all__ = ["padded"]
 def padded(pictures: Tensor, multiple: int) -> Tensor:
     """Return pictures (B, C, H, W) reflected at the bottom and the right, so that a number divides both sides.
 
-    Pictures are reflected as often as it takes; their sides are at least two pixels.
+    Pictures are reflected as often as it takes.
+
+    Raises
+    ------
+    ValueError
+        If a side is a single pixel, which nothing can be reflected at.
     """
     height, width = pictures.shape[-2:]
+    if min(height, width) < 2:
+        raise ValueError(f"pictures of {height}x{width} are too small to be reflected")
     rows, columns = -height % multiple, -width % multiple
     if not rows and not columns:
         return pictures
