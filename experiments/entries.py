@@ -248,6 +248,7 @@ def _calibrated(bursts: Sequence[bd.Burst], budget: Budget, work: Path) -> tuple
         timing = work / "timing.safetensors"
         timing.unlink(missing_ok=True)
         trained(TIMED_STEPS, timing, lambda _progress: clock.append(time.process_time()))
+        timing.unlink()
         return (clock[-2] - clock[0]) / (len(clock) - 2)  # the last one validates
 
     steps, each_s = planned_steps(work, budget, seconds_per_step)
