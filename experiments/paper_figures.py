@@ -27,9 +27,9 @@ from burst_denoise.score.baselines import Method, baseline_method, nlm_stabilise
 from burst_denoise.score.metrics import psnr
 from experiments.burst_pictures import picture_burst
 from experiments.entries import FROM_SCRATCH, NOISE_SYSTEMS, PAIR_SYSTEMS, SERIES_SYSTEMS, Comparison
-from experiments.pictures import decoded, encoded
+from experiments.pictures import encoded
 from experiments.rows import Row, kept_rows
-from experiments.scoring import SeriesTest
+from experiments.scoring import SeriesTest, picture_method
 from experiments.systems.paper import PAPER
 from experiments.systems.system import System
 from experiments.training import WEIGHTS
@@ -100,13 +100,7 @@ def _trained(data: str, table: Path) -> list[tuple[str, Method, float]]:
 def _method(system: System, row: Row, weights: Path) -> Method:
     network: nn.Module = system.build(row.narrow).eval()
     network.load_state_dict(load_file(weights))
-
-    def method(image: Float, frame: bd.Frame) -> Float:
-        profile = frame.noise_profile
-        assert profile is not None
-        return decoded(system.denoise(network, encoded(image, profile)), profile, averaged=system.averaged)
-
-    return method
+    return picture_method(partial(system.denoise, network), averaged=system.averaged)
 
 
 def _saved(figure: Figure, path: Path) -> Path:

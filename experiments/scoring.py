@@ -12,12 +12,23 @@ from burst_denoise.score.benchmark import REFERENCE_METHOD, score_methods
 from burst_denoise.score.rows import BenchmarkRow
 from experiments.pictures import decoded, encoded
 
-__all__ = ["Scores", "SeriesTest", "TestPictures", "true_errors"]
+__all__ = ["Scores", "SeriesTest", "TestPictures", "picture_method", "true_errors"]
 
 Scores = list[dict[str, Any]]
 """Fields of a `BenchmarkRow` for each burst, or set of pairs, that was scored on."""
 Denoise = Callable[[Float], Float]
 """(3, H, W) picture of `experiments.pictures` -> denoised picture."""
+
+
+def picture_method(denoise: Denoise, *, averaged: bool) -> Method:
+    """Return a system as a method of the library: it sees encoded pictures, whose noise the frame's profile tells."""
+
+    def method(image: Float, frame: Frame) -> Float:
+        profile = frame.noise_profile
+        assert profile is not None
+        return decoded(denoise(encoded(image, profile)), profile, averaged=averaged)
+
+    return method
 
 
 class TestPictures(Protocol):
@@ -44,20 +55,9 @@ class SeriesTest:
     strengths: Mapping[str, float]
     """Of the classical methods, tuned on the training bursts."""
 
-    @property
-    def names(self) -> set[str]:
-        """Names of the bursts."""
-        return {burst.name for burst in self.bursts}
-
     def score(self, denoise: Denoise, *, averaged: bool = False) -> Scores:
         """Return the scores of a system on each burst."""
-
-        def method(image: Float, frame: Frame) -> Float:
-            profile = frame.noise_profile
-            assert profile is not None
-            return decoded(denoise(encoded(image, profile)), profile, averaged=averaged)
-
-        return self.score_methods(lambda _burst: method)
+        return self.score_methods(lambda _burst: picture_method(denoise, averaged=averaged))
 
     def score_methods(self, method_for: Callable[[bd.Burst], Method]) -> Scores:
         """Return the scores of a method of the library on each burst, made for that burst."""

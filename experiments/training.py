@@ -92,7 +92,7 @@ def train_system(system: System, data: DataSet, budget: Budget, work: Path, seed
     """
     torch.manual_seed(seed)
     network = system.build(budget.narrow)
-    start = {key: weight.clone() for key, weight in network.state_dict().items()}
+    first = copy.deepcopy(network).eval()
 
     def batches(step: int) -> object:
         return system.batch(data, np.random.default_rng([seed, step]))
@@ -128,9 +128,6 @@ def train_system(system: System, data: DataSet, budget: Budget, work: Path, seed
     state = fit(network, batches, system.loss, settings(steps), checkpoint=checkpoint, on_step=on_step)
     network.load_state_dict(state.tensors)
     write_file(work / WEIGHTS, save({key: w.contiguous() for key, w in state.tensors.items()}), overwrite=True)
-    torch.manual_seed(seed)
-    first = system.build(budget.narrow).eval()
-    first.load_state_dict(start)
     return Trained(
         denoise=lambda picture: system.denoise(network.eval(), picture),
         untrained=lambda picture: system.denoise(first, picture),
