@@ -26,6 +26,7 @@ __all__ = [
     "NoiseMeasurement",
     "NoiseProfile",
     "Reason",
+    "TagDirectory",
     "TrainSettings",
     "TrainingRecord",
 ]
@@ -33,6 +34,7 @@ __all__ = [
 Domain = Literal["bayer", "mono", "rgb"]
 Reason = Literal["shift", "light", "motion", "focus", "saturation", "incompatible"]
 NetworkPreset = Literal["fast", "paper"]
+TagDirectory = Literal["image", "exif", "gps"]
 
 MOST_FRAMES = 20
 """Frames of a series used at most by default: a sensor warms up in a long burst, and its noise with it."""
@@ -71,8 +73,10 @@ class Document(BaseModel):
 
 
 class DngTag(Document):
-    """One TIFF tag copied from a source DNG to the denoised one (colour matrices, lens opcodes, ...)."""
+    """One TIFF tag copied from a source file to the denoised one (colour matrices, lens, place, ...)."""
 
+    directory: TagDirectory = "image"
+    """Where it stands: beside the image, or in the Exif or GPS directory; a number means another thing in each."""
     code: int
     dtype: int
     """TIFF field type: `burst_denoise.io.tags.FieldType`."""
