@@ -6,8 +6,8 @@ there. There are 16 such grids. The source takes one after another; here a batch
 so that every step sees all. The network is the small U-Net of its program, all of whose blocks are used: there one is
 computed and thrown away.
 
-Two things differ. The grids of the colours are shifted against each other: the noise of the colours is independent, so
-what the others show at that place is fair evidence. Pictures are scaled for the network as in `noise2void`.
+Each colour of a picture is a grey picture of its own, which is all that the source has. Pictures are scaled for the
+network as in `noise2void`.
 
 A picture is denoised by one pass with nothing masked, the source's cheaper way. The other, one pass for each grid with
 every pixel taken from the one that hides it, costs 16 times as much and was 0.3 to 0.4 dB worse after 400 steps.
@@ -24,7 +24,7 @@ from torch.nn import functional
 from burst_denoise.arrays import Float, Mask
 from burst_denoise.model.train import masked_mse
 from experiments.pictures import DataSet
-from experiments.systems.noise2void import Normalisation
+from experiments.systems.noise2void import EachColour, Normalisation, one_colour
 from experiments.systems.padding import padded
 from experiments.systems.system import System
 
@@ -34,15 +34,13 @@ SPACING = 4
 GRIDS = SPACING**2
 SIDE = 64
 """Of a patch; a batch has one patch for each grid."""
-SHIFT = 5
-"""Grids from one colour to the next: a row and a column further."""
 NEIGHBOURS = np.array([[0.5, 1, 0.5], [1, 0, 1], [0.5, 1, 0.5]], np.float32) / 6
 
 
 class BabyUNet(nn.Module):
     """The small U-Net of Noise2Self: pairs of 3x3 convolutions with batch normalisation on three scales.
 
-    72,353 parameters for one channel, 72,675 for three.
+    72,353 parameters for one channel.
 
     Parameters
     ----------
@@ -52,7 +50,7 @@ class BabyUNet(nn.Module):
         Features on the finest scale.
     """
 
-    def __init__(self, channels: int = 3, width: int = 16) -> None:
+    def __init__(self, channels: int = 1, width: int = 16) -> None:
         super().__init__()
         self.normalisation = Normalisation(channels)
         self.fine_in = _block(channels, width)
@@ -85,10 +83,10 @@ def _doubled(features: Tensor) -> Tensor:
     return functional.interpolate(features, scale_factor=2.0, mode="bilinear", align_corners=False)
 
 
-def grid(number: int, shape: tuple[int, ...]) -> Mask:
-    """Return the pixels (C, H, W) of a grid, 0 to 15; each pixel of each channel is in one of the 16."""
-    channel, row, column = np.indices(shape)
-    place: Mask = SPACING * (row % SPACING) + column % SPACING == (number + SHIFT * channel) % GRIDS
+def grid(number: int, shape: tuple[int, int]) -> Mask:
+    """Return the pixels (H, W) of a grid, 0 to 15; each pixel is in one of the 16."""
+    row, column = np.indices(shape)
+    place: Mask = SPACING * (row % SPACING) + column % SPACING == number
     return place
 
 
@@ -100,13 +98,13 @@ def masked_by_means(noisy: Float, mask: Mask) -> Float:
 
 
 def _batch(data: DataSet, rng: np.random.Generator) -> Sequence[Float | Mask]:
-    noisy = data.draw(GRIDS, SIDE, rng).noisy
-    mask = np.stack([grid(number, noisy.shape[1:]) for number in range(GRIDS)])
+    noisy = one_colour(data.draw(GRIDS, SIDE, rng).noisy, rng)
+    mask = np.stack([grid(number, (SIDE, SIDE)) for number in range(GRIDS)])[:, None]
     return masked_by_means(noisy, mask), noisy, mask
 
 
 def _build(narrow: bool) -> nn.Module:
-    return BabyUNet(width=8 if narrow else 16)
+    return EachColour(BabyUNet(width=8 if narrow else 16))
 
 
 NOISE2SELF = System(
