@@ -8,7 +8,7 @@ Each colour of a picture is a grey picture of its own, as in that program, which
 serves all. A network that sees the other colours guesses a masked pixel from them, and learns the colours of its
 scenes: of a scene of other colours it made errors of 2 % (see DECISIONS).
 
-One thing differs. A neighbour that is itself masked, the pixel included, is not drawn: no masked value is seen anywhere.
+One thing differs. A neighbour that is itself masked, the pixel included, is not drawn: no masked value is ever seen.
 """
 
 from collections.abc import Sequence
