@@ -31,15 +31,16 @@ from burst_denoise.schemas import DngTag, TagDirectory
 
 __all__ = ["read_tags"]
 
-SOFTWARE = 305
-XMP = 700
-GPS_IFD = 34853
-OFFSET_TIME_ORIGINAL = 36881
-FLASH = 37385
-FOCAL_LENGTH = 37386
-CAMERA_OWNER_NAME = 42032
-BODY_SERIAL_NUMBER = 42033
-LENS_SPECIFICATION = 42034
+TAGS = tifffile.TIFF.TAGS
+SOFTWARE = TAGS["Software"]
+XMP = TAGS["XMP"]
+GPS_IFD = TAGS["GPSTag"]
+OFFSET_TIME_ORIGINAL = TAGS["OffsetTimeOriginal"]
+FLASH = TAGS["Flash"]
+FOCAL_LENGTH = TAGS["FocalLength"]
+CAMERA_OWNER_NAME = TAGS["CameraOwnerName"]
+BODY_SERIAL_NUMBER = TAGS["BodySerialNumber"]
+LENS_SPECIFICATION = TAGS["LensSpecification"]
 
 POINTERS: dict[int, TagDirectory] = {Tag.EXIF_IFD: "exif", GPS_IFD: "gps"}
 """Tags of the first directory that say where the others are."""
@@ -54,7 +55,7 @@ YCbCrPositioning ReferenceBlackWhite CFARepeatPatternDim CFAPattern
 ComponentsConfiguration CompressedBitsPerPixel PixelXDimension PixelYDimension
 ExifTag GPSTag InteroperabilityTag MakerNote
 """
-LEFT_OUT = frozenset(tifffile.TIFF.TAGS[name] for name in LEFT_OUT_NAMES.split())
+LEFT_OUT = frozenset(TAGS[name] for name in LEFT_OUT_NAMES.split())
 """How the stored image is laid out, where other directories are, and maker notes, whose inner offsets do not travel."""
 
 BYTE_ORDERS = {b"II*\0": "<", b"MM\0*": ">", b"IIU\0": "<", b"IIRO": "<", b"IIRS": "<", b"MMOR": ">"}
@@ -77,7 +78,7 @@ NUMBERS = {
 }
 """The numbers that make up one value of each field type, as `struct` writes them."""
 
-PANASONIC_OWN = frozenset((*range(254), *range(280, 296)))
+PANASONIC_OWN = frozenset((*range(Tag.NEW_SUBFILE_TYPE), *range(280, 296)))
 """What means another thing in the first directory of an RW2 than in TIFF: sensor, JPEG, lens corrections."""
 PANASONIC_ISO = 0x17
 PANASONIC_JPEG = 0x2E
@@ -88,6 +89,8 @@ MOST_BYTES = 4 << 20
 DAMAGE = (struct.error, ArithmeticError, RecursionError)
 """What reading damaged bytes raises: some are missing, numbers are absurd, boxes hold boxes without end."""
 
+JPEG_APP1 = b"\xff\xe1"
+JPEG_SCAN = b"\xff\xda"
 XMP_SEGMENT = b"http://ns.adobe.com/xap/1.0/\0"
 XMP_BOX = bytes.fromhex("be7acfcb97a942e89c71999491e3afac")
 CANON_BOX = bytes.fromhex("85c0b687820f11e08111f4ce462b6a48")
@@ -119,13 +122,13 @@ def read_tags(path: Path) -> tuple[DngTag, ...]:
     """
     found: dict[tuple[str, int], DngTag] = {}
     with path.open("rb") as file, contextlib.suppress(*DAMAGE):
-        for tag in _tags(Part(file, 0, file.seek(0, 2))):
+        for tag in _tags(_Part(file, 0, file.seek(0, 2))):
             found.setdefault((tag.directory, tag.code), tag)
     return tuple(found[key] for key in sorted(found))
 
 
 @dataclass(frozen=True)
-class Part:
+class _Part:
     """Some bytes of a file: a container, or a block in one."""
 
     file: BinaryIO
@@ -138,21 +141,21 @@ class Part:
         self.file.seek(part.start)
         return self.file.read(part.size)
 
-    def part(self, at: int, size: int | None = None) -> "Part":
+    def part(self, at: int, size: int | None = None) -> "_Part":
         """Return ``size`` bytes from ``at`` on as a part, or as many as there are."""
         at = min(at, self.size)
         rest = self.size - at
-        return Part(self.file, self.start + at, rest if size is None else max(0, min(size, rest)))
+        return _Part(self.file, self.start + at, rest if size is None else max(0, min(size, rest)))
 
 
-class Field(NamedTuple):
+class _Field(NamedTuple):
     """A tag as a directory has it: its value not yet read."""
 
     dtype: FieldType
-    data: Part
+    data: _Part
 
 
-def _tags(file: Part) -> Iterator[DngTag]:
+def _tags(file: _Part) -> Iterator[DngTag]:
     """Give the tags of any container; where two have the same code, the first counts."""
     head = file.read(0, 16)
     if head.startswith(b"\xff\xd8"):
@@ -170,7 +173,7 @@ def _tags(file: Part) -> Iterator[DngTag]:
     return _tiff(file)
 
 
-def _tiff(tiff: Part, first: TagDirectory = "image", own: frozenset[int] = frozenset()) -> Iterator[DngTag]:
+def _tiff(tiff: _Part, first: TagDirectory = "image", own: frozenset[int] = frozenset()) -> Iterator[DngTag]:
     """Give the tags of a TIFF's first directory, but for the maker's ``own``, and of those it points to."""
     order = BYTE_ORDERS.get(tiff.read(0, 4))
     if order is None:
@@ -183,23 +186,23 @@ def _tiff(tiff: Part, first: TagDirectory = "image", own: frozenset[int] = froze
                 yield from _decoded(_fields(tiff, order, fields[pointer].data.start - tiff.start), order, directory)
 
 
-def _fields(tiff: Part, order: str, pointer_at: int) -> dict[int, Field]:
+def _fields(tiff: _Part, order: str, pointer_at: int) -> dict[int, _Field]:
     """Return the fields of a directory whose values lie within the file; ``pointer_at`` is where its place stands."""
     (at,) = struct.unpack(order + "I", tiff.read(pointer_at, 4))
     (entries,) = struct.unpack(order + "H", tiff.read(at, 2))
     table = tiff.read(at + 2, 12 * entries)
-    fields: dict[int, Field] = {}
+    fields: dict[int, _Field] = {}
     for index in range(len(table) // 12):
         code, dtype, count, place = struct.unpack_from(order + "HHII", table, 12 * index)
         size = count * struct.calcsize("=" + NUMBERS.get(dtype, ""))
         if size <= 4:  # then the value stands where its place would
             place = at + 2 + 12 * index + 8
         if 0 < size <= tiff.size - place:
-            fields.setdefault(code, Field(FieldType(dtype), tiff.part(place, size)))
+            fields.setdefault(code, _Field(FieldType(dtype), tiff.part(place, size)))
     return fields
 
 
-def _decoded(fields: dict[int, Field], order: str, directory: TagDirectory) -> Iterator[DngTag]:
+def _decoded(fields: dict[int, _Field], order: str, directory: TagDirectory) -> Iterator[DngTag]:
     """Give the tags of a directory that say something about the shot."""
     room = MOST_BYTES
     for code, (dtype, data) in fields.items():
@@ -232,32 +235,32 @@ def _text(directory: TagDirectory, code: int, data: bytes) -> Iterator[DngTag]:
         yield DngTag(directory=directory, code=code, dtype=dtype, count=len(text.encode()) + 1, value=text)
 
 
-def _xmp(packet: Part) -> Iterator[DngTag]:
+def _xmp(packet: _Part) -> Iterator[DngTag]:
     if 0 < packet.size <= MOST_BYTES:
         yield _tag("image", XMP, FieldType.BYTE, *packet.read())
 
 
-def _jpeg(picture: Part) -> Iterator[DngTag]:
+def _jpeg(picture: _Part) -> Iterator[DngTag]:
     """Give the tags of a JPEG: Exif and XMP are each in an APP1 segment, before the scan."""
     at = 2
     while len(head := picture.read(at, 4)) == 4:
-        marker, size = struct.unpack(">HH", head)
-        if marker < 0xFFC0 or marker == 0xFFDA or at + 2 + size > picture.size:
+        marker, size = struct.unpack(">2sH", head)
+        if marker[:1] != b"\xff" or marker == JPEG_SCAN or at + 2 + size > picture.size:
             return
         segment = picture.part(at + 4, size - 2)
-        if marker == 0xFFE1 and segment.read(0, 6) == b"Exif\0\0":
+        if marker == JPEG_APP1 and segment.read(0, 6) == b"Exif\0\0":
             yield from _tiff(segment.part(6))
-        elif marker == 0xFFE1 and segment.read(0, len(XMP_SEGMENT)) == XMP_SEGMENT:
+        elif marker == JPEG_APP1 and segment.read(0, len(XMP_SEGMENT)) == XMP_SEGMENT:
             yield from _xmp(segment.part(len(XMP_SEGMENT)))
         at += 2 + size
 
 
-def _raf(raf: Part) -> Iterator[DngTag]:
+def _raf(raf: _Part) -> Iterator[DngTag]:
     """Give the tags of a Fujifilm raw file: those of its JPEG."""
     yield from _jpeg(raf.part(*struct.unpack(">II", raf.read(84, 8))))
 
 
-def _mrw(mrw: Part) -> Iterator[DngTag]:
+def _mrw(mrw: _Part) -> Iterator[DngTag]:
     """Give the tags of a Minolta raw file: its TTW block is a TIFF."""
     blocks = mrw.part(8, *struct.unpack(">I", mrw.read(4, 4)))
     at = 0
@@ -268,7 +271,7 @@ def _mrw(mrw: Part) -> Iterator[DngTag]:
         at += 8 + size
 
 
-def _cr3(whole: Part) -> Iterator[DngTag]:
+def _cr3(whole: _Part) -> Iterator[DngTag]:
     """Give the tags of a Canon CR3, or of a box in it: each directory is a TIFF in a box of its own."""
     for name, box in _boxes(whole):
         if name in (b"moov", CANON_BOX):
@@ -279,7 +282,7 @@ def _cr3(whole: Part) -> Iterator[DngTag]:
             yield from _xmp(box)
 
 
-def _boxes(whole: Part) -> Iterator[tuple[bytes, Part]]:
+def _boxes(whole: _Part) -> Iterator[tuple[bytes, _Part]]:
     """Give the boxes of an ISO base media file, or in one of its boxes, each with its name or UUID."""
     at = 0
     while len(head := whole.read(at, 32)) >= 8:
@@ -299,7 +302,7 @@ def _boxes(whole: Part) -> Iterator[tuple[bytes, Part]]:
         at += size
 
 
-def _rw2(rw2: Part) -> Iterator[DngTag]:
+def _rw2(rw2: _Part) -> Iterator[DngTag]:
     """Give the tags of a Panasonic or Leica raw file: its own, those of its JPEG, and its ISO where neither has it."""
     yield from _tiff(rw2, own=PANASONIC_OWN)
     fields = _fields(rw2, "<", 4)
@@ -309,7 +312,7 @@ def _rw2(rw2: Part) -> Iterator[DngTag]:
         yield from _decoded({Tag.PHOTOGRAPHIC_SENSITIVITY: fields[PANASONIC_ISO]}, "<", "exif")
 
 
-def _crw(crw: Part) -> Iterator[DngTag]:
+def _crw(crw: _Part) -> Iterator[DngTag]:
     """Give the records of a Canon CRW as the tags of Exif that say the same."""
     order = ">" if crw.read(0, 2) == b"MM" else "<"
     (start,) = struct.unpack(order + "I", crw.read(2, 4))
@@ -360,9 +363,9 @@ def _crw(crw: Part) -> Iterator[DngTag]:
             yield _tag("exif", Tag.PHOTOGRAPHIC_SENSITIVITY, FieldType.SHORT, min(iso, 0xFFFF))
 
 
-def _records(whole: Part, order: str) -> dict[int, Part]:
+def _records(whole: _Part, order: str) -> dict[int, _Part]:
     """Return the records of a CIFF heap and of the heaps in it: the table of each stands where its last 4 bytes say."""
-    records: dict[int, Part] = {}
+    records: dict[int, _Part] = {}
     heaps = [whole]
     for heap in heaps:  # which grows meanwhile
         if heap.size < 6:
@@ -372,8 +375,8 @@ def _records(whole: Part, order: str) -> dict[int, Part]:
         table = heap.read(at + 2, 10 * min(entries, MOST_HEAPS))
         for index in range(len(table) // 10):
             code, size, place = struct.unpack_from(order + "HII", table, 10 * index)
-            if code & 0xC000 == 0x4000:  # a small record stands in the table itself
-                records.setdefault(code & 0x3FFF, heap.part(at + 2 + 10 * index + 2, 8))
+            if code & 0x4000:  # a small record stands in the table itself
+                records.setdefault(code ^ 0x4000, heap.part(at + 2 + 10 * index + 2, 8))
             elif code & 0x3800 not in (0x2800, 0x3000):
                 records.setdefault(code, heap.part(place, size))
             elif len(heaps) < MOST_HEAPS:
