@@ -216,7 +216,7 @@ def test_a_result_is_not_denoised_again(desk: Path):
     model = bd.load_model(desk / "my_camera.safetensors")
     merged = bd.merge(bd.ingest(desk / "frames")[0])
     for result in (merged, bd.denoise(bd.read(desk / "shot.dng"), model)):
-        with pytest.raises(bd.InputFileError, match="was made by this program and is no shot; denoise the original"):
+        with pytest.raises(bd.InputFileError, match="was denoised by this program and is no shot; name the original"):
             bd.denoise(result, model)
 
 

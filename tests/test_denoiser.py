@@ -114,11 +114,18 @@ def test_the_dark_is_subtracted_and_its_defects_are_repaired_before_the_network_
     assert np.array_equal(frames[0].dn, before)
 
 
-def test_the_result_is_neither_rounded_nor_clipped_and_has_no_noise_profile(frames: list[Frame], model: Model):
+def test_the_result_is_neither_rounded_nor_clipped_and_has_the_noise_profile_of_what_is_left(
+    frames: list[Frame], model: Model
+):
     found = Denoiser(model)(frames[0].with_profile(TAG))
     assert found.dn.dtype == np.float32
     assert (found.dn != np.rint(found.dn)).mean() > 0.9
-    assert found.noise_profile is None
+    before, left = model.profile_for(frames[0].info, "", any_sensor=False), found.noise_profile
+    assert left.shot_noise_scale == pytest.approx([0.01 * scale for scale in before.shot_noise_scale])
+    assert found.noise_reduction == 1
+    half = Denoiser(model, settings=DenoiseSettings(strength=0.5))(frames[0])
+    assert half.noise_profile.shot_noise_scale == pytest.approx([0.55**2 * scale for scale in before.shot_noise_scale])
+    assert half.noise_reduction == 0.5
     assert found.notes.endswith(f"; model {model.header.weights_sha256[:12]}; strength 1")
     below = replace(frames[0], dn=np.full_like(frames[0].dn, 1000))  # black is 2048
     assert Denoiser(model)(below).dn.max() < 1500

@@ -206,7 +206,7 @@ def test_pictures_beside_their_raw_files_and_our_own_results_are_passed_over(tmp
     result = tmp_path / "done" / "frame_000.dng"
     write_dng(result, replace(frames[0], notes=f"{DENOISED_MARK}: version 1"))
     assert [path.name for path in find_sources([tmp_path])] == ["frame_000.dng", "frame_001.dng"]
-    with pytest.raises(InputFileError, match="was made by this program and is no shot"):
+    with pytest.raises(InputFileError, match="was denoised by this program and is no shot"):
         find_sources([result])
 
 

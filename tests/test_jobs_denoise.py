@@ -28,7 +28,7 @@ from burst_denoise.jobs.denoise import SessionSettings, denoise_session
 from burst_denoise.jobs.ingest import ingest
 from burst_denoise.model.model_file import Model, load_model, model_of
 from burst_denoise.model.prior import load_prior
-from burst_denoise.schemas import DngTag
+from burst_denoise.schemas import NoiseProfile
 from burst_denoise.sensor.defects import Repair, find_defects
 from tests.shots import (
     Recorder,
@@ -389,7 +389,7 @@ def test_the_map_in_the_model_repairs_shots_of_its_size_only(tmp_path: Path, bur
 
 def description(path: Path) -> str:
     with tifffile.TiffFile(path) as file:
-        return str(file.pages[0].tags[270].value)
+        return str(file.pages[0].tags["PreviewSettingsName"].value)
 
 
 def test_without_a_model_the_prior_denoises_and_the_note_says_what_served(tmp_path: Path) -> None:
@@ -409,15 +409,16 @@ def test_without_a_model_the_prior_denoises_and_the_note_says_what_served(tmp_pa
     assert is_denoised(tmp_path / "out" / "frame_000.dng")
 
 
-def test_a_tag_serves_where_there_is_one_and_its_profile_is_not_written_again(tmp_path: Path) -> None:
+def test_a_tag_serves_where_there_is_one_and_what_is_left_is_written(tmp_path: Path) -> None:
     (frame,) = burst_frames(1, size=SMALL)
-    tag = DngTag(code=51041, dtype=12, count=2, value=(5e-4, 1e-6))
-    write_frames(tmp_path, [frame], dng_tags=(tag,))
+    profile = NoiseProfile(iso=frame.info.iso, shot_noise_scale=(5e-4,) * 4, read_noise_variance=(1e-6,) * 4)
+    write_frames(tmp_path, [frame.with_profile(profile)])
     told: list[str] = []
     denoise([tmp_path], tmp_path / "o.dng", None, notes=told)
     assert told == ["frame_000.dng: noise as its NoiseProfile tag says, S 5.0e-04, read noise 1.0e-03"]
     assert "; noise as its NoiseProfile tag says; " in description(tmp_path / "o.dng")
-    assert read_raw(tmp_path / "o.dng").info.noise_profile is None
+    left = read_raw(tmp_path / "o.dng").info.noise_profile
+    assert left.shot_noise_scale == pytest.approx((5e-6,) * 4)
 
 
 def test_frames_of_a_stored_burst_use_what_was_measured_on_it(tmp_path: Path, burst: Burst) -> None:

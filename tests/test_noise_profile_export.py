@@ -29,7 +29,7 @@ def test_a_dng_carries_s_and_o_of_red_the_mean_green_and_blue_and_the_frame_unch
     frame = burst_frames(1)[0]
     write_dng_with_profile(tmp_path / "shot.dng", frame, channels())
     with tifffile.TiffFile(tmp_path / "shot.dng") as file:
-        value = file.pages[0].tags[Tag.NOISE_PROFILE].value
+        value = file.pages[0].pages[0].tags[Tag.NOISE_PROFILE].value
     assert value == pytest.approx((1e-4, 1e-7, 3e-4, 3e-7, 5e-4, 5e-7), rel=1e-12)
     with rawpy.imread(str(tmp_path / "shot.dng")) as raw:
         assert (raw.raw_image_visible == frame.dn).all()

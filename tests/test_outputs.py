@@ -114,7 +114,7 @@ def test_of_a_raw_frame_only_a_mosaic_dng_is_taken(tmp_path: Path):
     frame = burst_frames(1, size=SIZE)[0]
     cv2.imwrite(str(tmp_path / "a.tif"), np.zeros((*SIZE, 3), np.uint16))
     write_linear_dng(tmp_path / "a.dng")
-    for name, reason in (("a.tif", "is a developed picture"), ("a.dng", "has no colour mosaic|is not a raw file")):
+    for name, reason in (("a.tif", "is a developed picture"), ("a.dng", "is a linear DNG, already demosaiced")):
         with pytest.raises(
             InputFileError, match=rf"{name}: ({reason}).*a mosaic DNG is needed, neither demosaiced"
         ) as caught:

@@ -70,7 +70,11 @@ def test_a_tiff_says_its_colours_and_its_shot(tmp_path: Path):
     np.testing.assert_array_equal(frame.dn, values)
     assert frame.info.model_copy(update={"dng_tags": ()}) == info
     with tifffile.TiffFile(tmp_path / "a.tif") as tiff:
-        assert (tiff.pages[0].description, tiff.pages[0].software) == ("made by a test", "burst-denoise")
+        tags = tiff.pages[0].tags
+        assert (tags["PreviewSettingsName"].value, tags["PreviewApplicationName"].value) == (
+            "made by a test",
+            "burst_denoise",
+        )
         profile = ImageCms.ImageCmsProfile(io.BytesIO(tiff.pages[0].iccprofile))
     assert "sRGB" in ImageCms.getProfileDescription(profile)
 

@@ -11,7 +11,7 @@ from typing import TypeVar
 from burst_denoise.errors import InputFileError
 from burst_denoise.files import absolute
 from burst_denoise.frame.frame import Frame
-from burst_denoise.io.metadata import Header, is_denoised
+from burst_denoise.io.metadata import REFUSED_AGAIN, Header, is_denoised
 from burst_denoise.io.picture import read_video
 from burst_denoise.io.read import FRAME_SUFFIXES, is_raw, is_video, read_frame, read_header
 from burst_denoise.schemas import FrameInfo, FrameVerdict
@@ -67,21 +67,22 @@ class SeriesFrames:
     """Files beyond the limit, which were not read; of a video it is not known and counts as none."""
 
 
-def find_sources(inputs: Sequence[Path]) -> list[Path]:
+def find_sources(inputs: Sequence[Path], *, results: bool = False) -> list[Path]:
     """Return the RAW, picture and video files that inputs name; folders are searched with all folders in them.
 
-    In folders, hidden files, stored bursts, clean references (``clean_mosaic_dn.tif``), our own results and the
-    pictures that a camera wrote beside its RAW files are passed over.
+    In folders, hidden files, stored bursts, clean references (``clean_mosaic_dn.tif``), the pictures that a camera
+    wrote beside its RAW files and, unless ``results``, what this program denoised are passed over.
 
     Raises
     ------
     InputFileError
-        If an input is missing, a folder holds no frames, or a file is of a kind that cannot be read.
+        If an input is missing, a folder holds no frames, or a file is of a kind that cannot be read or, unless
+        ``results``, was denoised by this program.
     """
     sources: dict[Path, None] = {}
     for given in inputs:
         if given.is_dir():
-            found = [path for path in sorted(given.rglob("*")) if path.is_file() and _is_frame(path, given)]
+            found = [path for path in sorted(given.rglob("*")) if path.is_file() and _is_frame(path, given, results)]
             raws = {path.with_suffix("") for path in found if is_raw(path)}
             found = [path for path in found if is_raw(path) or path.with_suffix("") not in raws]
             if not found:
@@ -94,8 +95,8 @@ def find_sources(inputs: Sequence[Path]) -> list[Path]:
             raise InputFileError(
                 f"{given}: {given.suffix or 'no suffix'} is not a RAW, picture or video file known here"
             )
-        elif is_denoised(given):
-            raise InputFileError(f"{given}: was made by this program and is no shot; name the original")
+        elif not results and is_denoised(given):
+            raise InputFileError(f"{given}: {REFUSED_AGAIN}")
         else:
             found = [given]
         sources.update(dict.fromkeys(absolute(path) for path in found))
@@ -104,11 +105,11 @@ def find_sources(inputs: Sequence[Path]) -> list[Path]:
     return list(sources)
 
 
-def _is_frame(path: Path, root: Path) -> bool:
+def _is_frame(path: Path, root: Path, results: bool) -> bool:
     return (
         path.suffix.lower() in FRAME_SUFFIXES
         and path.name != CLEAN_REFERENCE
-        and not is_denoised(path)
+        and (results or not is_denoised(path))
         and not passed_over(path, root, BURST_SUFFIX)
     )
 

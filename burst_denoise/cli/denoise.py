@@ -44,6 +44,7 @@ def denoise_command(
     ] = 1.0,
     resume: Annotated[bool, typer.Option("--resume", help="Pass over shots whose output exists.")] = False,
     any_sensor: AnySensor = False,
+    force: Annotated[bool, typer.Option("--force", help="Denoise again what this program has denoised.")] = False,
     tile: Annotated[
         int, rare(metavar="NUMBER", min=32, help="Side of a tile in photosites; less takes less memory.")
     ] = TILE,
@@ -73,7 +74,7 @@ def denoise_command(
         None if model is None else load_model(model, choose_device(device)),
         None if profile is None else read_measured_noise(profile, console.note),
         sets,
-        DenoiseSettings(strength, quality, tile, any_sensor, device),
+        DenoiseSettings(strength, quality, tile, any_sensor, force, device),
         console.note,
     )
     denoise_session(inputs, output, denoiser, sets, SessionSettings(format, resume), console)

@@ -41,7 +41,9 @@ class Frame:
     path: Path
     border: RawBorder | None = None
     notes: str = ""
-    """How a computed frame was made, for the description in its file."""
+    """How a computed frame was made, as the processing note in its file says."""
+    noise_reduction: float = 0.0
+    """Share of the noise's standard deviation that was taken away, 0 to 1: DNG's NoiseReductionApplied."""
 
     @classmethod
     def of_linear(cls, linear: Float, source: "Frame", notes: str) -> "Frame":

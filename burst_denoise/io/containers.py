@@ -1,7 +1,8 @@
 """Who took a shot, when and with which lens: the tags of every container that keeps them, raw file or picture.
 
 Nearly all containers hold the blocks of a TIFF; what differs is where. One function each finds them: `_tiff` (DNG, CR2,
-NEF, ARW, ORF, PEF, ...), `_rw2`, `_jpeg`, `_raf`, `_mrw`, `_cr3`. The oldest Canons (`_crw`) have records of their own.
+NEF, ARW, ORF, PEF, ...), `_rw2`, `_jpeg`, `_png`, `_raf`, `_mrw`, `_cr3`. The oldest Canons (`_crw`) have records of their
+own.
 
 The directories are read here and not by exifread, which knows half of the containers, cuts long values, and loops for
 as long as a damaged maker note tells it to. What is damaged is passed over, and only what is asked for is read: the
@@ -31,18 +32,7 @@ from burst_denoise.schemas import DngTag, TagDirectory
 
 __all__ = ["read_tags"]
 
-TAGS = tifffile.TIFF.TAGS
-SOFTWARE = TAGS["Software"]
-XMP = TAGS["XMP"]
-GPS_IFD = TAGS["GPSTag"]
-OFFSET_TIME_ORIGINAL = TAGS["OffsetTimeOriginal"]
-FLASH = TAGS["Flash"]
-FOCAL_LENGTH = TAGS["FocalLength"]
-CAMERA_OWNER_NAME = TAGS["CameraOwnerName"]
-BODY_SERIAL_NUMBER = TAGS["BodySerialNumber"]
-LENS_SPECIFICATION = TAGS["LensSpecification"]
-
-POINTERS: dict[int, TagDirectory] = {Tag.EXIF_IFD: "exif", GPS_IFD: "gps"}
+POINTERS: dict[int, TagDirectory] = {Tag.EXIF_IFD: "exif", Tag.GPS_IFD: "gps"}
 """Tags of the first directory that say where the others are."""
 
 LEFT_OUT_NAMES = """
@@ -55,7 +45,7 @@ YCbCrPositioning ReferenceBlackWhite CFARepeatPatternDim CFAPattern
 ComponentsConfiguration CompressedBitsPerPixel PixelXDimension PixelYDimension
 ExifTag GPSTag InteroperabilityTag MakerNote
 """
-LEFT_OUT = frozenset(TAGS[name] for name in LEFT_OUT_NAMES.split())
+LEFT_OUT = frozenset(tifffile.TIFF.TAGS[name] for name in LEFT_OUT_NAMES.split())
 """How the stored image is laid out, where other directories are, and maker notes, whose inner offsets do not travel."""
 
 BYTE_ORDERS = {b"II*\0": "<", b"MM\0*": ">", b"IIU\0": "<", b"IIRO": "<", b"IIRS": "<", b"MMOR": ">"}
@@ -106,7 +96,7 @@ def read_tags(path: Path) -> tuple[DngTag, ...]:
     Parameters
     ----------
     path : Path
-        A raw file (DNG, CR2, CR3, CRW, NEF, ARW, RAF, RW2, ORF, PEF, MRW, ...), JPEG or TIFF.
+        A raw file (DNG, CR2, CR3, CRW, NEF, ARW, RAF, RW2, ORF, PEF, MRW, ...) or picture.
 
     Returns
     -------
@@ -160,6 +150,8 @@ def _tags(file: _Part) -> Iterator[DngTag]:
     head = file.read(0, 16)
     if head.startswith(b"\xff\xd8"):
         return _jpeg(file)
+    if head.startswith(b"\x89PNG"):
+        return _png(file)
     if head.startswith(b"FUJIFILMCCD-RAW"):
         return _raf(file)
     if head.startswith(b"\0MRM"):
@@ -237,7 +229,7 @@ def _text(directory: TagDirectory, code: int, data: bytes) -> Iterator[DngTag]:
 
 def _xmp(packet: _Part) -> Iterator[DngTag]:
     if 0 < packet.size <= MOST_BYTES:
-        yield _tag("image", XMP, FieldType.BYTE, *packet.read())
+        yield _tag("image", Tag.XMP, FieldType.BYTE, *packet.read())
 
 
 def _jpeg(picture: _Part) -> Iterator[DngTag]:
@@ -253,6 +245,16 @@ def _jpeg(picture: _Part) -> Iterator[DngTag]:
         elif marker == JPEG_APP1 and segment.read(0, len(XMP_SEGMENT)) == XMP_SEGMENT:
             yield from _xmp(segment.part(len(XMP_SEGMENT)))
         at += 2 + size
+
+
+def _png(picture: _Part) -> Iterator[DngTag]:
+    """Give the tags of a PNG: Exif is in a chunk."""
+    at = 8
+    while len(head := picture.read(at, 8)) == 8:
+        size, name = struct.unpack(">I4s", head)
+        if name == b"eXIf":
+            yield from _tiff(picture.part(at + 8, size))
+        at += 12 + size
 
 
 def _raf(raf: _Part) -> Iterator[DngTag]:
@@ -328,12 +330,12 @@ def _crw(crw: _Part) -> Iterator[DngTag]:
     make, _, model = data(0x080A).partition(b"\0")
     yield from _text("image", Tag.MAKE, make)
     yield from _text("image", Tag.MODEL, model)
-    yield from _text("image", SOFTWARE, data(0x080B))
-    yield from _text("exif", CAMERA_OWNER_NAME, data(0x0810))
+    yield from _text("image", Tag.SOFTWARE, data(0x080B))
+    yield from _text("exif", Tag.CAMERA_OWNER_NAME, data(0x0810))
     match numbers(0x180B, "I"):
         case (serial, *_) if serial and b"EOS" in model:  # of others it is not the serial number
             printed = f"{serial >> 16:x}-{serial & 0xFFFF:05d}" if b"EOS D30" in model else f"{serial:010d}"
-            yield from _text("exif", BODY_SERIAL_NUMBER, printed.encode())
+            yield from _text("exif", Tag.BODY_SERIAL_NUMBER, printed.encode())
     match numbers(0x180E, "i"):
         case (taken, zone, flags, *_) if taken > 0:  # by the clock of that zone, if any
             date = datetime.fromtimestamp(taken, UTC)
@@ -341,17 +343,17 @@ def _crw(crw: _Part) -> Iterator[DngTag]:
             if flags < 0 and abs(zone) < 24 * 3600:  # the top bit says that the zone is set
                 hours, minutes = divmod(abs(zone) // 60, 60)
                 offset = f"{'-' if zone < 0 else '+'}{hours:02d}:{minutes:02d}"
-                yield from _text("exif", OFFSET_TIME_ORIGINAL, offset.encode())
+                yield from _text("exif", Tag.OFFSET_TIME_ORIGINAL, offset.encode())
     settings = numbers(0x102D, "H")
     if len(settings) > 29:
         longest, shortest, per_mm = settings[23:26]
         if shortest and longest and per_mm:  # the apertures are unknown
             lens = (shortest, per_mm, longest, per_mm, 0, 0, 0, 0)
-            yield _tag("exif", LENS_SPECIFICATION, FieldType.RATIONAL, *lens)
+            yield _tag("exif", Tag.LENS_SPECIFICATION, FieldType.RATIONAL, *lens)
         match numbers(0x1029, "H"):
             case (_, focal_length, *_) if focal_length and per_mm:
-                yield _tag("exif", FOCAL_LENGTH, FieldType.RATIONAL, focal_length, per_mm)
-        yield _tag("exif", FLASH, FieldType.SHORT, int(settings[29] != 0))
+                yield _tag("exif", Tag.FOCAL_LENGTH, FieldType.RATIONAL, focal_length, per_mm)
+        yield _tag("exif", Tag.FLASH, FieldType.SHORT, int(settings[29] != 0))
     shot = numbers(0x102A, "h")
     if len(shot) > 22:
         auto_gain, base, aperture, time = (_stops(shot[index]) for index in (1, 2, 21, 22))

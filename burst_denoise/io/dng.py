@@ -11,18 +11,27 @@ from pathlib import Path
 import numpy as np
 import tifffile
 
+from burst_denoise import __version__
 from burst_denoise.arrays import UInt16
 from burst_denoise.frame.frame import Dn, Frame
 from burst_denoise.frame.mosaic import Mosaic
-from burst_denoise.io.exif import Field, write_tiff
-from burst_denoise.io.metadata import UNKNOWN_CAMERA
-from burst_denoise.io.tags import D65, LENS_TAGS, OPCODE_LISTS, FieldType, Tag
+from burst_denoise.io.exif import Field, TiffImage, write_tiff
+from burst_denoise.io.metadata import OWN_NAME, UNKNOWN_CAMERA
+from burst_denoise.io.preview import encode_jpeg, render, thumbnail
+from burst_denoise.io.tags import D65, DNG_TAGS, MOSAIC_TAGS, OPCODE_LISTS, FieldType, Tag
 from burst_denoise.schemas import FrameInfo
 
 __all__ = ["rounded_dn", "write_dng"]
 
 TILE = 256
 """LibRaw, dcraw and RawTherapee decode only the first strip of lossless JPEG in strips; tiles all programs read."""
+
+PREVIEW = {"subfiletype": tifffile.FILETYPE.REDUCEDIMAGE}
+OWN_PREVIEW: dict[int, Field] = {
+    Tag.PREVIEW_APPLICATION_NAME: (FieldType.ASCII, OWN_NAME),
+    Tag.PREVIEW_APPLICATION_VERSION: (FieldType.ASCII, __version__),
+    Tag.PREVIEW_COLOR_SPACE: (FieldType.LONG, [2]),  # sRGB
+}
 
 XYZ_TO_LINEAR_SRGB = (32405, -15371, -4985, -9693, 18760, 416, 556, -2040, 10572)
 """IEC 61966-2-1, D65, times 10000: the colour matrix of a camera whose primaries are those of sRGB."""
@@ -81,54 +90,70 @@ def write_dng(path: Path, frame: Frame) -> None:
         top, left, whole = border.top, border.left, border.dn.copy()
         whole[top : top + info.height, left : left + info.width] = dn
         dn = whole
-    write_tiff(
-        path,
-        dn,
-        info,
-        _colour_fields(info) | _mosaic_fields(info, top, left),
-        frame.notes,
-        photometric=tifffile.PHOTOMETRIC.CFA,
-        bitspersample=16,
-        compression="jpeg",
-        compressionargs={"lossless": True, "predictor": 1, "bitspersample": 16},  # darktable refuses predictor 6
-        # LibRaw decodes a tile that is wider than the image wrongly, without an error; TIFF wants multiples of 16.
-        tile=(TILE, min(TILE, dn.shape[1] // 16 * 16)),
+    picture = render(frame)
+    small = thumbnail(picture)
+    images = (
+        TiffImage(small, _colour_fields(info), PREVIEW | {"photometric": "rgb"}),
+        TiffImage(
+            dn,
+            _mosaic_fields(frame, top, left),
+            {
+                "photometric": "cfa",
+                "compression": "jpeg",
+                # darktable refuses predictor 6
+                "compressionargs": {"lossless": True, "predictor": 1, "bitspersample": 16},
+                # LibRaw decodes a tile that is wider than the image wrongly, without an error; TIFF wants multiples
+                # of 16.
+                "tile": (TILE, min(TILE, dn.shape[1] // 16 * 16)),
+            },
+        ),
+        TiffImage(
+            iter([encode_jpeg(picture)]),
+            OWN_PREVIEW,
+            PREVIEW
+            | {
+                "photometric": "ycbcr",
+                "compression": "jpeg",
+                "subsampling": (2, 2),
+                "shape": picture.shape,
+                "dtype": picture.dtype,
+                "rowsperstrip": len(picture),  # one JPEG, which programs take out as it is
+            },
+        ),
     )
+    write_tiff(path, images, info, frame.notes)
 
 
 def _colour_fields(info: FrameInfo) -> dict[int, Field]:
-    """Return the tags carried over from the source, and what a DNG needs beside them."""
-    neutral = _rationals(info.as_shot_neutral or (1.0, 1.0, 1.0), 1_000_000)
-    fields: dict[int, Field] = {
+    """Return what a DNG says in its first directory: tags carried over from the source, and what must be beside."""
+    tags = {tag.code for tag in info.dng_tags if tag.directory == "image"}
+    version = (1, 6, 0, 0) if Tag.CALIBRATION_ILLUMINANT_3 in tags else (1, 4, 0, 0)
+    readable_by = (1, 3, 0, 0) if tags & OPCODE_LISTS else (1, 1, 0, 0)
+    fields = OWN_PREVIEW | {
+        Tag.DNG_VERSION: (FieldType.BYTE, version),
+        Tag.DNG_BACKWARD_VERSION: (FieldType.BYTE, readable_by),
         Tag.UNIQUE_CAMERA_MODEL: (FieldType.ASCII, info.camera or UNKNOWN_CAMERA),
-        Tag.DEFAULT_CROP_ORIGIN: (FieldType.LONG, (0, 0)),  # from the top left of the active area
-        Tag.DEFAULT_CROP_SIZE: (FieldType.LONG, (info.width, info.height)),
-        Tag.AS_SHOT_NEUTRAL: (FieldType.RATIONAL, neutral),
     }
-    of_the_shot = LENS_TAGS | {Tag.MAKE, Tag.MODEL}  # `write_tiff` writes these
-    fields |= {tag.code: (tag.dtype, tag.value) for tag in info.dng_tags if tag.code not in of_the_shot}
-    if info.noise_profile is not None:
-        fields[Tag.NOISE_PROFILE] = (FieldType.DOUBLE, [*chain.from_iterable(info.noise_profile.colours)])
+    if info.as_shot_neutral is not None:
+        neutral = _rationals(info.as_shot_neutral, 1_000_000)
+        fields[Tag.AS_SHOT_NEUTRAL] = (FieldType.RATIONAL, neutral)
+    fields |= _carried(info, DNG_TAGS - MOSAIC_TAGS)
     if Tag.COLOR_MATRIX_1 not in fields:
         matrix = tuple(number for entry in XYZ_TO_LINEAR_SRGB for number in (entry, 10000))
         fields[Tag.COLOR_MATRIX_1] = (FieldType.SRATIONAL, matrix)
         fields[Tag.CALIBRATION_ILLUMINANT_1] = (FieldType.SHORT, [D65])
     if Tag.AS_SHOT_WHITE_XY in fields:  # instead of AsShotNeutral: a DNG may hold only one of them
-        del fields[Tag.AS_SHOT_NEUTRAL]
+        fields.pop(Tag.AS_SHOT_NEUTRAL, None)
     return fields
 
 
-def _mosaic_fields(info: FrameInfo, top: int, left: int) -> dict[int, Field]:
+def _mosaic_fields(frame: Frame, top: int, left: int) -> dict[int, Field]:
     """Return the tags of the mosaic itself; CFA and black levels are counted from the top left of the active area."""
+    info = frame.info
     assert info.cfa is not None
     black = np.broadcast_to(Mosaic.of(info).spread(info.black_level, (2, 2)), (2, 2)).ravel().tolist()
-    tags = {tag.code for tag in info.dng_tags}
-    version = (1, 6, 0, 0) if Tag.CALIBRATION_ILLUMINANT_3 in tags else (1, 4, 0, 0)
-    readable_by = (1, 3, 0, 0) if tags & OPCODE_LISTS else (1, 1, 0, 0)
     area = (top, left, top + info.height, left + info.width)
-    return {
-        Tag.DNG_VERSION: (FieldType.BYTE, version),
-        Tag.DNG_BACKWARD_VERSION: (FieldType.BYTE, readable_by),
+    fields: dict[int, Field] = {
         Tag.NEW_SUBFILE_TYPE: (FieldType.LONG, [0]),  # the main image
         Tag.CFA_REPEAT_PATTERN_DIM: (FieldType.SHORT, (2, 2)),
         Tag.CFA_PATTERN: (FieldType.BYTE, ["RGB".index(colour) for colour in info.cfa]),
@@ -138,7 +163,18 @@ def _mosaic_fields(info: FrameInfo, top: int, left: int) -> dict[int, Field]:
         Tag.BLACK_LEVEL: (FieldType.RATIONAL, _rationals(black, 1000)),
         Tag.WHITE_LEVEL: (FieldType.LONG, [round(info.white_level)]),
         Tag.ACTIVE_AREA: (FieldType.LONG, area),
+        Tag.DEFAULT_CROP_ORIGIN: (FieldType.LONG, (0, 0)),  # from the top left of the active area
+        Tag.DEFAULT_CROP_SIZE: (FieldType.LONG, (info.width, info.height)),
     }
+    if info.noise_profile is not None:
+        fields[Tag.NOISE_PROFILE] = (FieldType.DOUBLE, [*chain.from_iterable(info.noise_profile.colours)])
+    if frame.noise_reduction:
+        fields[Tag.NOISE_REDUCTION_APPLIED] = (FieldType.RATIONAL, _rationals((frame.noise_reduction,), 1000))
+    return fields | _carried(info, MOSAIC_TAGS)
+
+
+def _carried(info: FrameInfo, codes: frozenset[int]) -> dict[int, Field]:
+    return {tag.code: (tag.dtype, tag.value) for tag in info.dng_tags if tag.directory == "image" and tag.code in codes}
 
 
 def _rationals(values: Sequence[float], denominator: int) -> tuple[int, ...]:

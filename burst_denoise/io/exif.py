@@ -1,102 +1,160 @@
-"""Written TIFFs and DNGs: one image with the camera, and an Exif directory with ISO, exposure, time and lens.
+"""Written TIFFs and DNGs: images with what is known of their shot, and Exif and GPS directories.
 
-Raw converters look for these nowhere else.
+Raw converters look for exposure, lens and place nowhere else.
 """
 
 import struct
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
 import tifffile
 
-from burst_denoise.arrays import UInt16
+from burst_denoise import __version__
 from burst_denoise.files import atomic_write
-from burst_denoise.io.tags import LENS_TAGS, FieldType, Tag
-from burst_denoise.schemas import FrameInfo
+from burst_denoise.io.metadata import OWN_NAME
+from burst_denoise.io.tags import LENS_TAGS, SHOT_TAGS, FieldType, Tag
+from burst_denoise.schemas import FrameInfo, TagDirectory
 
-__all__ = ["Field", "write_tiff"]
+__all__ = ["Field", "TiffImage", "write_tiff"]
 
 Field = tuple[int, str | Sequence[float]]
 """What a tag holds: field type, and text or numbers (rationals as numerator, denominator, ...)."""
 
-EXIF_PLACE = Tag.EXIF_IFD + 1
-"""A number that no program uses, next to the pointer's: see `_append_exif`."""
+POINTERS: dict[int, int] = {Tag.EXIF_IFD: Tag.EXIF_IFD + 1, Tag.GPS_IFD: Tag.GPS_IFD + 1}
+"""Tags that point to directories, and a number next to it that no program uses: see `_append_directories`."""
 
 
-def write_tiff(
-    path: Path, pixels: UInt16, info: FrameInfo, fields: Mapping[int, Field], notes: str, **layout: Any
-) -> None:
-    """Write one image as a little-endian TIFF that says about its shot what ``info`` says.
+@dataclass(frozen=True)
+class TiffImage:
+    """An image of a TIFF."""
+
+    pixels: npt.NDArray[Any] | Iterator[bytes]
+    """(H, W) or (H, W, 3) uint8 or uint16, or what it is encoded to; then the layout tells shape and dtype."""
+    fields: Mapping[int, Field] = field(default_factory=dict)
+    """Tags of its directory, beside those of the layout."""
+    layout: Mapping[str, Any] = field(default_factory=dict)
+    """Photometric interpretation, compression, tiles, ... as `tifffile.TiffWriter.write` takes them."""
+
+
+def write_tiff(path: Path, images: Sequence[TiffImage], info: FrameInfo, notes: str) -> None:
+    """Write a little-endian TIFF that says about its shot what ``info`` says.
 
     Parameters
     ----------
     path : Path
         Must not exist.
-    pixels : (H, W) or (H, W, 3) uint16 array
+    images : sequence of TiffImage
+        The first has the tags of the shot, the others are its sub-images.
     info : FrameInfo
-        Camera, orientation, time, exposure and lens.
-    fields : mapping of tag number to Field
-        Further tags of the first directory.
+        Camera, orientation, time, exposure and all else that its tags say about the shot.
     notes : str
-        How the picture was made, for the image description.
-    **layout
-        Photometric interpretation, compression, tiles, ... as `tifffile.imwrite` takes them.
+        How the picture was made.
 
     Raises
     ------
     OutputError
         If ``path`` exists or cannot be written; then nothing is left behind.
     """
-    shot = {**_shot_fields(info), **fields}
+    first, *others = images
+    directories = {int(Tag.EXIF_IFD): _exif_fields(info)}
+    if place := _carried(info, "gps"):
+        directories[Tag.GPS_IFD] = place
+    places: dict[int, Field] = {POINTERS[pointer]: (FieldType.LONG, [0]) for pointer in directories}
+    shot = {**_shot_fields(info, notes), **first.fields, **places}
     with atomic_write(path) as aside:
-        tifffile.imwrite(aside, pixels, byteorder="<", bigtiff=False, metadata=None, software="burst-denoise",
-                         description=notes.encode() or None,
-                         extratags=[(tag, *_packed(*shot[tag]), True) for tag in sorted(shot)], **layout)  # fmt: skip
-        _append_exif(aside, info)
+        with tifffile.TiffWriter(aside, byteorder="<", bigtiff=False) as tiff:
+            for image, fields in ((first, shot), *((other, other.fields) for other in others)):
+                tiff.write(
+                    image.pixels,
+                    metadata=None,
+                    software=False,
+                    subifds=len(others) if image is first else 0,
+                    extratags=[(tag, *_packed(*fields[tag]), True) for tag in sorted(fields)],
+                    **image.layout,
+                )
+        _append_directories(aside, directories)
 
 
-def _shot_fields(info: FrameInfo) -> dict[int, Field]:
-    """Return what the first directory says about a shot."""
+def _carried(info: FrameInfo, directory: TagDirectory) -> dict[int, Field]:
+    """Return what the source says in a directory; the lens belongs into that of Exif, wherever it was."""
+    return {
+        tag.code: (tag.dtype, tag.value)
+        for tag in info.dng_tags
+        if (tag.directory if tag.code not in LENS_TAGS else "exif") == directory
+    }
+
+
+def _shot_fields(info: FrameInfo, notes: str) -> dict[int, Field]:
+    """Return what the first directory says about a shot, and how the picture was made from it.
+
+    The latter in DNG's words about previews: cameras do not use them, and exiftool copies none over them.
+    """
     fields: dict[int, Field] = {
         Tag.ORIENTATION: (FieldType.SHORT, [info.orientation]),
-        EXIF_PLACE: (FieldType.LONG, [0]),
+        Tag.PREVIEW_APPLICATION_NAME: (FieldType.ASCII, OWN_NAME),
+        Tag.PREVIEW_APPLICATION_VERSION: (FieldType.ASCII, __version__),
     }
+    if notes:
+        fields[Tag.PREVIEW_SETTINGS_NAME] = (FieldType.ASCII, notes)
     if info.taken_at is not None:
         fields[Tag.DATE_TIME] = (FieldType.ASCII, _date(info.taken_at))
     if info.camera is not None:
         fields |= {Tag.MAKE: (FieldType.ASCII, info.camera.split()[0]), Tag.MODEL: (FieldType.ASCII, info.camera)}
-        fields |= {tag.code: (tag.dtype, tag.value) for tag in info.dng_tags if tag.code in (Tag.MAKE, Tag.MODEL)}
-    return fields
+    return fields | {code: value for code, value in _carried(info, "image").items() if code in SHOT_TAGS}
 
 
-def _append_exif(path: Path, info: FrameInfo) -> None:
-    """Append an Exif directory to a little-endian TIFF and let its first directory point to it.
+def _append_directories(path: Path, directories: Mapping[int, Mapping[int, Field]]) -> None:
+    """Append directories to a little-endian TIFF and let its first one point to them.
 
-    tifffile cannot write the directory and drops the pointer, so a LONG with the number `EXIF_PLACE` must have been
-    written for it.
+    tifffile cannot write these and drops pointers to them, so a LONG with the number beside each, see `POINTERS`, must
+    have been written for it.
     """
     with tifffile.TiffFile(path) as tiff:
-        pointer_at = tiff.pages.first.tags[EXIF_PLACE].offset
-    entries = sorted(_exif_fields(info).items())
+        first = tiff.pages.first
+        entries: dict[int, int] = {tag.code: tag.offset for tag in first.tags}
+        images = [(page.offset, len(page.tags)) for page in first.pages or () if isinstance(page, tifffile.TiffPage)]
     with path.open("r+b") as file:
-        start = file.seek(0, 2)
-        start += file.write(b"\0" * (start % 2))  # a directory begins at an even place
-        values_at = start + 2 + 12 * len(entries) + 4
-        directory, values = struct.pack("<H", len(entries)), b""
-        for tag, field in entries:
-            dtype, count, value = _packed(*field)
-            letter = "H" if dtype == FieldType.SHORT else "I"
-            data = value if isinstance(value, bytes) else struct.pack(f"<{len(value)}{letter}", *value)
-            inside = data if len(data) <= 4 else struct.pack("<I", values_at + len(values))
-            directory += struct.pack("<HHI4s", tag, dtype, count, inside)
-            if len(data) > 4:
-                values += data + b"\0" * (len(data) % 2)
-        file.write(directory + bytes(4) + values)
-        file.seek(pointer_at)
-        file.write(struct.pack("<HHII", Tag.EXIF_IFD, FieldType.LONG, 1, start))
+        for pointer, fields in directories.items():
+            start = file.seek(0, 2)
+            start += file.write(b"\0" * (start % 2))  # a directory begins at an even place
+            file.write(_directory(fields, start))
+            file.seek(entries[POINTERS[pointer]])
+            file.write(struct.pack("<HHII", pointer, FieldType.LONG, 1, start))
+        # tifffile makes sub-images a chain beside, and calls their pointers IFD; a DNG has it otherwise.
+        for start, count in images:
+            file.seek(start + 2 + 12 * count)
+            file.write(bytes(4))
+        if images:
+            file.seek(entries[Tag.SUB_IFDS] + 2)
+            file.write(struct.pack("<H", FieldType.LONG))
+
+
+def _directory(fields: Mapping[int, Field], start: int) -> bytes:
+    """Return a directory as it is stored from a place of the file on."""
+    values_at = start + 2 + 12 * len(fields) + 4
+    directory, values = struct.pack("<H", len(fields)), b""
+    for tag in sorted(fields):
+        dtype, count, value = _packed(*fields[tag])
+        data = value if isinstance(value, bytes) else np.array(value).astype(ELEMENTS[FieldType(dtype)]).tobytes()
+        inside = data if len(data) <= 4 else struct.pack("<I", values_at + len(values))
+        directory += struct.pack("<HHI4s", tag, dtype, count, inside)
+        if len(data) > 4:
+            values += data + b"\0" * (len(data) % 2)
+    return directory + bytes(4) + values
+
+
+ELEMENTS = {
+    FieldType.BYTE: "<u1", FieldType.SHORT: "<u2", FieldType.LONG: "<u4", FieldType.RATIONAL: "<u4",
+    FieldType.SBYTE: "<i1", FieldType.SSHORT: "<i2", FieldType.SLONG: "<i4", FieldType.SRATIONAL: "<i4",
+    FieldType.FLOAT: "<f4", FieldType.DOUBLE: "<f8",
+}  # fmt: skip
+"""How the numbers of a field type are stored."""
 
 
 def _packed(dtype: int, values: str | Sequence[float]) -> tuple[int, int, bytes | tuple[float, ...]]:
@@ -111,7 +169,7 @@ def _packed(dtype: int, values: str | Sequence[float]) -> tuple[int, int, bytes 
 
 
 def _exif_fields(info: FrameInfo) -> dict[int, Field]:
-    """Return what the Exif directory says: SHORT, LONG and RATIONAL numbers, text and bytes."""
+    """Return what the Exif directory says: what the source says, and what else is known."""
     fields: dict[int, Field] = {Tag.EXIF_VERSION: (FieldType.UNDEFINED, b"0232")}
     if info.exposure_s:
         fields[Tag.EXPOSURE_TIME] = (FieldType.RATIONAL, _rational(info.exposure_s))
@@ -126,7 +184,7 @@ def _exif_fields(info: FrameInfo) -> dict[int, Field]:
     if info.taken_at is not None:
         fields[Tag.DATE_TIME_ORIGINAL] = (FieldType.ASCII, _date(info.taken_at))
         fields[Tag.SUB_SEC_TIME_ORIGINAL] = (FieldType.ASCII, f"{round(info.taken_at * 1000) % 1000:03d}")
-    return fields | {tag.code: (tag.dtype, tag.value) for tag in info.dng_tags if tag.code in LENS_TAGS}
+    return fields | _carried(info, "exif")
 
 
 def _date(taken_at: float) -> str:

@@ -1,56 +1,40 @@
-"""What a picture or raw file says beside its pixels: Exif, DNG tags, and whether all of the file is there."""
+"""What a picture or raw file says about its shot beside the pixels: who took it, when, how exposed; our own note."""
 
-import contextlib
-import logging
-import struct
-import threading
-from collections.abc import Iterator
+import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from fractions import Fraction
 from pathlib import Path
 from typing import Self
 
-import exifread
-import numpy as np
-import tifffile
-
-from burst_denoise.errors import InputFileError
-from burst_denoise.io.tags import CARRIED_TAGS, LENS_TAGS, FieldType, Tag
-from burst_denoise.schemas import DngTag, Domain, FrameInfo, NoiseProfile
+from burst_denoise.io.containers import read_tags
+from burst_denoise.io.directories import main_directories
+from burst_denoise.io.tags import LENS_TAGS, SHOT_TAGS, FieldType, Tag
+from burst_denoise.schemas import DngTag, Domain, FrameInfo
 
 __all__ = [
-    "DAMAGE",
     "DARK_MARK",
     "DENOISED_MARK",
-    "TIFF_HEADS",
+    "OWN_NAME",
+    "REFUSED_AGAIN",
     "UNKNOWN_CAMERA",
-    "DngMetadata",
     "Exif",
     "Header",
-    "image_description",
     "is_denoised",
-    "read_dng_metadata",
+    "processing_note",
     "read_exif",
-    "refuse_incomplete",
-    "silenced",
 ]
 
-DAMAGE = (ValueError, LookupError, TypeError, AttributeError, ArithmeticError, struct.error)
-"""What the parsers raise on damaged directories."""
-
 DENOISED_MARK = "burst_denoise denoised this"
-"""How the image description of our own results begins."""
+"""How the processing note of our own results begins."""
+REFUSED_AGAIN = "was denoised by this program and is no shot; name the original, or denoise it again with --force"
 DARK_MARK = "dark subtracted"
-"""Stands in the description of results without the dark offsets of their shot."""
+"""Stands in the processing note of results without the dark offsets of their shot."""
+OWN_NAME = "burst_denoise"
+"""By which a DNG names the program that made its preview."""
+NOTE_TAGS = (Tag.PREVIEW_SETTINGS_NAME, Tag.IMAGE_DESCRIPTION)
 UNKNOWN_CAMERA = "unknown"
 """The UniqueCameraModel, which a DNG must have, of a shot that does not name its camera."""
-
-TIFF_HEADS = (b"II*\0", b"MM\0*")
-"""How a TIFF begins, and many a raw format made from it."""
-
-SILENCE = threading.RLock()
-"""Held while a library is silenced: shots are read and written at the same time."""
 
 
 @dataclass(frozen=True)
@@ -85,8 +69,8 @@ class Exif:
     written_at: float | None = None
     """When the file was last written; of a raw file, when it was shot."""
     orientation: int = 1
-    lens: tuple[DngTag, ...] = ()
-    """Focal length and lens, as Exif tags to carry over."""
+    tags: tuple[DngTag, ...] = ()
+    """All that it says about the shot, to carry over: words, rights, exposure, lens, dates, place, XMP, IPTC."""
 
     @property
     def camera(self) -> str | None:
@@ -96,179 +80,71 @@ class Exif:
         doubled = self.model.lower().startswith(self.make.split()[0].lower())
         return self.model if doubled else f"{self.make} {self.model}"
 
-
-@dataclass(frozen=True)
-class DngMetadata:
-    """What the directories of a DNG, or LibRaw of another format, say about a mosaic."""
-
-    tags: tuple[DngTag, ...]
-    """Colour, lens and camera tags that a DNG made from this one takes over."""
-    top: int
-    """First row of the ActiveArea; black levels and CFA are counted from there."""
-    left: int
-    noise_profile: NoiseProfile | None = None
-    """From the tag of that name, of unknown ISO; None where there is none that makes sense."""
+    @property
+    def lens(self) -> tuple[DngTag, ...]:
+        """Focal length and lens, among `tags`."""
+        return tuple(tag for tag in self.tags if tag.code in LENS_TAGS and tag.directory != "gps")
 
 
 def read_exif(path: Path) -> Exif:
-    """Return what the Exif of a file says; all None where there is none or its format is unknown to exifread."""
-    try:
-        with silenced("exifread"), path.open("rb") as file:
-            tags = exifread.process_file(file, details=False, extract_thumbnail=False)
-    except DAMAGE:  # the picture itself may still be whole
-        tags = {}
-
-    def text(name: str) -> str | None:
-        return str(tags[name].values).strip(" \0") or None if name in tags else None
-
-    def number(name: str) -> float | None:
-        try:
-            return float(tags[name].values[0]) if name in tags else None
-        except DAMAGE:  # 0/0 stands for "unknown"
-            return 0.0
-
-    iso = number("EXIF ISOSpeedRatings")
-    if iso == 65535:  # the greatest that this tag can say
-        iso = number("EXIF RecommendedExposureIndex") or iso
-    orientation = int(number("Image Orientation") or 1)
+    """Return what the Exif of a file says, whichever container holds it; all None where there is none."""
+    found = {(tag.directory, tag.code): tag for tag in read_tags(path)}
+    # TIFF/EP and CinemaDNG have exposure and lens in the first directory.
+    values = {code: found.get(("exif", code)) or found.get(("image", code)) for _, code in found}
+    orientation = int(_number(values, Tag.ORIENTATION) or 1)
     return Exif(
-        make=text("Image Make"),
-        model=text("Image Model"),
-        iso=iso,
-        exposure_s=number("EXIF ExposureTime"),
-        f_number=number("EXIF FNumber"),
-        taken_at=_seconds(text("EXIF DateTimeOriginal"), text("EXIF SubSecTimeOriginal")),
-        written_at=_seconds(text("Image DateTime"), None),
+        make=_text(values, Tag.MAKE),
+        model=_text(values, Tag.MODEL),
+        iso=_iso(values),
+        exposure_s=_number(values, Tag.EXPOSURE_TIME),
+        f_number=_number(values, Tag.F_NUMBER),
+        taken_at=_seconds(_text(values, Tag.DATE_TIME_ORIGINAL), _text(values, Tag.SUB_SEC_TIME_ORIGINAL)),
+        written_at=_seconds(_text(values, Tag.DATE_TIME), None),
         orientation=orientation if 1 <= orientation <= 8 else 1,
-        lens=tuple(lens for tag in tags.values() if (lens := _lens_tag(tag)) is not None),
+        tags=tuple(tag for tag in found.values() if tag.directory != "image" or tag.code in SHOT_TAGS | LENS_TAGS),
     )
 
 
-def read_dng_metadata(path: Path) -> DngMetadata | None:
-    """Return the tags of a DNG that a denoised DNG takes over, or None when the file is not a DNG.
+def _text(tags: Mapping[int, DngTag | None], code: int) -> str | None:
+    tag = tags.get(code)
+    return tag.value.strip(" \0") or None if tag is not None and isinstance(tag.value, str) else None
 
-    The colour tags are in the first directory, those of the mosaic in its own, which may be a sub-directory.
-    """
-    with _directories(path) as pages:
-        if not pages or Tag.DNG_VERSION not in pages[0].tags:
-            return None
-        found = {tag.code: tag for page in pages for tag in page.tags if tag.code in CARRIED_TAGS}
-        if Tag.LINEARIZATION_TABLE in pages[-1].tags:
-            found.pop(Tag.OPCODE_LIST_1, None)  # it works on values before that table, which LibRaw has applied
-        tags = (_carried(tag) for _, tag in sorted(found.items()))
-        top, left, *_ = pages[-1].tags.valueof(Tag.ACTIVE_AREA, default=(0, 0, 0, 0))
-        carried = tuple(tag for tag in tags if tag is not None)
-        return DngMetadata(carried, int(top), int(left), _noise_profile(pages[-1]) or _noise_profile(pages[0]))
+
+def _number(tags: Mapping[int, DngTag | None], code: int) -> float | None:
+    """Return the first number of a tag; 0 where it says that it does not know (0/0), or something impossible."""
+    tag = tags.get(code)
+    if tag is None or isinstance(tag.value, str) or not tag.value:
+        return None
+    number = float(tag.value[0])
+    if tag.dtype in (FieldType.RATIONAL, FieldType.SRATIONAL):
+        number = number / tag.value[1] if tag.value[1] else 0.0
+    return number if math.isfinite(number) and number > 0 else 0.0
+
+
+def _iso(tags: Mapping[int, DngTag | None]) -> float | None:
+    """Return the ISO; that beyond 65535, the greatest which its first tag can say, stands in one of three others."""
+    iso = _number(tags, Tag.PHOTOGRAPHIC_SENSITIVITY)
+    if iso in (None, 0, 65535):
+        others = (Tag.RECOMMENDED_EXPOSURE_INDEX, Tag.STANDARD_OUTPUT_SENSITIVITY, Tag.ISO_SPEED)
+        iso = next((other for code in others if (other := _number(tags, code))), iso)
+    return iso
 
 
 def is_denoised(path: Path) -> bool:
     """Return whether a file is a denoised picture that this program wrote: no shot, and nothing to calibrate on."""
-    return image_description(path).startswith(DENOISED_MARK)
+    return processing_note(path).startswith(DENOISED_MARK)
 
 
-def image_description(path: Path) -> str:
-    """Return the image description of a DNG or TIFF; empty where there is none, and for other files."""
+def processing_note(path: Path) -> str:
+    """Return how a DNG or TIFF of ours was made; empty where nothing tells, and for other files.
+
+    It stands where exiftool copies nothing from another file; up to version 0.4 it was the image description.
+    """
     if path.suffix.lower() not in {".dng", ".tif", ".tiff"}:
         return ""
-    with _directories(path) as pages:
-        return str(pages[0].tags.valueof(Tag.IMAGE_DESCRIPTION, default="")) if pages else ""
-
-
-def refuse_incomplete(path: Path) -> None:
-    """Raise `InputFileError` unless ``path`` is a readable file with something in it, a TIFF (DNG, CR2, NEF) all of it.
-
-    LibRaw and OpenCV fill what is missing at the end of some truncated files with zeros, without an error.
-    """
-    if path.is_dir():
-        raise InputFileError(f"{path}: is a folder where a file is needed; name a file in it")
-    try:
-        size = path.stat().st_size
-        with path.open("rb") as file:
-            head = file.read(4)
-    except OSError as error:
-        raise InputFileError(f"{path}: cannot be read ({error.strerror}); check its name and rights") from error
-    if size == 0:
-        raise InputFileError(f"{path}: is empty (0 bytes); copy it from the camera again")
-    if head in TIFF_HEADS:
-        with _directories(path) as pages:
-            parts = [part for page in pages[-1:] for part in zip(page.dataoffsets, page.databytecounts, strict=False)]
-            end = max((start + count for start, count in parts), default=0)
-        if not parts or end > size:
-            there = f"{size} of at least {end} bytes are there" if parts else "its directory is cut off"
-            raise InputFileError(f"{path}: is truncated ({there}); copy it from the camera again")
-
-
-@contextlib.contextmanager
-def silenced(name: str) -> Iterator[None]:
-    """Keep a library's logger from writing about odd files to stderr."""
-    logger = logging.getLogger(name)
-    with SILENCE:
-        before = logger.disabled
-        logger.disabled = True
-        try:
-            yield
-        finally:
-            logger.disabled = before
-
-
-@contextlib.contextmanager
-def _directories(path: Path) -> Iterator[list[tifffile.TiffPage]]:
-    """Give the first directory of a TIFF and the one of its main image; none when they cannot be parsed."""
-    with silenced("tifffile"), contextlib.ExitStack() as stack:
-        try:
-            tiff = stack.enter_context(tifffile.TiffFile(path))
-            pages = [page for page in tiff.pages if isinstance(page, tifffile.TiffPage)]
-            pages += [sub for page in pages for sub in page.pages or () if isinstance(sub, tifffile.TiffPage)]
-        except (tifffile.TiffFileError, OSError, *DAMAGE):
-            pages = []
-        cfa = tifffile.PHOTOMETRIC.CFA
-        mosaics = [page for page in pages if page.tags.valueof(Tag.PHOTOMETRIC_INTERPRETATION) == cfa]
-        main = max(mosaics or pages, key=lambda page: sum(page.databytecounts), default=None)
-        yield [] if main is None else [pages[0], main]
-
-
-def _lens_tag(tag: object) -> DngTag | None:
-    """Return an Exif tag as a document when it is one of the lens's and can be told."""
-    code, dtype, values = (getattr(tag, name, None) for name in ("tag", "field_type", "values"))
-    if code not in LENS_TAGS or not values:
-        return None
-    if isinstance(values, str):
-        text = values.strip(" \0")
-        length = len(text) + 1
-        return DngTag(code=code, dtype=FieldType.ASCII, count=length, value=text) if text.isascii() else None
-    if dtype == FieldType.RATIONAL and all(isinstance(value, Fraction) for value in values):
-        numbers = tuple(number for value in values for number in value.as_integer_ratio())
-        return DngTag(code=code, dtype=dtype, count=len(values), value=numbers)
-    return DngTag(code=code, dtype=dtype, count=1, value=(values[0],)) if dtype == FieldType.SHORT else None
-
-
-def _carried(tag: tifffile.TiffTag) -> DngTag | None:
-    """Return a tag as a document; None for a rational with denominator 0, which says nothing."""
-    dtype, value = int(tag.dtype), tag.value
-    if isinstance(value, str):
-        return DngTag(code=tag.code, dtype=dtype, count=tag.count, value=value)
-    numbers = tuple(value) if isinstance(value, bytes) else tuple(np.ravel(value).tolist())
-    if dtype in (FieldType.RATIONAL, FieldType.SRATIONAL) and 0 in numbers[1::2]:
-        return None
-    return DngTag(code=tag.code, dtype=dtype, count=tag.count, value=numbers)
-
-
-def _noise_profile(page: tifffile.TiffPage) -> NoiseProfile | None:
-    """Return what a directory's NoiseProfile says: S and O of all planes, or of red, green and blue.
-
-    Adobe, "Digital Negative (DNG) Specification", version 1.7.1; the colours are in the order of CFAPlaneColor.
-    """
-    try:
-        values = np.asarray(page.tags.valueof(Tag.NOISE_PROFILE, default=()), float)
-        pairs = np.broadcast_to(values.reshape(-1, 2), (3, 2))
-        order = bytes(page.tags.valueof(Tag.CFA_PLANE_COLOR, default=b"\0\1\2"))
-    except DAMAGE:
-        return None
-    if sorted(order) != [0, 1, 2] or not np.isfinite(pairs).all() or (pairs[:, 0] <= 0).any():
-        return None
-    red, green, blue = (pairs[order.index(colour)].tolist() for colour in range(3))
-    scale, offset = zip(red, green, green, blue, strict=True)
-    return NoiseProfile(iso=None, shot_noise_scale=scale, read_noise_variance=offset)
+    with main_directories(path) as pages:
+        told = [pages[0].tags.valueof(code, default="") for code in NOTE_TAGS] if pages else []
+    return next((str(text) for text in told if DENOISED_MARK in str(text)), "")
 
 
 def _seconds(date: str | None, fraction: str | None) -> float | None:

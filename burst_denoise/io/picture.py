@@ -20,7 +20,8 @@ from PIL import Image
 
 from burst_denoise.errors import InputFileError
 from burst_denoise.frame.frame import Frame
-from burst_denoise.io.metadata import DAMAGE, TIFF_HEADS, Exif, Header, read_exif, refuse_incomplete, silenced
+from burst_denoise.io.directories import DAMAGE, TIFF_HEADS, refuse_incomplete, silenced
+from burst_denoise.io.metadata import Exif, Header, read_exif
 from burst_denoise.schemas import FrameInfo
 
 __all__ = [
@@ -176,7 +177,7 @@ def _info(shape: tuple[int, ...], white_level: float, exif: Exif) -> FrameInfo:
         f_number=exif.f_number or None,
         taken_at=exif.taken_at,
         orientation=exif.orientation,
-        dng_tags=exif.lens,
+        dng_tags=exif.tags,
     )
 
 

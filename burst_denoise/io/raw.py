@@ -10,31 +10,28 @@ from datetime import UTC
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 import rawpy
 
 from burst_denoise.arrays import UInt16
 from burst_denoise.errors import InputFileError
 from burst_denoise.frame.frame import Frame, RawBorder
 from burst_denoise.frame.mosaic import BAYER_PHASES, Mosaic
-from burst_denoise.io.metadata import (
-    UNKNOWN_CAMERA,
-    DngMetadata,
-    Exif,
-    Header,
-    read_dng_metadata,
-    read_exif,
-    refuse_incomplete,
-)
-from burst_denoise.io.tags import D65, PLACED_TAGS, FieldType, Tag
+from burst_denoise.io.directories import refuse_incomplete
+from burst_denoise.io.dng_header import Area, DngHeader, read_dng_header
+from burst_denoise.io.metadata import UNKNOWN_CAMERA, Exif, Header, processing_note, read_exif
+from burst_denoise.io.tags import D65, FieldType, Tag
 from burst_denoise.schemas import DngTag, FrameInfo
 
 __all__ = ["RAW_SUFFIXES", "develop", "read_raw", "read_raw_header"]
 
 RAW_SUFFIXES = frozenset((
-    ".3fr", ".arw", ".cr2", ".cr3", ".crw", ".dcr", ".dng", ".erf", ".fff", ".iiq", ".kdc", ".mef", ".mos", ".mrw",
-    ".nef", ".nrw", ".orf", ".pef", ".raf", ".raw", ".rw2", ".rwl", ".sr2", ".srf", ".srw", ".x3f",
+    ".3fr", ".arw", ".cr2", ".cr3", ".crw", ".dcr", ".dng", ".erf", ".fff", ".gpr", ".iiq", ".kdc", ".mef", ".mos",
+    ".mrw", ".nef", ".nrw", ".orf", ".pef", ".raf", ".raw", ".rw2", ".rwl", ".sr2", ".srf", ".srw", ".x3f",
 ))  # fmt: skip
 
+
+LARGEST_DN = 65535
 
 EXIF_ORIENTATION = {0: 1, 1: 2, 2: 4, 3: 3, 4: 5, 5: 8, 6: 6, 7: 7}
 """LibRaw's flip (1 mirror columns, 2 mirror rows, 4 transpose, added up) to Exif orientation."""
@@ -59,42 +56,43 @@ def read_raw(path: Path) -> Frame:
     InputFileError
         If the file is missing, empty, truncated or not a raw file, or its mosaic is not 2x2 Bayer.
     """
-    with _decoded(path) as raw:
-        sizes = raw.sizes
+    with _decoded(path) as (raw, dng):
         whole: UInt16 = raw.raw_image.copy()
-        top, left = sizes.top_margin, sizes.left_margin
-        dn = whole[top : top + sizes.height, left : left + sizes.width]
-        border = RawBorder(whole, top, left) if dn.shape != whole.shape else None
-        return Frame(dn, _info(raw, path), path, border)
+        area = _active_area(raw, dng)
+        dn = area.of(whole)
+        raised = None if dng is None else dng.black.raised(dn.shape)
+        if raised is not None:
+            dn[:] = np.minimum(dn.astype(np.uint32) + raised, LARGEST_DN)
+        border = RawBorder(whole, area.top, area.left) if dn.shape != whole.shape else None
+        return Frame(dn, _info(raw, dng, path), path, border, processing_note(path))
 
 
 def read_raw_header(path: Path) -> Header:
     """Return what a raw file says about its frame without decoding the photosites.
 
     Exif and DNG tags say it. Where those of another format than DNG leave something unsaid, the file is decoded after
-    all, because rawpy tells what LibRaw knows only then: RAF, CR3, CRW and some others, whose containers exifread does
-    not read. Until they are read here, such a file is decoded twice: now, and by `read_raw`.
+    all, because rawpy tells what LibRaw knows only then.
 
     Raises
     ------
     InputFileError
-        If the file is missing, empty, truncated or not a raw file. That its mosaic is not 2x2 Bayer, or its photosites
-        are damaged, only decoding tells.
+        If the file is missing, empty, truncated, not a raw file or of a kind that is not read here. That the mosaic of
+        another format than DNG is not 2x2 Bayer, or its photosites are damaged, only decoding tells.
     """
-    with _opened(path) as raw:
-        exif, dng, sizes = read_exif(path), read_dng_metadata(path), raw.sizes
+    with _opened(path) as (raw, dng):
+        exif, area = read_exif(path), _active_area(raw, dng)
         header = Header(
             domain="bayer",
             camera=_camera(exif, () if dng is None else dng.tags),
-            height=sizes.height,
-            width=sizes.width,
+            height=area.height,
+            width=area.width,
             iso=exif.iso or None,
             exposure_s=exif.exposure_s or None,
             taken_at=exif.written_at if exif.taken_at is None else exif.taken_at,
         )
         if dng is None and None in astuple(header):
             _refuse_other_mosaics(raw, path)
-            return Header.of(_info(raw, path))
+            return Header.of(_info(raw, dng, path))
         return header
 
 
@@ -123,11 +121,12 @@ def develop(source: Path, mosaic_dn: UInt16) -> UInt16:
     ValueError
         If the shapes differ.
     """
-    with _decoded(source) as raw:
-        visible = raw.raw_image_visible
-        if visible.shape != mosaic_dn.shape:
-            raise ValueError(f"{source}: a mosaic of {mosaic_dn.shape} for an active area of {visible.shape}")
-        visible[:] = mosaic_dn
+    with _decoded(source) as (raw, dng):
+        stored = _active_area(raw, dng).of(raw.raw_image)
+        if stored.shape != mosaic_dn.shape:
+            raise ValueError(f"{source}: a mosaic of {mosaic_dn.shape} for an active area of {stored.shape}")
+        raised = None if dng is None else dng.black.raised(stored.shape)
+        stored[:] = mosaic_dn if raised is None else np.maximum(mosaic_dn, raised) - raised
         rgb = raw.postprocess(
             demosaic_algorithm=rawpy.DemosaicAlgorithm.DHT,
             use_camera_wb=True,
@@ -141,20 +140,25 @@ def develop(source: Path, mosaic_dn: UInt16) -> UInt16:
 
 
 @contextlib.contextmanager
-def _decoded(path: Path) -> Iterator[rawpy.RawPy]:
+def _decoded(path: Path) -> Iterator[tuple[rawpy.RawPy, DngHeader | None]]:
     """Open and decode a raw file with a Bayer mosaic; all that can be wrong with it is an `InputFileError`."""
-    with _opened(path) as raw:
+    with _opened(path) as (raw, dng):
         _refuse_other_mosaics(raw, path)
-        yield raw
+        yield raw, dng
 
 
 @contextlib.contextmanager
-def _opened(path: Path) -> Iterator[rawpy.RawPy]:
+def _opened(path: Path) -> Iterator[tuple[rawpy.RawPy, DngHeader | None]]:
     """Open a raw file without decoding it, and name what is wrong with it, then or later, as an `InputFileError`."""
+    if path.suffix.lower() == ".gpr" and path.is_file():
+        raise InputFileError(f"{path}: GoPro GPR is not read here; convert it to DNG (gpr_tools, Adobe DNG Converter)")
     refuse_incomplete(path)
+    dng = read_dng_header(path)
+    if dng is not None and dng.unread is not None:
+        raise InputFileError(f"{path}: {dng.unread}")
     try:
         with rawpy.imread(str(path)) as raw:
-            yield raw
+            yield raw, dng
     except rawpy.LibRawFileUnsupportedError as error:
         version = ".".join(str(part) for part in rawpy.libraw_version)
         raise InputFileError(f"{path}: is not a raw file, or of a camera that LibRaw {version} does not know; "
@@ -169,45 +173,65 @@ def _refuse_other_mosaics(raw: rawpy.RawPy, path: Path) -> None:
     pattern = raw.raw_pattern
     if raw.raw_type != rawpy.RawType.Flat or pattern is None:
         found = "no colour mosaic"
+    elif pattern.shape == (1, 1):
+        found = "no colours, being from a monochrome sensor"
     elif pattern.shape != (2, 2):
         found = f"a mosaic of {pattern.shape[0]} x {pattern.shape[1]} photosites, as X-Trans sensors have"
-    elif _cfa(raw) not in BAYER_PHASES:
-        found = f"a mosaic of the colours {_cfa(raw)}"
+    elif _colours(raw, pattern) not in BAYER_PHASES:
+        found = f"a mosaic of the colours {_colours(raw, pattern)}"
     else:
         return
     raise InputFileError(f"{path}: has {found}; only Bayer mosaics (2 x 2, red, green, blue) are supported")
 
 
-def _info(raw: rawpy.RawPy, path: Path) -> FrameInfo:
-    sizes, other, exif = raw.sizes, raw.other, read_exif(path)
-    dng = read_dng_metadata(path) or _metadata_of_other_formats(raw, exif)
-    tags = exif.lens + dng.tags
-    values = {tag.code: tag.value for tag in tags}
-    # LibRaw's black levels start at the ActiveArea of a DNG; its own active area starts at an even row and column.
-    rows, columns = sizes.top_margin - dng.top, sizes.left_margin - dng.left
-    if rows or columns:
-        tags = tuple(tag for tag in tags if tag.code not in PLACED_TAGS)
-    # Exif first: LibRaw has these in single precision, and makes 1 second of an unknown 0/1000000.
+def _active_area(raw: rawpy.RawPy, dng: DngHeader | None) -> Area:
+    """Return where the photosites of a shot lie: as a DNG says, else as LibRaw knows.
+
+    Not as LibRaw has it of a DNG: its own active area begins at an even row and column.
+    """
+    if dng is not None and dng.area is not None:
+        return dng.area
+    sizes = raw.sizes
+    return Area(sizes.top_margin, sizes.left_margin, sizes.height, sizes.width)
+
+
+def _info(raw: rawpy.RawPy, dng: DngHeader | None, path: Path) -> FrameInfo:
+    other, exif = raw.other, read_exif(path)
+    area = _active_area(raw, dng)
+    # LibRaw's pattern and black levels are counted from its own active area.
+    pattern = np.roll(
+        np.asarray(raw.raw_pattern), (raw.sizes.top_margin - area.top, raw.sizes.left_margin - area.left), (0, 1)
+    )
+    if dng is None:
+        tags = exif.tags + _lens_by_libraw(raw, exif) + _dng_tags_by_libraw(raw)
+        black = np.array(raw.black_level_per_channel, float)[pattern]
+    else:
+        tags = exif.tags + dng.tags
+        black = dng.black.per_place()
+    cfa = _colours(raw, pattern)
+    neutral = next((tag.value for tag in tags if tag.code == Tag.AS_SHOT_NEUTRAL), None)
+    # Exif first: LibRaw has these in single precision, makes 1 second of an unknown 0/1000000, and ISO ends at 65535.
     exposure_s = other.shutter_speed if exif.exposure_s is None else exif.exposure_s
     f_number = other.aperture if exif.f_number is None else exif.f_number
-    iso = other.iso_speed or exif.iso or None
+    iso = exif.iso or other.iso_speed or None
     dated = other.timestamp.replace(tzinfo=UTC).timestamp() if other.timestamp.year > 1970 else None
+    profile = None if dng is None else dng.noise_profile
     return FrameInfo(
         domain="bayer",
         camera=_camera(exif, tags),
-        cfa=_cfa(raw),
-        height=sizes.height,
-        width=sizes.width,
-        black_level=_black_level(raw, rows, columns),
+        cfa=cfa,
+        height=area.height,
+        width=area.width,
+        black_level=tuple(Mosaic("bayer", cfa).pack(black)[:, 0, 0].tolist()),
         white_level=raw.white_level,
         iso=iso,
         exposure_s=exposure_s or None,
         f_number=f_number or None,
         taken_at=exif.taken_at if exif.taken_at is not None else dated,
-        orientation=EXIF_ORIENTATION.get(sizes.flip, 1),
-        as_shot_neutral=_neutral(values.get(Tag.AS_SHOT_NEUTRAL), raw.camera_whitebalance),
+        orientation=EXIF_ORIENTATION.get(raw.sizes.flip, 1),
+        as_shot_neutral=_neutral(neutral, raw.camera_whitebalance),
         dng_tags=tags,
-        noise_profile=dng.noise_profile and dng.noise_profile.model_copy(update={"iso": iso}),
+        noise_profile=profile and profile.model_copy(update={"iso": iso}),
     )
 
 
@@ -217,21 +241,9 @@ def _camera(exif: Exif, tags: Iterable[DngTag]) -> str | None:
     return exif.camera or (unique if isinstance(unique, str) and unique != UNKNOWN_CAMERA else None)
 
 
-def _cfa(raw: rawpy.RawPy) -> str:
-    """Return the colours of the top left 2x2 photosites of LibRaw's active area, row by row."""
-    return "".join(chr(raw.color_desc[colour]) for colour in np.asarray(raw.raw_pattern).ravel())
-
-
-def _black_level(raw: rawpy.RawPy, rows: int, columns: int) -> tuple[float, ...]:
-    """Return the black levels of R, G1 (in rows of red), G2, B.
-
-    LibRaw keeps them by colour, two greens apart, assigned as if its active area began where that of the file does:
-    ``rows`` and ``columns`` lie between the two.
-    """
-    by_place = np.array(raw.black_level_per_channel, float)[raw.raw_pattern]
-    by_place = np.roll(by_place, (-rows, -columns), axis=(0, 1))
-    planes = Mosaic("bayer", _cfa(raw)).pack(by_place)
-    return tuple(planes[:, 0, 0].tolist())
+def _colours(raw: rawpy.RawPy, pattern: npt.NDArray[np.uint8]) -> str:
+    """Return the colours of a pattern of LibRaw's colour numbers, row by row."""
+    return "".join(chr(raw.color_desc[colour]) for colour in np.ravel(pattern))
 
 
 def _neutral(tag: object, multipliers: list[float]) -> tuple[float, float, float] | None:
@@ -245,10 +257,17 @@ def _neutral(tag: object, multipliers: list[float]) -> tuple[float, float, float
     return red / green, 1.0, blue / green
 
 
-def _metadata_of_other_formats(raw: rawpy.RawPy, exif: Exif) -> DngMetadata:
-    """Return what a DNG made from a CR2, NEF, ... needs: camera name, LibRaw's colour matrix, the camera's crop."""
-    tags = [DngTag(code=tag, dtype=FieldType.ASCII, count=len(text) + 1, value=text)
-            for tag, text in ((Tag.MAKE, exif.make), (Tag.MODEL, exif.model)) if text is not None]  # fmt: skip
+def _lens_by_libraw(raw: rawpy.RawPy, exif: Exif) -> tuple[DngTag, ...]:
+    """Return the lens that LibRaw found in maker notes, where Exif names none."""
+    name = raw.lens.model.strip() if raw.lens is not None and raw.lens.model else ""
+    if not name or any(tag.code == Tag.LENS_MODEL for tag in exif.lens):
+        return ()
+    return (DngTag(directory="exif", code=Tag.LENS_MODEL, dtype=FieldType.ASCII, count=len(name) + 1, value=name),)
+
+
+def _dng_tags_by_libraw(raw: rawpy.RawPy) -> tuple[DngTag, ...]:
+    """Return what a DNG made from a CR2, NEF, ... needs: LibRaw's colour matrix, the camera's crop."""
+    tags = []
     sizes = raw.sizes
     top, left = sizes.crop_top_margin - sizes.top_margin, sizes.crop_left_margin - sizes.left_margin
     height, width = sizes.crop_height, sizes.crop_width
@@ -260,4 +279,4 @@ def _metadata_of_other_formats(raw: rawpy.RawPy, exif: Exif) -> DngMetadata:
         entries = tuple(number for entry in matrix.ravel() for number in (round(float(entry) * 10000), 10000))
         tags += [DngTag(code=Tag.COLOR_MATRIX_1, dtype=FieldType.SRATIONAL, count=9, value=entries),
                  DngTag(code=Tag.CALIBRATION_ILLUMINANT_1, dtype=FieldType.SHORT, count=1, value=(D65,))]  # fmt: skip
-    return DngMetadata(tuple(tags), sizes.top_margin, sizes.left_margin)
+    return tuple(tags)

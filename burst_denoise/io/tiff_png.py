@@ -13,7 +13,7 @@ from burst_denoise.files import write_file
 from burst_denoise.frame.frame import Frame
 from burst_denoise.frame.geometry import dihedral
 from burst_denoise.io.dng import rounded_dn
-from burst_denoise.io.exif import write_tiff
+from burst_denoise.io.exif import TiffImage, write_tiff
 from burst_denoise.io.raw import develop
 from burst_denoise.schemas import FrameInfo
 
@@ -81,8 +81,9 @@ def _write_tiff(path: Path, pixels: UInt16, info: FrameInfo, notes: str) -> None
     colour = pixels.ndim == 3
     profile = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes() if colour else None
     upright = info.model_copy(update={"orientation": 1})
-    write_tiff(path, pixels, upright, {}, notes, photometric="rgb" if colour else "minisblack",
-               compression="zlib", predictor=True, iccprofile=profile, rowsperstrip=64)  # fmt: skip
+    layout = {"photometric": "rgb" if colour else "minisblack", "compression": "zlib", "predictor": True,
+              "iccprofile": profile, "rowsperstrip": 64}  # fmt: skip
+    write_tiff(path, [TiffImage(pixels, layout=layout)], upright, notes)
 
 
 def _write_png(path: Path, pixels: UInt16, _info: FrameInfo, _notes: str) -> None:

@@ -63,7 +63,8 @@ def denoise_session(
     are in memory.
     """
     dark_paths = {path for dark in darks for path in dark.paths}
-    shots = find_shots(inputs, output, settings.format, dark_paths, resume=settings.resume)
+    again = denoiser.settings.force
+    shots = find_shots(inputs, output, settings.format, dark_paths, resume=settings.resume, again=again)
     failures: dict[str, BurstDenoiseError] = {}
     for number, (shot, result) in enumerate(denoise_shots(shots, denoiser, resume=settings.resume), 1):
         if isinstance(result, BurstDenoiseError):

@@ -8,7 +8,7 @@ from burst_denoise.arrays import Float
 from burst_denoise.burst.burst import Burst
 from burst_denoise.errors import InputFileError
 from burst_denoise.frame.frame import Frame
-from burst_denoise.io.metadata import DARK_MARK, image_description
+from burst_denoise.io.metadata import DARK_MARK, processing_note
 from burst_denoise.io.read import FRAME_SUFFIXES, is_raw, is_video, read_frame
 
 __all__ = ["MatchedOutputs", "Outputs", "Source", "read_output"]
@@ -100,7 +100,7 @@ class MatchedOutputs:
         """Return the output of a frame as the burst gives the frame itself: dark subtracted, brightness corrected."""
         frame = burst.frame(index)
         path = self.files[burst.name, frame.path.name]
-        return burst.corrected(read_output(path, frame), index, subtract=DARK_MARK not in image_description(path))
+        return burst.corrected(read_output(path, frame), index, subtract=DARK_MARK not in processing_note(path))
 
 
 def read_output(path: Path, frame: Frame) -> Float:

@@ -39,7 +39,13 @@ class Shot:
 
 
 def find_shots(
-    inputs: Sequence[Path], output: Path, format: OutputFormat | None, dark_paths: set[Path], *, resume: bool
+    inputs: Sequence[Path],
+    output: Path,
+    format: OutputFormat | None,
+    dark_paths: set[Path],
+    *,
+    resume: bool,
+    again: bool = False,
 ) -> list[Shot]:
     """Return the shots that inputs name, each with a target of its own that is free.
 
@@ -56,6 +62,8 @@ def find_shots(
         Dark frames, which are no shots.
     resume : bool
         Targets may exist.
+    again : bool
+        What this program has denoised before is a shot, too.
 
     Raises
     ------
@@ -64,7 +72,7 @@ def find_shots(
     OutputError
         If a target exists, is a shot itself or that of two shots, or ``output`` cannot be what it is named.
     """
-    shots = list(_named(inputs, output, format, dark_paths))
+    shots = list(_named(inputs, output, format, dark_paths, again))
     sources = {shot.source for shot in shots}
     targets: dict[Path, Path] = {}
     for shot in shots:
@@ -81,12 +89,14 @@ def find_shots(
     return shots
 
 
-def _named(inputs: Sequence[Path], output: Path, format: OutputFormat | None, dark_paths: set[Path]) -> Iterator[Shot]:
+def _named(
+    inputs: Sequence[Path], output: Path, format: OutputFormat | None, dark_paths: set[Path], again: bool
+) -> Iterator[Shot]:
     stored, loose = split_inputs(inputs)
     bursts = [open_burst(path) for path in stored]
     sources: dict[Path, Path] = {}
     for given in loose:
-        for path in find_sources([given]):
+        for path in find_sources([given], results=again):
             # An earlier run may have put its results inside the folder of the shots; they are not shots.
             root = absolute(given) if given.is_dir() else path.parent
             own = absolute(output) in path.parents and absolute(output) not in (root, *root.parents)
