@@ -518,3 +518,96 @@ def test_a_noise_profile_stays_with_the_frame_and_not_with_what_is_computed_from
 def test_what_was_stored_before_frames_had_a_noise_profile_still_opens():
     older = frame_info().model_dump(mode="json", exclude={"noise_profile"})
     assert FrameInfo.model_validate(older) == frame_info()
+
+
+# Values that are unknown
+
+
+@pytest.mark.parametrize("neutral", [None, (0, 1, 1, 1, 0, 1), (1, 2, 1, 1, 0, 1)], ids=["none", "zeros", "one zero"])
+def test_an_unknown_white_balance_stays_unknown_and_develops_like_its_source(tmp_path: Path, neutral):
+    tags = [matrix_tag(50721)] if neutral is None else [matrix_tag(50721), (50728, 5, 3, neutral, True)]
+    tags[0] = (50721, 10, 9, tuple(n for m in CANON_MATRIX for n in (m, 10000)), True)
+    write_plain_dng(tmp_path / "a.dng", random_dn((64, 96)), tags)
+    frame = read_raw(tmp_path / "a.dng")
+    assert frame.info.as_shot_neutral is None
+    write_dng(tmp_path / "b.dng", frame)
+    with tifffile.TiffFile(tmp_path / "b.dng") as tiff:
+        assert 50728 not in tiff.pages.first.tags
+    np.testing.assert_array_equal(develop(tmp_path / "b.dng", frame.dn), develop(tmp_path / "a.dng", frame.dn))
+    with rawpy.imread(str(tmp_path / "a.dng")) as raw:
+        daylight = np.array(raw.daylight_whitebalance[:3])
+    neutral_patch = np.array([1000 / daylight[["RGB".index(c) for c in "RGGB"]]]).reshape(2, 2)
+    grey = np.rint(np.tile(neutral_patch, (32, 48)) * 3).astype(np.uint16)
+    rgb = develop(tmp_path / "b.dng", grey)[8:-8, 8:-8].reshape(-1, 3).mean(0)
+    assert rgb / rgb.mean() == pytest.approx(1, abs=0.01), "daylight is neutral"
+
+
+CANON_MATRIX = (7034, -804, -1014, -4420, 12564, 2058, -851, 1994, 5758)
+
+
+@pytest.mark.parametrize(
+    ("tags", "iso"),
+    [
+        ({34855: 65535, 34864: 2, 34866: 102400}, 102400),
+        ({34855: 65535, 34864: 1, 34865: 204800}, 204800),
+        ({34855: 65535, 34864: 3, 34867: 409600}, 409600),
+        ({34864: 2, 34866: 800}, 800),
+        ({34855: 0, 34866: 3200}, 3200),
+        ({34855: 65535}, 65535),
+        ({34855: 400, 34866: 800}, 400),
+    ],
+    ids=str,
+)
+def test_the_iso_is_that_of_the_tag_which_can_say_it(tmp_path: Path, tags: dict[int, int], iso: float):
+    dtypes = {34855: 3, 34864: 3}
+    carried = tuple(
+        DngTag(directory="exif", code=code, dtype=dtypes.get(code, 4), count=1, value=(value,))
+        for code, value in tags.items()
+    )
+    make_dng(tmp_path / "a.dng", frame_info(iso=None, dng_tags=carried))
+    assert read_raw(tmp_path / "a.dng").info.iso == iso
+    assert read_raw_header(tmp_path / "a.dng").iso == iso
+    write_dng(tmp_path / "b.dng", read_raw(tmp_path / "a.dng"))
+    with tifffile.TiffFile(tmp_path / "b.dng") as tiff:
+        written = tiff.pages.first.tags["ExifTag"].value
+    names = {34866: "RecommendedExposureIndex", 34865: "StandardOutputSensitivity"}
+    for code, name in names.items():
+        assert written.get(name) == tags.get(code)
+
+
+def test_letters_of_all_alphabets_and_the_time_zone_come_through(tmp_path: Path):
+    texts = {36881: "+09:00", 36880: "+08:00", 42035: "КМЗ", 42036: "Объектив 50mm f/2", 42033: "№ 17"}
+    carried = [
+        DngTag(directory="exif", code=code, dtype=2, count=len(text.encode()) + 1, value=text)
+        for code, text in texts.items()
+    ]
+    carried.append(DngTag(code=315, dtype=2, count=16, value="Søren Ångström"))
+    make_dng(tmp_path / "a.dng", frame_info(dng_tags=tuple(carried)))
+    write_dng(tmp_path / "b.dng", read_raw(tmp_path / "a.dng"))
+    found = {(tag.directory, tag.code): tag.value for tag in read_raw(tmp_path / "b.dng").info.dng_tags}
+    assert {("exif", code): text for code, text in texts.items()}.items() <= found.items()
+    assert found["image", 315] == "Søren Ångström"
+
+
+def test_a_place_comes_through(tmp_path: Path):
+    gps = [
+        DngTag(directory="gps", code=0, dtype=1, count=4, value=(2, 3, 0, 0)),
+        DngTag(directory="gps", code=1, dtype=2, count=2, value="N"),
+        DngTag(directory="gps", code=2, dtype=5, count=3, value=(48, 1, 8, 1, 2313, 100)),
+    ]
+    make_dng(tmp_path / "a.dng", frame_info(dng_tags=tuple(gps)))
+    frame = read_raw(tmp_path / "a.dng")
+    write_dng(tmp_path / "b.dng", frame)
+    for found in (frame, read_raw(tmp_path / "b.dng")):
+        assert [tag for tag in found.info.dng_tags if tag.directory == "gps"] == gps
+
+
+def test_an_old_canon_is_known_by_its_records_and_its_white_balance_is_not(shared_data: Path, tmp_path: Path):
+    frame = read_raw(shared_data / "raw_single" / "canon_eos_d30.CRW")
+    assert (frame.info.camera, frame.info.as_shot_neutral) == ("Canon EOS D30", None)
+    assert frame.info.f_number == pytest.approx(5.66, abs=0.01)
+    tags = {tag.code: tag.value for tag in frame.info.dng_tags}
+    assert (tags[Tag.FOCAL_LENGTH][0] / tags[Tag.FOCAL_LENGTH][1], tags[Tag.BODY_SERIAL_NUMBER]) == (31, "1235-02474")
+    write_dng(tmp_path / "a.dng", frame)
+    ours, theirs = develop(tmp_path / "a.dng", frame.dn), develop(frame.path, frame.dn)
+    assert ours.reshape(-1, 3).mean(0) == pytest.approx(theirs.reshape(-1, 3).mean(0), rel=0.005)

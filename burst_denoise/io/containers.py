@@ -1,8 +1,8 @@
 """Who took a shot, when and with which lens: the tags of every container that keeps them, raw file or picture.
 
 Nearly all containers hold the blocks of a TIFF; what differs is where. One function each finds them: `_tiff` (DNG, CR2,
-NEF, ARW, ORF, PEF, ...), `_rw2`, `_jpeg`, `_png`, `_raf`, `_mrw`, `_cr3`. The oldest Canons (`_crw`) have records of their
-own.
+NEF, ARW, ORF, PEF, ...), `_rw2`, `_jpeg`, `_png`, `_raf`, `_mrw`, `_cr3`. The oldest Canons (`_crw`) have records
+of their own.
 
 The directories are read here and not by exifread, which knows half of the containers, cuts long values, and loops for
 as long as a damaged maker note tells it to. What is damaged is passed over, and only what is asked for is read: the

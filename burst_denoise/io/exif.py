@@ -18,7 +18,7 @@ import tifffile
 from burst_denoise import __version__
 from burst_denoise.files import atomic_write
 from burst_denoise.io.metadata import OWN_NAME
-from burst_denoise.io.tags import LENS_TAGS, SHOT_TAGS, FieldType, Tag
+from burst_denoise.io.tags import GREATER_SENSITIVITIES, LENS_TAGS, SHOT_TAGS, FieldType, Tag
 from burst_denoise.schemas import FrameInfo, TagDirectory
 
 __all__ = ["Field", "TiffImage", "write_tiff"]
@@ -170,6 +170,7 @@ def _packed(dtype: int, values: str | Sequence[float]) -> tuple[int, int, bytes 
 
 def _exif_fields(info: FrameInfo) -> dict[int, Field]:
     """Return what the Exif directory says: what the source says, and what else is known."""
+    carried = _carried(info, "exif")
     fields: dict[int, Field] = {Tag.EXIF_VERSION: (FieldType.UNDEFINED, b"0232")}
     if info.exposure_s:
         fields[Tag.EXPOSURE_TIME] = (FieldType.RATIONAL, _rational(info.exposure_s))
@@ -178,13 +179,14 @@ def _exif_fields(info: FrameInfo) -> dict[int, Field]:
     if info.iso:
         iso = round(info.iso)
         fields[Tag.PHOTOGRAPHIC_SENSITIVITY] = (FieldType.SHORT, [min(iso, 65535)])
-        if iso > 65535:  # too great for that tag: SensitivityType says to look at RecommendedExposureIndex
+        # What is too great for that tag stands in one of three others, and SensitivityType says in which.
+        if iso > 65535 and not carried.keys() & {*GREATER_SENSITIVITIES}:
             fields[Tag.SENSITIVITY_TYPE] = (FieldType.SHORT, [2])
             fields[Tag.RECOMMENDED_EXPOSURE_INDEX] = (FieldType.LONG, [iso])
     if info.taken_at is not None:
         fields[Tag.DATE_TIME_ORIGINAL] = (FieldType.ASCII, _date(info.taken_at))
         fields[Tag.SUB_SEC_TIME_ORIGINAL] = (FieldType.ASCII, f"{round(info.taken_at * 1000) % 1000:03d}")
-    return fields | _carried(info, "exif")
+    return fields | carried
 
 
 def _date(taken_at: float) -> str:

@@ -9,7 +9,7 @@ from typing import Self
 
 from burst_denoise.io.containers import read_tags
 from burst_denoise.io.directories import main_directories
-from burst_denoise.io.tags import LENS_TAGS, SHOT_TAGS, FieldType, Tag
+from burst_denoise.io.tags import GREATER_SENSITIVITIES, LENS_TAGS, SHOT_TAGS, FieldType, Tag
 from burst_denoise.schemas import DngTag, Domain, FrameInfo
 
 __all__ = [
@@ -122,11 +122,10 @@ def _number(tags: Mapping[int, DngTag | None], code: int) -> float | None:
 
 
 def _iso(tags: Mapping[int, DngTag | None]) -> float | None:
-    """Return the ISO; that beyond 65535, the greatest which its first tag can say, stands in one of three others."""
+    """Return the ISO, which stands in one of three other tags where it is too great for the first."""
     iso = _number(tags, Tag.PHOTOGRAPHIC_SENSITIVITY)
     if iso in (None, 0, 65535):
-        others = (Tag.RECOMMENDED_EXPOSURE_INDEX, Tag.STANDARD_OUTPUT_SENSITIVITY, Tag.ISO_SPEED)
-        iso = next((other for code in others if (other := _number(tags, code))), iso)
+        iso = next((other for code in GREATER_SENSITIVITIES if (other := _number(tags, code))), iso)
     return iso
 
 

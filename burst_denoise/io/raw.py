@@ -99,8 +99,9 @@ def read_raw_header(path: Path) -> Header:
 def develop(source: Path, mosaic_dn: UInt16) -> UInt16:
     """Return LibRaw's development of a shot with its photosites replaced.
 
-    White balance and colours are the camera's; no automatic brightness of any kind, so that the noisy and the
-    denoised shot come out equally bright. Demosaic: DHT, the most accurate of LibRaw's on clean mosaics.
+    White balance and colours are the camera's, or those of daylight where the white balance is unknown; nothing is
+    automatic, so that the noisy and the denoised shot come out alike. Demosaic: DHT, the most accurate of LibRaw's on
+    clean mosaics.
 
     Parameters
     ----------
@@ -129,7 +130,8 @@ def develop(source: Path, mosaic_dn: UInt16) -> UInt16:
         stored[:] = mosaic_dn if raised is None else np.maximum(mosaic_dn, raised) - raised
         rgb = raw.postprocess(
             demosaic_algorithm=rawpy.DemosaicAlgorithm.DHT,
-            use_camera_wb=True,
+            # Without it LibRaw takes daylight; asked for one that is unknown, it balances to the mean of the picture.
+            use_camera_wb=all(multiplier > 0 for multiplier in raw.camera_whitebalance[:3]),
             no_auto_bright=True,
             adjust_maximum_thr=0.0,  # else LibRaw takes the brightest photosite for white
             output_color=rawpy.ColorSpace.sRGB,
@@ -209,7 +211,6 @@ def _info(raw: rawpy.RawPy, dng: DngHeader | None, path: Path) -> FrameInfo:
         tags = exif.tags + dng.tags
         black = dng.black.per_place()
     cfa = _colours(raw, pattern)
-    neutral = next((tag.value for tag in tags if tag.code == Tag.AS_SHOT_NEUTRAL), None)
     # Exif first: LibRaw has these in single precision, makes 1 second of an unknown 0/1000000, and ISO ends at 65535.
     exposure_s = other.shutter_speed if exif.exposure_s is None else exif.exposure_s
     f_number = other.aperture if exif.f_number is None else exif.f_number
@@ -229,7 +230,7 @@ def _info(raw: rawpy.RawPy, dng: DngHeader | None, path: Path) -> FrameInfo:
         f_number=f_number or None,
         taken_at=exif.taken_at if exif.taken_at is not None else dated,
         orientation=EXIF_ORIENTATION.get(raw.sizes.flip, 1),
-        as_shot_neutral=_neutral(neutral, raw.camera_whitebalance),
+        as_shot_neutral=_neutral(raw, dng),
         dng_tags=tags,
         noise_profile=profile and profile.model_copy(update={"iso": iso}),
     )
@@ -246,15 +247,17 @@ def _colours(raw: rawpy.RawPy, pattern: npt.NDArray[np.uint8]) -> str:
     return "".join(chr(raw.color_desc[colour]) for colour in np.ravel(pattern))
 
 
-def _neutral(tag: object, multipliers: list[float]) -> tuple[float, float, float] | None:
+def _neutral(raw: rawpy.RawPy, dng: DngHeader | None) -> tuple[float, float, float] | None:
     """Return the R, G, B of a neutral patch, green 1, from AsShotNeutral or else from LibRaw's multipliers."""
-    if isinstance(tag, tuple) and len(tag) == 6 and all(tag):
-        red, green, blue = (float(tag[2 * index]) / float(tag[2 * index + 1]) for index in range(3))
-    elif all(multiplier > 0 for multiplier in multipliers[:3]):
-        red, green, blue = (1 / multiplier for multiplier in multipliers[:3])
+    if dng is None:
+        multipliers = raw.camera_whitebalance[:3]
+        known = all(multiplier > 0 for multiplier in multipliers)
+        red, green, blue = (1 / multiplier for multiplier in multipliers) if known else (0, 0, 0)
     else:
-        return None
-    return red / green, 1.0, blue / green
+        value = next((tag.value for tag in dng.tags if tag.code == Tag.AS_SHOT_NEUTRAL), ())
+        known = len(value) == 6 and not isinstance(value, str)
+        red, green, blue = (float(value[k]) / float(value[k + 1]) for k in (0, 2, 4)) if known else (0, 0, 0)
+    return (red / green, 1.0, blue / green) if known else None
 
 
 def _lens_by_libraw(raw: rawpy.RawPy, exif: Exif) -> tuple[DngTag, ...]:

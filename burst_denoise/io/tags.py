@@ -8,7 +8,17 @@ from enum import IntEnum
 
 import tifffile
 
-__all__ = ["D65", "DNG_TAGS", "LENS_TAGS", "MOSAIC_TAGS", "OPCODE_LISTS", "SHOT_TAGS", "FieldType", "Tag"]
+__all__ = [
+    "D65",
+    "DNG_TAGS",
+    "GREATER_SENSITIVITIES",
+    "LENS_TAGS",
+    "MOSAIC_TAGS",
+    "OPCODE_LISTS",
+    "SHOT_TAGS",
+    "FieldType",
+    "Tag",
+]
 
 FieldType = tifffile.DATATYPE
 """How the values of a TIFF tag are stored."""
@@ -98,6 +108,9 @@ def _numbers(names: str) -> frozenset[int]:
 
 LENS_TAGS = _numbers("FocalLength FocalLengthIn35mmFilm LensSpecification LensMake LensModel")
 """What Exif says about the lens: these belong into the Exif directory, all others of a `FrameInfo` into the first."""
+
+GREATER_SENSITIVITIES = (Tag.RECOMMENDED_EXPOSURE_INDEX, Tag.STANDARD_OUTPUT_SENSITIVITY, Tag.ISO_SPEED)
+"""Where an ISO stands that is too great for PhotographicSensitivity, which ends at 65535."""
 
 OPCODE_LISTS = _numbers("OpcodeList1 OpcodeList2 OpcodeList3")
 """Lens corrections, which readers of DNG 1.3 understand."""
