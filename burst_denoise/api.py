@@ -22,6 +22,7 @@ from burst_denoise.inference import denoiser as inference
 from burst_denoise.inference.denoiser import DenoiseSettings, Quality
 from burst_denoise.inference.noise_source import MeasuredNoise, read_measured_noise
 from burst_denoise.io import pairs as io_pairs
+from burst_denoise.io.exiftool import exiftool_on_path
 from burst_denoise.io.pairs import NoisyCleanPair
 from burst_denoise.io.read import read_frame
 from burst_denoise.io.write import write_frame
@@ -103,11 +104,12 @@ class Frame(stored_frame.Frame):
         >>> bd.read("saved.dng").info.camera
         'Synthetic APS-C'
         """
-        write_frame(self, Path(path), self.path if self.path.is_absolute() else None)
+        with exiftool_on_path() as exiftool:
+            write_frame(self, Path(path), self.path if self.path.is_absolute() else None, exiftool)
 
     @classmethod
     def _of(cls, frame: stored_frame.Frame) -> "Frame":
-        return cls(frame.dn, frame.info, frame.path, frame.border, frame.notes)
+        return cls(frame.dn, frame.info, frame.path, frame.border, frame.notes, frame.noise_reduction)
 
 
 class Denoiser(inference.Denoiser):

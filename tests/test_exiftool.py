@@ -11,12 +11,13 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
+import psutil
 import pytest
 import rawpy
 import tifffile
 
 from burst_denoise.io.dng import write_dng
-from burst_denoise.io.exiftool import ExifTool
+from burst_denoise.io.exiftool import ExifTool, exiftool_on_path
 from burst_denoise.schemas import FrameInfo
 from tests.shots import frame_of
 
@@ -57,9 +58,8 @@ PLACED = ("IFD0:TileOffsets", "IFD0:StripOffsets", "SubIFD:TileOffsets", "SubIFD
 
 @pytest.fixture(scope="module")
 def exiftool() -> Iterator[ExifTool]:
-    tool = ExifTool.on_path()
-    assert tool is not None
-    with tool:
+    with exiftool_on_path() as tool:
+        assert tool is not None
         yield tool
 
 
@@ -142,11 +142,17 @@ def test_the_words_of_a_shot_come_and_what_our_writer_says_of_the_file_stays(tmp
 
 
 @WITH_EXIFTOOL
-def test_xmp_comes_to_the_byte_but_for_sharpening(tmp_path: Path, exiftool: ExifTool):
-    source, target = enriched(tmp_path / "a.dng"), dng(tmp_path / "b.dng")
-    exiftool.copy_tags(source, target)
-    assert said("-b", "-XMP", target) == said("-b", "-XMP", source).replace('Sharpness="40"', 'Sharpness="0"')
-    assert tags_of(target)["XMP-my:Roll"] == 17
+@WITH_SCRIPTS
+def test_it_ends_when_the_program_that_uses_it_is_killed(tmp_path: Path):
+    code = "import os, sys, time; from burst_denoise.io.exiftool import ExifTool; tool = ExifTool('exiftool')"
+    code += "; tool.version; print(tool._process.pid, flush=True); time.sleep(60)"
+    user = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True)
+    assert user.stdout is not None
+    served = psutil.Process(int(user.stdout.readline()))
+    assert served.is_running()
+    user.kill()
+    user.communicate()
+    served.wait(20)
 
 
 @WITH_EXIFTOOL
@@ -243,9 +249,8 @@ def test_threads_share_one(tmp_path: Path, exiftool: ExifTool):
 
 @WITH_EXIFTOOL
 def test_it_serves_again_after_it_was_closed():
-    tool = ExifTool.on_path()
-    assert tool is not None
-    with tool:
+    with exiftool_on_path() as tool:
+        assert tool is not None
         assert float(tool.version) > 12
     tool.close()
     assert "does not exist" in str(tool.copy_tags(Path("missing"), Path("missing.dng")))
@@ -254,7 +259,8 @@ def test_it_serves_again_after_it_was_closed():
 
 def test_there_is_none_where_the_path_leads_to_none(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setenv("PATH", "")
-    assert ExifTool.on_path() is None
+    with exiftool_on_path() as tool:
+        assert tool is None
 
 
 def program(folder: Path, body: str) -> str:

@@ -3,7 +3,7 @@
 Here and in the writers of pictures, and nowhere else in the program, values are rounded and clipped.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from fractions import Fraction
 from itertools import chain
 from pathlib import Path
@@ -18,6 +18,7 @@ from burst_denoise.frame.mosaic import Mosaic
 from burst_denoise.io.exif import Field, TiffImage, write_tiff
 from burst_denoise.io.metadata import OWN_NAME, UNKNOWN_CAMERA
 from burst_denoise.io.preview import encode_jpeg, render, thumbnail
+from burst_denoise.io.sidecars import without_denoising
 from burst_denoise.io.tags import D65, DNG_TAGS, MOSAIC_TAGS, OPCODE_LISTS, FieldType, Tag
 from burst_denoise.schemas import FrameInfo
 
@@ -54,7 +55,7 @@ def rounded_dn(dn: Dn) -> UInt16:
     return np.clip(np.rint(dn), 0, 65535).astype(np.uint16)
 
 
-def write_dng(path: Path, frame: Frame) -> None:
+def write_dng(path: Path, frame: Frame, finish: Callable[[Path], None] = lambda _: None) -> None:
     """Write a Bayer frame as a DNG that opens in raw converters like the shot it was made from.
 
     Parameters
@@ -66,6 +67,8 @@ def write_dng(path: Path, frame: Frame) -> None:
         active area, its noise profile becomes the tag ``NoiseProfile``, its notes the image description. Without a
         ``ColorMatrix1`` among its tags the colours are taken for linear sRGB: raw converters refuse a DNG without a
         matrix.
+    finish : callable
+        Given the whole file under its temporary name, before it gets its own.
 
     Raises
     ------
@@ -93,7 +96,7 @@ def write_dng(path: Path, frame: Frame) -> None:
     picture = render(frame)
     small = thumbnail(picture)
     images = (
-        TiffImage(small, _colour_fields(info), PREVIEW | {"photometric": "rgb"}),
+        TiffImage(small, _colour_fields(info) | _xmp_fields(frame), PREVIEW | {"photometric": "rgb"}),
         TiffImage(
             dn,
             _mosaic_fields(frame, top, left),
@@ -121,7 +124,7 @@ def write_dng(path: Path, frame: Frame) -> None:
             },
         ),
     )
-    write_tiff(path, images, info, frame.notes)
+    write_tiff(path, images, info, frame.notes, finish)
 
 
 def _colour_fields(info: FrameInfo) -> dict[int, Field]:
@@ -147,6 +150,15 @@ def _colour_fields(info: FrameInfo) -> dict[int, Field]:
     return fields
 
 
+def _xmp_fields(frame: Frame) -> dict[int, Field]:
+    """Return the XMP of the source, whole; of a denoised frame with noise reduction and sharpening switched off."""
+    fields = _carried(frame.info, frozenset((Tag.XMP,)))
+    if frame.noise_reduction:
+        for code, (dtype, packet) in fields.items():
+            fields[code] = (dtype, [*without_denoising(bytes(int(each) for each in packet))])
+    return fields
+
+
 def _mosaic_fields(frame: Frame, top: int, left: int) -> dict[int, Field]:
     """Return the tags of the mosaic itself; CFA and black levels are counted from the top left of the active area."""
     info = frame.info
@@ -163,9 +175,10 @@ def _mosaic_fields(frame: Frame, top: int, left: int) -> dict[int, Field]:
         Tag.BLACK_LEVEL: (FieldType.RATIONAL, _rationals(black, 1000)),
         Tag.WHITE_LEVEL: (FieldType.LONG, [round(info.white_level)]),
         Tag.ACTIVE_AREA: (FieldType.LONG, area),
-        Tag.DEFAULT_CROP_ORIGIN: (FieldType.LONG, (0, 0)),  # from the top left of the active area
-        Tag.DEFAULT_CROP_SIZE: (FieldType.LONG, (info.width, info.height)),
     }
+    if frame.border is not None:  # without these, a crop of the size of the whole array is understood
+        fields[Tag.DEFAULT_CROP_ORIGIN] = (FieldType.LONG, (0, 0))  # from the top left of the active area
+        fields[Tag.DEFAULT_CROP_SIZE] = (FieldType.LONG, (info.width, info.height))
     if info.noise_profile is not None:
         fields[Tag.NOISE_PROFILE] = (FieldType.DOUBLE, [*chain.from_iterable(info.noise_profile.colours)])
     if frame.noise_reduction:

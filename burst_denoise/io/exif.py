@@ -4,7 +4,7 @@ Raw converters look for exposure, lens and place nowhere else.
 """
 
 import struct
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from fractions import Fraction
@@ -42,7 +42,13 @@ class TiffImage:
     """Photometric interpretation, compression, tiles, ... as `tifffile.TiffWriter.write` takes them."""
 
 
-def write_tiff(path: Path, images: Sequence[TiffImage], info: FrameInfo, notes: str) -> None:
+def write_tiff(
+    path: Path,
+    images: Sequence[TiffImage],
+    info: FrameInfo,
+    notes: str,
+    finish: Callable[[Path], None] = lambda _: None,
+) -> None:
     """Write a little-endian TIFF that says about its shot what ``info`` says.
 
     Parameters
@@ -55,6 +61,8 @@ def write_tiff(path: Path, images: Sequence[TiffImage], info: FrameInfo, notes: 
         Camera, orientation, time, exposure and all else that its tags say about the shot.
     notes : str
         How the picture was made.
+    finish : callable
+        Given the whole file under its temporary name, before it gets its own: the place for last changes.
 
     Raises
     ------
@@ -79,6 +87,7 @@ def write_tiff(path: Path, images: Sequence[TiffImage], info: FrameInfo, notes: 
                     **image.layout,
                 )
         _append_directories(aside, directories)
+        finish(aside)
 
 
 def _carried(info: FrameInfo, directory: TagDirectory) -> dict[int, Field]:

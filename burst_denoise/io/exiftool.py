@@ -15,15 +15,15 @@ import shutil
 import subprocess
 import tempfile
 import threading
+from collections.abc import Iterator
 from functools import cached_property
 from pathlib import Path
 from typing import Self
 
 from burst_denoise.errors import OutputError
 from burst_denoise.files import absolute
-from burst_denoise.io.sidecars import without_denoising
 
-__all__ = ["ExifTool"]
+__all__ = ["ExifTool", "exiftool_on_path", "metadata_in_words"]
 
 LIMIT_S = 60.0
 """A file takes a tenth of a second, on a slow network some; whoever takes longer hangs."""
@@ -31,6 +31,9 @@ LIMIT_S = 60.0
 CLOSING_S = 5.0
 
 READY = b"{ready1}"
+
+GUARD = 'read -r _; kill "$0"'
+"""Of a shell that waits for the end of its input, which comes when we are killed: exiftool would wait for more."""
 
 COMMON = ("-charset", "filename=utf8", "-q", "-overwrite_original")
 """Of everything asked for: names in UTF-8, no reports of success, no copies of what was there before."""
@@ -57,9 +60,8 @@ denoising do not come. Nor do two tags of the Exif directory that some raw forma
 KEPT_IN_PICTURES: tuple[str, ...] = ("--ColorSpace",)
 """Of the JPEG that the camera would have made."""
 
-DROPPED_XMP: tuple[str, ...] = ("-XMP-xmp:Thumbnails=",)
-DROPPED_XMP_OF_PICTURES: tuple[str, ...] = ("-XMP-crs:all=", "-XMP-tiff:all=")
-"""Develop settings would be applied a second time, and upright pictures have another orientation."""
+DROPPED_XMP: tuple[str, ...] = ("-XMP-xmp:Thumbnails=", "-XMP-crs:all=", "-XMP-tiff:all=")
+"""Of pictures. Develop settings would be applied a second time, and upright pictures have another orientation."""
 
 KEPT_OUT_OF_PNG: tuple[str, ...] = ("--IPTC:all", "--Photoshop:all")
 """A PNG has no place for them."""
@@ -68,6 +70,24 @@ NAME_PARTS = frozenset("%\n\r")
 """For a percent sign in the name of a file to copy from, exiftool puts parts of another name."""
 
 NO_MAKER_NOTES = "Tag 'MakerNotes' not defined"
+
+
+def metadata_in_words() -> str:
+    """Return which tags results get, by whether there is an exiftool on the PATH."""
+    if shutil.which("exiftool") is None:
+        return "metadata: common tags, XMP and IPTC are kept; with exiftool on the PATH maker notes are, too"
+    return "metadata: all that holds is kept, copied by exiftool"
+
+
+@contextlib.contextmanager
+def exiftool_on_path() -> Iterator["ExifTool | None"]:
+    """Give a running exiftool, the one that the PATH leads to, or None where there is none."""
+    program = shutil.which("exiftool")
+    if program is None:
+        yield None
+    else:
+        with ExifTool(program) as running:
+            yield running
 
 
 class ExifTool:
@@ -86,13 +106,8 @@ class ExifTool:
     def __init__(self, program: str, limit_s: float = LIMIT_S) -> None:
         self._program, self._limit_s = program, limit_s
         self._lock = threading.Lock()
+        self._guard: subprocess.Popen[bytes] | None = None
         self._process = self._start()
-
-    @classmethod
-    def on_path(cls) -> Self | None:
-        """Return one of the exiftool that the PATH leads to, or None where there is none."""
-        program = shutil.which("exiftool")
-        return None if program is None else cls(program)
 
     def __enter__(self) -> Self:
         return self
@@ -123,8 +138,8 @@ class ExifTool:
 
         Notes
         -----
-        XMP is copied as it is, with unknown namespaces, but noise reduction and sharpening are switched off in it, see
-        `without_denoising`. A picture gets none of its develop settings.
+        A DNG has the XMP of its source from our own writer. A picture gets it here, unknown namespaces too, but without
+        develop settings.
         """
         try:
             with tempfile.TemporaryDirectory() as folder:
@@ -135,27 +150,27 @@ class ExifTool:
             return str(error)
 
     def _copy(self, source: Path, target: Path, folder: Path) -> str | None:
-        """Copy tags; by way of a file for the XMP, which exiftool copies as a whole or edits, but not both at once."""
+        """Copy tags; by way of a file for the XMP, of which exiftool copies all or leaves out some, but not both."""
         suffix, packet = target.suffix.lower(), folder / "packet.xmp"
-        copied, kept, dropped = COPIED, KEPT, DROPPED_XMP
+        copied, kept = COPIED, KEPT
         if source.suffix.lower() == ".crw":
             # It has no directories, but records that are each like a tag of Exif; "Lens" is no standard one.
             copied = ("-EXIF:all<all", "--Lens", *copied)
         if suffix == ".dng":
             copied += COPIED_TO_DNG
         else:
-            kept, dropped = kept + KEPT_IN_PICTURES, dropped + DROPPED_XMP_OF_PICTURES
+            kept += KEPT_IN_PICTURES
         if suffix == ".png":
             kept += KEPT_OUT_OF_PNG
         shot = source
         if not NAME_PARTS.isdisjoint(str(absolute(source))):
             shot = folder / f"source{source.suffix}"
             shot.symlink_to(absolute(source))
-        self._run("-tagsFromFile", _line(shot), "-XMP", _line(packet))
-        if packet.exists():
-            self._run(*dropped, _line(packet))
-            packet.write_bytes(without_denoising(packet.read_bytes()))
-            copied = (*copied, f"-XMP<={packet}")
+        if suffix != ".dng":
+            self._run("-tagsFromFile", _line(shot), "-XMP", _line(packet))
+            if packet.exists():
+                self._run(*DROPPED_XMP, _line(packet))
+                copied = (*copied, f"-XMP<={packet}")
         if source.suffix.lower() == ".cr3":
             shot = self._with_right_offsets(shot, folder / "shot.exif")
         said = self._run("-tagsFromFile", _line(shot), *copied, *kept, _line(target))
@@ -179,15 +194,23 @@ class ExifTool:
     def _start(self) -> subprocess.Popen[bytes]:
         process = subprocess.Popen(
             [self._program, "-stay_open", "True", "-@", "-", "-common_args", *COMMON],
+            start_new_session=True,  # Ctrl+C is for us
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,  # what it says of errors comes before the line that ends its answer
         )
+        if os.name == "posix":
+            command = ["sh", "-c", GUARD, str(process.pid)]
+            self._guard = subprocess.Popen(command, start_new_session=True, stdin=subprocess.PIPE)
         atexit.register(self.close)
         return process
 
     def _end(self, last_words: bytes = b"") -> None:
         """Wait for the end of the process, or bring it about."""
+        if self._guard is not None:
+            self._guard.kill()
+            self._guard.communicate()
+            self._guard = None
         try:
             self._process.communicate(last_words, CLOSING_S)
         except ValueError:  # its pipes are closed: it has ended before

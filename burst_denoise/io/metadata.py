@@ -32,6 +32,7 @@ DARK_MARK = "dark subtracted"
 """Stands in the processing note of results without the dark offsets of their shot."""
 OWN_NAME = "burst_denoise"
 """By which a DNG names the program that made its preview."""
+CARRIED = SHOT_TAGS | LENS_TAGS | {Tag.XMP}
 NOTE_TAGS = (Tag.PREVIEW_SETTINGS_NAME, Tag.IMAGE_DESCRIPTION)
 UNKNOWN_CAMERA = "unknown"
 """The UniqueCameraModel, which a DNG must have, of a shot that does not name its camera."""
@@ -101,7 +102,7 @@ def read_exif(path: Path) -> Exif:
         taken_at=_seconds(_text(values, Tag.DATE_TIME_ORIGINAL), _text(values, Tag.SUB_SEC_TIME_ORIGINAL)),
         written_at=_seconds(_text(values, Tag.DATE_TIME), None),
         orientation=orientation if 1 <= orientation <= 8 else 1,
-        tags=tuple(tag for tag in found.values() if tag.directory != "image" or tag.code in SHOT_TAGS | LENS_TAGS),
+        tags=tuple(tag for tag in found.values() if tag.directory != "image" or tag.code in CARRIED),
     )
 
 

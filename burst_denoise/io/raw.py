@@ -269,7 +269,10 @@ def _lens_by_libraw(raw: rawpy.RawPy, exif: Exif) -> tuple[DngTag, ...]:
 
 
 def _dng_tags_by_libraw(raw: rawpy.RawPy) -> tuple[DngTag, ...]:
-    """Return what a DNG made from a CR2, NEF, ... needs: LibRaw's colour matrix, the camera's crop."""
+    """Return what a DNG made from a CR2, NEF, ... needs: LibRaw's colour matrix, the camera's crop.
+
+    Where the white balance is unknown, that of daylight goes with the matrix, as LibRaw and dcraw have it.
+    """
     tags = []
     sizes = raw.sizes
     top, left = sizes.crop_top_margin - sizes.top_margin, sizes.crop_left_margin - sizes.left_margin
@@ -282,4 +285,8 @@ def _dng_tags_by_libraw(raw: rawpy.RawPy) -> tuple[DngTag, ...]:
         entries = tuple(number for entry in matrix.ravel() for number in (round(float(entry) * 10000), 10000))
         tags += [DngTag(code=Tag.COLOR_MATRIX_1, dtype=FieldType.SRATIONAL, count=9, value=entries),
                  DngTag(code=Tag.CALIBRATION_ILLUMINANT_1, dtype=FieldType.SHORT, count=1, value=(D65,))]  # fmt: skip
+        if _neutral(raw, None) is None:
+            red, green, blue, _ = raw.daylight_whitebalance
+            neutral = tuple(number for each in (red, green, blue) for number in (round(1e6 * green / each), 1_000_000))
+            tags.append(DngTag(code=Tag.AS_SHOT_NEUTRAL, dtype=FieldType.RATIONAL, count=3, value=neutral))
     return tuple(tags)

@@ -118,7 +118,7 @@ OPCODE_LISTS = _numbers("OpcodeList1 OpcodeList2 OpcodeList3")
 SHOT_NAMES = """
 DocumentName ImageDescription Make Model Software DateTime Artist HostComputer
 Rating RatingPercent ImageID Copyright SelfTimerMode ImageNumber SecurityClassification ImageHistory
-XPTitle XPComment XPAuthor XPKeywords XPSubject XMP IPTCNAA ImageResources
+XPTitle XPComment XPAuthor XPKeywords XPSubject IPTCNAA ImageResources
 TimeCodes FrameRate TStop ReelName CameraLabel
 """
 SHOT_TAGS = _numbers(SHOT_NAMES)

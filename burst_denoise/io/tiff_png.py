@@ -9,7 +9,7 @@ from PIL import ImageCms
 
 from burst_denoise.arrays import UInt16
 from burst_denoise.errors import OutputError
-from burst_denoise.files import write_file
+from burst_denoise.files import atomic_write
 from burst_denoise.frame.frame import Frame
 from burst_denoise.frame.geometry import dihedral
 from burst_denoise.io.dng import rounded_dn
@@ -19,11 +19,13 @@ from burst_denoise.schemas import FrameInfo
 
 __all__ = ["write_developed", "write_picture"]
 
+Finish = Callable[[Path], None]
+
 UPRIGHT = (0, 4, 2, 6, 5, 3, 7, 1)
 """Which of the eight flips and rotations turns stored rows upright, for the Exif orientations 1 to 8."""
 
 
-def write_developed(path: Path, frame: Frame, source: Path) -> None:
+def write_developed(path: Path, frame: Frame, source: Path, finish: Finish = lambda _: None) -> None:
     """Write a TIFF or PNG of a raw shot, 16 bits, sRGB, upright: LibRaw's development of its mosaic.
 
     Parameters
@@ -31,9 +33,11 @@ def write_developed(path: Path, frame: Frame, source: Path) -> None:
     path : Path
         ``.tif``, ``.tiff`` or ``.png``; must not exist.
     frame : Frame
-        Stored or computed; rounded and clipped by `rounded_dn`. Its notes become the image description of a TIFF.
+        Stored or computed; rounded and clipped by `rounded_dn`. Its notes become the processing note of a TIFF.
     source : Path
         The raw file that it was made from; its white balance and colours are used.
+    finish : callable
+        Given the whole file under its temporary name, before it gets its own.
 
     Raises
     ------
@@ -43,10 +47,10 @@ def write_developed(path: Path, frame: Frame, source: Path) -> None:
         If ``source`` can no longer be read.
     """
     writer = _picture_writer(path)
-    writer(path, develop(source, rounded_dn(frame.dn)), frame.info, frame.notes)
+    writer(path, develop(source, rounded_dn(frame.dn)), frame.info, frame.notes, finish)
 
 
-def write_picture(path: Path, frame: Frame) -> None:
+def write_picture(path: Path, frame: Frame, finish: Finish = lambda _: None) -> None:
     """Write a frame of the picture domain (its values already developed) as TIFF or PNG, 16 bits, upright.
 
     Parameters
@@ -55,8 +59,10 @@ def write_picture(path: Path, frame: Frame) -> None:
         ``.tif``, ``.tiff`` or ``.png``; must not exist.
     frame : Frame
         Its white level is written as 65535, which keeps what averaging and denoising gained on a source of 8 bits;
-        values beyond are clipped. The stored rows are turned by its orientation; its notes become the image description
+        values beyond are clipped. The stored rows are turned by its orientation; its notes become the processing note
         of a TIFF.
+    finish : callable
+        Given the whole file under its temporary name, before it gets its own.
 
     Raises
     ------
@@ -66,10 +72,10 @@ def write_picture(path: Path, frame: Frame) -> None:
     writer, info = _picture_writer(path), frame.info
     values = np.clip(np.rint(frame.linear * np.float32(65535)), 0, 65535).astype(np.uint16)
     upright = dihedral(values, UPRIGHT[info.orientation - 1])
-    writer(path, upright if upright.ndim == 2 else np.moveaxis(upright, 0, 2), info, frame.notes)
+    writer(path, upright if upright.ndim == 2 else np.moveaxis(upright, 0, 2), info, frame.notes, finish)
 
 
-def _picture_writer(path: Path) -> Callable[[Path, UInt16, FrameInfo, str], None]:
+def _picture_writer(path: Path) -> Callable[[Path, UInt16, FrameInfo, str, Finish], None]:
     writers = {".tif": _write_tiff, ".tiff": _write_tiff, ".png": _write_png}
     writer = writers.get(path.suffix.lower())
     if writer is None:
@@ -77,15 +83,17 @@ def _picture_writer(path: Path) -> Callable[[Path, UInt16, FrameInfo, str], None
     return writer
 
 
-def _write_tiff(path: Path, pixels: UInt16, info: FrameInfo, notes: str) -> None:
+def _write_tiff(path: Path, pixels: UInt16, info: FrameInfo, notes: str, finish: Finish) -> None:
     colour = pixels.ndim == 3
     profile = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes() if colour else None
     upright = info.model_copy(update={"orientation": 1})
     layout = {"photometric": "rgb" if colour else "minisblack", "compression": "zlib", "predictor": True,
               "iccprofile": profile, "rowsperstrip": 64}  # fmt: skip
-    write_tiff(path, [TiffImage(pixels, layout=layout)], upright, notes)
+    write_tiff(path, [TiffImage(pixels, layout=layout)], upright, notes, finish)
 
 
-def _write_png(path: Path, pixels: UInt16, _info: FrameInfo, _notes: str) -> None:
+def _write_png(path: Path, pixels: UInt16, _info: FrameInfo, _notes: str, finish: Finish) -> None:
     _, encoded = cv2.imencode(".png", pixels if pixels.ndim == 2 else pixels[..., ::-1])
-    write_file(path, encoded.tobytes())
+    with atomic_write(path) as aside:
+        aside.write_bytes(encoded.tobytes())
+        finish(aside)

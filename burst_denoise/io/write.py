@@ -1,16 +1,18 @@
-"""A frame to a file of the format that its name says."""
+"""A frame to a file of the format that its name says, with all that its source says about the shot."""
 
+import os
 from pathlib import Path
 
 from burst_denoise.errors import OutputError
 from burst_denoise.frame.frame import Frame
 from burst_denoise.io.dng import write_dng
+from burst_denoise.io.exiftool import ExifTool
 from burst_denoise.io.tiff_png import write_developed, write_picture
 
 __all__ = ["refuse_unwritable", "write_frame"]
 
 
-def write_frame(frame: Frame, target: Path, source: Path | None) -> None:
+def write_frame(frame: Frame, target: Path, source: Path | None, exiftool: ExifTool | None = None) -> str | None:
     """Write a frame to a file of the format that its name says.
 
     Parameters
@@ -19,7 +21,16 @@ def write_frame(frame: Frame, target: Path, source: Path | None) -> None:
     target : Path
         ``.dng``, ``.tif``, ``.tiff`` or ``.png``; must not exist.
     source : Path or None
-        The raw file that LibRaw may develop to a picture; None where there is none.
+        The file that it comes from: LibRaw may develop it to a picture, exiftool copies its tags, and the time of its
+        last change becomes that of the target. None where there is none.
+    exiftool : ExifTool, optional
+        Without it the target has the tags that our own writers carry: a PNG none, a TIFF and a DNG all but maker notes
+        and what else only exiftool can read.
+
+    Returns
+    -------
+    str or None
+        What exiftool warned about; None when all is well.
 
     Raises
     ------
@@ -27,12 +38,24 @@ def write_frame(frame: Frame, target: Path, source: Path | None) -> None:
         If ``target`` exists, cannot be written, or no frame of this kind can become one.
     """
     refuse_unwritable(frame, target, source)
+    warning = None
+
+    def finish(aside: Path) -> None:
+        nonlocal warning
+        if source is None or not source.is_file():
+            return
+        if exiftool is not None:
+            warning = exiftool.copy_tags(source, aside)
+        times = source.stat()
+        os.utime(aside, ns=(times.st_atime_ns, times.st_mtime_ns))
+
     if target.suffix.lower() == ".dng":
-        write_dng(target, frame)
+        write_dng(target, frame, finish)
     elif frame.info.cfa is None:
-        write_picture(target, frame)
+        write_picture(target, frame, finish)
     elif source is not None:
-        write_developed(target, frame, source)
+        write_developed(target, frame, source, finish)
+    return warning
 
 
 def refuse_unwritable(frame: Frame, target: Path, source: Path | None) -> None:

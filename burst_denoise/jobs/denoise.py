@@ -7,6 +7,7 @@ from pathlib import Path
 from burst_denoise.burst.darks import DarkSet
 from burst_denoise.errors import BurstDenoiseError, JobError
 from burst_denoise.inference.denoiser import Denoiser
+from burst_denoise.io.exiftool import exiftool_on_path
 from burst_denoise.jobs.listener import Listener
 from burst_denoise.session.shots import OutputFormat, find_shots
 from burst_denoise.session.workers import denoise_shots
@@ -66,11 +67,13 @@ def denoise_session(
     again = denoiser.settings.force
     shots = find_shots(inputs, output, settings.format, dark_paths, resume=settings.resume, again=again)
     failures: dict[str, BurstDenoiseError] = {}
-    for number, (shot, result) in enumerate(denoise_shots(shots, denoiser, resume=settings.resume), 1):
-        if isinstance(result, BurstDenoiseError):
-            failures[shot.name] = result
-        else:
-            listener.on_shot(shot.name, result, number, len(shots))
+    with exiftool_on_path() as exiftool:
+        done = denoise_shots(shots, denoiser, exiftool, listener.note, resume=settings.resume)
+        for number, (shot, result) in enumerate(done, 1):
+            if isinstance(result, BurstDenoiseError):
+                failures[shot.name] = result
+            else:
+                listener.on_shot(shot.name, result, number, len(shots))
     if not failures:
         return
     first = next(iter(failures.values()))

@@ -10,6 +10,8 @@ from typing import TypeVar
 from burst_denoise.errors import BurstDenoiseError, DeviceError
 from burst_denoise.frame.frame import Frame
 from burst_denoise.inference.denoiser import Denoiser
+from burst_denoise.io.exiftool import ExifTool
+from burst_denoise.io.sidecars import copy_sidecars
 from burst_denoise.io.write import refuse_unwritable, write_frame
 from burst_denoise.session.shots import Shot
 
@@ -20,11 +22,12 @@ R = TypeVar("R")
 
 
 def denoise_shots(
-    shots: Sequence[Shot], denoiser: Denoiser, *, resume: bool
+    shots: Sequence[Shot], denoiser: Denoiser, exiftool: ExifTool | None, note: Callable[[str], None], *, resume: bool
 ) -> Iterator[tuple[Shot, Path | BurstDenoiseError | None]]:
     """Denoise shots and give each, in order, with its result, what was wrong, or None where it was passed over.
 
-    When this ends early, the shot being written is written to its end.
+    ``note`` is told what went wrong with tags and sidecars, which does not spoil a result. When this ends early, the
+    shot being written is written to its end.
     """
 
     def denoise(shot: Shot, frame: Frame) -> Frame:
@@ -32,7 +35,13 @@ def denoise_shots(
         return denoiser(frame, shot.burst)
 
     def write(shot: Shot, clean: Frame) -> Path:
-        write_frame(clean, shot.target, shot.source)
+        warning = write_frame(clean, shot.target, shot.source, exiftool)
+        if warning is not None:
+            note(f"{shot.name}: exiftool: {warning}")
+        # The develop settings of a raw file are not for a picture developed from it.
+        if shot.source is not None and (clean.info.cfa is None or shot.target.suffix.lower() == ".dng"):
+            for path in copy_sidecars(shot.source, shot.target).left:
+                note(f"{path}: was there before and is left as it is")
         return shot.target
 
     wanted = ((shot, None if resume and shot.target.exists() else shot) for shot in shots)
