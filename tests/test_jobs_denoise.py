@@ -542,3 +542,37 @@ def test_a_mistake_of_ours_in_a_thread_is_not_a_failed_shot(
     monkeypatch.setattr(writer, "write_dng", broken)
     with pytest.raises(ZeroDivisionError):
         denoise([tmp_path / "shots"], tmp_path / "out", model)
+
+
+# Beside the pictures
+
+
+def test_sidecars_go_along_and_nothing_of_others_is_replaced(tmp_path: Path, model: Model) -> None:
+    shots = write_frames(tmp_path / "shots", burst_frames(2, size=SMALL))
+    xmp = b'<x xmlns:crs="http://ns.adobe.com/camera-raw-settings/1.0/" crs:Sharpness="40" crs:Tint="7"/>'
+    shots[0].with_suffix(".xmp").write_bytes(xmp)
+    shots[0].with_suffix(".dng.xmp").write_bytes(b"of darktable")
+    shots[1].with_suffix(".xmp").write_bytes(xmp)
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "frame_001.xmp").write_bytes(b"mine")
+    told: list[str] = []
+    denoise([tmp_path / "shots"], tmp_path / "out", model, notes=told)
+    assert (tmp_path / "out" / "frame_000.xmp").read_bytes() == xmp.replace(b'"40"', b'"0"')
+    assert (tmp_path / "out" / "frame_000.dng.xmp").read_bytes() == b"of darktable"
+    assert (tmp_path / "out" / "frame_001.xmp").read_bytes() == b"mine"
+    assert told == [f"{tmp_path / 'out' / 'frame_001.xmp'}: was there before and is left as it is"]
+    denoise([shots[0]], tmp_path / "developed" / "a.tif", model)
+    assert not (tmp_path / "developed" / "a.xmp").exists(), "what develops a raw file is not for its development"
+
+
+def test_a_result_is_a_shot_only_when_forced(tmp_path: Path) -> None:
+    write_frames(tmp_path / "shots", burst_frames(1, size=SMALL))
+    denoise([tmp_path / "shots"], tmp_path / "once", None)
+    for inputs in (tmp_path / "once", tmp_path / "once" / "frame_000.dng"):
+        with pytest.raises(InputFileError, match=r"no RAW, picture|was denoised by this program.*--force"):
+            denoise([inputs], tmp_path / "twice", None)
+        told: list[str] = []
+        denoise([inputs], tmp_path / f"forced {inputs.suffix}", None, notes=told, force=True)
+        assert told[0].startswith("frame_000.dng: noise as its NoiseProfile tag says"), "that of what was left"
+    once, twice = read_raw(tmp_path / "once" / "frame_000.dng"), read_raw(tmp_path / "forced " / "frame_000.dng")
+    assert np.abs(once.linear - twice.linear).mean() < 1e-3, "a tenth of the noise there was"

@@ -42,7 +42,6 @@ MaxSampleValue PlanarConfiguration FreeOffsets FreeByteCounts Predictor ColorMap
 TileByteCounts SubIFDs ExtraSamples SampleFormat SMinSampleValue SMaxSampleValue JPEGTables JPEGProc
 JPEGInterchangeFormat JPEGInterchangeFormatLength JPEGRestartInterval YCbCrCoefficients YCbCrSubSampling
 YCbCrPositioning ReferenceBlackWhite CFARepeatPatternDim CFAPattern
-ComponentsConfiguration CompressedBitsPerPixel PixelXDimension PixelYDimension
 ExifTag GPSTag InteroperabilityTag MakerNote
 """
 LEFT_OUT = frozenset(tifffile.TIFF.TAGS[name] for name in LEFT_OUT_NAMES.split())

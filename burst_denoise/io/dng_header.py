@@ -100,6 +100,8 @@ class DngHeader:
     black: BlackLevels
     noise_profile: NoiseProfile | None
     """From the tag of that name, of unknown ISO; None where there is none that makes sense."""
+    noise_reduction: float
+    """NoiseReductionApplied, 0 to 1; 0 where that is unknown."""
     unread: str | None
     """Why its photosites are not read here, and what to do; None if they are."""
 
@@ -115,6 +117,7 @@ class DngHeader:
             _active_area(mosaic),
             _black_levels(mosaic),
             _noise_profile(mosaic) or _noise_profile(first),
+            float(_levels(mosaic, Tag.NOISE_REDUCTION_APPLIED)[0]),
             _unread(first, mosaic),
         )
 
@@ -141,9 +144,9 @@ def _unread(first: tifffile.TiffPage, main: tifffile.TiffPage) -> str | None:
     if linear and main.samplesperpixel == 1:
         return "is from a monochrome sensor; only Bayer mosaics (2 x 2, red, green, blue) are supported"
     if linear:
-        reduced = np.ravel(main.tags.valueof(Tag.NOISE_REDUCTION_APPLIED, default=(0, 1))).tolist()
         enhanced = any(Tag.ENHANCE_PARAMS in page.tags for page in (first, main))
-        denoised = " and already denoised" if enhanced or reduced[0] > 0 else ""
+        reduced = _levels(main, Tag.NOISE_REDUCTION_APPLIED)[0] > 0
+        denoised = " and already denoised" if enhanced or reduced else ""
         return f"is a linear DNG, already demosaiced{denoised}; name the raw file that it was made from"
     if floats:
         return "holds floating-point numbers, which are not read here; save it as a DNG of 16-bit whole numbers"

@@ -194,7 +194,8 @@ def _exif_fields(info: FrameInfo) -> dict[int, Field]:
             fields[Tag.RECOMMENDED_EXPOSURE_INDEX] = (FieldType.LONG, [iso])
     if info.taken_at is not None:
         fields[Tag.DATE_TIME_ORIGINAL] = (FieldType.ASCII, _date(info.taken_at))
-        fields[Tag.SUB_SEC_TIME_ORIGINAL] = (FieldType.ASCII, f"{round(info.taken_at * 1000) % 1000:03d}")
+        if milliseconds := round(info.taken_at * 1000) % 1000:
+            fields[Tag.SUB_SEC_TIME_ORIGINAL] = (FieldType.ASCII, f"{milliseconds:03d}")
     return fields | carried
 
 

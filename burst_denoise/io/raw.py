@@ -64,7 +64,8 @@ def read_raw(path: Path) -> Frame:
         if raised is not None:
             dn[:] = np.minimum(dn.astype(np.uint32) + raised, LARGEST_DN)
         border = RawBorder(whole, area.top, area.left) if dn.shape != whole.shape else None
-        return Frame(dn, _info(raw, dng, path), path, border, processing_note(path))
+        reduction = 0.0 if dng is None else dng.noise_reduction
+        return Frame(dn, _info(raw, dng, path), path, border, processing_note(path), reduction)
 
 
 def read_raw_header(path: Path) -> Header:

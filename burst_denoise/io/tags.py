@@ -12,6 +12,7 @@ __all__ = [
     "D65",
     "DNG_TAGS",
     "GREATER_SENSITIVITIES",
+    "JPEG_TAGS",
     "LENS_TAGS",
     "MOSAIC_TAGS",
     "OPCODE_LISTS",
@@ -111,6 +112,9 @@ LENS_TAGS = _numbers("FocalLength FocalLengthIn35mmFilm LensSpecification LensMa
 
 GREATER_SENSITIVITIES = (Tag.RECOMMENDED_EXPOSURE_INDEX, Tag.STANDARD_OUTPUT_SENSITIVITY, Tag.ISO_SPEED)
 """Where an ISO stands that is too great for PhotographicSensitivity, which ends at 65535."""
+
+JPEG_TAGS = _numbers("ComponentsConfiguration CompressedBitsPerPixel PixelXDimension PixelYDimension")
+"""What Exif says about the JPEG that a camera makes of a shot; untrue of any other picture."""
 
 OPCODE_LISTS = _numbers("OpcodeList1 OpcodeList2 OpcodeList3")
 """Lens corrections, which readers of DNG 1.3 understand."""

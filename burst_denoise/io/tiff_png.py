@@ -15,6 +15,7 @@ from burst_denoise.frame.geometry import dihedral
 from burst_denoise.io.dng import rounded_dn
 from burst_denoise.io.exif import TiffImage, write_tiff
 from burst_denoise.io.raw import develop
+from burst_denoise.io.tags import JPEG_TAGS
 from burst_denoise.schemas import FrameInfo
 
 __all__ = ["write_developed", "write_picture"]
@@ -86,7 +87,8 @@ def _picture_writer(path: Path) -> Callable[[Path, UInt16, FrameInfo, str, Finis
 def _write_tiff(path: Path, pixels: UInt16, info: FrameInfo, notes: str, finish: Finish) -> None:
     colour = pixels.ndim == 3
     profile = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes() if colour else None
-    upright = info.model_copy(update={"orientation": 1})
+    tags = tuple(tag for tag in info.dng_tags if tag.code not in JPEG_TAGS)
+    upright = info.model_copy(update={"orientation": 1, "dng_tags": tags})
     layout = {"photometric": "rgb" if colour else "minisblack", "compression": "zlib", "predictor": True,
               "iccprofile": profile, "rowsperstrip": 64}  # fmt: skip
     write_tiff(path, [TiffImage(pixels, layout=layout)], upright, notes, finish)
