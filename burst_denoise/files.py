@@ -11,12 +11,12 @@ from pathlib import Path
 
 from burst_denoise.errors import OutputError
 
-__all__ = ["absolute", "atomic_write", "created_parents", "refuse_existing", "write_file"]
+__all__ = ["absolute", "atomic_write", "created_parents", "disk_refusals", "refuse_existing", "write_file"]
 
 
 def refuse_existing(path: Path) -> None:
     """Raise `OutputError` when ``path`` exists; call it before the long work, not after."""
-    with _disk_refusals(path):  # the disk may be unable to hold such a name
+    with disk_refusals(path):  # the disk may be unable to hold such a name
         exists = path.exists()
     if exists:
         raise OutputError(f"{path}: exists already; delete it or name another output")
@@ -38,7 +38,7 @@ def created_parents(path: Path) -> Iterator[None]:
     """
     missing: list[Path] = []
     try:
-        with _disk_refusals(path):
+        with disk_refusals(path):
             missing = [parent for parent in path.parents if not parent.exists()]
             path.parent.mkdir(parents=True, exist_ok=True)
         yield
@@ -73,7 +73,7 @@ def atomic_write(path: Path, *, overwrite: bool = False) -> Iterator[Path]:
     if not overwrite:
         refuse_existing(path)
     aside = path.parent / f".{path.stem[:100]}.{os.getpid()}.partial{path.suffix}"
-    with created_parents(path), _disk_refusals(path):
+    with created_parents(path), disk_refusals(path):
         try:
             _remove(aside)
             yield aside
@@ -94,7 +94,7 @@ def write_file(path: Path, content: bytes, *, overwrite: bool = False) -> None:
 
 
 @contextlib.contextmanager
-def _disk_refusals(path: Path) -> Iterator[None]:
+def disk_refusals(path: Path) -> Iterator[None]:
     """Make an `OutputError` of what the disk refuses."""
     try:
         yield

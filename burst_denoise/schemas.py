@@ -117,9 +117,13 @@ class FrameInfo(Document):
 
     @property
     def exposure_in_words(self) -> str:
-        """ISO and exposure time, as in "ISO 1600 at 0.02 s"; what is unknown is called so."""
+        """ISO and exposure time, as in "ISO 1600 at 1/50 s"; what is unknown is called so."""
         iso = "unknown ISO" if self.iso is None else f"ISO {self.iso:g}"
-        return f"{iso} at {'unknown exposure' if self.exposure_s is None else f'{self.exposure_s:g} s'}"
+        if self.exposure_s is None:
+            return f"{iso} at unknown exposure"
+        parts = round(1 / self.exposure_s) if 0 < self.exposure_s < 0.4 else 0
+        whole = parts and abs(parts * self.exposure_s - 1) < 0.01
+        return f"{iso} at {f'1/{parts}' if whole else f'{self.exposure_s:g}'} s"
 
 
 class FrameVerdict(Document):

@@ -16,9 +16,9 @@ from burst_denoise import errors
 PACKAGE = Path(burst_denoise.__file__).parent
 SUBPACKAGES = {
     "": "errors files arrays schemas",
-    "frame": "mosaic frame geometry srgb synthetic",
+    "frame": "exposure mosaic frame geometry srgb synthetic",
     "sensor": "identity intervals moments noise_model row_noise photon_transfer channel_fit single_image "
-    "fixed_pattern prnu_from_scenes defects verdict",
+    "fixed_pattern dark_frame prnu_from_scenes defects verdict",
     "io": "tags directories containers dng_header metadata raw picture read pairs preview sidecars exif dng tiff_png "
     "exiftool write noise_profile_export emva1288",
     "burst": "grouping alignment motion checks series burst store darks flats",

@@ -1,27 +1,51 @@
 """Dark frames: files to master darks, one per ISO, each file decoded once."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import cv2
 import numpy as np
 
 from burst_denoise.arrays import Float
-from burst_denoise.burst.grouping import Series, find_sources, group_series
+from burst_denoise.burst.grouping import Series, alike, find_sources, group_series
 from burst_denoise.errors import IncompatibleFramesError, InputFileError, TooFewFramesError
-from burst_denoise.frame.frame import to_linear
+from burst_denoise.files import disk_refusals
+from burst_denoise.frame.exposure import same_exposure, same_setting
+from burst_denoise.frame.frame import Frame, to_linear
+from burst_denoise.frame.mosaic import Mosaic
 from burst_denoise.io.read import is_video, read_frame
 from burst_denoise.schemas import FrameInfo
+from burst_denoise.sensor.dark_frame import BRIGHTEST, bright_parts
 from burst_denoise.sensor.fixed_pattern import MasterDark, master_dark
 from burst_denoise.sensor.identity import Sensor
 
-__all__ = ["DarkSet", "dark_for", "read_darks", "refuse_other_sensor"]
+__all__ = ["DarkFramesMet", "DarkSet", "KeptFrame", "dark_for", "read_darks", "refuse_other_sensor"]
 
 FEWEST_DARKS = 4
 """Fewer say too little about flicker and small offsets; 16 are better."""
-BRIGHTEST = 0.05
-"""Share of white that the brightest parts of a dark frame may reach; in a picture of anything they reach more."""
+
+
+@dataclass(frozen=True)
+class KeptFrame:
+    """A decoded frame that waits on disk, so that no file is decoded twice and memory holds one series."""
+
+    place: Path
+    """The ``.npy`` file with its DN."""
+    info: FrameInfo
+    path: Path
+    """The file that it came from."""
+
+    @classmethod
+    def keep(cls, frame: Frame, place: Path) -> "KeptFrame":
+        """Write a frame to a place; `OutputError` if the disk refuses."""
+        with disk_refusals(place):
+            np.save(place, frame.dn)
+        return cls(place, frame.info, frame.path)
+
+    @property
+    def frame(self) -> Frame:
+        """The frame, without what may surround its active area."""
+        return Frame(np.load(self.place), self.info, self.path)
 
 
 @dataclass(frozen=True)
@@ -33,8 +57,8 @@ class DarkSet:
     info: FrameInfo
     """Of the first frame."""
     master: MasterDark
-    kept: tuple[tuple[tuple[Path, FrameInfo], ...], ...] = ()
-    """By series: where each frame lies decoded (``.npy``, DN), for those who need a second look."""
+    kept: tuple[tuple[KeptFrame, ...], ...] = ()
+    """By series: where each frame lies decoded, for those who need a second look."""
 
     @property
     def sensor(self) -> Sensor:
@@ -44,7 +68,7 @@ class DarkSet:
     def stacks(self) -> Iterator[Iterator[Float]]:
         """Give each series of frames that was kept, its frames linear, one after another."""
         for series in self.kept:
-            yield (to_linear(np.load(path, mmap_mode="r"), info) for path, info in series)
+            yield (to_linear(np.load(one.place, mmap_mode="r"), one.info) for one in series)
 
 
 def read_darks(inputs: Sequence[Path], keep: Path | None = None) -> list[DarkSet]:
@@ -66,8 +90,8 @@ def read_darks(inputs: Sequence[Path], keep: Path | None = None) -> list[DarkSet
     TooFewFramesError
         If there are fewer than 4 of an ISO.
     """
-    by_iso: dict[float | None, list[Series]] = {}
-    for series in group_series(find_sources(inputs)) if inputs else []:
+    found = group_series(find_sources(inputs)) if inputs else []
+    for series in found:
         path = series.paths[0]
         if is_video(path):
             raise InputFileError(f"{path}: is a video; dark frames must be RAW or picture files")
@@ -76,16 +100,16 @@ def read_darks(inputs: Sequence[Path], keep: Path | None = None) -> list[DarkSet
             raise IncompatibleFramesError(
                 f"{path.with_name(other.file)}: {other.detail} among the dark frames; take it away"
             )
-        alike = by_iso.setdefault(series.header.iso, [])
-        if alike and alike[0].header.exposure_s != series.header.exposure_s:
-            raise IncompatibleFramesError(
-                f"{path}: dark frame of {_seconds(series.header.exposure_s)}, but {alike[0].paths[0]} has "
-                f"{_seconds(alike[0].header.exposure_s)}; those of one ISO need one exposure, that of the bursts"
-            )
-        alike.append(series)
     sets: list[DarkSet] = []
-    for alike in by_iso.values():
-        sets.append(_averaged(alike, keep))
+    for of_iso in alike(found, lambda one, first: same_setting(one.header.iso, first.header.iso)):
+        first = of_iso[0]
+        for series in of_iso:
+            if not same_setting(series.header.exposure_s, first.header.exposure_s):
+                raise IncompatibleFramesError(
+                    f"{series.paths[0]}: dark frame of {_seconds(series.header.exposure_s)}, but {first.paths[0]} has "
+                    f"{_seconds(first.header.exposure_s)}; those of one ISO need one exposure, that of the bursts"
+                )
+        sets.append(_averaged(of_iso, keep))
         refuse_other_sensor(sets[-1].paths[0], sets[-1].sensor, sets[0].paths[0], sets[0].sensor, any_sensor=True)
     return sets
 
@@ -94,9 +118,8 @@ def dark_for(darks: Sequence[DarkSet], info: FrameInfo, *, any_sensor: bool = Fa
     """Return the master dark that may be subtracted from a frame: of its sensor, size, ISO and exposure; else None."""
     sensor = Sensor.of(info)
     for dark in darks:
-        same_exposure = (dark.info.iso, dark.info.exposure_s) == (info.iso, info.exposure_s)
         same_sensor = any_sensor or not sensor.refusals(dark.sensor)
-        if same_exposure and same_sensor and dark.sensor.size == sensor.size:
+        if same_exposure(dark.info, info) and same_sensor and dark.sensor.size == sensor.size:
             return dark.master
     return None
 
@@ -115,6 +138,53 @@ def refuse_other_sensor(path: Path, sensor: Sensor, other_path: Path, other: Sen
         raise IncompatibleFramesError(f"{path}: {refusals[0]} of {other_path}; override with --any-sensor if it is")
 
 
+class DarkFramesMet:
+    """Dark frames that nobody named, met among the shots: kept on disk until all are known.
+
+    Parameters
+    ----------
+    folder : Path
+        To keep them in; must exist.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._series: list[list[KeptFrame]] = [[]]
+
+    def __len__(self) -> int:
+        return sum(map(len, self._series))
+
+    def begin_series(self) -> None:
+        """Take the next frames for those of another series."""
+        self._series.append([])
+
+    def add(self, frame: Frame) -> None:
+        """Keep a dark frame."""
+        self._series[-1].append(KeptFrame.keep(frame, self._folder / f"dark_{len(self):05d}.npy"))
+
+    def sets(self, note: Callable[[str], None]) -> list[DarkSet]:
+        """Return the frames averaged, those of each sensor, ISO and exposure; ``note`` hears of those too few to be."""
+        series = [part for one in self._series for part in alike(one, _same_kind)]
+        found = []
+        for together in alike(series, lambda one, first: _same_kind(one[0], first[0])):
+            frames = [kept for part in together for kept in part]
+            if len(frames) < FEWEST_DARKS:
+                word = "1 dark frame" if len(frames) == 1 else f"{len(frames)} dark frames"
+                note(
+                    f"{word} among the shots ({frames[0].info.exposure_in_words}) left out: {frames[0].path.name}; "
+                    f"{FEWEST_DARKS} at least make a master dark, 16 are better"
+                )
+                continue
+            master = master_dark((kept.frame.linear for kept in frames), Mosaic.of(frames[0].info))
+            paths = tuple(kept.path for kept in frames)
+            found.append(DarkSet(paths, frames[0].info, master, tuple(map(tuple, together))))
+        return found
+
+
+def _same_kind(one: KeptFrame, first: KeptFrame) -> bool:
+    return same_exposure(one.info, first.info) and not Sensor.of(one.info).differences(Sensor.of(first.info))
+
+
 def _averaged(alike: Sequence[Series], keep: Path | None) -> DarkSet:
     paths = tuple(path for series in alike for path in series.paths)
     if len(paths) < FEWEST_DARKS:
@@ -124,7 +194,7 @@ def _averaged(alike: Sequence[Series], keep: Path | None) -> DarkSet:
             f"{FEWEST_DARKS} needed; shoot 16"
         )
     first = read_frame(paths[0])
-    kept: list[list[tuple[Path, FrameInfo]]] = []
+    kept: list[list[KeptFrame]] = []
 
     def frames() -> Iterator[Float]:
         for series in alike:
@@ -136,8 +206,7 @@ def _averaged(alike: Sequence[Series], keep: Path | None) -> DarkSet:
                 _refuse_picture(path, linear)
                 if keep is not None:
                     place = keep / f"dark_iso{first.info.iso or 0:g}_{len(kept)}_{len(kept[-1]):04d}.npy"
-                    np.save(place, frame.dn)
-                    kept[-1].append((place, frame.info))
+                    kept[-1].append(KeptFrame.keep(frame, place))
                 yield linear
 
     master = master_dark(frames(), first.mosaic)
@@ -146,10 +215,7 @@ def _averaged(alike: Sequence[Series], keep: Path | None) -> DarkSet:
 
 def _refuse_picture(path: Path, linear: Float) -> None:
     """Raise when the brightest hundredth of a frame's parts, defects averaged away, shows more than a capped lens."""
-    height, width = linear.shape[-2:]
-    size = (max(1, width // 16), max(1, height // 16))
-    parts = [cv2.resize(layer, size, interpolation=cv2.INTER_AREA) for layer in linear.reshape(-1, height, width)]
-    brightest = float(np.quantile(np.stack(parts), 0.99))
+    brightest = bright_parts(linear)
     if brightest > BRIGHTEST:
         raise InputFileError(
             f"{path}: is no dark frame: its bright parts reach {brightest:.0%} of white, {BRIGHTEST:.0%} at most "

@@ -1,32 +1,44 @@
 """Which files are frames, and which frames belong together: inputs -> sources -> series."""
 
+import hashlib
+import math
 import re
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import chain, count
 from pathlib import Path
-from typing import TypeVar
+from typing import NoReturn, TypeVar
+
+import numpy as np
 
 from burst_denoise.errors import InputFileError
 from burst_denoise.files import absolute
+from burst_denoise.frame.exposure import same_setting
 from burst_denoise.frame.frame import Frame
 from burst_denoise.io.metadata import REFUSED_AGAIN, Header, is_denoised
 from burst_denoise.io.picture import read_video
 from burst_denoise.io.read import FRAME_SUFFIXES, is_raw, is_video, read_frame, read_header
 from burst_denoise.schemas import FrameInfo, FrameVerdict
+from burst_denoise.sensor.dark_frame import is_dark
 from burst_denoise.sensor.identity import Sensor
 
 __all__ = [
     "BURST_SUFFIX",
     "CLEAN_REFERENCE",
+    "LONGEST_PAUSE_S",
+    "LeaveOut",
+    "Pause",
     "Series",
     "SeriesFrames",
     "alike",
+    "decode",
     "find_sources",
     "group_series",
     "passed_over",
+    "pictures_beside_raw",
     "read_series",
+    "refuse",
 ]
 
 T = TypeVar("T")
@@ -37,8 +49,34 @@ BURST_SUFFIX = ".burst"
 """Of folders that hold stored bursts."""
 LONGEST_PAUSE_S = 60.0
 """A longer pause between two frames, exposures apart, is a new series: light and scene have had time to change."""
+LONGEST_TOLD_S = 3600.0
+"""Of a longer pause nobody needs to be told."""
 ENOUGH_FRAMES = 3
 """So many frames of one kind are a series of their own; fewer amid a larger one are incompatible frames."""
+
+
+LeaveOut = Callable[[Path, InputFileError], None]
+"""What is done with a file that cannot be read: raise, or hear of it and let the rest go on."""
+
+
+def refuse(path: Path, error: InputFileError) -> NoReturn:  # noqa: ARG001 (the error names it)
+    """Raise the error of a file that cannot be read."""
+    raise error
+
+
+@dataclass(frozen=True)
+class Pause:
+    """The pause that parts a series from the one before it, of one camera, size, ISO and exposure."""
+
+    after: str
+    """Name of the series before."""
+    seconds: float
+    """From the last frame of that to the first of this."""
+    joined_by_s: int
+    """The pause, in whole minutes, that would have to be allowed to make them one."""
+
+    def __str__(self) -> str:
+        return f"begins {self.seconds:.0f} s after the last frame of {self.after}; --pause {self.joined_by_s} joins them"
 
 
 @dataclass(frozen=True)
@@ -53,6 +91,8 @@ class Series:
     """Of the first frame."""
     incompatible: tuple[FrameVerdict, ...] = ()
     """Frames shot among these that cannot belong to them: other camera, size, ISO or exposure."""
+    pause: Pause | None = None
+    """What parts it from the series before, where that is all."""
 
 
 @dataclass(frozen=True)
@@ -65,6 +105,10 @@ class SeriesFrames:
     """Frames that cannot belong to them, those that only their levels or colours told among them."""
     left_out: int
     """Files beyond the limit, which were not read; of a video it is not known and counts as none."""
+    darks: int = 0
+    """How many dark frames there are among them, which are none of the series."""
+    copies: tuple[tuple[str, str], ...] = ()
+    """Files equal to the bit to an earlier one, which are no frames, each with the name of that."""
 
 
 def find_sources(inputs: Sequence[Path], *, results: bool = False) -> list[Path]:
@@ -119,46 +163,131 @@ def passed_over(path: Path, root: Path, suffix: str) -> bool:
     return any(part.startswith(".") or part.endswith(suffix) for part in path.relative_to(root).parts)
 
 
-def group_series(sources: Sequence[Path]) -> list[Series]:
+def pictures_beside_raw(inputs: Sequence[Path]) -> int:
+    """Return how many pictures in folders are passed over because they lie beside raw files of the same name."""
+    found: set[Path] = set()
+    for given in inputs:
+        files = [path for path in given.rglob("*") if not passed_over(path, given, BURST_SUFFIX)]
+        raws = {path.with_suffix("") for path in files if is_raw(path)}
+        found.update(
+            absolute(path)
+            for path in files
+            if path.suffix.lower() in FRAME_SUFFIXES and not is_raw(path) and path.with_suffix("") in raws
+        )
+    return len(found)
+
+
+def group_series(
+    sources: Sequence[Path], pause_s: float = LONGEST_PAUSE_S, leave_out: LeaveOut = refuse
+) -> list[Series]:
     """Return the series that files make, by folder, camera, size, ISO, exposure and pauses; nothing is decoded.
 
     Files that do not say when they were shot go together by folder and by name without its trailing number
     (``b_003_snap_001.png``, ``b_003_snap_002.png``). A video is a series of its own.
 
-    Raises
-    ------
-    InputFileError
-        If a file is damaged or not supported, as far as its header tells.
+    Parameters
+    ----------
+    sources : sequence of Path
+    pause_s : float
+        Longest time between two frames of a series, beyond twice the exposure, in seconds.
+    leave_out : callable
+        Called with a file that is damaged or not supported, as far as its header tells, and with the `InputFileError`
+        that says so; raises it by default.
     """
-    headers = {path: read_header(path) for path in sources}
-    runs = _runs({path: header for path, header in headers.items() if not is_video(path)})
+    headers: dict[Path, Header] = {}
+    for path in sources:
+        try:
+            headers[path] = read_header(path)
+        except InputFileError as error:
+            leave_out(path, error)
+    runs = _runs({path: header for path, header in headers.items() if not is_video(path)}, pause_s)
     found = [part for run in runs for part in _split_run(run, headers)]
-    found += [([path], []) for path in sources if is_video(path)]
+    found += [([path], []) for path in headers if is_video(path)]
     names = _unique_names([paths[0] for paths, _ in found])
-    series = [
-        Series(names[paths[0]], tuple(paths), headers[paths[0]], tuple(incompatible)) for paths, incompatible in found
-    ]
-    return sorted(series, key=lambda s: _natural(s.name))
+    series = {
+        paths[0]: Series(names[paths[0]], tuple(paths), headers[paths[0]], tuple(incompatible))
+        for paths, incompatible in found
+    }
+    for earlier, later in zip(runs, runs[1:], strict=False):
+        for one in [series[path] for path in later if path in series]:
+            before = [series[path] for path in earlier if path in series and path.parent == one.paths[0].parent]
+            series[one.paths[0]] = replace(one, pause=_pause(one, before, headers))
+    return sorted(series.values(), key=lambda s: _natural(s.name))
 
 
-def read_series(series: Series, limit: int) -> SeriesFrames:
-    """Decode the first frames of a series, each file once.
+def decode(path: Path, leave_out: LeaveOut = refuse) -> Frame | None:
+    """Return the frame of a raw or picture file; None where ``leave_out`` has heard why it cannot be read."""
+    try:
+        return read_frame(path)
+    except InputFileError as error:
+        leave_out(path, error)
+        return None
 
-    Levels and colours of the mosaic are known only now: the frames that most agree in them stay.
 
-    Raises
-    ------
-    InputFileError
-        If a file is damaged or not supported.
+def read_series(
+    series: Series,
+    limit: int,
+    leave_out: LeaveOut = refuse,
+    on_dark: Callable[[Frame], None] = lambda frame: None,  # noqa: ARG005
+) -> SeriesFrames:
+    """Decode the first frames of a series, each file once; there may be none.
+
+    Copies and dark frames are no frames of the series: reading goes on until there are ``limit`` others. Levels and
+    colours of the mosaic are known only now: the frames that most agree in them stay.
+
+    Parameters
+    ----------
+    series : Series
+    limit : int
+        Frames of it at most.
+    leave_out : callable
+        Called with a file that is damaged or not supported and the `InputFileError` that says so; raises it by default.
+    on_dark : callable
+        Called with each dark frame.
     """
-    if is_video(series.paths[0]):
-        return SeriesFrames(tuple(read_video(series.paths[0], limit)), series.incompatible, 0)
-    frames = [read_frame(path) for path in series.paths[:limit]]
+    frames: list[Frame] = []
+    darks = 0
+    copies: list[tuple[str, str]] = []
+    seen: dict[bytes, str] = {}
+    unread = iter(series.paths)
+    while len(frames) < limit and (path := next(unread, None)) is not None:
+        for frame in _frames_of(path, limit, leave_out):
+            digest = _noise_digest(frame)
+            if digest in seen:
+                copies.append((frame.path.name, seen[digest]))
+                continue
+            if digest is not None:
+                seen[digest] = frame.path.name
+            if is_dark(frame):
+                darks += 1
+                on_dark(frame)
+            else:
+                frames.append(frame)
     kinds = alike(frames, lambda one, first: not _differences(one.info, first.info))
-    largest = max(kinds, key=len)
+    largest = max(kinds, key=len, default=[])
     others = [frame for kind in kinds if kind is not largest for frame in kind]
     verdicts = [_incompatible(frame.path, _differences(frame.info, largest[0].info)) for frame in others]
-    return SeriesFrames(tuple(largest), (*verdicts, *series.incompatible), max(len(series.paths) - limit, 0))
+    return SeriesFrames(
+        tuple(largest), (*verdicts, *series.incompatible), len(list(unread)), darks, tuple(copies)
+    )
+
+
+def _frames_of(path: Path, limit: int, leave_out: LeaveOut) -> list[Frame]:
+    if not is_video(path):
+        frame = decode(path, leave_out)
+        return [] if frame is None else [frame]
+    try:
+        return read_video(path, limit)
+    except InputFileError as error:
+        leave_out(path, error)
+        return []
+
+
+def _noise_digest(frame: Frame) -> bytes | None:
+    """Return what tells a frame from all but copies of it: noise is never the same twice; None where there is none."""
+    if frame.dn.min() == frame.dn.max():  # overexposed everywhere, or nothing at all
+        return None
+    return hashlib.sha256(np.ascontiguousarray(frame.dn)).digest()
 
 
 def alike(items: Iterable[T], same: Callable[[T, T], bool]) -> list[list[T]]:
@@ -174,11 +303,12 @@ def alike(items: Iterable[T], same: Callable[[T, T], bool]) -> list[list[T]]:
     return groups
 
 
-def _runs(headers: dict[Path, Header]) -> list[list[Path]]:
-    """Return files shot without a long pause, in the order shot."""
+def _runs(headers: dict[Path, Header], pause_s: float) -> list[list[Path]]:
+    """Return files shot without a long pause, in the order shot; those of a folder one after another."""
     timed: dict[Path, list[tuple[float, Path]]] = defaultdict(list)
     untimed: dict[tuple[Path, str], list[Path]] = defaultdict(list)
-    for path in sorted(headers, key=lambda p: _natural(str(p))):
+    # "IMG_1 (1)" is a copy of "IMG_1" and comes after it.
+    for path in sorted(headers, key=lambda p: (_natural(str(p.with_suffix(""))), p.suffix)):
         taken_at = headers[path].taken_at
         if taken_at is None:
             untimed[path.parent, re.sub(r"\W*\d+\W*$", "", path.stem)].append(path)
@@ -188,7 +318,7 @@ def _runs(headers: dict[Path, Header]) -> list[list[Path]]:
     for shots in timed.values():
         before = float("-inf")
         for taken_at, path in sorted(shots, key=lambda shot: shot[0]):
-            if taken_at - before > LONGEST_PAUSE_S + 2 * (headers[path].exposure_s or 0):
+            if taken_at - before > pause_s + 2 * (headers[path].exposure_s or 0):
                 runs.append([])
             runs[-1].append(path)
             before = taken_at
@@ -204,6 +334,19 @@ def _split_run(run: Sequence[Path], headers: dict[Path, Header]) -> list[tuple[l
     others = [path for paths in kinds if paths not in series for path in paths]
     verdicts = [_incompatible(path, _header_differences(headers[path], headers[largest[0]])) for path in others]
     return [(paths, verdicts if paths is largest else []) for paths in series]
+
+
+def _pause(series: Series, before: Sequence[Series], headers: dict[Path, Header]) -> Pause | None:
+    """Return the pause that parts a series from one of the run before; None where more than that does."""
+    taken_at = series.header.taken_at
+    for other in before:
+        last = headers[other.paths[-1]].taken_at
+        if taken_at is None or last is None or _header_differences(series.header, other.header):
+            continue
+        seconds = taken_at - last
+        minutes = math.ceil((seconds - 2 * (series.header.exposure_s or 0)) / 60)
+        return Pause(other.name, seconds, 60 * minutes) if seconds <= LONGEST_TOLD_S else None
+    return None
 
 
 def _header_differences(header: Header, usual: Header) -> list[str]:
@@ -227,7 +370,7 @@ def _exposure_differences(one: Header | FrameInfo, usual: Header | FrameInfo) ->
     return [
         f"{what} {'unknown' if own is None else f'{own:g}'} instead of {'unknown' if others is None else f'{others:g}'}"
         for what, (own, others) in pairs.items()
-        if own != others
+        if not same_setting(own, others)
     ]
 
 

@@ -6,16 +6,17 @@ Demyanenko (2021) over the frames that are left.
 
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from burst_denoise.burst.checks import Findings, check_all
-from burst_denoise.burst.grouping import Series, read_series
+from burst_denoise.burst.grouping import Pause, Series, SeriesFrames, read_series
+from burst_denoise.errors import SeriesError
 from burst_denoise.frame.frame import Frame
 from burst_denoise.schemas import FrameInfo, FrameVerdict
 
-__all__ = ["SeriesVerdict", "check_frames", "check_series"]
+__all__ = ["FEWEST_FRAMES", "SeriesVerdict", "check_frames", "check_series", "judge"]
 
 LARGEST_SIGMA = 0.007
 """Standard deviation of the deviations up to which the source paper accepts a series."""
@@ -43,6 +44,26 @@ class SeriesVerdict:
     """One per frame, frames that do not fit the series last."""
     left_out: int
     """Frames beyond the limit, which nobody looked at."""
+    copies: tuple[tuple[str, str], ...] = ()
+    """Files that are copies of frames, each with the name of the one that it is equal to; they are none of ``frames``."""
+    pause: Pause | None = None
+    """What parts it from the series before, where that is all."""
+
+    @property
+    def lone(self) -> bool:
+        """Whether it is but a single shot or two, which nobody took for a series."""
+        return len(self.frames) < FEWEST_FRAMES and not self.copies
+
+    @property
+    def notes(self) -> list[str]:
+        """What must be told of a series whether it is accepted or not, in words."""
+        told = [] if self.pause is None else [str(self.pause)]
+        if self.copies:
+            names = [copy for copy, _ in self.copies]
+            listed = ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
+            what = "1 file is a copy of another" if len(names) == 1 else f"{len(names)} files are copies of others"
+            told.append(f"{what}, counted once: {listed}")
+        return told
 
 
 def check_frames(
@@ -108,9 +129,25 @@ def check_frames(
 
 
 def check_series(series: Series, limit: int) -> tuple[SeriesVerdict, tuple[Frame, ...]]:
-    """Decode the first ``limit`` frames of a series and judge them; raises what `read_series` raises."""
+    """Decode the first ``limit`` frames of a series and judge them.
+
+    Raises
+    ------
+    InputFileError
+        If a file is damaged or not supported.
+    SeriesError
+        If there are none but dark frames.
+    """
     read = read_series(series, limit)
-    return check_frames(series.name, read.frames, read.incompatible, read.left_out), read.frames
+    if not read.frames:
+        raise SeriesError(f"{series.name}: holds nothing but dark frames")
+    return judge(series, read), read.frames
+
+
+def judge(series: Series, read: SeriesFrames) -> SeriesVerdict:
+    """Return the verdict on a series, of which at least one frame was read."""
+    verdict = check_frames(series.name, read.frames, read.incompatible, read.left_out)
+    return replace(verdict, copies=read.copies, pause=series.pause)
 
 
 def _deviations(found: Findings, good: Sequence[int]) -> list[float]:

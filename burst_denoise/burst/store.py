@@ -14,6 +14,7 @@ from burst_denoise.burst.grouping import BURST_SUFFIX, passed_over
 from burst_denoise.burst.series import SeriesVerdict
 from burst_denoise.errors import BurstStoreError, ConfigError, SeriesError
 from burst_denoise.files import atomic_write
+from burst_denoise.frame.exposure import first_of_each_setting
 from burst_denoise.frame.frame import Frame
 from burst_denoise.schemas import BurstManifest, NoiseMeasurement
 from burst_denoise.sensor.defects import Repair, find_defects
@@ -162,11 +163,12 @@ def open_burst(folder: Path) -> Burst:
 
 def pooled_by_iso(bursts: Sequence[Burst]) -> list[Burst]:
     """Return bursts of one sensor with a noise profile fitted to all bursts of their ISO together."""
+    settings = first_of_each_setting(burst.info.iso for burst in bursts)
     measured: dict[float | None, list[NoiseMeasurement]] = {}
     for burst in bursts:
-        measured.setdefault(burst.info.iso, []).append(burst.manifest.noise)
+        measured.setdefault(settings[burst.info.iso], []).append(burst.manifest.noise)
     profiles = {iso: fit_measurements(together, iso) for iso, together in measured.items()}
-    return [replace(burst, pooled=profiles[burst.info.iso]) for burst in bursts]
+    return [replace(burst, pooled=profiles[settings[burst.info.iso]]) for burst in bursts]
 
 
 def sharing_defects(bursts: Sequence[Burst]) -> list[Burst]:

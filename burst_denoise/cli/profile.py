@@ -48,6 +48,7 @@ def profile_command(
     Example: burst-denoise profile tripod/ --darks darks/ -o sensor.json
     """
     from burst_denoise.cli.tables import format_assessment, sensor_table
+    from burst_denoise.frame.exposure import same_setting
     from burst_denoise.io.noise_profile_export import (
         refuse_unusable,
         write_darktable_preset,
@@ -62,7 +63,7 @@ def profile_command(
     given = calibration_files(darks, inputs), calibration_files(flats, inputs)
     found = profile(inputs, *given, settings, Console())
     known = {channel.iso for channel in found.channels}
-    wanted = [iso for iso in at_iso or [] if iso not in known]
+    wanted = [iso for iso in at_iso or [] if not any(same_setting(iso, other) for other in known)]
     between = [channel for iso in wanted for channel in interpolate_channels(found.channels, iso)]
     channels = sorted([*found.channels, *between], key=lambda channel: channel.iso or 0)
     if as_json:
@@ -76,7 +77,7 @@ def profile_command(
     if dng is not None or darktable is not None:
         refuse_unusable(channels)
     if dng is not None:
-        own = [channel for channel in found.channels if channel.iso == found.frame.info.iso]
+        own = [channel for channel in found.channels if same_setting(channel.iso, found.frame.info.iso)]
         write_dng_with_profile(dng, found.frame, own)
     if darktable is not None:
         write_darktable_preset(darktable, channels, found.frame.info.as_shot_neutral)

@@ -14,6 +14,7 @@ from burst_denoise.burst.darks import DarkSet, read_darks, refuse_other_sensor
 from burst_denoise.burst.flats import read_flat
 from burst_denoise.burst.store import Burst, sharing_defects
 from burst_denoise.errors import SeriesError
+from burst_denoise.frame.exposure import first_of_each_setting, same_exposure
 from burst_denoise.frame.frame import Frame, to_linear
 from burst_denoise.frame.mosaic import MONO, Mosaic
 from burst_denoise.io.emva1288 import EmvaLevel, read_emva
@@ -141,19 +142,20 @@ def profile_bursts(
     for dark in darks:
         refuse_other_sensor(dark.paths[0], dark.sensor, shot.path, Sensor.of(info), any_sensor=any_sensor)
     # The dark current of another exposure is no figure of these bursts; its defects are.
-    exposures = {(burst.info.iso, burst.info.exposure_s) for burst in bursts}
-    used = [dark for dark in darks if (dark.info.iso, dark.info.exposure_s) in exposures]
-    masters = {dark.info.iso: dark.master for dark in used}
+    used = [dark for dark in darks if any(same_exposure(dark.info, burst.info) for burst in bursts)]
+    isos = first_of_each_setting([one.info.iso for one in (*bursts, *used)])
+    masters = {isos[dark.info.iso]: dark.master for dark in used}
     maps = _maps(bursts, [dark.master for dark in darks])
     defects = np.logical_or.reduce([np.zeros(bursts[0].saturated.shape, np.bool_), *maps])
     samples: dict[float | None, list[TransferSamples]] = defaultdict(list)
     frames: dict[float | None, int] = defaultdict(int)
     for burst in bursts:
-        samples[burst.info.iso].append(_samples((burst.linear(k) for k in range(len(burst))), burst.info))
-        frames[burst.info.iso] += len(burst)
+        iso = isos[burst.info.iso]
+        samples[iso].append(_samples((burst.linear(k) for k in range(len(burst))), burst.info))
+        frames[iso] += len(burst)
     repair = Repair(defects, bursts[0].mosaic)  # the offset of a hot photosite is not light, and would pass for it
     for dark in used:
-        samples[dark.info.iso] += [_samples(map(repair.apply, stack), dark.info) for stack in dark.stacks()]
+        samples[isos[dark.info.iso]] += [_samples(map(repair.apply, stack), dark.info) for stack in dark.stacks()]
     alike = [burst for burst in bursts if burst.saturated.shape == defects.shape]
     shared = prnu_from_scenes([burst.scene() for burst in alike], bursts[0].mosaic)
     flat = read_flat(flats, shot, darks, any_sensor=any_sensor)
@@ -166,7 +168,8 @@ def profile_bursts(
         prnu = (shared.prnu_of_all,) * len(info.black_level)
     pattern = _Pattern(
         prnu=prnu,
-        dsnu=(shared.dsnu if shared else {}) | {iso: master.dsnu.whole for iso, master in masters.items()},
+        dsnu=({isos[iso]: found for iso, found in shared.dsnu.items()} if shared else {})
+        | {iso: master.dsnu.whole for iso, master in masters.items()},
         left={iso: master.residual_std for iso, master in masters.items()},
     )
     noise = _fitted(samples)

@@ -123,7 +123,7 @@ def model_of(network: FrequencySplitResNet, bursts: Sequence[Burst], record: Tra
             black_level=info.black_level,
             white_level=info.white_level,
             size=(info.height, info.width),
-            profiles=tuple(sorted({b.info.iso: b.profile for b in bursts}.values(), key=lambda p: p.iso or 0)),
+            profiles=tuple(sorted({b.profile.iso: b.profile for b in bursts}.values(), key=lambda p: p.iso or 0)),
             training=record,
             weights_sha256=weights_digest(network.state_dict()),
             defects_sha256=None if defects is None else _sha256(defects.tobytes()),

@@ -115,7 +115,7 @@ def _chosen(bursts: Sequence[Burst]) -> list[Burst]:
     """Return as many bursts as are scored, of all ISOs in turn: names often go scene by scene, ISO by ISO."""
     by_iso: dict[float | None, list[Burst]] = {}
     for burst in bursts:
-        by_iso.setdefault(burst.info.iso, []).append(burst)
+        by_iso.setdefault(burst.profile.iso, []).append(burst)
     turns = itertools.zip_longest(*by_iso.values())
     return [burst for turn in turns for burst in turn if burst is not None][:VALIDATION_BURSTS]
 

@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from burst_denoise.arrays import Float
+from burst_denoise.frame.exposure import same_setting
 from burst_denoise.schemas import NoiseProfile
 
 __all__ = [
@@ -144,8 +145,11 @@ def interpolate_profile(profiles: Sequence[NoiseProfile], iso: float | None) -> 
     S grows in proportion to the gain and O as a power of it, so both are interpolated as straight lines in
     log(ISO), log(term).
     """
-    if len(profiles) == 1 and (iso is None or profiles[0].iso is None or iso == profiles[0].iso):
+    if len(profiles) == 1 and (iso is None or profiles[0].iso is None):
         return profiles[0]
+    measured = [profile for profile in profiles if iso is not None and same_setting(profile.iso, iso)]
+    if measured:
+        return measured[0]
     known = [(p.iso, p) for p in profiles if p.iso is not None]
     if iso is None or not known or not known[0][0] <= iso <= known[-1][0]:
         span = ", ".join("unknown" if p.iso is None else f"{p.iso:g}" for p in profiles)
