@@ -39,7 +39,7 @@ from burst_denoise.jobs.profile import SensorProfile, profile_bursts
 from burst_denoise.model import model_file
 from burst_denoise.model.device import choose_device
 from burst_denoise.model.model_file import Model
-from burst_denoise.schemas import MOST_FRAMES, TrainSettings
+from burst_denoise.schemas import LONGEST_PAUSE_S, MOST_FRAMES, TrainSettings
 from burst_denoise.score import outputs
 from burst_denoise.score.rows import BenchmarkRows
 
@@ -232,7 +232,13 @@ def read_pairs(folder: PathLike) -> list[NoisyCleanPair]:
     return io_pairs.read_pairs(Path(folder))
 
 
-def inspect(inputs: Paths, *, limit: int = MOST_FRAMES, listener: Listener = Listener()) -> list[SeriesVerdict]:
+def inspect(
+    inputs: Paths,
+    *,
+    limit: int = MOST_FRAMES,
+    pause_s: float = LONGEST_PAUSE_S,
+    listener: Listener = Listener(),
+) -> list[SeriesVerdict]:
     """Judge every series of frames: which are usable, and why the others are not.
 
     Parameters
@@ -241,13 +247,15 @@ def inspect(inputs: Paths, *, limit: int = MOST_FRAMES, listener: Listener = Lis
         Files, folders (searched recursively) and stored bursts.
     limit : int
         Frames of a series looked at.
+    pause_s : float
+        Longest pause within a series, seconds; a longer one begins another.
     listener : Listener
-        Hears each verdict as soon as it is known.
+        Hears each verdict as soon as it is known, and of files that cannot be read, which are left out.
 
     Raises
     ------
     InputFileError, BurstStoreError
-        If an input is missing, damaged or of no known kind.
+        If an input is missing or of no known kind, or if there is one file, or a stored burst, and it is damaged.
 
     Examples
     --------
@@ -255,7 +263,8 @@ def inspect(inputs: Paths, *, limit: int = MOST_FRAMES, listener: Listener = Lis
     ...     print(verdict.series, [(f.file, f.reasons) for f in verdict.frames if not f.accepted])
     frames [('frame_004.dng', ('shift',))]
     """
-    return inspect_job.inspect(_paths(inputs), limit, listener)
+    settings = IngestSettings(limit, pause_s=pause_s)
+    return inspect_job.inspect(_paths(inputs), settings, listener).verdicts
 
 
 def ingest(
@@ -264,6 +273,7 @@ def ingest(
     darks: Paths = (),
     store: PathLike | None = None,
     limit: int = MOST_FRAMES,
+    pause_s: float = LONGEST_PAUSE_S,
     any_sensor: bool = False,
     listener: Listener = Listener(),
 ) -> list[Burst]:
@@ -275,14 +285,17 @@ def ingest(
         Files, folders (searched recursively) and stored bursts.
     darks : path or sequence of paths
         Dark frames: their defects are repaired in all bursts, their mean is subtracted where ISO and exposure agree.
+        Those among the inputs serve so without being named.
     store : path, optional
         Folder to keep the bursts in; without it they lie in a temporary folder and go with the process.
     limit : int
         Frames of a series used at most: sensors warm up in long bursts.
+    pause_s : float
+        Longest pause within a series, seconds; a longer one begins another.
     any_sensor : bool
         Let dark frames serve raw files that do not name their camera.
     listener : Listener
-        Hears the verdict on each series.
+        Hears the verdict on each series, which files are left out, and of dark frames among the shots.
 
     Returns
     -------
@@ -305,8 +318,9 @@ def ingest(
     if store is None:
         _temporary_stores.append(TemporaryDirectory(prefix="burst_denoise_"))
         store = _temporary_stores[-1].name
-    settings = IngestSettings(limit, any_sensor)
-    return of_one_sensor(open_inputs(_paths(inputs), Path(store), read_darks(_paths(darks)), settings, listener))
+    settings = IngestSettings(limit, any_sensor, pause_s=pause_s)
+    opened = open_inputs(_paths(inputs), Path(store), read_darks(_paths(darks)), settings, listener)
+    return of_one_sensor(opened.bursts)
 
 
 def profile(

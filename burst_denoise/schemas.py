@@ -12,6 +12,7 @@ from pydantic import AliasChoices, BaseModel, ConfigDict, Field, ValidationError
 from burst_denoise.errors import ConfigError
 
 __all__ = [
+    "LONGEST_PAUSE_S",
     "MOST_FRAMES",
     "BurstManifest",
     "ChannelProfile",
@@ -38,6 +39,8 @@ TagDirectory = Literal["image", "exif", "gps"]
 
 MOST_FRAMES = 20
 """Frames of a series used at most by default: a sensor warms up in a long burst, and its noise with it."""
+LONGEST_PAUSE_S = 60.0
+"""A longer pause between two frames, exposures apart, is a new series: light and scene have had time to change."""
 TILE = 832
 """Photosites along a side of a tile: with 1,024 the margin costs less, but layers leave the cache: a sixth slower."""
 

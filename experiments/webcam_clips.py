@@ -34,7 +34,7 @@ from skimage import data
 
 import burst_denoise as bd
 from burst_denoise.arrays import Picture
-from burst_denoise.cli.console import verdict_lines
+from burst_denoise.cli.console import verdict_text
 from burst_denoise.frame.frame import to_linear
 from burst_denoise.frame.srgb import developed
 from burst_denoise.frame.synthetic import SyntheticCamera, scene_from_picture, shoot
@@ -79,7 +79,7 @@ def main() -> None:
         write_clip(clip, film(fitted(picture, options.size), options.frames, [options.seed, number]))
         print(f"{clip}: {split_clip(clip, folder)} frames", flush=True)
         for verdict in inspect([folder]):
-            print("\n".join(verdict_lines(verdict)), flush=True)
+            print(verdict_text(verdict), flush=True)
 
 
 def _size(text: str) -> tuple[int, int]:

@@ -309,7 +309,7 @@ def test_worth_frames_is_the_number_of_real_averaged_frames_with_the_same_true_e
     The true error is that against the clean mosaic, defects left out, uneven response (0.5 %) left in: it is the same
     in one frame, in averages and in the denoised frame.
     """
-    bursts = open_inputs([shared_data / "sim_canon700d"], tmp_path)
+    bursts = open_inputs([shared_data / "sim_canon700d"], tmp_path).bursts
     assert len(bursts) == 6
     for burst in bursts:
         others = [other for other in bursts if other.name.split("_")[0] != burst.name.split("_")[0]]

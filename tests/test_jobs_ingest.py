@@ -134,7 +134,7 @@ def test_a_clean_reference_that_is_none_is_named(tmp_path: Path, what: str) -> N
 def test_frames_folders_and_stored_bursts_are_inputs_alike(shoot_folder: Path, tmp_path: Path) -> None:
     (good,) = ingest([shoot_folder / "good"], tmp_path / "bursts")
     frames = sorted((shoot_folder / "moved").iterdir())
-    bursts = open_inputs([good.folder, *frames, tmp_path / "bursts"], tmp_path / "work")
+    bursts = open_inputs([good.folder, *frames, tmp_path / "bursts"], tmp_path / "work").bursts
     assert [b.name for b in bursts] == ["good", "moved"]
     assert bursts[0].folder == good.folder
 
@@ -178,7 +178,7 @@ def test_a_mode_of_other_levels_is_refused_and_what_was_stored_before_it_is_take
         ingest([tmp_path / "shoot"], tmp_path / "bursts")
     assert not (tmp_path / "bursts").exists()
     series = group_series(find_sources([tmp_path / "shoot"]))
-    assert len(store_series(series, tmp_path / "bursts", one_sensor=False)) == 2
+    assert len(store_series(series, tmp_path / "bursts", one_sensor=False).bursts) == 2
 
 
 def test_every_file_is_decoded_once(shoot_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from burst_denoise.arrays import Float
-from burst_denoise.burst.grouping import Series, alike, find_sources, group_series
+from burst_denoise.burst.grouping import Series, alike, find_sources, group_series, noise_digest
 from burst_denoise.errors import IncompatibleFramesError, InputFileError, TooFewFramesError
 from burst_denoise.files import disk_refusals
 from burst_denoise.frame.exposure import same_exposure, same_setting
@@ -185,32 +185,43 @@ def _same_kind(one: KeptFrame, first: KeptFrame) -> bool:
     return same_exposure(one.info, first.info) and not Sensor.of(one.info).differences(Sensor.of(first.info))
 
 
-def _averaged(alike: Sequence[Series], keep: Path | None) -> DarkSet:
-    paths = tuple(path for series in alike for path in series.paths)
-    if len(paths) < FEWEST_DARKS:
-        iso = alike[0].header.iso
-        raise TooFewFramesError(
-            f"{paths[0]}: {len(paths)} dark frames at {'unknown ISO' if iso is None else f'ISO {iso:g}'}, "
-            f"{FEWEST_DARKS} needed; shoot 16"
-        )
+def _averaged(of_iso: Sequence[Series], keep: Path | None) -> DarkSet:
+    paths = tuple(path for series in of_iso for path in series.paths)
+    _refuse_too_few(len(paths), paths[0], of_iso[0].header.iso)
     first = read_frame(paths[0])
     kept: list[list[KeptFrame]] = []
 
     def frames() -> Iterator[Float]:
-        for series in alike:
+        seen: set[bytes | None] = set()
+        count = 0
+        for series in of_iso:
             kept.append([])
             for path in series.paths:
                 frame = first if path == first.path else read_frame(path)
-                linear = frame.linear
                 refuse_other_sensor(path, Sensor.of(frame.info), first.path, Sensor.of(first.info), any_sensor=True)
+                linear = frame.linear
                 _refuse_picture(path, linear)
+                digest = noise_digest(frame)
+                if digest is not None and digest in seen:  # a copy has no noise of its own
+                    continue
+                seen.add(digest)
+                count += 1
                 if keep is not None:
                     place = keep / f"dark_iso{first.info.iso or 0:g}_{len(kept)}_{len(kept[-1]):04d}.npy"
                     kept[-1].append(KeptFrame.keep(frame, place))
                 yield linear
+        _refuse_too_few(count, first.path, first.info.iso)
 
     master = master_dark(frames(), first.mosaic)
     return DarkSet(paths, first.info, master, tuple(map(tuple, kept)) if keep is not None else ())
+
+
+def _refuse_too_few(count: int, path: Path, iso: float | None) -> None:
+    if count < FEWEST_DARKS:
+        raise TooFewFramesError(
+            f"{path}: {count} dark frames at {'unknown ISO' if iso is None else f'ISO {iso:g}'}, {FEWEST_DARKS} "
+            "different ones needed; shoot 16"
+        )
 
 
 def _refuse_picture(path: Path, linear: Float) -> None:

@@ -19,14 +19,13 @@ from burst_denoise.frame.frame import Frame
 from burst_denoise.io.metadata import REFUSED_AGAIN, Header, is_denoised
 from burst_denoise.io.picture import read_video
 from burst_denoise.io.read import FRAME_SUFFIXES, is_raw, is_video, read_frame, read_header
-from burst_denoise.schemas import FrameInfo, FrameVerdict
+from burst_denoise.schemas import LONGEST_PAUSE_S, FrameInfo, FrameVerdict
 from burst_denoise.sensor.dark_frame import is_dark
 from burst_denoise.sensor.identity import Sensor
 
 __all__ = [
     "BURST_SUFFIX",
     "CLEAN_REFERENCE",
-    "LONGEST_PAUSE_S",
     "LeaveOut",
     "Pause",
     "Series",
@@ -35,6 +34,7 @@ __all__ = [
     "decode",
     "find_sources",
     "group_series",
+    "noise_digest",
     "passed_over",
     "pictures_beside_raw",
     "read_series",
@@ -47,8 +47,6 @@ CLEAN_REFERENCE = "clean_mosaic_dn.tif"
 """The known clean image of a simulated burst lies beside its frames and is none of them."""
 BURST_SUFFIX = ".burst"
 """Of folders that hold stored bursts."""
-LONGEST_PAUSE_S = 60.0
-"""A longer pause between two frames, exposures apart, is a new series: light and scene have had time to change."""
 LONGEST_TOLD_S = 3600.0
 """Of a longer pause nobody needs to be told."""
 ENOUGH_FRAMES = 3
@@ -76,7 +74,9 @@ class Pause:
     """The pause, in whole minutes, that would have to be allowed to make them one."""
 
     def __str__(self) -> str:
-        return f"begins {self.seconds:.0f} s after the last frame of {self.after}; --pause {self.joined_by_s} joins them"
+        return (
+            f"begins {self.seconds:.0f} s after the last frame of {self.after}; --pause {self.joined_by_s} joins them"
+        )
 
 
 @dataclass(frozen=True)
@@ -252,7 +252,7 @@ def read_series(
     unread = iter(series.paths)
     while len(frames) < limit and (path := next(unread, None)) is not None:
         for frame in _frames_of(path, limit, leave_out):
-            digest = _noise_digest(frame)
+            digest = noise_digest(frame)
             if digest in seen:
                 copies.append((frame.path.name, seen[digest]))
                 continue
@@ -267,9 +267,7 @@ def read_series(
     largest = max(kinds, key=len, default=[])
     others = [frame for kind in kinds if kind is not largest for frame in kind]
     verdicts = [_incompatible(frame.path, _differences(frame.info, largest[0].info)) for frame in others]
-    return SeriesFrames(
-        tuple(largest), (*verdicts, *series.incompatible), len(list(unread)), darks, tuple(copies)
-    )
+    return SeriesFrames(tuple(largest), (*verdicts, *series.incompatible), len(list(unread)), darks, tuple(copies))
 
 
 def _frames_of(path: Path, limit: int, leave_out: LeaveOut) -> list[Frame]:
@@ -283,7 +281,7 @@ def _frames_of(path: Path, limit: int, leave_out: LeaveOut) -> list[Frame]:
         return []
 
 
-def _noise_digest(frame: Frame) -> bytes | None:
+def noise_digest(frame: Frame) -> bytes | None:
     """Return what tells a frame from all but copies of it: noise is never the same twice; None where there is none."""
     if frame.dn.min() == frame.dn.max():  # overexposed everywhere, or nothing at all
         return None

@@ -16,13 +16,14 @@ from burst_denoise.cli.options import (
     Models,
     OutputFolders,
     Pairs,
+    Pause,
     Seed,
     TuneOn,
     load_models,
     named_folders,
     writes,
 )
-from burst_denoise.schemas import MOST_FRAMES
+from burst_denoise.schemas import LONGEST_PAUSE_S, MOST_FRAMES
 
 __all__ = ["AugmentOption", "FramesOption", "benchmark_command"]
 
@@ -45,6 +46,7 @@ def benchmark_command(
     as_json: Json = False,
     seed: Seed = 0,
     limit: Limit = MOST_FRAMES,
+    pause: Pause = LONGEST_PAUSE_S,
     any_sensor: AnySensor = False,
     device: Device = "auto",
 ) -> None:
@@ -72,7 +74,7 @@ def benchmark_command(
     if taken := methods.keys() & folders.keys():
         raise typer.BadParameter(f"{min(taken)} is the name of a model", param_hint="--outputs")
     methods |= {name: Outputs(folder) for name, folder in folders.items()}
-    settings = BenchmarkSettings(augment, frames, seed, limit, any_sensor, device)
+    settings = BenchmarkSettings(augment, frames, seed, limit, any_sensor, device, pause)
     found = []
     with TemporaryDirectory(prefix="burst_denoise_") as folder:
         if pairs is None:

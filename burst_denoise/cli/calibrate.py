@@ -14,12 +14,13 @@ from burst_denoise.cli.options import (
     Inputs,
     Limit,
     MinutesOption,
+    Pause,
     Seed,
     calibration_files,
     rare,
     writes,
 )
-from burst_denoise.schemas import MOST_FRAMES
+from burst_denoise.schemas import LONGEST_PAUSE_S, MOST_FRAMES
 
 if TYPE_CHECKING:
     from burst_denoise.model.model_file import Model
@@ -36,6 +37,7 @@ def train_command(
     from_scratch: FromScratch = False,
     seed: Seed = 0,
     limit: Limit = MOST_FRAMES,
+    pause: Pause = LONGEST_PAUSE_S,
     any_sensor: AnySensor = False,
     device: Device = "auto",
     steps: Annotated[
@@ -61,7 +63,7 @@ def train_command(
     settings = TrainSettings(
         preset=preset, optimizer=optimizer, minutes=minutes, steps=steps, seed=seed, from_scratch=from_scratch
     )
-    dark_files, ingest = calibration_files(darks, inputs), IngestSettings(limit, any_sensor)
+    dark_files, ingest = calibration_files(darks, inputs), IngestSettings(limit, any_sensor, pause_s=pause)
     try:
         with TrainingConsole() as console:
             model = calibrate(inputs, output, dark_files, settings, choose_device(device), ingest, console)
@@ -79,6 +81,7 @@ def calibrate_command(
     from_scratch: FromScratch = False,
     seed: Seed = 0,
     limit: Limit = MOST_FRAMES,
+    pause: Pause = LONGEST_PAUSE_S,
     any_sensor: AnySensor = False,
     device: Device = "auto",
 ) -> None:
@@ -86,7 +89,7 @@ def calibrate_command(
 
     Example: burst-denoise calibrate tripod/ -o my_camera.safetensors
     """
-    train_command(inputs, output, minutes, darks, from_scratch, seed, limit, any_sensor, device)
+    train_command(inputs, output, minutes, darks, from_scratch, seed, limit, pause, any_sensor, device)
 
 
 def _tell(output: Path, model: "Model", settings: "TrainSettings") -> None:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Self
 from rich.console import Console as RichConsole
 from rich.console import RenderableType
 from rich.progress import BarColumn, Progress, TaskID, TextColumn
+from rich.text import Text
 
 from burst_denoise.jobs.listener import Listener
 
@@ -19,8 +20,22 @@ if TYPE_CHECKING:
     from burst_denoise.frame.frame import Frame
     from burst_denoise.model.train import Progress as TrainProgress
 
-__all__ = ["Console", "TrainingConsole", "fail", "json_verdict", "note", "show", "show_json", "verdict_lines"]
+__all__ = [
+    "BAD",
+    "GOOD",
+    "TOLD",
+    "Console",
+    "TrainingConsole",
+    "fail",
+    "json_verdict",
+    "note",
+    "show",
+    "show_json",
+    "verdict_text",
+]
 
+GOOD, BAD, TOLD = "green", "red", "yellow"
+"""Colours on a terminal: of what is accepted, of what is not, and of what one must know of either."""
 LOG_INTERVAL_S = 30.0
 PIPED_WIDTH = 160
 """Columns where nobody's terminal sets them, so that a table in a file is not cut to 80."""
@@ -31,14 +46,14 @@ def show(result: RenderableType) -> None:
     _console().print(result)
 
 
-def note(text: str) -> None:
+def note(text: RenderableType) -> None:
     """Print how things stand on stderr."""
     _console(stderr=True).print(text)
 
 
 def fail(text: str) -> None:
     """Print what went wrong on stderr, in one line."""
-    _console(stderr=True).print(" ".join(text.splitlines()), style="red")
+    _console(stderr=True).print(" ".join(text.splitlines()), style=BAD)
 
 
 def show_json(text: str) -> None:
@@ -57,12 +72,14 @@ def json_verdict(verdict: "SeriesVerdict") -> str:
         "mu": verdict.mu if math.isfinite(verdict.mu) else None,
         "sigma": verdict.sigma if math.isfinite(verdict.sigma) else None,
         "frames": [frame.model_dump(mode="json", exclude={"detail"}) for frame in verdict.frames],
+        "detail": verdict.detail,
+        "notes": verdict.notes,
     }
     return json.dumps(record, allow_nan=False)
 
 
-def verdict_lines(verdict: "SeriesVerdict") -> list[str]:
-    """Return the verdict on a series, and on each frame that was rejected, in words."""
+def verdict_text(verdict: "SeriesVerdict") -> Text:
+    """Return the verdict on a series, on each frame that was rejected, and what else is to be told, in lines of words."""
     good = sum(frame.accepted for frame in verdict.frames)
     info = verdict.info
     iso = "ISO unknown" if info.iso is None else f"ISO {info.iso:g}"
@@ -71,19 +88,22 @@ def verdict_lines(verdict: "SeriesVerdict") -> list[str]:
     if good > 2:
         text += f", mu {verdict.mu:.4f}, sigma {verdict.sigma:.5f}"
     rejected = [frame for frame in verdict.frames if not frame.accepted]
-    return [
-        f"{text}: " + ("accepted" if verdict.accepted else f"REJECTED, {verdict.detail}"),
-        *(f"  {frame.file}: {', '.join(frame.reasons)}: {frame.detail}" for frame in rejected),
-    ]
+    lines = [Text(f"{text}: ")]
+    lines[0].append(
+        "accepted" if verdict.accepted else f"REJECTED, {verdict.detail}", GOOD if verdict.accepted else BAD
+    )
+    lines += [Text(f"  {frame.file}: {', '.join(frame.reasons)}: {frame.detail}", BAD) for frame in rejected]
+    lines += [Text(f"  {told}", TOLD) for told in verdict.notes]
+    return Text("\n").join(lines)
 
 
 class Console(Listener):
     """Tells a person: verdicts and notes on stderr, finished shots on stdout."""
 
     def on_series(self, verdict: "SeriesVerdict", frames: "Sequence[Frame]") -> None:  # noqa: ARG002
-        """Print the verdict on a series."""
-        for line in verdict_lines(verdict):
-            note(line)
+        """Print the verdict on a series; lone shots are summed up at the end."""
+        if not verdict.lone:
+            note(verdict_text(verdict))
 
     def on_shot(self, name: str, target: Path | None, number: int, count: int) -> None:
         """Print that a shot is done."""
@@ -91,7 +111,7 @@ class Console(Listener):
 
     def note(self, text: str) -> None:
         """Print a line of text."""
-        note(text)
+        note(Text(text, TOLD))
 
 
 class TrainingConsole(Console):

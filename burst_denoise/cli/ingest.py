@@ -12,9 +12,10 @@ from burst_denoise.cli.options import (
     Darks,
     Inputs,
     Limit,
+    Pause,
     calibration_files,
 )
-from burst_denoise.schemas import MOST_FRAMES
+from burst_denoise.schemas import LONGEST_PAUSE_S, MOST_FRAMES
 
 __all__ = ["ingest_command"]
 
@@ -24,6 +25,7 @@ def ingest_command(
     output: Annotated[Path, typer.Option(*OUTPUT, metavar="FOLDER", help="Folder for the stored bursts.")],
     darks: Darks = None,
     limit: Limit = MOST_FRAMES,
+    pause: Pause = LONGEST_PAUSE_S,
     any_sensor: AnySensor = False,
 ) -> None:
     """Judge every series and store the accepted ones as bursts, with their noise profile.
@@ -33,7 +35,7 @@ def ingest_command(
     from burst_denoise.burst.darks import read_darks
     from burst_denoise.jobs.ingest import IngestSettings, ingest
 
-    settings = IngestSettings(limit, any_sensor)
+    settings = IngestSettings(limit, any_sensor, pause_s=pause)
     for burst in ingest(inputs, output, read_darks(calibration_files(darks, inputs)), settings, Console()):
         gains = ", ".join(
             f"{s * (burst.info.white_level - b):.3g}"

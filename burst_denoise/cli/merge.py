@@ -4,8 +4,8 @@ from pathlib import Path
 from typing import Annotated
 
 from burst_denoise.cli.console import Console, show
-from burst_denoise.cli.options import AnySensor, Darks, Inputs, Limit, calibration_files, writes
-from burst_denoise.schemas import MOST_FRAMES
+from burst_denoise.cli.options import AnySensor, Darks, Inputs, Limit, Pause, calibration_files, writes
+from burst_denoise.schemas import LONGEST_PAUSE_S, MOST_FRAMES
 
 __all__ = ["merge_command"]
 
@@ -15,6 +15,7 @@ def merge_command(
     output: Annotated[Path, writes("DNG file to write; TIFF or PNG for pictures.")],
     darks: Darks = None,
     limit: Limit = MOST_FRAMES,
+    pause: Pause = LONGEST_PAUSE_S,
     any_sensor: AnySensor = False,
 ) -> None:
     """Merge one burst: the mean of its accepted frames, as a DNG with the noise profile of what is left.
@@ -24,6 +25,6 @@ def merge_command(
     from burst_denoise.jobs.ingest import IngestSettings
     from burst_denoise.jobs.merge import merge
 
-    settings = IngestSettings(limit, any_sensor)
+    settings = IngestSettings(limit, any_sensor, pause_s=pause)
     merged = merge(inputs, output, calibration_files(darks, inputs), settings, Console())
     show(f"{output}: {merged.notes.split('; ', 1)[1]}")

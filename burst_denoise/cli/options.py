@@ -27,6 +27,7 @@ __all__ = [
     "Models",
     "OutputFolders",
     "Pairs",
+    "Pause",
     "Seed",
     "TuneOn",
     "calibration_files",
@@ -122,6 +123,16 @@ Json = Annotated[bool, typer.Option("--json", help="Print JSON lines instead of 
 MinutesOption = typer.Option(metavar="NUMBER", min=0.01, callback=finite, help="Minutes of training.")
 Limit = Annotated[
     int, rare(metavar="NUMBER", min=3, help="Frames used per series at most: sensors warm up in long bursts.")
+]
+Pause = Annotated[
+    float,
+    rare(
+        "--pause",
+        metavar="SECONDS",
+        min=0,
+        callback=finite,
+        help="Longest pause between two frames of a series, exposures apart.",
+    ),
 ]
 Device = Annotated[Literal["auto", "cpu", "cuda", "mps"], rare(help="Where to compute; auto takes the fastest.")]
 Seed = Annotated[int, rare(metavar="NUMBER", min=0, help="Decides everything that is random.")]

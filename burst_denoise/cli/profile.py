@@ -13,11 +13,12 @@ from burst_denoise.cli.options import (
     Inputs,
     Json,
     Limit,
+    Pause,
     calibration_files,
     finite,
     writes,
 )
-from burst_denoise.schemas import MOST_FRAMES
+from burst_denoise.schemas import LONGEST_PAUSE_S, MOST_FRAMES
 
 __all__ = ["profile_command"]
 
@@ -41,6 +42,7 @@ def profile_command(
     ] = None,
     as_json: Json = False,
     limit: Limit = MOST_FRAMES,
+    pause: Pause = LONGEST_PAUSE_S,
     any_sensor: AnySensor = False,
 ) -> None:
     """Calibrate the sensor: gain, read and row noise, fixed pattern, defects, with intervals and a verdict in words.
@@ -59,7 +61,7 @@ def profile_command(
     from burst_denoise.jobs.profile import profile
     from burst_denoise.sensor.verdict import interpolate_channels
 
-    settings = IngestSettings(limit, any_sensor)
+    settings = IngestSettings(limit, any_sensor, pause_s=pause)
     given = calibration_files(darks, inputs), calibration_files(flats, inputs)
     found = profile(inputs, *given, settings, Console())
     known = {channel.iso for channel in found.channels}

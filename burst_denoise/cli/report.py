@@ -15,13 +15,14 @@ from burst_denoise.cli.options import (
     Inputs,
     Limit,
     Models,
+    Pause,
     Seed,
     TuneOn,
     calibration_files,
     load_models,
     writes,
 )
-from burst_denoise.schemas import MOST_FRAMES
+from burst_denoise.schemas import LONGEST_PAUSE_S, MOST_FRAMES
 
 __all__ = ["report_command"]
 
@@ -37,6 +38,7 @@ def report_command(
     frames: Annotated[int, FramesOption] = 3,
     seed: Seed = 0,
     limit: Limit = MOST_FRAMES,
+    pause: Pause = LONGEST_PAUSE_S,
     any_sensor: AnySensor = False,
     device: Device = "auto",
 ) -> None:
@@ -48,7 +50,7 @@ def report_command(
     from burst_denoise.jobs.report import ReportSources, report
 
     sources = ReportSources(inputs, tune_on or [], calibration_files(darks, inputs), calibration_files(flats, inputs))
-    settings = BenchmarkSettings(augment, frames, seed, limit, any_sensor, device)
+    settings = BenchmarkSettings(augment, frames, seed, limit, any_sensor, device, pause)
     command = shlex.join(["burst-denoise", *sys.argv[1:]])
     report(sources, output, load_models(model, device), settings, command, Console())
     show(f"{output}: open it in any browser")

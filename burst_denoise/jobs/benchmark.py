@@ -8,11 +8,11 @@ from burst_denoise.burst.grouping import alike, find_sources, group_series
 from burst_denoise.burst.store import Burst, open_burst, split_inputs
 from burst_denoise.errors import ConfigError, ModelFileError
 from burst_denoise.inference.denoiser import Denoiser, DenoiseSettings
-from burst_denoise.jobs.ingest import IngestSettings, by_camera, of_one_sensor, store_series
+from burst_denoise.jobs.ingest import IngestSettings, LeftOut, by_camera, of_one_sensor, same_layout, store_series
 from burst_denoise.jobs.listener import Listener
 from burst_denoise.model.model_file import Model
 from burst_denoise.model.prior import prior_file
-from burst_denoise.schemas import MOST_FRAMES, FrameInfo
+from burst_denoise.schemas import LONGEST_PAUSE_S, MOST_FRAMES, FrameInfo
 from burst_denoise.score.baselines import UNTUNED, Method, baselines_for, tuned_strengths
 from burst_denoise.score.benchmark import SINGLE_FRAME, frames_with_outputs, score_methods
 from burst_denoise.score.outputs import MatchedOutputs, Outputs
@@ -58,11 +58,13 @@ class BenchmarkSettings:
     any_sensor: bool = False
     device: str = "auto"
     """Where the prior computes; models are where they were loaded."""
+    pause_s: float = LONGEST_PAUSE_S
+    """Longest pause within a series, seconds."""
 
     @property
     def ingest(self) -> IngestSettings:
         """How frames become bursts."""
-        return IngestSettings(self.limit, self.any_sensor)
+        return IngestSettings(self.limit, self.any_sensor, pause_s=self.pause_s)
 
 
 def benchmark(
@@ -251,9 +253,14 @@ def bursts_by_sensor(
     """
     stored, loose = split_inputs(inputs)
     bursts = [open_burst(path) for path in stored]
-    found = group_series(find_sources(loose)) if loose or not stored else []
+    ingesting = settings.ingest.requiring(loose)
+    left_out = LeftOut(ingesting, listener)
+    found = group_series(find_sources(loose), ingesting.pause_s, left_out) if loose or not stored else []
     for number, of_camera in enumerate(by_camera(found)):
-        bursts += store_series(of_camera, folder / str(number), (), settings.ingest, listener, one_sensor=False)
+        stored_now = store_series(of_camera, folder / str(number), (), ingesting, listener, one_sensor=False)
+        bursts += stored_now.bursts
+    if not bursts:
+        raise left_out.errors[0]
     return alike(bursts, _same_sensor)
 
 
@@ -264,7 +271,7 @@ def same_sensor(sensors: Sequence[list[Burst]], burst: Burst) -> list[Burst]:
 
 def _same_sensor(burst: Burst, first: Burst) -> bool:
     """Return whether bursts are of one sensor and one layout of it."""
-    return first.info.cfa == burst.info.cfa and not Sensor.of(first.info).differences(Sensor.of(burst.info), crop=True)
+    return same_layout(burst.info, first.info)
 
 
 def check_models_match(

@@ -62,14 +62,14 @@ def calibrate(
         Whatever is wrong with the inputs.
     """
     refuse_existing(output)
-    job = _job(inputs, darks, ingest_settings.limit)
+    job = _job(inputs, darks, ingest_settings)
     work = output.with_name(output.name + WORK_SUFFIX)
     checkpoint = work / "checkpoint.safetensors"
     with created_parents(work):
         _claim(work, job)
         try:
             opened = open_inputs(inputs, work / "bursts", read_darks(darks), ingest_settings, listener)
-            bursts = of_one_sensor(opened)
+            bursts = of_one_sensor(opened.bursts)
             model = calibrate_bursts(bursts, settings, device, checkpoint, listener)
             model.save(output)
         except BurstDenoiseError:
@@ -127,11 +127,12 @@ def _refuse_untrainable(bursts: Sequence[Burst], settings: TrainSettings) -> Non
             )
 
 
-def _job(inputs: Sequence[Path], darks: Sequence[Path], limit: int) -> str:
-    """Return what tells one calibration from another, settings apart: its files and the limit."""
+def _job(inputs: Sequence[Path], darks: Sequence[Path], settings: IngestSettings) -> str:
+    """Return what tells one calibration from another, training apart: its files, the limit and the pause."""
     files = [path for given in inputs for path in (find_bursts(given) or find_sources([given]))]
     kinds = [files, find_sources(darks)] if darks else [files]
-    return json.dumps([limit, *([(str(path.resolve()), path.stat().st_size) for path in kind] for kind in kinds)])
+    numbers = [settings.limit, settings.pause_s]
+    return json.dumps([*numbers, *([(str(path.resolve()), path.stat().st_size) for path in kind] for kind in kinds)])
 
 
 def _claim(work: Path, job: str) -> None:

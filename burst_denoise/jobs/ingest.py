@@ -1,17 +1,27 @@
 """The job before all others: whatever the user names, as opened bursts of one sensor."""
 
+import contextlib
 import shutil
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import NoReturn
 
 import numpy as np
 import tifffile
 
 from burst_denoise.arrays import Float, Mask
-from burst_denoise.burst.darks import DarkSet, dark_for, refuse_other_sensor
-from burst_denoise.burst.grouping import CLEAN_REFERENCE, Series, alike, find_sources, group_series, read_series
-from burst_denoise.burst.series import SeriesVerdict, check_frames
+from burst_denoise.burst.darks import DarkFramesMet, DarkSet, KeptFrame, dark_for, refuse_other_sensor
+from burst_denoise.burst.grouping import (
+    CLEAN_REFERENCE,
+    Series,
+    alike,
+    find_sources,
+    group_series,
+    read_series,
+)
+from burst_denoise.burst.series import FEWEST_FRAMES, SeriesVerdict, judge
 from burst_denoise.burst.store import (
     BURST_SUFFIX,
     Burst,
@@ -29,17 +39,28 @@ from burst_denoise.errors import (
     SeriesError,
     TooFewFramesError,
 )
-from burst_denoise.files import created_parents, refuse_existing
+from burst_denoise.files import absolute, created_parents, disk_refusals, refuse_existing
 from burst_denoise.frame.frame import Frame, to_linear
 from burst_denoise.jobs.listener import Listener
-from burst_denoise.schemas import MOST_FRAMES, FrameInfo
+from burst_denoise.schemas import LONGEST_PAUSE_S, MOST_FRAMES, FrameInfo
 from burst_denoise.sensor.defects import find_defects
 from burst_denoise.sensor.identity import Sensor
 from burst_denoise.sensor.moments import frame_moments
 from burst_denoise.sensor.photon_transfer import fit_noise_profile
 from burst_denoise.sensor.prnu_from_scenes import SceneMean
 
-__all__ = ["IngestSettings", "by_camera", "ingest", "of_one_sensor", "open_inputs", "refuse_mixture", "store_series"]
+__all__ = [
+    "IngestSettings",
+    "Ingested",
+    "LeftOut",
+    "by_camera",
+    "ingest",
+    "of_one_sensor",
+    "open_inputs",
+    "refuse_mixture",
+    "same_layout",
+    "store_series",
+]
 
 MEASURED_SIDE = 1024
 
@@ -54,10 +75,29 @@ class IngestSettings:
     """Let dark frames serve raw files of an unknown camera."""
     apart: frozenset[Path] = frozenset()
     """Files that are no frames of a burst wherever they lie."""
+    pause_s: float = LONGEST_PAUSE_S
+    """Longest pause within a series, seconds."""
+    required: frozenset[Path] = frozenset()
+    """Files that stop the job where they are damaged, for they were named themselves; others are told and left out."""
+    keep: Path | None = None
+    """Folder for the frames of darks met among the shots, for those who need a second look; must exist."""
 
     def without(self, flats: Sequence[Path]) -> "IngestSettings":
         """Return the settings for inputs among which flats may lie."""
         return replace(self, apart=frozenset(find_sources(flats))) if flats else self
+
+    def requiring(self, inputs: Sequence[Path]) -> "IngestSettings":
+        """Return the settings for inputs, those that are files required."""
+        return replace(self, required=frozenset(absolute(path) for path in inputs if not path.is_dir()))
+
+
+@dataclass(frozen=True)
+class Ingested:
+    """What files and folders have become."""
+
+    bursts: list[Burst]
+    darks: list[DarkSet]
+    """Dark frames that were given, and those met among the shots."""
 
 
 def ingest(
@@ -68,6 +108,8 @@ def ingest(
     listener: Listener = Listener(),
 ) -> list[Burst]:
     """Judge every series in files and folders and store the accepted ones as bursts; each file is decoded once.
+
+    Dark frames among the shots serve as those given do. A damaged file in a folder is told and left out.
 
     Parameters
     ----------
@@ -81,7 +123,8 @@ def ingest(
         and exposure. They are no frames of a burst even if ``inputs`` holds them.
     settings : IngestSettings
     listener : Listener
-        Hears the verdict on each series, and of every burst from which no dark is subtracted though there are darks.
+        Hears the verdict on each series, what is left out, which dark frames were met, and of every burst from which no
+        dark is subtracted though there are darks.
 
     Returns
     -------
@@ -94,16 +137,29 @@ def ingest(
         If the frames come from several cameras, or no series is left because its frames differ.
     SeriesError, TooFewFramesError
         If no series is accepted.
+    InputFileError
+        If a file that was named itself is damaged, or all files are.
     OutputError
         If a burst cannot be written, or another one has its name.
     SeriesError
-        If frames are copies of each other, or all overexposed.
+        If frames are all overexposed.
 
     Notes
     -----
     After an error nothing is left of what this call wrote; killed, what is whole stays and the same call goes on.
     """
-    found = group_series(_without(find_sources(inputs), darks, settings.apart))
+    return _ingested(inputs, folder, darks, settings, listener).bursts
+
+
+def _ingested(
+    inputs: Sequence[Path], folder: Path, darks: Sequence[DarkSet], settings: IngestSettings, listener: Listener
+) -> Ingested:
+    settings = settings.requiring(inputs)
+    sources = _without(find_sources(inputs), darks, settings.apart)
+    left_out = LeftOut(settings, listener)
+    found = group_series(sources, settings.pause_s, left_out)
+    if not found:
+        raise left_out.errors[0]
     first, *others = (series[0] for series in by_camera(found))
     if others:
         raise IncompatibleFramesError(
@@ -122,6 +178,37 @@ def _camera(series: Series) -> str:
     return f"{series.header.camera or 'unknown'} ({series.header.domain})"
 
 
+class LeftOut:
+    """Hears of files that cannot be read: one that was named itself stops the job, others are told and left out.
+
+    Parameters
+    ----------
+    settings : IngestSettings
+    listener : Listener
+    """
+
+    def __init__(self, settings: IngestSettings, listener: Listener) -> None:
+        self._required, self._listener = settings.required, listener
+        self.errors: list[InputFileError] = []
+
+    def __call__(self, path: Path, error: InputFileError) -> None:
+        """Hear of a file."""
+        if path in self._required:
+            raise error
+        self.errors.append(error)
+        self._listener.note(f"left out: {error}")
+
+
+@dataclass(frozen=True)
+class _Judged:
+    """An accepted series, whose accepted frames wait on disk."""
+
+    place: Path
+    """Of its burst."""
+    verdict: SeriesVerdict
+    kept: tuple[KeptFrame, ...]
+
+
 def store_series(
     found: Sequence[Series],
     folder: Path,
@@ -130,53 +217,127 @@ def store_series(
     listener: Listener = Listener(),
     *,
     one_sensor: bool = True,
-) -> list[Burst]:
+) -> Ingested:
     """Judge series of one camera and store the accepted ones; see `ingest`.
 
     Without ``one_sensor`` they may differ in levels and layout, as those of several modes of one camera do.
+
+    Notes
+    -----
+    Dark frames may come after the bursts that they serve: all series are decoded and judged before any is stored.
     """
     places = [folder / (series.name.replace("/", "_") + BURST_SUFFIX) for series in found]
     for place in places:
         if not find_bursts(place):
             refuse_existing(place)
-    bursts: list[Burst] = []
-    refused: list[SeriesVerdict] = []
     written: list[Path] = []
-    shots: list[tuple[FrameInfo, Path]] = []
-    with created_parents(places[0]):
+    with created_parents(places[0]), _waiting_room(folder) as waiting:
+        met = DarkFramesMet(settings.keep or waiting)
+        judged = _judge(list(zip(found, places, strict=True)), waiting, met, darks, settings, listener)
+        if one_sensor:
+            refuse_mixture([(one.kept[0].info, one.kept[0].path) for one in judged])
+        serving = [*darks, *_serving(met, [one.kept[0].info for one in judged], settings, listener)]
         try:
-            for series, place in zip(found, places, strict=True):
-                read = read_series(series, settings.limit)
-                frames = read.frames
-                if darks:
-                    shot, dark = frames[0], darks[0]
-                    sensor = Sensor.of(shot.info)
-                    refuse_other_sensor(shot.path, sensor, dark.paths[0], dark.sensor, any_sensor=settings.any_sensor)
-                verdict = check_frames(series.name, frames, read.incompatible, read.left_out)
-                listener.on_series(verdict, frames)
-                if not verdict.accepted:
-                    refused.append(verdict)
-                    continue
-                accepted = _accepted(frames, verdict)
-                dark_offset = _dark_of(series.name, accepted[0].info, darks, settings, listener)
-                defects = _defects(accepted, verdict, dark_offset, darks)
-                if find_bursts(place):
-                    bursts.append(_known_burst(place, accepted, verdict, dark_offset, defects))
-                else:
-                    bursts.append(
-                        store_burst(place, accepted, verdict, _clean_reference(accepted[0]), defects, dark_offset)
-                    )
-                    written.append(place)
-                shots.append((accepted[0].info, accepted[0].path))
-                if one_sensor:
-                    refuse_mixture([shots[0], shots[-1]])
-            if not bursts:
-                _refuse(refused)
+            bursts = [_stored(one, serving, settings, listener, written) for one in judged]
         except BurstDenoiseError:
             for place in written:
                 shutil.rmtree(place, ignore_errors=True)
             raise
-    return bursts
+    return Ingested(bursts, serving)
+
+
+@contextlib.contextmanager
+def _waiting_room(folder: Path) -> Iterator[Path]:
+    """Give a hidden folder in ``folder``, on the disk that has room for bursts, and take it away again."""
+    with disk_refusals(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+        room = TemporaryDirectory(prefix=".frames_", dir=folder)
+    with room as name:
+        yield Path(name)
+
+
+def _judge(
+    found: Sequence[tuple[Series, Path]],
+    waiting: Path,
+    met: DarkFramesMet,
+    darks: Sequence[DarkSet],
+    settings: IngestSettings,
+    listener: Listener,
+) -> list[_Judged]:
+    """Decode and judge series; return those accepted, their frames on disk; raise if there is none."""
+    left_out = LeftOut(settings, listener)
+    judged: list[_Judged] = []
+    refused: list[SeriesVerdict] = []
+    for number, (series, place) in enumerate(found):
+        met.begin_series()
+        read = read_series(series, settings.limit, left_out, met.add)
+        if not read.frames:
+            continue
+        if darks:
+            shot, dark = read.frames[0], darks[0]
+            sensor = Sensor.of(shot.info)
+            refuse_other_sensor(shot.path, sensor, dark.paths[0], dark.sensor, any_sensor=settings.any_sensor)
+        verdict = judge(series, read)
+        listener.on_series(verdict, read.frames)
+        if verdict.accepted:
+            kept = (
+                KeptFrame.keep(frame, waiting / f"{number:04d}_{k:04d}.npy")
+                for k, frame in enumerate(_accepted(read.frames, verdict))
+            )
+            judged.append(_Judged(place, verdict, tuple(kept)))
+        else:
+            refused.append(verdict)
+    if not judged:
+        if not refused and left_out.errors:
+            raise left_out.errors[0]
+        _refuse(refused, found[0][0].paths[0])
+    if lone := sum(len(verdict.frames) for verdict in refused if verdict.lone):
+        listener.note(f"{lone} lone shot{'s' * (lone > 1)} left out: {FEWEST_FRAMES} frames at least make a series")
+    return judged
+
+
+def _serving(
+    met: DarkFramesMet, shots: Sequence[FrameInfo], settings: IngestSettings, listener: Listener
+) -> list[DarkSet]:
+    """Return the dark frames met among the shots that are of the sensor of some of these; tell of all."""
+    serving = []
+    for dark in met.sets(listener.note):
+        refusals = [_refusal(dark, shot, any_sensor=settings.any_sensor) for shot in shots]
+        text = f"{len(dark.paths)} dark frames among the shots"
+        if all(refusals):
+            listener.note(f"{text} ({dark.info.exposure_in_words}) left out: {refusals[0]} of the bursts")
+        else:
+            listener.note(f"{text} are used as darks ({dark.info.exposure_in_words})")
+            serving.append(dark)
+    return serving
+
+
+def _refusal(dark: DarkSet, shot: FrameInfo, *, any_sensor: bool) -> str | None:
+    """Return in words why a dark cannot be of the sensor of a shot; None where it can."""
+    differing = dark.sensor.differences(Sensor.of(shot))
+    if not differing and not any_sensor:
+        differing = dark.sensor.refusals(Sensor.of(shot))
+    return differing[0] if differing else None
+
+
+def _stored(
+    judged: _Judged, darks: Sequence[DarkSet], settings: IngestSettings, listener: Listener, written: list[Path]
+) -> Burst:
+    """Store an accepted series, or open the burst that an earlier call stored; note in ``written`` what was written."""
+    verdict, info = judged.verdict, judged.kept[0].info
+    own = [dark for dark in darks if _refusal(dark, info, any_sensor=settings.any_sensor) is None]
+    accepted = [kept.frame for kept in judged.kept]
+    dark_offset = _dark_of(verdict.series, info, own, settings, listener)
+    defects = _defects(accepted, verdict, dark_offset, own)
+    if find_bursts(judged.place):
+        burst = _known_burst(judged.place, accepted, verdict, dark_offset, defects)
+    else:
+        clean = _clean_reference(accepted[0])
+        burst = store_burst(judged.place, accepted, verdict, clean, defects, dark_offset)
+        written.append(judged.place)
+    for kept in judged.kept:  # no more room is taken than that of one burst
+        kept.place.unlink()
+    return burst
 
 
 def open_inputs(
@@ -185,22 +346,26 @@ def open_inputs(
     darks: Sequence[DarkSet] = (),
     settings: IngestSettings = IngestSettings(),
     listener: Listener = Listener(),
-) -> list[Burst]:
+) -> Ingested:
     """Return the bursts that inputs name: stored bursts as they are, anything else ingested into ``folder``.
 
-    A folder that holds stored bursts is taken for those alone; ``darks`` serve what is ingested. Raises what `ingest`
-    raises, and `BurstStoreError`.
+    A folder that holds stored bursts is taken for those alone; ``darks`` serve what is ingested, and so do dark frames
+    met there, which are returned too as far as they are of the size of the first burst. Raises what `ingest` raises,
+    and `BurstStoreError`.
     """
     stored, loose = split_inputs(inputs)
-    bursts = [open_burst(path) for path in stored]
+    bursts, met = [open_burst(path) for path in stored], []
     if loose:
-        bursts += ingest(loose, folder, darks, settings, listener)
+        ingested = _ingested(loose, folder, darks, settings, listener)
+        bursts += ingested.bursts
+        met = ingested.darks[len(darks) :]
     elif darks:
         listener.note("stored bursts keep the darks they were ingested with; from them those given are not subtracted")
     if not bursts:
         raise InputFileError("no input given; name frames, folders or stored bursts")
     refuse_mixture([(burst.info, burst.folder) for burst in bursts])
-    return bursts
+    own = [dark for dark in met if _refusal(dark, bursts[0].info, any_sensor=settings.any_sensor) is None]
+    return Ingested(bursts, [*darks, *own])
 
 
 def _accepted(frames: Sequence[Frame], verdict: SeriesVerdict) -> list[Frame]:
@@ -309,18 +474,29 @@ def refuse_mixture(found: Sequence[tuple[FrameInfo, Path]]) -> None:
     """Raise when frames come from several cameras or layouts of one: a model belongs to one sensor."""
     first, first_path = found[0]
     for info, path in found[1:]:
-        differing = Sensor.of(info).differences(Sensor.of(first), crop=True)
-        if info.cfa != first.cfa:
-            differing.append(f"CFA {info.cfa} instead of {first.cfa}")
-        if differing:
+        if differing := _layout_differences(info, first):
             raise IncompatibleFramesError(
                 f"{path}: {differing[0]}, which {first_path} has; give the frames of one sensor at a time"
             )
 
 
-def _refuse(refused: Sequence[SeriesVerdict]) -> None:
+def same_layout(info: FrameInfo, other: FrameInfo) -> bool:
+    """Return whether frames are of one sensor and one layout of it, so that one model may serve them."""
+    return not _layout_differences(info, other)
+
+
+def _layout_differences(info: FrameInfo, other: FrameInfo) -> list[str]:
+    differing = Sensor.of(info).differences(Sensor.of(other), crop=True)
+    if info.cfa != other.cfa:
+        differing.append(f"CFA {info.cfa} instead of {other.cfa}")
+    return differing
+
+
+def _refuse(refused: Sequence[SeriesVerdict], first: Path) -> NoReturn:
     """Raise the error that says why no series was accepted."""
-    worst = refused[0]
+    if not refused:
+        raise InputFileError(f"{first}: all frames given are dark frames; name the bursts too")
+    worst = next((verdict for verdict in refused if not verdict.lone), refused[0])
     reasons = [f"{frame.file}: {frame.detail}" for frame in worst.frames if not frame.accepted and frame.detail]
     text = f"{worst.series}: {worst.detail}" + (f" ({reasons[0]})" if reasons else "")
     text += "; shoot more frames of a static scene from a tripod"

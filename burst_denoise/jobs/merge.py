@@ -52,7 +52,7 @@ def merge(
     """
     refuse_existing(output)
     with TemporaryDirectory(prefix="burst_denoise_") as folder:
-        bursts = open_inputs(inputs, Path(folder), read_darks(darks), settings, listener)
+        bursts = open_inputs(inputs, Path(folder), read_darks(darks), settings, listener).bursts
         if len(bursts) > 1:
             names = ", ".join(burst.name for burst in bursts)
             raise SeriesError(f"{len(bursts)} series were accepted ({names}), and one is merged at a time; name one")

@@ -101,8 +101,9 @@ def profile(
         return found
     with TemporaryDirectory(prefix="burst_denoise_") as folder:
         dark_sets = read_darks(darks, keep=Path(folder))
-        bursts = open_inputs(inputs, Path(folder) / "bursts", dark_sets, settings.without(flats), listener)
-        return profile_bursts(sharing_defects(bursts), dark_sets, flats, settings, listener)
+        settings = replace(settings.without(flats), keep=Path(folder))
+        opened = open_inputs(inputs, Path(folder) / "bursts", dark_sets, settings, listener)
+        return profile_bursts(sharing_defects(opened.bursts), opened.darks, flats, settings, listener)
 
 
 def profile_bursts(

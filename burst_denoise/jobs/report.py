@@ -3,7 +3,7 @@
 import hashlib
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -106,12 +106,11 @@ def report(
     with TemporaryDirectory(prefix="burst_denoise_") as folder:
         listener.note("1/4 checking every frame")
         darks = read_darks(sources.darks, keep=Path(folder))
-        opened = open_inputs(
-            sources.inputs, Path(folder) / "scored", darks, settings.ingest.without(sources.flats), watcher
-        )
+        ingesting = replace(settings.ingest.without(sources.flats), keep=Path(folder))
+        opened = open_inputs(sources.inputs, Path(folder) / "scored", darks, ingesting, watcher)
         listener.note("2/4 calibrating the sensor")
-        bursts = of_one_sensor(opened)
-        sensor = profile_bursts(bursts, darks, sources.flats, settings.ingest, listener)
+        bursts = of_one_sensor(opened.bursts)
+        sensor = profile_bursts(bursts, opened.darks, sources.flats, settings.ingest, listener)
         listener.note("3/4 scoring methods")
         check_models_match(models, bursts, settings)
         tuning = []
