@@ -72,7 +72,17 @@ def test_every_command_has_help(run: Run, command: str) -> None:
     assert len(run("--help").out.split(command)) >= 2
 
 
-RARE = {"--limit", "--seed", "--device", "--tile", "--any-sensor", "--preset", "--optimizer", "--from-scratch"}
+RARE = {
+    "--limit",
+    "--seed",
+    "--device",
+    "--tile",
+    "--any-sensor",
+    "--preset",
+    "--optimizer",
+    "--from-scratch",
+    "--pause",
+}
 
 
 @pytest.mark.parametrize("command", COMMANDS)
@@ -177,11 +187,13 @@ def test_usage_errors_end_in_2_and_write_nothing(
 
 def test_inspect_tells_people_which_frames_are_usable(run: Run, shoot: Shoot) -> None:
     done = run("inspect", shoot.good)
-    first, *rest = done.out.splitlines()
+    first, *rest, summary, following = done.out.splitlines()
     assert done.code == 0
     assert first.startswith("good (Synthetic APS-C, ISO 1600, 192x160): 4 of 6 frames, mu 0.0")
     assert first.endswith(": accepted")
     assert [line.split(": ")[:2] for line in rest] == [["  frame_004.dng", "shift"], ["  frame_005.dng", "light"]]
+    assert summary == "1 of 1 series usable (4 frames)"
+    assert following == f"next: burst-denoise calibrate {shoot.good} -o my_camera.safetensors"
     assert done.err == ""
 
 
@@ -189,7 +201,7 @@ def test_inspect_tells_machines_the_same_in_one_line_per_series(run: Run, shoot:
     done = run("inspect", shoot.good, shoot.other_camera, "--json")
     assert done.err == ""
     good, other = (json.loads(line) for line in done.out.splitlines())
-    assert list(good) == ["series", "camera", "iso", "accepted", "mu", "sigma", "frames"]
+    assert list(good) == ["series", "camera", "iso", "accepted", "mu", "sigma", "frames", "detail", "notes"]
     assert (good["series"], good["camera"], good["iso"], good["accepted"]) == ("good", "Synthetic APS-C", 1600, True)
     assert all(list(frame) == ["file", "accepted", "reasons", "gain", "shift_px"] for frame in good["frames"])
     assert [frame["reasons"] for frame in good["frames"]] == [[], [], [], [], ["shift"], ["light"]]
@@ -203,13 +215,14 @@ def test_json_holds_null_where_there_is_no_number(run: Run, tmp_path: Path) -> N
     for k in range(3):
         cv2.imwrite(str(tmp_path / "grey" / f"a_{k}.png"), np.zeros((40, 40), np.uint8))
     done = run("inspect", tmp_path, "--json")
-    assert done.code == 0
+    assert done.code == 1
 
     def refuse(constant: str) -> None:
         pytest.fail(f"{constant} is no JSON")
 
     grey, moving = (json.loads(line, parse_constant=refuse) for line in done.out.splitlines())
-    assert (grey["camera"], grey["iso"]) == (None, None)
+    assert (grey["camera"], grey["iso"], grey["accepted"]) == (None, None, False)
+    assert grey["detail"].startswith("its noise cannot be measured: ")
     assert moving["accepted"] is False
 
 
@@ -217,7 +230,7 @@ def test_what_is_piped_is_plain_and_not_wrapped(run: Run, shoot: Shoot, tmp_path
     name = "a very long name of a series " * 5 + "[red] :smile: end"
     write_frames(tmp_path / name, burst_frames(3, size=SMALL))
     done = run("inspect", tmp_path / name)
-    assert len(done.out.splitlines()) == 1
+    assert len(done.out.splitlines()) == 3
     assert done.out.startswith(name)
     assert "\x1b" not in done.out
     table = run("benchmark", shoot.bursts, "-m", shoot.model, "--frames", 1)
@@ -577,14 +590,15 @@ def two_frames(folder: Path) -> list[Path]:
     return write_frames(folder, burst_frames(2))
 
 
-def a_copy(folder: Path) -> list[Path]:
-    shots = write_frames(folder, burst_frames(8))
-    shots[4].write_bytes(shots[3].read_bytes())
+def three_copies(folder: Path) -> list[Path]:
+    shots = write_frames(folder, burst_frames(5))
+    for copy in shots[2:]:
+        copy.write_bytes(shots[0].read_bytes())
     return shots
 
 
 UNREADABLE = [missing, empty, truncated, no_raw, no_picture, unknown_kind, no_frames]
-NO_BURST = [mixed_cameras, mixed_exposures, two_frames, a_copy]
+NO_BURST = [mixed_cameras, mixed_exposures, two_frames, three_copies]
 
 
 def refused(run: Run, arguments: list[object], folder: Path) -> str:
@@ -872,9 +886,10 @@ def test_a_killed_denoise_resumes(run: Run, shoot: Shoot, tmp_path: Path) -> Non
 
 def verdicts_on(run: Run, folder: Path) -> list[dict[str, object]]:
     done = run("inspect", folder, "--json")
-    assert done.code == 0
     assert done.err == ""
-    return [json.loads(line) for line in done.out.splitlines()]
+    found = [json.loads(line) for line in done.out.splitlines()]
+    assert done.code == (0 if any(one["accepted"] for one in found) else 1)
+    return found
 
 
 def test_simulated_canon_bursts_lose_exactly_the_three_faulty_frames(run: Run, shared_data: Path) -> None:

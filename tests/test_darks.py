@@ -135,7 +135,7 @@ def a_video(folder: Path) -> None:
             r"camera Nikon D5 instead of Synthetic.*, which .* has; darks, flats",
         ),
         (two_black_levels, IncompatibleFramesError, r"frame_004\.dng: black level .* instead of .*frame_000\.dng has"),
-        (too_few, TooFewFramesError, r"frame_000\.dng: 3 dark frames at ISO 1600, 4 needed"),
+        (too_few, TooFewFramesError, r"frame_000\.dng: 3 dark frames at ISO 1600, 4 different ones needed"),
         (a_video, InputFileError, r"dark\.avi: is a video"),
     ],
 )

@@ -75,10 +75,10 @@ def test_a_place_that_is_taken_is_refused_before_any_frame_is_judged(shoot_folde
 
 def test_after_an_error_nothing_is_left_of_what_was_stored_before_it(shoot_folder: Path, tmp_path: Path) -> None:
     (only,) = ingest([shoot_folder / "good"], tmp_path / "bursts")
-    later = write_frames(tmp_path / "shoot" / "zzz", burst_frames(8, seed=2, size=SMALL))
-    later[2].write_bytes(later[1].read_bytes())  # a copy: found only when the burst is stored
+    write_frames(tmp_path / "shoot" / "zzz", burst_frames(8, seed=2, size=SMALL))
+    (tmp_path / "shoot" / "zzz" / "clean_mosaic_dn.tif").write_bytes(b"none")  # found only when the burst is stored
     before = everything_in(tmp_path)
-    with pytest.raises(SeriesError, match="same shot"):
+    with pytest.raises(InputFileError, match="clean reference"):
         ingest([shoot_folder], tmp_path / "bursts")
     assert everything_in(tmp_path) == before
     assert only.folder.exists()
@@ -88,9 +88,9 @@ def test_after_an_error_nothing_is_left_of_what_was_stored_before_it(shoot_folde
 def test_an_error_takes_the_folders_away_that_were_made_for_the_bursts(tmp_path: Path, before: int) -> None:
     for k in range(before):
         write_frames(tmp_path / "shots" / f"a{k}", burst_frames(3, size=SMALL))
-    shots = write_frames(tmp_path / "shots" / "b", burst_frames(8, seed=1, size=SMALL))
-    shots[4].write_bytes(shots[3].read_bytes())
-    with pytest.raises(SeriesError, match="same shot"):
+    write_frames(tmp_path / "shots" / "b", burst_frames(8, seed=1, size=SMALL))
+    (tmp_path / "shots" / "b" / "clean_mosaic_dn.tif").write_bytes(b"none")
+    with pytest.raises(InputFileError, match="clean reference"):
         ingest([tmp_path / "shots"], tmp_path / "new" / "folder")
     assert not (tmp_path / "new").exists()
 
@@ -275,9 +275,7 @@ def test_darks_of_another_iso_give_their_defects_only_and_that_is_told(tmp_path:
     assert a.dark is b.dark is None
     assert a.defects[hot].all()
     assert len(listener.notes) == 2
-    assert listener.notes[0].startswith(
-        "a: shot with ISO 1600 at 0.0333333 s, the dark frames with ISO 6400 at 0.0333333 s"
-    )
+    assert listener.notes[0].startswith("a: shot with ISO 1600 at 1/30 s, the dark frames with ISO 6400 at 1/30 s")
 
 
 def test_darks_inside_the_folder_of_the_shots_are_no_burst(tmp_path: Path) -> None:

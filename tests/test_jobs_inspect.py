@@ -6,7 +6,7 @@ import pytest
 
 from burst_denoise.errors import BurstStoreError
 from burst_denoise.frame.synthetic import Fault
-from burst_denoise.jobs.ingest import ingest
+from burst_denoise.jobs.ingest import IngestSettings, ingest
 from burst_denoise.jobs.inspect import inspect
 from tests.shots import Recorder, burst_frames, everything_in, write_frames
 
@@ -24,7 +24,7 @@ def shots(tmp_path: Path) -> Path:
 def test_every_series_is_judged_and_nothing_is_written(shots: Path) -> None:
     before = everything_in(shots.parent)
     listener = Recorder()
-    found = inspect([shots], 20, listener)
+    found = inspect([shots], listener=listener).verdicts
     assert [(v.series, v.accepted, [f.reasons for f in v.frames if not f.accepted]) for v in found] == [
         ("good", True, []),
         ("moved", True, [("shift",)]),
@@ -37,7 +37,7 @@ def test_a_stored_burst_has_the_verdict_that_it_was_stored_with(shots: Path, tmp
     fresh = Recorder()
     ingest([shots], tmp_path / "bursts", listener=fresh)
     before = everything_in(tmp_path)
-    stored = inspect([tmp_path / "bursts"])
+    stored = inspect([tmp_path / "bursts"]).verdicts
     assert [(v.series, v.mu, v.sigma, v.frames) for v in stored] == [
         (v.series, v.mu, v.sigma, v.frames) for v in fresh.verdicts
     ]
@@ -46,7 +46,7 @@ def test_a_stored_burst_has_the_verdict_that_it_was_stored_with(shots: Path, tmp
 
 
 def test_frames_beyond_the_limit_are_told_not_judged(shots: Path) -> None:
-    (verdict,) = inspect([shots / "good"], 3)
+    (verdict,) = inspect([shots / "good"], IngestSettings(limit=3)).verdicts
     assert (len(verdict.frames), verdict.left_out) == (3, 1)
 
 

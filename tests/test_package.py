@@ -27,7 +27,7 @@ SUBPACKAGES = {
     "reporting": "figures page report",
     "inference": "engine tiles noise_source denoiser",
     "session": "shots workers",
-    "jobs": "listener inspect ingest profile calibrate denoise merge benchmark benchmark_pairs report demo",
+    "jobs": "listener ingest inspect profile calibrate denoise merge benchmark benchmark_pairs report demo",
     "cli": "options console tables inspect ingest profile calibrate denoise merge benchmark report demo app",
 }
 """Every subpackage and file of the package, in the order in which data flows; each may import from those before it."""

@@ -117,7 +117,8 @@ def test_the_row_noise_of_earlier_versions_is_read_and_ignored_and_nothing_else_
 @pytest.mark.parametrize(
     ("iso", "exposure_s", "words"),
     [
-        (1600.0, 0.02, "ISO 1600 at 0.02 s"),
+        (1600.0, 0.02, "ISO 1600 at 1/50 s"),
+        (1600.0, 1 / 3.2, "ISO 1600 at 0.3125 s"),
         (None, 30.0, "unknown ISO at 30 s"),
         (100.0, None, "ISO 100 at unknown exposure"),
     ],

@@ -6,11 +6,9 @@ import re
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
-from itertools import chain, count
+from itertools import chain, count, pairwise
 from pathlib import Path
 from typing import NoReturn, TypeVar
-
-import numpy as np
 
 from burst_denoise.errors import InputFileError
 from burst_denoise.files import absolute
@@ -47,8 +45,8 @@ CLEAN_REFERENCE = "clean_mosaic_dn.tif"
 """The known clean image of a simulated burst lies beside its frames and is none of them."""
 BURST_SUFFIX = ".burst"
 """Of folders that hold stored bursts."""
-LONGEST_TOLD_S = 3600.0
-"""Of a longer pause nobody needs to be told."""
+LONGEST_TOLD_S = 600.0
+"""After a longer pause nobody takes frames for those of one series, so nobody needs to be told."""
 ENOUGH_FRAMES = 3
 """So many frames of one kind are a series of their own; fewer amid a larger one are incompatible frames."""
 
@@ -208,7 +206,7 @@ def group_series(
         paths[0]: Series(names[paths[0]], tuple(paths), headers[paths[0]], tuple(incompatible))
         for paths, incompatible in found
     }
-    for earlier, later in zip(runs, runs[1:], strict=False):
+    for earlier, later in pairwise(runs):
         for one in [series[path] for path in later if path in series]:
             before = [series[path] for path in earlier if path in series and path.parent == one.paths[0].parent]
             series[one.paths[0]] = replace(one, pause=_pause(one, before, headers))
@@ -285,7 +283,7 @@ def noise_digest(frame: Frame) -> bytes | None:
     """Return what tells a frame from all but copies of it: noise is never the same twice; None where there is none."""
     if frame.dn.min() == frame.dn.max():  # overexposed everywhere, or nothing at all
         return None
-    return hashlib.sha256(np.ascontiguousarray(frame.dn)).digest()
+    return hashlib.sha256(frame.dn.tobytes()).digest()
 
 
 def alike(items: Iterable[T], same: Callable[[T, T], bool]) -> list[list[T]]:

@@ -45,7 +45,7 @@ class SeriesVerdict:
     left_out: int
     """Frames beyond the limit, which nobody looked at."""
     copies: tuple[tuple[str, str], ...] = ()
-    """Files that are copies of frames, each with the name of the one that it is equal to; they are none of ``frames``."""
+    """Files that are copies of frames and none of ``frames``, each with the name of the frame."""
     pause: Pause | None = None
     """What parts it from the series before, where that is all."""
 

@@ -41,9 +41,10 @@ PIPED_WIDTH = 160
 """Columns where nobody's terminal sets them, so that a table in a file is not cut to 80."""
 
 
-def show(result: RenderableType) -> None:
-    """Print a result, text or table, on stdout."""
-    _console().print(result)
+def show(result: RenderableType, *, wrapped: bool = False) -> None:
+    """Print a result, text or table, on stdout; ``wrapped`` between words where a terminal is too narrow."""
+    console = _console()
+    console.print(result, soft_wrap=not (wrapped and console.is_terminal))
 
 
 def note(text: RenderableType) -> None:
@@ -79,7 +80,7 @@ def json_verdict(verdict: "SeriesVerdict") -> str:
 
 
 def verdict_text(verdict: "SeriesVerdict") -> Text:
-    """Return the verdict on a series, on each frame that was rejected, and what else is to be told, in lines of words."""
+    """Return the verdict on a series, on each rejected frame, and what else is to be told, a line each."""
     good = sum(frame.accepted for frame in verdict.frames)
     info = verdict.info
     iso = "ISO unknown" if info.iso is None else f"ISO {info.iso:g}"

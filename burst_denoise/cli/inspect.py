@@ -48,8 +48,10 @@ def inspect_command(
         for path, error in found.left_out:
             show_json(json.dumps({"file": str(path), "error": str(error)}))
     else:
-        for line in _summary(found, inputs, limit, pause):
-            show(line)
+        for line in _summary(found):
+            show(line, wrapped=True)
+        for line in _next_steps(found, inputs, limit, pause):
+            show(line)  # whole, to be copied
     if plot is not None:
         draw_quality(plot, found.verdicts)
     if not found.usable:
@@ -66,21 +68,21 @@ class _Results(Console):
         if self._as_json:
             show_json(json_verdict(verdict))
         elif not verdict.lone:
-            show(verdict_text(verdict))
+            show(verdict_text(verdict), wrapped=True)
 
     def note(self, text: str) -> None:
         if not self._as_json:
-            show(Text(text, TOLD))
+            show(Text(text, TOLD), wrapped=True)
 
 
-def _dark_record(dark: "DarkSeries") -> dict[str, object]:
+def _dark_record(dark: "DarkSeries") -> dict[str, str | float | None]:
     info = dark.info
     known = {"series": dark.series, "camera": info.camera, "iso": info.iso, "exposure_s": info.exposure_s}
     return known | {"accepted": False, "dark_frames": dark.count}
 
 
-def _summary(found: "Inspection", inputs: Sequence[Path], limit: int, pause: float) -> list[Text]:
-    """Return what to tell after the verdicts: dark frames, lone shots, all in one line, and the next command."""
+def _summary(found: "Inspection") -> list[Text]:
+    """Return what to tell after the verdicts: dark frames, lone shots, and all in one line."""
     lines = [
         Text(f"{dark.series} ({dark.info.camera or 'unknown camera'}, {dark.info.exposure_in_words}): ").append(
             _counted(dark.count, "dark frame"), GOOD
@@ -88,62 +90,70 @@ def _summary(found: "Inspection", inputs: Sequence[Path], limit: int, pause: flo
         for dark in found.darks
     ]
     lone = [verdict for verdict in found.verdicts if verdict.lone]
-    joined = {verdict.series for verdict in lone if verdict.pause}
-    joined |= {verdict.pause.after for verdict in lone if verdict.pause} & {verdict.series for verdict in lone}
-    longest = max((verdict.pause.joined_by_s for verdict in lone if verdict.pause), default=0)
-    shots = sum(len(verdict.frames) for verdict in lone)
-    joined_shots = sum(len(verdict.frames) for verdict in lone if verdict.series in joined)
+    shots = _frames(lone)
     if lone:
+        joined, pause = _joined_by_pause(found)
         told = f"{_counted(shots, 'lone shot')}: 3 frames at least make a series"
-        told += f"; --pause {longest} joins {joined_shots} of them" if joined_shots > 2 else ""
-        lines.append(Text(told, TOLD))
-    usable, series = found.usable, len(found.verdicts) - len(lone)
-    frames = sum(frame.accepted for verdict in usable for frame in verdict.frames)
-    parts = [f"{len(usable)} of {series} series usable ({_counted(frames, 'frame')})"]
+        lines.append(Text(told + (f"; --pause {pause} joins {joined} of them" if joined else ""), TOLD))
+    if found.videos_beside_raw:
+        lines.append(Text("a video beside raw files is left out by calibrate, unless it is named by itself", TOLD))
+    accepted = sum(frame.accepted for verdict in found.usable for frame in verdict.frames)
+    series = len(found.verdicts) - len(lone)
     counts = {
         "lone shot": shots,
         "dark frame": sum(dark.count for dark in found.darks),
         "damaged or foreign file": len(found.left_out),
-        "picture beside its raw file": found.pictures_beside_raw,
     }
+    parts = [f"{len(found.usable)} of {series} series usable ({_counted(accepted, 'frame')})"]
     parts += [_counted(count, what) for what, count in counts.items() if count]
-    lines.append(Text(", ".join(parts), f"bold {GOOD if usable else BAD}"))
+    parts += [f"{_counted(found.pictures_beside_raw, 'picture')} beside raw files"] * (found.pictures_beside_raw > 0)
+    lines.append(Text(", ".join(parts), f"bold {GOOD if found.usable else BAD}"))
+    return lines
+
+
+def _joined_by_pause(found: "Inspection") -> tuple[int, int]:
+    """Return how many lone shots a longer pause would join, and that pause in seconds; 0, 0 where not to a series."""
+    lone = {verdict.series: verdict for verdict in found.verdicts if verdict.lone}
+    parted = [verdict for verdict in lone.values() if verdict.pause]
+    names = {name for verdict in parted if verdict.pause for name in (verdict.series, verdict.pause.after)}
+    shots = _frames([lone[name] for name in names if name in lone])
+    longest = max((verdict.pause.joined_by_s for verdict in parted if verdict.pause), default=0)
+    return (shots, longest) if shots > 2 else (0, 0)
+
+
+def _next_steps(found: "Inspection", inputs: Sequence[Path], limit: int, pause: float) -> list[Text]:
+    """Return the next command to type, or one for each sensor."""
     options = [f"--limit {limit}"] * (limit != MOST_FRAMES) + [f"--pause {pause:g}"] * (pause != LONGEST_PAUSE_S)
-    if usable:
-        return lines + [Text(line, "bold") for line in _next_commands(found, options)]
-    if joined_shots > 2:
-        return [*lines, Text(f"next: burst-denoise inspect {_quoted(inputs)} --pause {longest}", "bold")]
-    advice = "next: shoot 10 frames or more of a static scene from a tripod, with one camera, ISO and exposure"
-    return [*lines, Text(advice, "bold")]
-
-
-def _next_commands(found: "Inspection", options: list[str]) -> list[str]:
+    joined, longest = _joined_by_pause(found)
+    if joined and not found.usable:
+        return [Text(f"next: burst-denoise inspect {_quoted(inputs)} --pause {longest}", "bold")]
+    if not found.usable:
+        advice = "next: shoot 10 frames or more of a static scene from a tripod, with one camera, ISO and exposure"
+        return [Text(advice, "bold")]
     if len(found.sensors) == 1:
-        return [_calibrate(found.sensors[0][1], "my_camera", options)]
-    lines = []
+        return [Text(f"next: {_calibrate(found.sensors[0][1], 'my_camera', options)}", "bold")]
+    lines = [f"{len(found.sensors)} sensors are here, and a model belongs to one:"]
     names: list[str] = []
     for info, places in found.sensors:
         camera = info.camera or "unknown camera"
-        name = re.sub(r"\W+", "_", camera).lower()
-        names.append(name)
-        name += f"_{names.count(name)}" if names.count(name) > 1 else ""
-        command = _calibrate(places, name, options) if places else "put its frames in a folder of their own"
-        lines.append(f"{command}  # {camera}" if places else f"next, for {camera}: {command}")
-    return [f"{len(found.sensors)} sensors, and a model belongs to one", *lines]
+        names.append(re.sub(r"\W+", "_", camera).lower())
+        name = names[-1] + (f"_{names.count(names[-1])}" if names.count(names[-1]) > 1 else "")
+        step = _calibrate(places, name, options) if places else "put its frames in a folder of their own"
+        lines.append(f"next, {camera}: {step}")
+    return [Text(line, "bold") for line in lines]
 
 
-def _calibrate(places: Sequence[Path], name: str, options: list[str]) -> str:
-    return " ".join(["next: burst-denoise calibrate", _quoted(places), *options, "-o", f"{name}.safetensors"])
+def _calibrate(places: Sequence[Path], name: str, options: Sequence[str]) -> str:
+    return " ".join(["burst-denoise calibrate", _quoted(places), *options, "-o", f"{name}.safetensors"])
 
 
 def _quoted(paths: Sequence[Path]) -> str:
     return shlex.join(map(str, paths))
 
 
+def _frames(verdicts: "Sequence[SeriesVerdict]") -> int:
+    return sum(len(verdict.frames) for verdict in verdicts)
+
+
 def _counted(count: int, what: str) -> str:
-    plural = (
-        what.replace(" its raw file", " their raw files").replace("picture", "pictures")
-        if "its" in what
-        else f"{what}s"
-    )
-    return f"{count} {what if count == 1 else plural}"
+    return f"{count} {what}{'' if count == 1 else 's'}"

@@ -6,7 +6,7 @@ from typing import Protocol
 __all__ = ["Exposed", "first_of_each_setting", "same_exposure", "same_setting"]
 
 TOLERANCE = 0.01
-"""Relative: bulb exposures are measured, and ISO and time rounded, to less; cameras' settings are 12 % apart at least."""
+"""Relative: bulb exposures are measured and others rounded to less; settings of a camera are 12 % apart at least."""
 
 
 class Exposed(Protocol):

@@ -41,6 +41,7 @@ from burst_denoise.errors import (
 )
 from burst_denoise.files import absolute, created_parents, disk_refusals, refuse_existing
 from burst_denoise.frame.frame import Frame, to_linear
+from burst_denoise.io.read import is_video
 from burst_denoise.jobs.listener import Listener
 from burst_denoise.schemas import LONGEST_PAUSE_S, MOST_FRAMES, FrameInfo
 from burst_denoise.sensor.defects import find_defects
@@ -60,6 +61,7 @@ __all__ = [
     "refuse_mixture",
     "same_layout",
     "store_series",
+    "without_videos",
 ]
 
 MEASURED_SIDE = 1024
@@ -160,6 +162,9 @@ def _ingested(
     found = group_series(sources, settings.pause_s, left_out)
     if not found:
         raise left_out.errors[0]
+    found, videos = without_videos(found, settings.required)
+    for video in videos:
+        listener.note(f"left out: {video.paths[0]}: is a video beside raw files; name it by itself to calibrate on it")
     first, *others = (series[0] for series in by_camera(found))
     if others:
         raise IncompatibleFramesError(
@@ -167,6 +172,14 @@ def _ingested(
             "has; give the frames of one sensor at a time"
         )
     return store_series(found, folder, darks, settings, listener)
+
+
+def without_videos(found: Sequence[Series], required: frozenset[Path]) -> tuple[list[Series], list[Series]]:
+    """Return series without the videos that lie beside raw files and were not named themselves, and these videos."""
+    videos = [series for series in found if is_video(series.paths[0]) and series.paths[0] not in required]
+    if all(series.header.domain != "bayer" for series in found):
+        videos = []
+    return [series for series in found if series not in videos], videos
 
 
 def by_camera(found: Sequence[Series]) -> list[list[Series]]:

@@ -1,4 +1,4 @@
-"""The job `inspect`: all asked of frames that later jobs ask, series by series; nothing written, nothing left unsaid."""
+"""The job `inspect`: all that later jobs ask of frames, asked series by series; nothing is written."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
@@ -17,7 +17,7 @@ from burst_denoise.burst.series import SeriesVerdict, judge
 from burst_denoise.burst.store import open_burst, split_inputs
 from burst_denoise.errors import InputFileError
 from burst_denoise.frame.frame import Frame
-from burst_denoise.jobs.ingest import IngestSettings, by_camera, same_layout
+from burst_denoise.jobs.ingest import IngestSettings, by_camera, same_layout, without_videos
 from burst_denoise.jobs.listener import Listener
 from burst_denoise.schemas import FrameInfo
 from burst_denoise.sensor.photon_transfer import fit_noise_profile
@@ -60,6 +60,8 @@ class Inspection:
     """Files that are damaged, foreign or not supported, each with the reason."""
     pictures_beside_raw: int = 0
     """Pictures passed over because they lie beside raw files of the same name."""
+    videos_beside_raw: int = 0
+    """Videos that lie beside raw files, which are of another kind."""
     sensors: list[tuple[FrameInfo, list[Path]]] = field(default_factory=list)
     """What one model may be calibrated on, sensor by sensor: a frame of it, and what is to be named for that; nothing
     is where frames of several sensors lie in one folder."""
@@ -122,7 +124,10 @@ def inspect(
         raise found.left_out[0][1]
     for _, error in found.left_out:
         listener.note(f"left out: {error}")
-    found.sensors = _sensors(usable, together, inputs)
+    left, videos = without_videos(together, IngestSettings().requiring(inputs).required)
+    found.videos_beside_raw = len(videos)
+    names = {series.paths[0] for series in videos}
+    found.sensors = _sensors([one for one in usable if one.first not in names], left, inputs)
     return found
 
 
@@ -157,7 +162,7 @@ def _sensors(
 ) -> list[tuple[FrameInfo, list[Path]]]:
     """Return for each sensor the inputs, or else the folders, that name its series and no frames of another."""
     sensors = alike(usable, lambda one, first: same_layout(one.info, first.info))
-    if len(sensors) == 1 and len(by_camera(found)) < 2:
+    if len(sensors) == 1 and len(by_camera(found)) < 2:  # as calibrate wants it
         return [(usable[0].info, list(inputs))]
     result = []
     for sensor in sensors:

@@ -144,7 +144,7 @@ def profile_bursts(
         refuse_other_sensor(dark.paths[0], dark.sensor, shot.path, Sensor.of(info), any_sensor=any_sensor)
     # The dark current of another exposure is no figure of these bursts; its defects are.
     used = [dark for dark in darks if any(same_exposure(dark.info, burst.info) for burst in bursts)]
-    isos = first_of_each_setting([one.info.iso for one in (*bursts, *used)])
+    isos = first_of_each_setting([burst.info.iso for burst in bursts] + [dark.info.iso for dark in used])
     masters = {isos[dark.info.iso]: dark.master for dark in used}
     maps = _maps(bursts, [dark.master for dark in darks])
     defects = np.logical_or.reduce([np.zeros(bursts[0].saturated.shape, np.bool_), *maps])

@@ -1,5 +1,7 @@
 """Whether a frame is a dark frame (lens capped): told by its level and by the absence of structure."""
 
+import math
+
 import cv2
 import numpy as np
 
@@ -24,8 +26,8 @@ astronaut() at 1 % exposure: 0.10 at ISO 6400, 0.15 at 1600. Neighbours may be c
 FEWEST_PARTS = 32
 """Along a side, for all but the smallest parts: slow glow of an amplifier is no structure."""
 SPOT_SIGMA, MOST_SPOTS = 3.5, 2e-5
-"""Three photosites of one cell of the mosaic that stand out by so much are a point of light, not hot photosites; so
-large a share of the cells may: cosmic rays, clusters of defects, which a hundredth of hot photosites makes 4e-6 times."""
+"""Three photosites of one cell of the mosaic that stand out by so much are a point of light, not hot photosites. So
+large a share of the cells may: cosmic rays, clusters of defects; where one photosite in a hundred is hot, 4e-6 do."""
 CLIP_SIGMA = 4.0
 """Where defects are cut off."""
 
@@ -72,7 +74,7 @@ def bright_parts(linear: Float) -> float:
 
 
 def _noise(plane: Float) -> tuple[float, float, Float, Mask]:
-    """Return mean and noise (standard deviation) of a plane, the rest without lines and defects, and what stands out."""
+    """Return mean, noise (standard deviation), the rest without lines and defects, and what stands out of a plane."""
     some = plane[:: max(1, len(plane) // 400)]
     steps = np.diff(some, axis=1).ravel()
     sigma = float(steps.std())
@@ -97,9 +99,10 @@ def _structure(grey: Float, side: int) -> float:
     height, width = (size // side for size in grey.shape)
     if min(height, width) < 3:
         return 0.0
-    noise = sum(float(np.mean(np.diff(grey, axis=axis) ** 2)) for axis in (0, 1)) / 4
+    noise = float(np.mean(np.diff(grey, axis=0) ** 2) + np.mean(np.diff(grey, axis=1) ** 2)) / 4
     parts = cv2.resize(grey[: height * side, : width * side], (width, height), interpolation=cv2.INTER_AREA)
     expected = noise / side**2 * 8 / 9  # a ninth goes with the mean of nine
     found = np.minimum((parts - cv2.blur(parts, (3, 3))) ** 2, 36 * expected)
     chance = 5 * expected * (2 / parts.size) ** 0.5
-    return float(max(found.mean() - expected - chance, 0.0)) ** 0.5
+    excess = max(float(found.mean()) - expected - chance, 0.0)
+    return math.sqrt(excess)
