@@ -1,11 +1,12 @@
 """Dark frames: which may be averaged, which may be subtracted, and what is refused in one line."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from burst_denoise.burst.darks import dark_for, read_darks, refuse_other_sensor
+from burst_denoise.burst.darks import DarkFramesMet, dark_for, read_darks, refuse_other_sensor
 from burst_denoise.errors import BurstDenoiseError, IncompatibleFramesError, InputFileError, TooFewFramesError
 from burst_denoise.sensor.identity import Sensor
 from tests.shots import burst_frames, dark_frames, write_frames
@@ -144,3 +145,62 @@ def test_what_makes_no_master_dark_is_said_in_one_line(tmp_path: Path, bad, erro
     with pytest.raises(error, match=said) as caught:
         read_darks([tmp_path / "darks"])
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("of_darks", "of_shot", "serves"),
+    [
+        ({"exposure_s": 60.002}, {"exposure_s": 60.001}, True),
+        ({"exposure_s": 1 / 60}, {"exposure_s": 0.0167}, True),
+        ({"iso": 1600.0}, {"iso": 1608.0}, True),
+        ({"exposure_s": 60.0}, {"exposure_s": 61.0}, False),
+        ({"iso": 1600.0}, {"iso": 1800.0}, False),
+    ],
+)
+def test_exposures_that_are_measured_or_rounded_serve_each_other(
+    tmp_path: Path, of_darks: dict[str, float], of_shot: dict[str, float], serves: bool
+):
+    frames = dark_frames(4, size=SMALL)
+    write_frames(tmp_path, frames, **of_darks)
+    found = read_darks([tmp_path])
+    info = frames[0].info.model_copy(update=of_darks | of_shot)
+    assert (dark_for(found, info) is found[0].master) is serves
+
+
+def test_bulb_darks_are_averaged_together(tmp_path: Path):
+    for k, frame in enumerate(dark_frames(6, size=SMALL)):
+        write_frames(tmp_path, [frame], exposure_s=119.8 + 0.08 * k, taken_at=1000.0 + 130 * k)
+    (found,) = read_darks([tmp_path])
+    assert found.master.count == 6
+
+
+def test_copies_of_dark_frames_have_no_noise_of_their_own(tmp_path: Path):
+    for path in write_frames(tmp_path / "four", dark_frames(4, size=SMALL)):
+        path.with_name(f"copy_{path.name}").write_bytes(path.read_bytes())
+    (found,) = read_darks([tmp_path / "four"])
+    assert (found.master.count, len(found.paths)) == (4, 8)
+    for path in write_frames(tmp_path / "three", dark_frames(3, size=SMALL)):
+        path.with_name(f"copy_{path.name}").write_bytes(path.read_bytes())
+    with pytest.raises(TooFewFramesError, match="3 dark frames at ISO 1600, 4 different ones needed"):
+        read_darks([tmp_path / "three"])
+
+
+def test_dark_frames_met_among_shots_are_averaged_by_iso_and_exposure(tmp_path: Path):
+    met, notes = DarkFramesMet(tmp_path), []
+    frames = dark_frames(9, size=SMALL)
+    for frame in frames[:3]:
+        met.add(frame)
+    met.begin_series()
+    for frame in frames[3:6]:
+        met.add(frame)
+    other = [replace(frame, info=frame.info.model_copy(update={"exposure_s": 2.0})) for frame in frames[6:]]
+    for frame in other:
+        met.add(frame)
+    (found,) = met.sets(notes.append)
+    assert (len(met), found.master.count) == (9, 6)
+    assert [len(list(stack)) for stack in found.stacks()] == [3, 3]
+    assert found.master.mean == pytest.approx(np.mean([frame.linear for frame in frames[:6]], axis=0), abs=1e-6)
+    assert notes == [
+        "3 dark frames among the shots (ISO 1600 at 2 s) left out: frame_006.dng; 4 at least make a master dark, 16 "
+        "are better"
+    ]

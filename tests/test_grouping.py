@@ -7,13 +7,13 @@ import cv2
 import numpy as np
 import pytest
 
-from burst_denoise.burst.grouping import Series, find_sources, group_series, read_series
+from burst_denoise.burst.grouping import Series, find_sources, group_series, pictures_beside_raw, read_series
 from burst_denoise.errors import InputFileError
 from burst_denoise.frame.synthetic import SyntheticCamera, shoot
 from burst_denoise.io.dng import write_dng
 from burst_denoise.io.metadata import DENOISED_MARK
 from burst_denoise.schemas import FrameInfo
-from tests.shots import frame_of
+from tests.shots import burst_frames, dark_frames, frame_of, write_frames
 
 BASE = FrameInfo(
     domain="bayer",
@@ -219,3 +219,135 @@ def test_names_stay_unique_where_folders_and_files_spell_the_same(tmp_path: Path
     found = group_series(find_sources([tmp_path]))
     names = [series.name for series in found]
     assert len(names) == len(set(names)) == 6
+
+
+def test_bulb_exposures_are_measured_and_make_one_series(tmp_path: Path) -> None:
+    assert BASE.taken_at is not None
+    for k, seconds in enumerate((119.8, 120.2, 119.95, 120.1, 120.0)):
+        shot(tmp_path, f"IMG_{k}.dng", taken_at=BASE.taken_at + 125 * k, exposure_s=seconds)
+    (one,) = group_series(find_sources([tmp_path]))
+    assert (len(one.paths), one.incompatible) == (5, ())
+    assert len(read_series(one, 20).frames) == 5
+
+
+def test_an_iso_that_is_rounded_otherwise_is_the_same_and_another_setting_is_not(tmp_path: Path) -> None:
+    run(tmp_path, 1, 3)
+    run(tmp_path, 4, 1, iso=1612.0)
+    run(tmp_path, 5, 1, iso=1800.0)
+    (one,) = group_series(find_sources([tmp_path]))
+    assert [path.name for path in one.paths] == [f"IMG_{k}.dng" for k in range(1, 5)]
+    assert one.incompatible[0].detail == "ISO 1800 instead of 1600"
+
+
+def test_a_series_after_a_pause_says_what_joins_it_to_the_one_before(tmp_path: Path) -> None:
+    run(tmp_path / "shoot", 1, 3)
+    run(tmp_path / "shoot", 4, 3, start=74.0)
+    first, second = group_series(find_sources([tmp_path]))
+    assert first.pause is None
+    assert str(second.pause) == "begins 75 s after the last frame of shoot-IMG_1; --pause 120 joins them"
+    (joined,) = group_series(find_sources([tmp_path]), pause_s=120)
+    assert (len(joined.paths), joined.pause) == (6, None)
+
+
+@pytest.mark.parametrize("what", ["other ISO", "other folder", "an hour later"])
+def test_a_pause_is_not_told_where_more_parts_two_series(tmp_path: Path, what: str) -> None:
+    run(tmp_path / "a", 1, 3)
+    run(
+        tmp_path / ("b" if what == "other folder" else "a"),
+        4,
+        3,
+        start=3600.0 if what == "an hour later" else 80.0,
+        iso=3200.0 if what == "other ISO" else 1600.0,
+    )
+    assert [series.pause for series in group_series(find_sources([tmp_path]))] == [None, None]
+
+
+def test_frames_75_s_apart_are_one_series_where_the_pause_is_allowed(tmp_path: Path) -> None:
+    assert BASE.taken_at is not None
+    for k in range(4):
+        shot(tmp_path, f"IMG_{k}.dng", taken_at=BASE.taken_at + 75 * k)
+    assert [len(one.paths) for one in group_series(find_sources([tmp_path]))] == [1] * 4
+    assert [len(one.paths) for one in group_series(find_sources([tmp_path]), pause_s=120)] == [4]
+
+
+def copied(folder: Path) -> None:
+    """Copy files as a file manager does."""
+    for path in write_frames(folder, burst_frames(5, size=(48, 64))):
+        (folder / f"{path.stem} (1).dng").write_bytes(path.read_bytes())
+
+
+def written_again(folder: Path) -> None:
+    """Write the same photosites to files of other names and dates, as a converter does."""
+    for frame in burst_frames(5, size=(48, 64)):
+        write_frames(folder, [frame])
+        again = replace(frame, path=Path(f"z_{frame.path.name}"))
+        write_frames(folder, [again], taken_at=(frame.info.taken_at or 0) + 20)
+
+
+def pictures_copied(folder: Path) -> None:
+    folder.mkdir()
+    rng = np.random.default_rng(0)
+    for k in range(5):
+        cv2.imwrite(str(folder / f"p_{k}.png"), rng.integers(90, 110, (40, 40), np.uint8))
+    for k in range(5):
+        (folder / f"p_{k + 5}.png").write_bytes((folder / f"p_{k}.png").read_bytes())
+
+
+@pytest.mark.parametrize("copying", [copied, written_again, pictures_copied])
+def test_copies_are_no_frames_and_each_is_named_with_its_original(tmp_path: Path, copying) -> None:
+    copying(tmp_path / "in")
+    (one,) = group_series(find_sources([tmp_path / "in"]))
+    read = read_series(one, 20)
+    assert (len(one.paths), len(read.frames), len(read.copies), read.left_out) == (10, 5, 5, 0)
+    originals = [frame.path.name for frame in read.frames]
+    assert sorted(original for _, original in read.copies) == sorted(originals)
+    assert {copy for copy, _ in read.copies} == {path.name for path in one.paths} - set(originals)
+
+
+def test_reading_goes_on_until_there_are_enough_different_frames(tmp_path: Path) -> None:
+    copied(tmp_path)
+    (one,) = group_series(find_sources([tmp_path]))
+    read = read_series(one, 3)
+    assert [frame.path.name for frame in read.frames] == ["frame_000.dng", "frame_001.dng", "frame_002.dng"]
+    assert len(read.frames) + len(read.copies) + read.left_out == 10
+    assert len(read.copies) == 2
+
+
+def test_frames_overexposed_everywhere_are_no_copies_of_each_other(tmp_path: Path) -> None:
+    for k in range(3):
+        picture(tmp_path, f"w_{k}.png")
+    (one,) = group_series(find_sources([tmp_path]))
+    read = read_series(one, 20)
+    assert (len(read.frames), read.copies) == (3, ())
+
+
+def test_dark_frames_among_the_frames_of_a_series_are_handed_over_and_do_not_count(tmp_path: Path) -> None:
+    frames = burst_frames(4) + [
+        replace(frame, path=Path(f"frame_{10 + k}.dng")) for k, frame in enumerate(dark_frames(3))
+    ]
+    write_frames(tmp_path, frames)
+    (one,) = group_series(find_sources([tmp_path]))
+    met: list[str] = []
+    read = read_series(one, 20, on_dark=lambda frame: met.append(frame.path.name))
+    assert (len(one.paths), len(read.frames), read.darks) == (7, 4, 3)
+    assert sorted(met) == ["frame_10.dng", "frame_11.dng", "frame_12.dng"]
+
+
+def test_a_damaged_file_costs_only_itself_where_it_may_be_left_out(tmp_path: Path) -> None:
+    shots = write_frames(tmp_path, burst_frames(5, size=(48, 64)))
+    shots[1].write_bytes(shots[1].read_bytes()[:3000])
+    told: list[Path] = []
+    with pytest.raises(InputFileError, match="frame_001"):
+        group_series(find_sources([tmp_path]))
+    (one,) = group_series(find_sources([tmp_path]), leave_out=lambda path, error: told.append(path))
+    shots[2].write_bytes(b"damaged after its header was read")
+    read = read_series(one, 20, lambda path, error: told.append(path))
+    assert [frame.path.name for frame in read.frames] == ["frame_000.dng", "frame_003.dng", "frame_004.dng"]
+    assert told == [shots[1], shots[2]]
+
+
+def test_pictures_beside_raw_files_are_counted(tmp_path: Path) -> None:
+    for path in write_frames(tmp_path, burst_frames(2, size=(48, 64))):
+        picture(tmp_path, path.with_suffix(".JPG").name)
+    picture(tmp_path, "other.jpg")
+    assert pictures_beside_raw([tmp_path, tmp_path / "other.jpg"]) == 2

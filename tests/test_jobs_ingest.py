@@ -1,5 +1,6 @@
 """From whatever the user names to opened bursts of one sensor, and nothing left behind when it cannot be done."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
@@ -329,3 +330,136 @@ def test_darks_do_not_serve_stored_bursts_and_that_is_told(tmp_path: Path) -> No
     open_inputs([tmp_path / "bursts"], tmp_path / "work", darks, listener=listener)
     assert len(listener.notes) == 1
     assert "stored bursts keep the darks they were ingested with" in listener.notes[0]
+
+
+def card_with_darks(folder: Path, count: int = 16, **changes: object) -> np.ndarray:
+    """Write three bursts of a camera with hot photosites and its dark frames to one folder; return where these are."""
+    camera = SyntheticCamera(hot_fraction=1 / 500)
+    start = 1_767_268_800.0
+    for number, (name, iso) in enumerate((("a", 1600), ("b", 1600), ("d", 6400))):
+        frames = shoot(camera, scene(SMALL, seed=number), iso, 4, number)[0]
+        for k, frame in enumerate(frames):
+            named = replace(frame, path=Path(f"{name}_{k:02d}.dng"))
+            write_frames(folder, [named], taken_at=start + 1000 * number + k)
+    frames = dark_frames(count, size=SMALL, hot=1 / 500)
+    for k, frame in enumerate(frames):
+        changed = {"taken_at": start + 5000 + k} | changes
+        write_frames(folder, [replace(frame, path=Path(f"c_{k:02d}.dng"))], **changed)
+    return np.mean([frame.linear for frame in frames], axis=0) > 0.02
+
+
+def test_dark_frames_among_the_shots_serve_as_if_they_were_named(tmp_path: Path) -> None:
+    hot = card_with_darks(tmp_path / "card")
+    listener = Recorder()
+    unnamed = open_inputs([tmp_path / "card"], tmp_path / "unnamed", listener=listener)
+    named_darks = read_darks(sorted((tmp_path / "card").glob("c_*.dng")))
+    named = open_inputs([tmp_path / "card"], tmp_path / "named", named_darks)
+    assert listener.notes[0] == "16 dark frames among the shots are used as darks (ISO 1600 at 1/30 s)"
+    assert listener.notes[1].startswith("card-d_00: shot with ISO 6400 at 1/30 s, the dark frames with ISO 1600")
+    assert len(listener.notes) == 2
+    assert [len(verdict.frames) for verdict in listener.verdicts] == [4, 4, 4]
+    assert [burst.fingerprint for burst in unnamed.bursts] == [burst.fingerprint for burst in named.bursts]
+    for one, other in zip(unnamed.bursts, named.bursts, strict=True):
+        assert one.manifest.model_copy(update={"series": ""}) == other.manifest.model_copy(update={"series": ""})
+        assert np.array_equal(one.defects, other.defects)
+        assert (one.defects & hot).sum() == hot.sum()
+    assert np.array_equal(unnamed.darks[0].master.offset, named_darks[0].master.offset)
+
+
+def test_nothing_waits_on_disk_any_more_when_all_is_stored(tmp_path: Path) -> None:
+    card_with_darks(tmp_path / "card", 4)
+    ingest([tmp_path / "card"], tmp_path / "bursts")
+    assert sorted(path.name for path in (tmp_path / "bursts").iterdir()) == [
+        "card-a_00.burst", "card-b_00.burst", "card-d_00.burst"
+    ]  # fmt: skip
+
+
+def test_too_few_dark_frames_among_the_shots_are_left_out_and_that_is_told(tmp_path: Path) -> None:
+    card_with_darks(tmp_path / "card", 3)
+    listener = Recorder()
+    bursts = ingest([tmp_path / "card"], tmp_path / "bursts", listener=listener)
+    assert [burst.dark for burst in bursts] == [None] * 3
+    assert [note.split(": ")[0] for note in listener.notes] == [
+        "3 dark frames among the shots (ISO 1600 at 1/30 s) left out"
+    ]
+
+
+def test_dark_frames_of_other_levels_are_left_out_and_that_is_told(tmp_path: Path) -> None:
+    card_with_darks(tmp_path / "card", 4, white_level=16383.0)
+    listener = Recorder()
+    bursts = ingest([tmp_path / "card"], tmp_path / "bursts", listener=listener)
+    assert [burst.dark for burst in bursts] == [None] * 3
+    assert listener.notes == [
+        "4 dark frames among the shots (ISO 1600 at 1/30 s) left out: white level 16383 instead of 15304 of the bursts"
+    ]
+
+
+def test_a_folder_of_nothing_but_dark_frames_is_refused(tmp_path: Path) -> None:
+    write_frames(tmp_path / "darks", dark_frames(5, size=SMALL))
+    with pytest.raises(InputFileError, match="all frames given are dark frames; name the bursts too"):
+        ingest([tmp_path / "darks"], tmp_path / "bursts")
+    assert not (tmp_path / "bursts").exists()
+
+
+def test_a_damaged_file_in_a_folder_is_told_and_left_out_and_one_that_is_named_stops_the_job(tmp_path: Path) -> None:
+    shots = write_frames(tmp_path / "shots", burst_frames(5, size=SMALL))
+    shots[1].write_bytes(shots[1].read_bytes()[:3000])
+    listener = Recorder()
+    (burst,) = ingest([tmp_path / "shots"], tmp_path / "bursts", listener=listener)
+    assert len(burst) == 4
+    (note,) = listener.notes
+    assert note.startswith(f"left out: {shots[1]}: is truncated")
+    with pytest.raises(InputFileError, match=r"frame_001\.dng: is truncated"):
+        ingest(shots, tmp_path / "others")
+    assert not (tmp_path / "others").exists()
+
+
+def test_a_folder_of_nothing_but_damaged_files_is_refused(tmp_path: Path) -> None:
+    for path in write_frames(tmp_path / "shots", burst_frames(2, size=SMALL)):
+        path.write_bytes(path.read_bytes()[:3000])
+    with pytest.raises(InputFileError, match=r"frame_000\.dng: is truncated"):
+        ingest([tmp_path / "shots"], tmp_path / "bursts")
+
+
+def test_copies_are_counted_once(tmp_path: Path) -> None:
+    for path in write_frames(tmp_path / "shots", burst_frames(5, size=SMALL)):
+        path.with_name(f"{path.stem} (1).dng").write_bytes(path.read_bytes())
+    listener = Recorder()
+    (burst,) = ingest([tmp_path / "shots"], tmp_path / "bursts", listener=listener)
+    assert [verdict.file for verdict in burst.manifest.frames] == [f"frame_00{k}.dng" for k in range(5)]
+    assert listener.verdicts[0].notes == [
+        "5 files are copies of others, counted once: frame_000 (1).dng, frame_001 (1).dng, frame_002 (1).dng and 2 more"
+    ]
+
+
+def test_lone_shots_are_summed_up(tmp_path: Path) -> None:
+    write_frames(tmp_path / "shots", burst_frames(4, size=SMALL))
+    for k in range(3):
+        write_frames(tmp_path / f"lone_{k}", burst_frames(1, seed=k, size=SMALL))
+    listener = Recorder()
+    ingest([tmp_path], tmp_path / "bursts", listener=listener)
+    assert listener.notes == ["3 lone shots left out: 3 frames at least make a series"]
+
+
+def test_a_video_beside_raw_files_is_left_out_unless_it_is_named(tmp_path: Path) -> None:
+    write_frames(tmp_path / "card", burst_frames(4, size=SMALL))
+    writer = cv2.VideoWriter(str(tmp_path / "card" / "clip.avi"), cv2.VideoWriter.fourcc(*"MJPG"), 10, (64, 48))
+    rng = np.random.default_rng(0)
+    for _ in range(4):
+        writer.write(rng.integers(90, 110, (48, 64, 3), np.uint8))
+    writer.release()
+    listener = Recorder()
+    (burst,) = ingest([tmp_path / "card"], tmp_path / "bursts", listener=listener)
+    assert burst.info.domain == "bayer"
+    assert listener.notes[0].endswith("clip.avi: is a video beside raw files; name it by itself to calibrate on it")
+    with pytest.raises(IncompatibleFramesError):
+        ingest([tmp_path / "card", tmp_path / "card" / "clip.avi"], tmp_path / "others")
+
+
+def test_a_longer_pause_joins_frames_to_one_burst(tmp_path: Path) -> None:
+    for k, frame in enumerate(burst_frames(4, size=SMALL)):
+        write_frames(tmp_path / "shots", [frame], taken_at=1000.0 + 75 * k)
+    with pytest.raises(TooFewFramesError):
+        ingest([tmp_path / "shots"], tmp_path / "bursts")
+    (burst,) = ingest([tmp_path / "shots"], tmp_path / "bursts", settings=IngestSettings(pause_s=120))
+    assert len(burst) == 4
