@@ -117,3 +117,31 @@ def everything_in(folder: Path) -> dict[str, str]:
         str(path.relative_to(folder)): hashlib.sha256(path.read_bytes()).hexdigest() if path.is_file() else "folder"
         for path in folder.rglob("*")
     }
+
+
+def write_card(folder: Path, size: tuple[int, int] = (96, 128)) -> None:
+    """Write a card: 4 bursts of 8 (the last never still), 6 lone shots, 2 x 16 dark frames, a damaged file, a movie.
+
+    The first burst has a picture beside each raw file.
+    """
+    start = 1_767_268_800.0
+    shots = [(burst_frames(8, iso, seed, size=size), 1000.0 * seed) for seed, iso in enumerate((1600, 1600, 6400))]
+    moving = {k: Fault(shift=(9 * k, 5)) for k in range(8)}
+    shots.append((burst_frames(8, 6400, 3, size=size, faults=moving), 3000.0))
+    shots += [(burst_frames(1, 800, 50 + k, size=size), 10_000.0 + 1000 * k) for k in range(6)]
+    shots += [(dark_frames(16, iso, size), 20_000.0 + iso) for iso in (1600, 6400)]
+    shots.append((burst_frames(9, 1600, 1, size=size)[8:], 1008.0))
+    written: list[Path] = []
+    for frames, after in shots:
+        for k, frame in enumerate(frames):
+            named = replace(frame, path=Path(f"IMG_{len(written) + 1:04d}.dng"))
+            written += write_frames(folder, [named], taken_at=start + after + k)
+    for path in written[:8]:
+        cv2.imwrite(str(path.with_suffix(".JPG")), np.zeros((*size, 3), np.uint8))
+    written[-1].write_bytes(written[-1].read_bytes()[:3000])
+    movie = cv2.VideoWriter(str(folder / "MVI_0001.avi"), cv2.VideoWriter.fourcc(*"MJPG"), 10, (64, 48))
+    rng = np.random.default_rng(0)
+    seen = cv2.resize(rng.integers(60, 180, (6, 8, 3), np.uint8), (64, 48)).astype(float)
+    for _ in range(6):
+        movie.write(np.clip(seen + rng.normal(0, 6, seen.shape), 0, 255).astype(np.uint8))
+    movie.release()

@@ -24,7 +24,7 @@ from burst_denoise.frame.synthetic import Fault
 from burst_denoise.io.raw import read_raw
 from burst_denoise.jobs.ingest import ingest
 from tests.conftest import Done, Run
-from tests.shots import burst_frames, dark_frames, everything_in, write_frames, write_identity_model
+from tests.shots import burst_frames, dark_frames, everything_in, write_card, write_frames, write_identity_model
 
 COMMANDS = ("inspect", "profile", "ingest", "calibrate", "train", "denoise", "merge", "benchmark", "report", "demo")
 PROGRAM = (sys.executable, "-m", "burst_denoise")
@@ -238,6 +238,113 @@ def test_what_is_piped_is_plain_and_not_wrapped(run: Run, shoot: Shoot, tmp_path
     assert "\x1b" not in table.out
     for words in ("single frame", "mean of 2", "nlm-stabilised", "corrected PSNR dB", "peak MB"):
         assert words in table.out
+
+
+def test_inspect_of_a_card_ends_in_one_summary_and_the_next_command(run: Run, tmp_path: Path) -> None:
+    write_card(tmp_path / "card")
+    done = run("inspect", tmp_path / "card")
+    assert (done.code, done.err) == (0, "")
+    lines = done.out.splitlines()
+    assert [line.startswith("card-IMG_00") for line in lines[:4]] == [True] * 4
+    assert lines[-1] == f"next: burst-denoise calibrate {tmp_path / 'card'} -o my_camera.safetensors"
+    assert lines[-2] == (
+        "4 of 5 series usable (30 frames), 6 lone shots, 32 dark frames, 1 damaged or foreign file, "
+        "8 pictures beside raw files"
+    )
+    assert "6 lone shots: 3 frames at least make a series" in lines
+    assert "card-IMG_0039 (Synthetic APS-C, ISO 1600 at 1/30 s): 16 dark frames" in lines
+    (left_out,) = [line for line in lines if line.startswith("left out")]
+    assert "IMG_0071.dng: is truncated" in left_out
+    assert len(done.out.split("REJECTED")) == 2
+    records = [json.loads(line) for line in run("inspect", tmp_path / "card", "--json").out.splitlines()]
+    assert [record["dark_frames"] for record in records if "dark_frames" in record] == [16, 16]
+    (damaged,) = [record for record in records if "error" in record]
+    assert Path(damaged["file"]).name == "IMG_0071.dng"
+    assert sum("mu" in record for record in records) == 5 + 6
+
+
+def on_a_terminal(*arguments: object, columns: int = 80) -> str:
+    """Return what the command line prints on a terminal, colours included."""
+    import fcntl
+    import pty
+    import struct
+    import termios
+
+    own, terminal = pty.openpty()
+    fcntl.ioctl(terminal, termios.TIOCSWINSZ, struct.pack("HHHH", 40, columns, 0, 0))
+    plain = {name: value for name, value in os.environ.items() if name not in ("NO_COLOR", "COLUMNS", "FORCE_COLOR")}
+    process = subprocess.Popen(
+        [*PROGRAM, *map(str, arguments)], stdout=terminal, stderr=terminal, env=plain | {"TERM": "xterm-256color"}
+    )
+    os.close(terminal)
+    printed = b""
+    with contextlib.suppress(OSError):  # so ends a terminal that nobody writes to any more
+        while part := os.read(own, 65536):
+            printed += part
+    os.close(own)
+    process.wait()
+    return printed.decode().replace("\r\n", "\n")
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="there is no such terminal")
+def test_inspect_is_coloured_on_a_terminal_and_plain_elsewhere(tmp_path: Path) -> None:
+    write_card(tmp_path / "card")
+    printed = on_a_terminal("inspect", tmp_path / "card")
+    green, red, yellow, end = "\x1b[32m", "\x1b[31m", "\x1b[33m", "\x1b[0m"
+    assert printed.count(f"{green}accepted{end}") == 4
+    assert printed.count(f"{red}REJECTED") == 1
+    assert f"{green}16 dark frames{end}" in printed
+    assert f"{yellow}6 lone shots: 3 frames at least make a series{end}" in printed
+    lines = re.sub(r"\x1b\[[0-9;]*m", "", printed).splitlines()
+    assert lines[-1] == f"next: burst-denoise calibrate {tmp_path / 'card'} -o my_camera.safetensors"
+    told = [line for line in lines[:-1] if str(tmp_path) not in line]
+    assert max(map(len, told)) <= 80
+    piped = in_a_process("inspect", tmp_path / "card").out
+    assert "\x1b" not in piped
+    assert " ".join(piped.split()) == " ".join(" ".join(lines).split())
+
+
+def test_inspect_ends_in_1_where_nothing_is_usable_and_says_what_to_do(run: Run, tmp_path: Path) -> None:
+    for k, frame in enumerate(burst_frames(4, size=SMALL)):
+        write_frames(tmp_path / "slow", [frame], taken_at=1000.0 + 75 * k)
+    done = run("inspect", tmp_path / "slow")
+    assert (done.code, done.err) == (1, "")
+    assert done.out.splitlines() == [
+        "4 lone shots: 3 frames at least make a series; --pause 120 joins 4 of them",
+        "no series, 4 lone shots",
+        f"next: burst-denoise inspect {tmp_path / 'slow'} --pause 120",
+    ]
+    joined = run("inspect", tmp_path / "slow", "--pause", "120")
+    assert joined.code == 0
+    assert joined.out.splitlines()[-1].endswith("slow --pause 120 -o my_camera.safetensors")
+    write_frames(tmp_path / "two", burst_frames(2, size=SMALL))
+    done = run("inspect", tmp_path / "two")
+    assert done.code == 1
+    assert done.out.splitlines()[-1].startswith("next: shoot 10 frames or more of a static scene from a tripod")
+
+
+def test_damaged_files_never_change_whether_frames_are_usable(run: Run, tmp_path: Path) -> None:
+    shots = write_frames(tmp_path / "shots", burst_frames(5, size=SMALL))
+    shots[2].write_bytes(b"")
+    (tmp_path / "shots" / "text.dng").write_text("no raw file")
+    done = run("inspect", tmp_path / "shots")
+    assert done.code == 0
+    assert "1 of 1 series usable (4 frames), 2 damaged or foreign files" in done.out
+    for path in shots:
+        path.write_bytes(b"")
+    done = run("inspect", tmp_path / "shots")
+    assert (done.code, done.err) == (1, "")
+    assert done.out.count("left out: ") == 6
+
+
+def test_inspect_names_the_command_of_each_camera(run: Run, shoot: Shoot) -> None:
+    done = run("inspect", shoot.good, shoot.other_camera)
+    assert done.code == 0
+    assert done.out.splitlines()[-3:] == [
+        "2 sensors are here, and a model belongs to one:",
+        f"next, Synthetic APS-C: burst-denoise calibrate {shoot.good} -o synthetic_aps_c.safetensors",
+        f"next, Nikon D5: burst-denoise calibrate {shoot.other_camera} -o nikon_d5.safetensors",
+    ]
 
 
 def test_benchmark_prints_json_lines_and_writes_the_same(run: Run, shoot: Shoot, tmp_path: Path) -> None:

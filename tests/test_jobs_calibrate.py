@@ -1,6 +1,7 @@
 """The owner's whole job: what goes into a model file, what lies beside it meanwhile, and what stays after an error."""
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -32,7 +33,7 @@ from burst_denoise.sensor.fixed_pattern import master_dark, photo_response
 from burst_denoise.sensor.moments import frame_moments
 from burst_denoise.sensor.noise_model import noise_variance
 from burst_denoise.sensor.prnu_from_scenes import prnu_from_scenes
-from tests.shots import Recorder, burst_frames, everything_in, scene, write_frames
+from tests.shots import Recorder, burst_frames, dark_frames, everything_in, scene, write_frames
 
 CPU = torch.device("cpu")
 TWO_STEPS = TrainSettings(steps=2, batch=2)
@@ -312,3 +313,32 @@ def test_a_camera_of_one_hot_photosite_in_2000_leaves_less_than_one_in_100000(tm
     dark = master_dark([frame.linear for frame in capped], RGGB)
     for plane in photo_response(frame_moments(frame.linear for frame in flats), dark, RGGB).fine:
         assert plane.value == pytest.approx(0.01, rel=0.05)
+
+
+@pytest.mark.slow
+def test_dark_frames_among_the_shots_serve_as_if_they_were_named(tmp_path: Path) -> None:
+    """The same defects, scores and tuned strengths; taken for a scene, dark frames would change all three."""
+    start, card = 1_767_268_800.0, tmp_path / "card"
+    for number in range(3):
+        frames = shoot(SyntheticCamera(hot_fraction=1 / 500), scene(seed=number), 1600, 6, number)[0]
+        for k, frame in enumerate(frames):
+            named = replace(frame, path=Path(f"a{number}_{k}.dng"))
+            write_frames(card, [named], taken_at=start + 1000 * number + k)
+    for k, frame in enumerate(dark_frames(16, hot=1 / 500)):
+        write_frames(card, [replace(frame, path=Path(f"dark_{k:02d}.dng"))], taken_at=start + 9000 + k)
+    unnamed, named = Recorder(), Recorder()
+    one = run([card], tmp_path / "unnamed", listener=unnamed)
+    other = run([card], tmp_path / "named", listener=named, darks=sorted(card.glob("dark_*.dng")))
+    assert unnamed.notes == ["16 dark frames among the shots are used as darks (ISO 1600 at 1/30 s)"]
+    assert named.notes == []
+    assert [len(verdict.frames) for verdict in unnamed.verdicts] == [6, 6, 6]
+    assert one.defects is not None
+    assert len(one.defects) > 30
+    assert np.array_equal(one.defects, other.defects)
+    mine, theirs = one.header.training, other.header.training
+    assert (mine.start_psnr_db, mine.prior_psnr_db, mine.best_psnr_db) == (
+        theirs.start_psnr_db, theirs.prior_psnr_db, theirs.best_psnr_db
+    )  # fmt: skip
+    assert mine.baseline_strength == theirs.baseline_strength != {}
+    assert one.header.profiles == other.header.profiles
+    assert same_weights(one, other)

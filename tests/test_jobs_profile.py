@@ -219,3 +219,13 @@ def test_flats_among_the_inputs_are_no_scene_and_are_decoded_once(
     found = profile([card], flats=[card / "flats"], listener=listener)
     assert len(read) == len(set(read)) == 8 + 8 + 16
     assert found.channels == profile([shots.bursts], flats=[shots.flats]).channels
+
+
+def test_dark_frames_among_the_bursts_serve_as_if_they_were_named(shots: Shoot, tmp_path: Path):
+    shutil.copytree(shots.bursts, tmp_path / "card")
+    shutil.copytree(shots.darks, tmp_path / "card" / "z_darks")
+    listener = Recorder()
+    found = profile([tmp_path / "card"], listener=listener)
+    assert listener.notes[0] == "16 dark frames among the shots are used as darks (ISO 800 at 1/30 s)"
+    assert found.channels == profile([shots.bursts], [shots.darks]).channels
+    assert found.dark is not None

@@ -91,6 +91,30 @@ def test_no_raw_file_is_decoded_twice(card: Path, tmp_path: Path, run: Run, deco
     assert {key: count for key, count in decoded.items() if count > 1} == {}
 
 
+@pytest.mark.parametrize(
+    "command",
+    [
+        ("inspect",),
+        ("ingest", "-o", "{out}/bursts"),
+        ("profile", "-o", "{out}/sensor.json"),
+        ("train", "--steps", "1", "-o", "{out}/m.safetensors"),
+        ("benchmark", "--frames", "1"),
+        ("report", "--frames", "1", "-o", "{out}/r.html"),
+    ],
+    ids=lambda command: command[0],
+)
+def test_dark_frames_among_the_shots_are_decoded_once_like_all_others(
+    card: Path, tmp_path: Path, run: Run, decoded: Counter[str], command: tuple[str, ...]
+):
+    name, *rest = arguments(card, tmp_path, command)
+    done = run(name, card / "frames", card / "darks", *rest)
+    assert done.code == 0, done.err
+    assert set(decoded.values()) == {1}
+    assert sum(key.startswith("darks/") for key in decoded) == 4
+    if name != "inspect":
+        assert "4 dark frames among the shots are used as darks (ISO 1600 at 1/30 s)" in done.err
+
+
 def test_a_shot_that_libraw_develops_is_decoded_once_more(card: Path, tmp_path: Path, run: Run, decoded: Counter[str]):
     done = run("denoise", card / "frames" / "iso1600", "--format", "tiff", "-o", tmp_path / "tiffs")
     assert done.code == 0, done.err

@@ -104,7 +104,9 @@ def _summary(found: "Inspection") -> list[Text]:
         "dark frame": sum(dark.count for dark in found.darks),
         "damaged or foreign file": len(found.left_out),
     }
-    parts = [f"{len(found.usable)} of {series} series usable ({_counted(accepted, 'frame')})"]
+    parts = [
+        f"{len(found.usable)} of {series} series usable ({_counted(accepted, 'frame')})" if series else "no series"
+    ]
     parts += [_counted(count, what) for what, count in counts.items() if count]
     parts += [f"{_counted(found.pictures_beside_raw, 'picture')} beside raw files"] * (found.pictures_beside_raw > 0)
     lines.append(Text(", ".join(parts), f"bold {GOOD if found.usable else BAD}"))
