@@ -146,3 +146,12 @@ def test_dark_frames_after_a_burst_of_the_same_exposure_are_told_apart(tmp_path:
     found = inspect([tmp_path])
     assert [(len(verdict.frames), verdict.accepted) for verdict in found.verdicts] == [(4, True)]
     assert [dark.count for dark in found.darks] == [5]
+
+
+def test_a_movie_is_named_itself_where_nothing_else_is_usable(tmp_path: Path) -> None:
+    write_card(tmp_path)
+    for path in tmp_path.glob("IMG_00[0-3]*.dng"):
+        path.unlink()
+    found = inspect([tmp_path])
+    assert [verdict.series for verdict in found.usable] == [f"{tmp_path.name}-MVI_0001"]
+    assert [places for _, places in found.sensors] == [[tmp_path / "MVI_0001.avi"]]

@@ -161,7 +161,7 @@ def test_a_scene_is_no_flat_nor_is_a_dark_or_an_overexposed_one(run: Run, shots:
 
 def test_what_is_not_usable_is_not_exported_to_other_programs(run: Run, shots: Shoot, tmp_path: Path):
     for option, name in (("--dng", "x.dng"), ("--darktable", "x.json")):
-        error = run("profile", shots.darks, option, tmp_path / name).error
+        error = run("profile", shots.flats, option, tmp_path / name).error
         assert "not usable, so no profile is exported" in error
     assert not list(tmp_path.iterdir())
 

@@ -126,8 +126,9 @@ def inspect(
         listener.note(f"left out: {error}")
     left, videos = without_videos(together, IngestSettings().requiring(inputs).required)
     found.videos_beside_raw = len(videos)
-    names = {series.paths[0] for series in videos}
-    found.sensors = _sensors([one for one in usable if one.first not in names], left, inputs)
+    films = {series.paths[0] for series in videos}
+    own = [one for one in usable if one.first not in films]
+    found.sensors = _sensors(own, left, inputs) if own else [(one.info, [one.first]) for one in usable]
     return found
 
 
