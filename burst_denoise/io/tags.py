@@ -123,7 +123,7 @@ SHOT_NAMES = """
 DocumentName ImageDescription Make Model Software DateTime Artist HostComputer
 Rating RatingPercent ImageID Copyright SelfTimerMode ImageNumber SecurityClassification ImageHistory
 XPTitle XPComment XPAuthor XPKeywords XPSubject IPTCNAA ImageResources
-TimeCodes FrameRate TStop ReelName CameraLabel
+TimeCodes FrameRate TStop ReelName CameraLabel TIFFEPStandardID
 """
 SHOT_TAGS = _numbers(SHOT_NAMES)
 """What the image directory of any file says about a shot, whoever wrote it: words, rights, ratings, time codes."""
