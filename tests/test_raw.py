@@ -15,10 +15,10 @@ from burst_denoise.errors import InputFileError
 from burst_denoise.frame.frame import Frame, RawBorder, to_linear
 from burst_denoise.frame.mosaic import BAYER_PHASES
 from burst_denoise.io.dng import write_dng
-from burst_denoise.io.exif import TiffImage, write_tiff
 from burst_denoise.io.metadata import Exif, Header, read_exif
 from burst_denoise.io.raw import RAW_SUFFIXES, develop, read_raw, read_raw_header
 from burst_denoise.io.tags import FieldType, Tag
+from burst_denoise.io.tiff_writer import TiffImage, write_tiff
 from burst_denoise.schemas import DngTag, FrameInfo
 from tests.shots import frame_of
 
