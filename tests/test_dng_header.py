@@ -254,7 +254,6 @@ TEXT = (2, 0, "none", True)
         ([(50721, 11, 9, (float("nan"),) * 9, True)], None),
         ([(50721, 12, 9, (float("inf"),) * 9, True)], None),
         ([(50829, 4, 4, (10, 10, 10, 10), True)], None),
-        ([(50829, 5, 4, (3, 1, 5, 1, 57, 1, 80, 1), True)], None),
         ([(50719, *TEXT), (50720, *TEXT)], None),
         ([(271, 2, 0, "\t", True), (272, 2, 0, "\N{NO-BREAK SPACE}".encode(), True)], None),
         ([(33434, 12, 1, float("inf"), True), (33437, 12, 1, 1e-300, True), (34855, 12, 1, 1e300, True)], None),

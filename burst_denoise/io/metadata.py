@@ -22,6 +22,7 @@ __all__ = [
     "Exif",
     "Header",
     "is_denoised",
+    "possible",
     "processing_note",
     "read_exif",
 ]
@@ -125,6 +126,11 @@ def _number(tags: Mapping[int, DngTag | None], code: int) -> float | None:
             number = float(Fraction(tag.value.strip()))  # "800", "1/60"
     elif tag.numbers:
         number = tag.numbers[0]
+    return possible(number)
+
+
+def possible(number: float) -> float:
+    """Return what ISO, exposure or aperture is said to be, and 0 where it cannot be that."""
     return number if SMALLEST <= number <= LARGEST else 0.0
 
 

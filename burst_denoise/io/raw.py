@@ -19,7 +19,7 @@ from burst_denoise.frame.frame import Frame, RawBorder
 from burst_denoise.frame.mosaic import BAYER_PHASES, Mosaic
 from burst_denoise.io.directories import refuse_incomplete
 from burst_denoise.io.dng_header import Area, DngHeader, read_dng_header
-from burst_denoise.io.metadata import UNKNOWN_CAMERA, Exif, Header, processing_note, read_exif
+from burst_denoise.io.metadata import UNKNOWN_CAMERA, Exif, Header, possible, processing_note, read_exif
 from burst_denoise.io.tags import D65, FieldType, Tag
 from burst_denoise.schemas import DngTag, FrameInfo
 
@@ -217,9 +217,9 @@ def _info(raw: rawpy.RawPy, dng: DngHeader | None, path: Path) -> FrameInfo:
                              f"{raw.white_level:g}; it is damaged, or was written so by mistake")  # fmt: skip
     cfa = _colours(raw, pattern)
     # Exif first: LibRaw has these in single precision, makes 1 second of an unknown 0/1000000, and ISO ends at 65535.
-    exposure_s = other.shutter_speed if exif.exposure_s is None else exif.exposure_s
-    f_number = other.aperture if exif.f_number is None else exif.f_number
-    iso = other.iso_speed if exif.iso is None else exif.iso
+    exposure_s = possible(other.shutter_speed) if exif.exposure_s is None else exif.exposure_s
+    f_number = possible(other.aperture) if exif.f_number is None else exif.f_number
+    iso = possible(other.iso_speed) if exif.iso is None else exif.iso
     dated = other.timestamp.replace(tzinfo=UTC).timestamp() if other.timestamp.year > 1970 else None
     profile = None if dng is None else dng.noise_profile
     return FrameInfo(
