@@ -4,6 +4,7 @@ import json
 import math
 import sys
 import time
+import unicodedata
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
@@ -19,7 +20,17 @@ if TYPE_CHECKING:
     from burst_denoise.frame.frame import Frame
     from burst_denoise.model.train import Progress as TrainProgress
 
-__all__ = ["Console", "TrainingConsole", "fail", "json_verdict", "note", "show", "show_json", "verdict_lines"]
+__all__ = [
+    "Console",
+    "TrainingConsole",
+    "fail",
+    "json_verdict",
+    "note",
+    "printable",
+    "show",
+    "show_json",
+    "verdict_lines",
+]
 
 LOG_INTERVAL_S = 30.0
 PIPED_WIDTH = 160
@@ -28,17 +39,22 @@ PIPED_WIDTH = 160
 
 def show(result: RenderableType) -> None:
     """Print a result, text or table, on stdout."""
-    _console().print(result)
+    _console().print(printable(result) if isinstance(result, str) else result)
 
 
 def note(text: str) -> None:
     """Print how things stand on stderr."""
-    _console(stderr=True).print(text)
+    _console(stderr=True).print(printable(text))
 
 
 def fail(text: str) -> None:
     """Print what went wrong on stderr, in one line."""
-    _console(stderr=True).print(" ".join(text.splitlines()), style="red")
+    _console(stderr=True).print(printable(" ".join(text.splitlines())), style="red")
+
+
+def printable(text: str) -> str:
+    """Return a text in which control characters are spelled: names of files and cameras may hold a terminal's own."""
+    return "".join(repr(c)[1:-1] if unicodedata.category(c) == "Cc" and c != "\n" else c for c in text)
 
 
 def show_json(text: str) -> None:

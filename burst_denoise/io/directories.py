@@ -68,6 +68,8 @@ def refuse_incomplete(path: Path) -> None:
     """
     if path.is_dir():
         raise InputFileError(f"{path}: is a folder where a file is needed; name a file in it")
+    if path.exists() and not path.is_file():
+        raise InputFileError(f"{path}: is a pipe or a device where a file is needed; copy what it gives into a file")
     try:
         size = path.stat().st_size
         with path.open("rb") as file:

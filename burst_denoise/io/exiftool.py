@@ -23,7 +23,7 @@ from typing import Self
 from burst_denoise.errors import OutputError
 from burst_denoise.files import absolute
 
-__all__ = ["ExifTool", "exiftool_on_path", "metadata_in_words"]
+__all__ = ["ExifTool", "exiftool_on_path"]
 
 LIMIT_S = 60.0
 """A file takes a tenth of a second, on a slow network some; whoever takes longer hangs."""
@@ -72,13 +72,6 @@ NAME_PARTS = frozenset("%\n\r")
 
 EXPECTED = ("Tag 'MakerNotes' not defined", "IPTCDigest is not current", "No writable tags set")
 """Remarks about what is as it should be, or as it was in the source."""
-
-
-def metadata_in_words() -> str:
-    """Return which tags results get, by whether there is an exiftool on the PATH."""
-    if shutil.which("exiftool") is None:
-        return "metadata: common tags, XMP and IPTC are kept; with exiftool on the PATH maker notes are, too"
-    return "metadata: all that holds is kept, copied by exiftool"
 
 
 @contextlib.contextmanager

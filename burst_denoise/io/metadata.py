@@ -152,7 +152,7 @@ def processing_note(path: Path) -> str:
 
     It stands where exiftool copies nothing from another file; up to version 0.4 it was the image description.
     """
-    if path.suffix.lower() not in {".dng", ".tif", ".tiff"}:
+    if path.suffix.lower() not in {".dng", ".tif", ".tiff"} or not path.is_file():
         return ""
     with main_directories(path) as pages:
         told = [pages[0].tags.valueof(code, default="") for code in NOTE_TAGS] if pages else []
