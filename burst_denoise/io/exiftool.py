@@ -20,6 +20,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Self
 
+from burst_denoise import __version__
 from burst_denoise.errors import OutputError
 from burst_denoise.files import absolute
 
@@ -43,6 +44,7 @@ COPIED: tuple[str, ...] = ("-IFD0:all", "-ExifIFD:all", "-GPS:all", "-IPTC", "-P
 """The directories of a shot. exiftool leaves out by itself what lays out a stored image, and colour profiles."""
 
 COPIED_TO_DNG: tuple[str, ...] = (
+    f"-IFD0:PreviewApplicationVersion={__version__}; tags copied by exiftool",
     *("-InteropIFD:InteropIndex", "-InteropIFD:InteropVersion", "-IFD0:OriginalRawFileName"),
     "-IFD0:MakerNoteSafety#<${MakerNotes;$_=1}",  # safe to carry on; only where there are some
 )

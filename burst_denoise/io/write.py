@@ -1,7 +1,6 @@
 """A frame to a file of the format that its name says, with all that its source says about the shot."""
 
 import os
-from dataclasses import replace
 from pathlib import Path
 
 from burst_denoise.errors import OutputError
@@ -40,8 +39,6 @@ def write_frame(frame: Frame, target: Path, source: Path | None, exiftool: ExifT
     """
     refuse_unwritable(frame, target, source)
     warning = None
-    if exiftool is not None and source is not None and frame.notes:
-        frame = replace(frame, notes=f"{frame.notes}; all tags copied by exiftool")
 
     def finish(aside: Path) -> None:
         nonlocal warning
