@@ -75,7 +75,7 @@ ENRICHED = """
 STORED = {
     *("ImageWidth", "ImageHeight", "BitsPerSample", "RowsPerStrip", "StripOffsets", "StripByteCounts"),
     *("TileOffsets", "TileByteCounts", "PreviewImage", "PreviewImageStart", "PreviewImageLength", "ThumbnailTIFF"),
-    *("NoiseProfile", "NoiseReductionApplied", "PreviewSettingsName"),
+    *("NoiseProfile", "NoiseReductionApplied", "PreviewSettingsName", "PreviewApplicationVersion"),
 }
 """How the file is laid out, the previews and the noise: made anew."""
 
