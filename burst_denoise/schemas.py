@@ -5,6 +5,7 @@ What stays inside one process is a frozen dataclass in the subpackage it belongs
 """
 
 import json
+import math
 from typing import ClassVar, Literal, Self
 
 from pydantic import AliasChoices, BaseModel, ConfigDict, Field, ValidationError, model_validator
@@ -75,6 +76,10 @@ class Document(BaseModel):
         return json.dumps(self.model_dump(mode="json"), indent=1) + "\n"
 
 
+RATIONALS = (5, 10)
+"""TIFF field types of two numbers each, unsigned and signed."""
+
+
 class DngTag(Document):
     """One TIFF tag copied from a source file to the denoised one (colour matrices, lens, place, ...)."""
 
@@ -86,6 +91,19 @@ class DngTag(Document):
     count: int
     value: tuple[int, ...] | tuple[float, ...] | str
     """Numbers as stored (rationals as numerator, denominator, ...), or text; bytes as numbers."""
+
+    @property
+    def numbers(self) -> tuple[float, ...]:
+        """The numbers that it stands for, rationals divided; none where it is a text, or one of them is not finite."""
+        if isinstance(self.value, str):
+            return ()
+        if self.dtype not in RATIONALS:
+            numbers = tuple(map(float, self.value))
+        elif 0 in self.value[1::2]:
+            return ()
+        else:
+            numbers = tuple(a / b for a, b in zip(self.value[::2], self.value[1::2], strict=False))
+        return numbers if all(map(math.isfinite, numbers)) else ()
 
 
 class FrameInfo(Document):

@@ -1030,3 +1030,17 @@ def test_inspect_draws_the_density_curves_where_asked_and_nowhere_else(run: Run,
     again = run("inspect", shoot.good, "--plot", tmp_path / "quality.png")
     assert again.code == 1
     assert "exists already" in again.err
+
+
+def test_control_characters_in_names_are_spelled_and_not_sent_to_the_terminal(tmp_path: Path, run: Run):
+    done = run("inspect", tmp_path / "\x1b[2Jcard\x07")
+    assert done.code == 1
+    assert "\x1b" not in done.err
+    assert "\\x1b[2Jcard\\x07: no such file or folder" in done.err
+
+
+def test_the_camera_of_a_file_cannot_speak_to_the_terminal(tmp_path: Path, run: Run):
+    write_frames(tmp_path / "card", burst_frames(3), camera="Evil\x1b]0;title\x07 cam")
+    done = run("inspect", tmp_path / "card")
+    assert "\x1b" not in done.out + done.err
+    assert "Evil\\x1b]0;title\\x07 cam" in done.out

@@ -189,7 +189,7 @@ def test_a_raw_frame_of_an_unknown_camera_is_served_only_where_asked(
     prior = Denoiser(darks=darks, note=told.append)
     assert np.array_equal(prior(unknown).dn, Denoiser()(unknown).dn)
     assert len(told) == 2
-    assert told[1].startswith("frame_000.dng: no dark frames of its camera (unknown) with ISO 1600 at 0.03")
+    assert told[1].startswith("frame_000.dng: no dark frames of its camera (unknown) with ISO 1600 at 1/30 s")
 
 
 # What is told

@@ -1,5 +1,6 @@
 """What a DNG says about its mosaic: black levels of any pattern, and which DNGs are not read."""
 
+import contextlib
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +12,7 @@ from hypothesis import strategies as st
 from burst_denoise.errors import InputFileError
 from burst_denoise.io.dng import write_dng
 from burst_denoise.io.dng_header import Area, BlackLevels, read_dng_header
+from burst_denoise.io.metadata import is_denoised
 from burst_denoise.io.raw import develop, read_raw, read_raw_header
 from tests.test_dng import random_dn
 from tests.test_raw import write_plain_dng
@@ -221,3 +223,98 @@ def test_the_compression_of_gopro_is_refused_by_name_under_either_suffix(tmp_pat
         for read in (read_raw, read_raw_header):
             with pytest.raises(InputFileError, match=words):
                 read(tmp_path / name)
+
+
+# Damage
+
+
+def test_directories_in_a_ring_are_read_once(tmp_path: Path):
+    write_plain_dng(tmp_path / "a.dng", random_dn(SHAPE), [])
+    data = bytearray((tmp_path / "a.dng").read_bytes())
+    first = int.from_bytes(data[4:8], "little")
+    after = first + 2 + 12 * int.from_bytes(data[first : first + 2], "little")
+    data[after : after + 4] = data[4:8]  # the next directory is this one
+    (tmp_path / "a.dng").write_bytes(data)
+    assert not is_denoised(tmp_path / "a.dng")
+    np.testing.assert_array_equal(read_raw(tmp_path / "a.dng").dn, random_dn(SHAPE))
+
+
+TEXT = (2, 0, "none", True)
+
+
+@pytest.mark.parametrize(
+    ("tags", "refused"),
+    [
+        ([(50714, 4, 1, 20000, True)], r"black level, 20000 DN, is not between 0 and its white level"),
+        ([(50714, 3, 1, 100, True), (50715, 10, SHAPE[1], (-200, 1) * SHAPE[1], True)], "black level, -100 DN"),
+        ([(50713, 3, 1, 2, True), (50714, 3, 2, (500, 600), True)], None),
+        ([(50714, *TEXT)], None),
+        ([(50728, 3, 6, (1, 0, 1, 1, 0, 1), True)], None),
+        ([(50728, 3, 3, (1, 1, 0), True)], None),
+        ([(50721, 11, 9, (float("nan"),) * 9, True)], None),
+        ([(50721, 12, 9, (float("inf"),) * 9, True)], None),
+        ([(50829, 4, 4, (10, 10, 10, 10), True)], None),
+        ([(50719, *TEXT), (50720, *TEXT)], None),
+        ([(271, 2, 0, "\t", True), (272, 2, 0, "\N{NO-BREAK SPACE}".encode(), True)], None),
+        ([(33434, 12, 1, float("inf"), True), (33437, 12, 1, 1e-300, True), (34855, 12, 1, 1e300, True)], None),
+        ([(33434, 2, 0, "1/60", True), (34855, 2, 0, "800", True)], None),
+        ([(50708, 1, 3, b"abc", True)], None),
+        ([(51041, *TEXT)], None),
+    ],
+    ids=str,
+)
+def test_tags_that_make_no_sense_are_left_out_or_refused_by_name(
+    tmp_path: Path, tags: list[tuple], refused: str | None
+):
+    path = tmp_path / "a.dng"
+    codes = {tag[0] for tag in tags}
+    known = [(50708, 2, 0, "Testcam", True), (50706, 1, 4, bytes((1, 4, 0, 0)), True), (50717, 4, 1, 15000, True), *CFA]
+    extra = [tag for tag in known if tag[0] not in codes] + tags
+    tifffile.imwrite(path, random_dn(SHAPE) // 5 + 600, photometric=32803, metadata=None, extratags=extra)
+    if refused is not None:
+        with pytest.raises(InputFileError, match=refused):
+            read_raw(path)
+        return
+    frame = read_raw(path)
+    assert (frame.info.exposure_s, frame.info.iso) in ((None, None), (1 / 60, 800))
+    write_dng(tmp_path / "b.dng", frame)
+    again = read_raw(tmp_path / "b.dng")
+    np.testing.assert_array_equal(again.dn, frame.dn)
+    assert (again.info.black_level, again.info.white_level) == (frame.info.black_level, frame.info.white_level)
+
+
+@pytest.mark.parametrize("code", [256, 257, 259, 262, 273, 279, 322, 324])
+@pytest.mark.parametrize("dtype", [2, 5, 13, 99])
+def test_a_directory_of_wrong_types_is_refused_or_read(tmp_path: Path, code: int, dtype: int):
+    write_dng(tmp_path / "a.dng", read_raw(_plain(tmp_path)))
+    with tifffile.TiffFile(tmp_path / "a.dng") as tiff:
+        places = [page.tags[code].offset for page in (tiff.pages.first, *tiff.pages.first.pages) if code in page.tags]
+    data = bytearray((tmp_path / "a.dng").read_bytes())
+    for place in places:
+        data[place + 2 : place + 4] = dtype.to_bytes(2, "little")
+    (tmp_path / "a.dng").write_bytes(data)
+    is_denoised(tmp_path / "a.dng")
+    for read in (read_raw_header, read_raw):
+        with contextlib.suppress(InputFileError):
+            read(tmp_path / "a.dng")
+
+
+def _plain(folder: Path) -> Path:
+    write_plain_dng(folder / "plain.dng", random_dn(SHAPE), [])
+    return folder / "plain.dng"
+
+
+def test_damaged_files_of_bug_reports_end_in_a_named_error_or_a_frame(shared_data: Path):
+    paths = sorted((shared_data.parent / "cases" / "damaged").glob("*.dng"))
+    assert paths
+    named = {}
+    for path in paths:
+        is_denoised(path)
+        try:
+            info = read_raw(path).info
+        except InputFileError as error:
+            named[path.stem] = str(error)
+        else:
+            assert info.iso is None or 0 < info.iso < 1e8
+            assert info.exposure_s is None or np.isfinite(info.exposure_s)
+    assert "is not between 0 and its white level" in named["black_ge_white"]

@@ -559,6 +559,11 @@ def test_sidecars_go_along_and_nothing_of_others_is_replaced(tmp_path: Path, mod
     assert (tmp_path / "out" / "frame_000.dng.xmp").read_bytes() == b"of darktable"
     assert (tmp_path / "out" / "frame_001.xmp").read_bytes() == b"mine"
     assert told == [f"{tmp_path / 'out' / 'frame_001.xmp'}: was there before and is left as it is"]
+    (tmp_path / "out" / "frame_000.xmp").unlink()  # as if killed before it was written
+    denoise([tmp_path / "shots"], tmp_path / "out", model, resume=True)
+    assert (tmp_path / "out" / "frame_000.xmp").read_bytes() == xmp.replace(b'"40"', b'"0"')
+    denoise([shots[0]], tmp_path / "as it is" / "a.dng", model, strength=0)
+    assert (tmp_path / "as it is" / "a.xmp").read_bytes() == xmp
     denoise([shots[0]], tmp_path / "developed" / "a.tif", model)
     assert not (tmp_path / "developed" / "a.xmp").exists(), "what develops a raw file is not for its development"
 

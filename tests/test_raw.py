@@ -1,6 +1,7 @@
 """Raw files come in as LibRaw sees them, every wrong file with one clear line."""
 
 import contextlib
+import os
 import struct
 import time
 from collections.abc import Callable
@@ -15,10 +16,10 @@ from burst_denoise.errors import InputFileError
 from burst_denoise.frame.frame import Frame, RawBorder, to_linear
 from burst_denoise.frame.mosaic import BAYER_PHASES
 from burst_denoise.io.dng import write_dng
-from burst_denoise.io.exif import TiffImage, write_tiff
-from burst_denoise.io.metadata import Exif, Header, read_exif
+from burst_denoise.io.metadata import Exif, Header, is_denoised, read_exif
 from burst_denoise.io.raw import RAW_SUFFIXES, develop, read_raw, read_raw_header
 from burst_denoise.io.tags import FieldType, Tag
+from burst_denoise.io.tiff_writer import TiffImage, write_tiff
 from burst_denoise.schemas import DngTag, FrameInfo
 from tests.shots import frame_of
 
@@ -357,6 +358,15 @@ def test_a_truncated_file_is_refused_wherever_it_ends(
                 if read is read_raw:
                     np.testing.assert_array_equal(found.dn, expected.dn)
     assert capfd.readouterr().err == ""
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no named pipes here")
+def test_a_pipe_is_refused_at_once(tmp_path: Path):
+    os.mkfifo(tmp_path / "a.dng")
+    for read in (read_raw, read_raw_header):
+        with pytest.raises(InputFileError, match="is a pipe or a device where a file is needed"):
+            read(tmp_path / "a.dng")
+    assert not is_denoised(tmp_path / "a.dng")
 
 
 def test_mosaics_other_than_bayer_are_refused(tmp_path: Path):

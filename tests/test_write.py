@@ -66,13 +66,16 @@ ENRICHED = """
 -IFD0:CameraSerialNumber=C5
 -IFD0:TimeCodes=01:02:03.04 2026:01:02 03:04:05
 -IFD0:FrameRate=24
--SubIFD:OpcodeList3=#bytes#
+-ExifIFD:ExposureTime=0.0046860
+-ExifIFD:FNumber=5.657
+-ExifIFD:ApertureValue=5.657
+-ExifIFD:ColorSpace=Adobe RGB
 """.strip().splitlines()
 
 STORED = {
     *("ImageWidth", "ImageHeight", "BitsPerSample", "RowsPerStrip", "StripOffsets", "StripByteCounts"),
     *("TileOffsets", "TileByteCounts", "PreviewImage", "PreviewImageStart", "PreviewImageLength", "ThumbnailTIFF"),
-    *("NoiseProfile", "NoiseReductionApplied", "PreviewSettingsName"),
+    *("NoiseProfile", "NoiseReductionApplied", "PreviewSettingsName", "PreviewApplicationVersion"),
 }
 """How the file is laid out, the previews and the noise: made anew."""
 
@@ -84,7 +87,7 @@ def said(*arguments: object) -> str:
 
 
 def tags_of(path: Path) -> dict[str, str]:
-    tags = json.loads(said("-j", "-a", "-G1", "-struct", path))[0]
+    tags = json.loads(said("-j", "-a", "-G1", "-struct", "-n", path))[0]
     outside = ("System", "File", "Composite", "ExifTool", "SourceFile")
     return {name: str(value) for name, value in tags.items() if name.split(":")[0] not in outside}
 
@@ -95,7 +98,7 @@ def shot(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (path,) = write_frames(tmp_path_factory.mktemp("enriched"), shoot(SyntheticCamera(), scene(), 1600, 1, 0)[0])
     if shutil.which("exiftool"):
         arguments = path.with_suffix(".args")
-        arguments.write_text("\n".join(line for line in ENRICHED if "#bytes#" not in line), encoding="utf-8")
+        arguments.write_text("\n".join(ENRICHED), encoding="utf-8")
         said("-q", "-charset", "iptc=utf8", "-overwrite_original", "-@", arguments, path)
     os.utime(path, (1_700_000_000, 1_700_000_000))
     return path
@@ -117,6 +120,7 @@ def test_every_tag_of_the_shot_is_in_the_result(tmp_path: Path, shot: Path, exif
     assert after["XMP-crs:Sharpness"] == "0"
     assert after["SubIFD:NoiseReductionApplied"] == "1"
     assert after["IFD0:PreviewSettingsName"].startswith("burst_denoise denoised this: ")
+    assert after["IFD0:PreviewApplicationVersion"].endswith("; tags copied by exiftool") == exiftool
     new = {line for line in said("-validate", "-warning", "-a", "-s3", target).splitlines() if "Rating" not in line}
     assert new <= {"OK", "1 Warning (minor)"}
     assert target.stat().st_mtime == shot.stat().st_mtime
@@ -135,7 +139,8 @@ def test_a_result_stays_known_as_one_when_all_tags_of_its_source_are_copied_over
 @pytest.mark.parametrize("suffix", [".tif", ".png"])
 def test_a_developed_shot_has_the_words_of_its_source(tmp_path: Path, shot: Path, suffix: str):
     tags = tags_of(denoised(shot, tmp_path / f"a{suffix}", exiftool=True))
-    assert (tags["IFD0:Artist"], tags["GPS:GPSLatitudeRef"]) == ("Zoë Ångström", "North")
+    assert (tags["IFD0:Artist"], tags["GPS:GPSLatitudeRef"]) == ("Zoë Ångström", "N")
+    assert tags["ExifIFD:ColorSpace"] == "1", "sRGB, whatever the camera's JPEG is"
     assert "XMP-crs:Sharpness" not in tags
     assert (tmp_path / f"a{suffix}").stat().st_mtime == shot.stat().st_mtime
 

@@ -4,6 +4,7 @@ import json
 import math
 import sys
 import time
+import unicodedata
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
@@ -29,8 +30,10 @@ __all__ = [
     "fail",
     "json_verdict",
     "note",
+    "printable",
     "show",
     "show_json",
+    "styled",
     "verdict_text",
 ]
 
@@ -44,17 +47,28 @@ PIPED_WIDTH = 160
 def show(result: RenderableType, *, wrapped: bool = False) -> None:
     """Print a result, text or table, on stdout; ``wrapped`` between words where a terminal is too narrow."""
     console = _console()
-    console.print(result, soft_wrap=not (wrapped and console.is_terminal))
+    shown = printable(result) if isinstance(result, str) else result
+    console.print(shown, soft_wrap=not (wrapped and console.is_terminal))
 
 
 def note(text: RenderableType) -> None:
     """Print how things stand on stderr."""
-    _console(stderr=True).print(text)
+    _console(stderr=True).print(printable(text) if isinstance(text, str) else text)
 
 
 def fail(text: str) -> None:
     """Print what went wrong on stderr, in one line."""
-    _console(stderr=True).print(" ".join(text.splitlines()), style=BAD)
+    _console(stderr=True).print(printable(" ".join(text.splitlines())), style=BAD)
+
+
+def printable(text: str) -> str:
+    """Return a text in which control characters are spelled: names of files and cameras may hold a terminal's own."""
+    return "".join(repr(c)[1:-1] if unicodedata.category(c) == "Cc" and c != "\n" else c for c in text)
+
+
+def styled(text: str, style: str = "") -> Text:
+    """Return a text in a style, printable."""
+    return Text(printable(text), style)
 
 
 def show_json(text: str) -> None:
@@ -89,12 +103,12 @@ def verdict_text(verdict: "SeriesVerdict") -> Text:
     if good > 2:
         text += f", mu {verdict.mu:.4f}, sigma {verdict.sigma:.5f}"
     rejected = [frame for frame in verdict.frames if not frame.accepted]
-    lines = [Text(f"{text}: ")]
+    lines = [styled(f"{text}: ")]
     lines[0].append(
         "accepted" if verdict.accepted else f"REJECTED, {verdict.detail}", GOOD if verdict.accepted else BAD
     )
-    lines += [Text(f"  {frame.file}: {', '.join(frame.reasons)}: {frame.detail}", BAD) for frame in rejected]
-    lines += [Text(f"  {told}", TOLD) for told in verdict.notes]
+    lines += [styled(f"  {frame.file}: {', '.join(frame.reasons)}: {frame.detail}", BAD) for frame in rejected]
+    lines += [styled(f"  {told}", TOLD) for told in verdict.notes]
     return Text("\n").join(lines)
 
 
@@ -112,7 +126,7 @@ class Console(Listener):
 
     def note(self, text: str) -> None:
         """Print a line of text."""
-        note(Text(text, TOLD))
+        note(styled(text, TOLD))
 
 
 class TrainingConsole(Console):

@@ -64,7 +64,6 @@ def denoise_command(
     from burst_denoise.burst.darks import read_darks
     from burst_denoise.inference.denoiser import Denoiser, DenoiseSettings
     from burst_denoise.inference.noise_source import read_measured_noise
-    from burst_denoise.io.exiftool import metadata_in_words
     from burst_denoise.jobs.denoise import SessionSettings, denoise_session
     from burst_denoise.model.device import choose_device
     from burst_denoise.model.model_file import load_model
@@ -78,5 +77,4 @@ def denoise_command(
         DenoiseSettings(strength, quality, tile, any_sensor, force, device),
         console.note,
     )
-    console.note(metadata_in_words())
     denoise_session(inputs, output, denoiser, sets, SessionSettings(format, resume), console)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.text import Text
 
-from burst_denoise.cli.console import BAD, GOOD, TOLD, Console, json_verdict, show, show_json, verdict_text
+from burst_denoise.cli.console import BAD, GOOD, TOLD, Console, json_verdict, show, show_json, styled, verdict_text
 from burst_denoise.cli.options import Inputs, Json, Limit, Pause, writes
 from burst_denoise.schemas import LONGEST_PAUSE_S, MOST_FRAMES
 
@@ -72,7 +72,7 @@ class _Results(Console):
 
     def note(self, text: str) -> None:
         if not self._as_json:
-            show(Text(text, TOLD), wrapped=True)
+            show(styled(text, TOLD), wrapped=True)
 
 
 def _dark_record(dark: "DarkSeries") -> dict[str, str | float | None]:
@@ -84,7 +84,7 @@ def _dark_record(dark: "DarkSeries") -> dict[str, str | float | None]:
 def _summary(found: "Inspection") -> list[Text]:
     """Return what to tell after the verdicts: dark frames, lone shots, and all in one line."""
     lines = [
-        Text(f"{dark.series} ({dark.info.camera or 'unknown camera'}, {dark.info.exposure_in_words}): ").append(
+        styled(f"{dark.series} ({dark.info.camera or 'unknown camera'}, {dark.info.exposure_in_words}): ").append(
             _counted(dark.count, "dark frame"), GOOD
         )
         for dark in found.darks
@@ -94,9 +94,9 @@ def _summary(found: "Inspection") -> list[Text]:
     if lone:
         joined, pause = _joined_by_pause(found)
         told = f"{_counted(shots, 'lone shot')}: 3 frames at least make a series"
-        lines.append(Text(told + (f"; --pause {pause} joins {joined} of them" if joined else ""), TOLD))
+        lines.append(styled(told + (f"; --pause {pause} joins {joined} of them" if joined else ""), TOLD))
     if found.videos_beside_raw:
-        lines.append(Text("a video beside raw files is left out by calibrate, unless it is named by itself", TOLD))
+        lines.append(styled("a video beside raw files is left out by calibrate, unless it is named by itself", TOLD))
     accepted = sum(frame.accepted for verdict in found.usable for frame in verdict.frames)
     series = len(found.verdicts) - len(lone)
     counts = {
@@ -109,7 +109,7 @@ def _summary(found: "Inspection") -> list[Text]:
     ]
     parts += [_counted(count, what) for what, count in counts.items() if count]
     parts += [f"{_counted(found.pictures_beside_raw, 'picture')} beside raw files"] * (found.pictures_beside_raw > 0)
-    lines.append(Text(", ".join(parts), f"bold {GOOD if found.usable else BAD}"))
+    lines.append(styled(", ".join(parts), f"bold {GOOD if found.usable else BAD}"))
     return lines
 
 
@@ -128,12 +128,12 @@ def _next_steps(found: "Inspection", inputs: Sequence[Path], limit: int, pause: 
     options = [f"--limit {limit}"] * (limit != MOST_FRAMES) + [f"--pause {pause:g}"] * (pause != LONGEST_PAUSE_S)
     joined, longest = _joined_by_pause(found)
     if joined and not found.usable:
-        return [Text(f"next: burst-denoise inspect {_quoted(inputs)} --pause {longest}", "bold")]
+        return [styled(f"next: burst-denoise inspect {_quoted(inputs)} --pause {longest}", "bold")]
     if not found.usable:
         advice = "next: shoot 10 frames or more of a static scene from a tripod, with one camera, ISO and exposure"
-        return [Text(advice, "bold")]
+        return [styled(advice, "bold")]
     if len(found.sensors) == 1:
-        return [Text(f"next: {_calibrate(found.sensors[0][1], 'my_camera', options)}", "bold")]
+        return [styled(f"next: {_calibrate(found.sensors[0][1], 'my_camera', options)}", "bold")]
     lines = [f"{len(found.sensors)} sensors are here, and a model belongs to one:"]
     names: list[str] = []
     for info, places in found.sensors:
@@ -142,7 +142,7 @@ def _next_steps(found: "Inspection", inputs: Sequence[Path], limit: int, pause: 
         name = names[-1] + (f"_{names.count(names[-1])}" if names.count(names[-1]) > 1 else "")
         step = _calibrate(places, name, options) if places else "put its frames in a folder of their own"
         lines.append(f"next, {camera}: {step}")
-    return [Text(line, "bold") for line in lines]
+    return [styled(line, "bold") for line in lines]
 
 
 def _calibrate(places: Sequence[Path], name: str, options: Sequence[str]) -> str:

@@ -5,6 +5,7 @@ from itertools import groupby
 
 from rich.table import Column, Table
 
+from burst_denoise.cli.console import printable
 from burst_denoise.schemas import ChannelProfile
 from burst_denoise.score.rows import BenchmarkRow, filled_columns, rounded
 
@@ -35,7 +36,7 @@ def score_table(rows: Iterable[BenchmarkRow]) -> Table:
     for burst, group in groupby(listed, key=lambda row: str(row["burst"])):
         for place, row in enumerate(group):
             cells = [rounded(row, field, digits) or "-" for _, field, digits in columns]
-            result.add_row("" if place else burst, row["method"], *cells)
+            result.add_row(*map(printable, ("" if place else burst, row["method"], *cells)))
         result.add_section()
     return result
 

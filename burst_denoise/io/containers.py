@@ -79,8 +79,11 @@ DAMAGE = (struct.error, ArithmeticError, RecursionError)
 """What reading damaged bytes raises: some are missing, numbers are absurd, boxes hold boxes without end."""
 
 JPEG_APP1 = b"\xff\xe1"
+JPEG_APP13 = b"\xff\xed"
 JPEG_SCAN = b"\xff\xda"
 XMP_SEGMENT = b"http://ns.adobe.com/xap/1.0/\0"
+RESOURCES_SEGMENT = b"Photoshop 3.0\0"
+IPTC_RESOURCE = 0x0404
 XMP_BOX = bytes.fromhex("be7acfcb97a942e89c71999491e3afac")
 CANON_BOX = bytes.fromhex("85c0b687820f11e08111f4ce462b6a48")
 CANON_BLOCKS: dict[bytes, TagDirectory] = {b"CMT1": "image", b"CMT2": "exif", b"CMT4": "gps"}
@@ -197,7 +200,7 @@ def _decoded(fields: dict[int, _Field], order: str, directory: TagDirectory) -> 
     """Give the tags of a directory that say something about the shot."""
     room = MOST_BYTES
     for code, (dtype, data) in fields.items():
-        if code in LEFT_OUT or data.size > room:
+        if code in LEFT_OUT or dtype == FieldType.IFD or data.size > room:
             continue
         room -= data.size
         if dtype == FieldType.ASCII:
@@ -232,7 +235,7 @@ def _xmp(packet: _Part) -> Iterator[DngTag]:
 
 
 def _jpeg(picture: _Part) -> Iterator[DngTag]:
-    """Give the tags of a JPEG: Exif and XMP are each in an APP1 segment, before the scan."""
+    """Give the tags of a JPEG: Exif and XMP are each in an APP1 segment, IPTC in an APP13, before the scan."""
     at = 2
     while len(head := picture.read(at, 4)) == 4:
         marker, size = struct.unpack(">2sH", head)
@@ -243,7 +246,23 @@ def _jpeg(picture: _Part) -> Iterator[DngTag]:
             yield from _tiff(segment.part(6))
         elif marker == JPEG_APP1 and segment.read(0, len(XMP_SEGMENT)) == XMP_SEGMENT:
             yield from _xmp(segment.part(len(XMP_SEGMENT)))
+        elif marker == JPEG_APP13 and segment.read(0, len(RESOURCES_SEGMENT)) == RESOURCES_SEGMENT:
+            yield from _iptc(segment.part(len(RESOURCES_SEGMENT)))
         at += 2 + size
+
+
+def _iptc(resources: _Part) -> Iterator[DngTag]:
+    """Give the IPTC record among Photoshop's image resources: each has a number, a name, a size and bytes."""
+    at = 0
+    while len(head := resources.read(at, 7)) == 7:
+        kind, number, length = struct.unpack(">4sHB", head)
+        at += 6 + (length + 2) // 2 * 2  # the name with its length is padded to even, and so are the bytes
+        (size,) = struct.unpack(">I", resources.read(at, 4))
+        if kind != b"8BIM":
+            return
+        if number == IPTC_RESOURCE and size:
+            yield _tag("image", Tag.IPTC_NAA, FieldType.UNDEFINED, *resources.read(at + 4, size))
+        at += 4 + size + size % 2
 
 
 def _png(picture: _Part) -> Iterator[DngTag]:
@@ -251,6 +270,8 @@ def _png(picture: _Part) -> Iterator[DngTag]:
     at = 8
     while len(head := picture.read(at, 8)) == 8:
         size, name = struct.unpack(">I4s", head)
+        if not name.strip(b"\0"):
+            return
         if name == b"eXIf":
             yield from _tiff(picture.part(at + 8, size))
         at += 12 + size
@@ -267,6 +288,8 @@ def _mrw(mrw: _Part) -> Iterator[DngTag]:
     at = 0
     while len(head := blocks.read(at, 8)) == 8:
         name, size = struct.unpack(">4sI", head)
+        if not name.strip(b"\0"):
+            return
         if name == b"\0TTW":
             yield from _tiff(blocks.part(at + 8, size))
         at += 8 + size

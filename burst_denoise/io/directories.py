@@ -5,6 +5,7 @@ import logging
 import struct
 import threading
 from collections.abc import Iterator
+from itertools import islice
 from pathlib import Path
 
 import tifffile
@@ -19,6 +20,8 @@ DAMAGE = (ValueError, LookupError, TypeError, AttributeError, ArithmeticError, s
 
 TIFF_HEADS = (b"II*\0", b"MM\0*")
 """How a TIFF begins, and many a raw format made from it."""
+
+MOST_DIRECTORIES = 64
 
 SILENCE = threading.RLock()
 """Held while a library is silenced: shots are read and written at the same time."""
@@ -42,15 +45,20 @@ def main_directories(path: Path) -> Iterator[list[tifffile.TiffPage]]:
     """Give the first directory of a TIFF and the one of its main image; none when they cannot be parsed."""
     with silenced("tifffile"), contextlib.ExitStack() as stack:
         try:
-            tiff = stack.enter_context(tifffile.TiffFile(path))
-            pages = [page for page in tiff.pages if isinstance(page, tifffile.TiffPage)]
-            pages += [sub for page in pages for sub in page.pages or () if isinstance(sub, tifffile.TiffPage)]
+            pages = _pages(stack.enter_context(tifffile.TiffFile(path)))
+            cfa = tifffile.PHOTOMETRIC.CFA
+            mosaics = [page for page in pages if page.tags.valueof(Tag.PHOTOMETRIC_INTERPRETATION) == cfa]
+            main = max(mosaics or pages, key=lambda page: sum(map(int, page.databytecounts)), default=None)
         except (tifffile.TiffFileError, OSError, *DAMAGE):
-            pages = []
-        cfa = tifffile.PHOTOMETRIC.CFA
-        mosaics = [page for page in pages if page.tags.valueof(Tag.PHOTOMETRIC_INTERPRETATION) == cfa]
-        main = max(mosaics or pages, key=lambda page: sum(page.databytecounts), default=None)
+            main = None
         yield [] if main is None else [pages[0], main]
+
+
+def _pages(tiff: tifffile.TiffFile) -> list[tifffile.TiffPage]:
+    """Return the directories of a TIFF and those that they point to, but not beyond number: they may form a ring."""
+    pages = [page for page in islice(tiff.pages, MOST_DIRECTORIES) if isinstance(page, tifffile.TiffPage)]
+    below = (islice(page.pages or (), MOST_DIRECTORIES) for page in pages)
+    return pages + [page for found in below for page in found if isinstance(page, tifffile.TiffPage)]
 
 
 def refuse_incomplete(path: Path) -> None:
@@ -60,6 +68,8 @@ def refuse_incomplete(path: Path) -> None:
     """
     if path.is_dir():
         raise InputFileError(f"{path}: is a folder where a file is needed; name a file in it")
+    if path.exists() and not path.is_file():
+        raise InputFileError(f"{path}: is a pipe or a device where a file is needed; copy what it gives into a file")
     try:
         size = path.stat().st_size
         with path.open("rb") as file:
@@ -71,7 +81,10 @@ def refuse_incomplete(path: Path) -> None:
     if head in TIFF_HEADS:
         with main_directories(path) as pages:
             parts = [part for page in pages[-1:] for part in zip(page.dataoffsets, page.databytecounts, strict=False)]
-            end = max((start + count for start, count in parts), default=0)
+            try:
+                end = max((int(start) + int(count) for start, count in parts), default=0)
+            except DAMAGE:
+                parts = []
         if not parts or end > size:
             there = f"{size} of at least {end} bytes are there" if parts else "its directory is cut off"
             raise InputFileError(f"{path}: is truncated ({there}); copy it from the camera again")

@@ -15,11 +15,11 @@ from burst_denoise import __version__
 from burst_denoise.arrays import UInt16
 from burst_denoise.frame.frame import Dn, Frame
 from burst_denoise.frame.mosaic import Mosaic
-from burst_denoise.io.exif import Field, TiffImage, write_tiff
 from burst_denoise.io.metadata import OWN_NAME, UNKNOWN_CAMERA
 from burst_denoise.io.preview import encode_jpeg, render, thumbnail
 from burst_denoise.io.sidecars import without_denoising
 from burst_denoise.io.tags import D65, DNG_TAGS, MOSAIC_TAGS, OPCODE_LISTS, FieldType, Tag
+from burst_denoise.io.tiff_writer import Field, TiffImage, write_tiff
 from burst_denoise.schemas import FrameInfo
 
 __all__ = ["rounded_dn", "write_dng"]
@@ -105,10 +105,8 @@ def write_dng(path: Path, frame: Frame, finish: Callable[[Path], None] = lambda 
                 "compression": "jpeg",
                 # darktable refuses predictor 6
                 "compressionargs": {"lossless": True, "predictor": 1, "bitspersample": 16},
-                # LibRaw decodes a tile that is wider than the image wrongly, without an error; TIFF wants multiples
-                # of 16.
-                "tile": (TILE, min(TILE, dn.shape[1] // 16 * 16)),
-            },
+            }
+            | _in_parts(dn.shape),
         ),
         TiffImage(
             iter([encode_jpeg(picture)]),
@@ -125,6 +123,15 @@ def write_dng(path: Path, frame: Frame, finish: Callable[[Path], None] = lambda 
         ),
     )
     write_tiff(path, images, info, frame.notes, finish)
+
+
+def _in_parts(shape: tuple[int, ...]) -> dict[str, object]:
+    """Return how a mosaic is cut for compression.
+
+    LibRaw decodes a tile that is wider than the image wrongly, without an error, and TIFF wants multiples of 16.
+    """
+    height, width = shape
+    return {"rowsperstrip": height} if width < 16 else {"tile": (TILE, min(TILE, width // 16 * 16))}
 
 
 def _colour_fields(info: FrameInfo) -> dict[int, Field]:

@@ -3,6 +3,7 @@
 Adobe, "Digital Negative (DNG) Specification", version 1.7.1.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple, Self
@@ -20,6 +21,7 @@ __all__ = ["Area", "BlackLevels", "DngHeader", "read_dng_header"]
 
 VC_5 = 9
 """The compression of GoPro's GPR, which tifffile has under another name."""
+LARGEST_NUMBER = 1 << 32
 DEFLATES = (tifffile.COMPRESSION.ADOBE_DEFLATE, tifffile.COMPRESSION.DEFLATE)
 
 
@@ -81,7 +83,7 @@ class BlackLevels:
             return None
         target = np.tile(self.per_place().astype(np.float32), tuple(size // 2 + 1 for size in shape))
         lacking = target[: shape[0], : shape[1]] - self.at(shape)
-        raised: UInt16 = np.rint(lacking).astype(np.uint16)
+        raised: UInt16 = np.rint(np.minimum(lacking, 65535)).astype(np.uint16)
         return raised
 
 
@@ -134,13 +136,14 @@ def read_dng_header(path: Path) -> DngHeader | None:
 def _unread(first: tifffile.TiffPage, main: tifffile.TiffPage) -> str | None:
     """Return why a mosaic is not read here, and what to do; None if it is."""
     convert = "convert it to an uncompressed or losslessly compressed DNG"
-    compression = int(main.tags.valueof(Tag.COMPRESSION, default=1))
-    floats = main.sampleformat == tifffile.SAMPLEFORMAT.IEEEFP
+    compression, photometric = (
+        int(_levels(main, code)[0]) for code in (Tag.COMPRESSION, Tag.PHOTOMETRIC_INTERPRETATION)
+    )
+    linear = photometric == tifffile.PHOTOMETRIC.LINEAR_RAW
     if compression == tifffile.COMPRESSION.JPEGXL_DNG:
         return f"its compression, JPEG XL, is not read here; {convert}"
     if compression == VC_5:
         return f"is a GoPro GPR inside, whose compression (VC-5) is not read here; {convert} (gpr_tools)"
-    linear = main.photometric == tifffile.PHOTOMETRIC.LINEAR_RAW
     if linear and main.samplesperpixel == 1:
         return "is from a monochrome sensor; only Bayer mosaics (2 x 2, red, green, blue) are supported"
     if linear:
@@ -148,7 +151,7 @@ def _unread(first: tifffile.TiffPage, main: tifffile.TiffPage) -> str | None:
         reduced = _levels(main, Tag.NOISE_REDUCTION_APPLIED)[0] > 0
         denoised = " and already denoised" if enhanced or reduced else ""
         return f"is a linear DNG, already demosaiced{denoised}; name the raw file that it was made from"
-    if floats:
+    if main.sampleformat == tifffile.SAMPLEFORMAT.IEEEFP:
         return "holds floating-point numbers, which are not read here; save it as a DNG of 16-bit whole numbers"
     if compression in DEFLATES:
         return f"its compression (deflate of whole numbers) is not read here; {convert}"
@@ -158,9 +161,9 @@ def _unread(first: tifffile.TiffPage, main: tifffile.TiffPage) -> str | None:
 def _active_area(mosaic: tifffile.TiffPage) -> Area | None:
     try:
         top, left, bottom, right = (int(each) for each in mosaic.tags.valueof(Tag.ACTIVE_AREA, default=()))
+        inside = 0 <= top < bottom <= mosaic.imagelength and 0 <= left < right <= mosaic.imagewidth
     except DAMAGE:
         return None
-    inside = 0 <= top < bottom <= mosaic.imagelength and 0 <= left < right <= mosaic.imagewidth
     return Area(top, left, bottom - top, right - left) if inside else None
 
 
@@ -168,41 +171,49 @@ def _black_levels(mosaic: tifffile.TiffPage) -> BlackLevels:
     area = _active_area(mosaic) or Area(0, 0, mosaic.imagelength, mosaic.imagewidth)
     pattern = _levels(mosaic, Tag.BLACK_LEVEL)
     try:
-        pattern = pattern.reshape(np.ravel(mosaic.tags.valueof(Tag.BLACK_LEVEL_REPEAT_DIM, default=(1, 1))).tolist())
+        rows, columns = (int(each) for each in _levels(mosaic, Tag.BLACK_LEVEL_REPEAT_DIM, (1.0, 1.0)))
+        pattern = pattern.reshape(rows, columns)
     except DAMAGE:
         pattern = pattern[:1, None]
-    rows, columns = _levels(mosaic, Tag.BLACK_LEVEL_DELTA_V), _levels(mosaic, Tag.BLACK_LEVEL_DELTA_H)
+    by_row, by_column = _levels(mosaic, Tag.BLACK_LEVEL_DELTA_V), _levels(mosaic, Tag.BLACK_LEVEL_DELTA_H)
     return BlackLevels(
-        pattern,
-        rows if len(rows) == area.height else np.zeros(1),
-        columns if len(columns) == area.width else np.zeros(1),
+        pattern if pattern.size else np.zeros((1, 1)),
+        by_row if len(by_row) == area.height else np.zeros(1),
+        by_column if len(by_column) == area.width else np.zeros(1),
     )
 
 
-def _levels(mosaic: tifffile.TiffPage, code: Tag) -> npt.NDArray[np.float64]:
-    """Return the numbers of a tag; a single 0 where it is missing, or says nothing."""
-    tag = mosaic.tags.get(code)
+def _levels(page: tifffile.TiffPage, code: Tag, default: Sequence[float] = (0.0,)) -> npt.NDArray[np.float64]:
+    """Return the numbers of a tag; the default where it is missing, says nothing, or something impossible."""
+    tag = page.tags.get(code)
     if tag is None:
-        return np.zeros(1)
+        return np.array(default)
     try:
         values = np.ravel(tag.value).astype(float)
         rational = int(tag.dtype) in (FieldType.RATIONAL, FieldType.SRATIONAL)
         with np.errstate(all="ignore"):
             levels: npt.NDArray[np.float64] = values[::2] / values[1::2] if rational else values
     except DAMAGE:
-        return np.zeros(1)
-    return levels if levels.size and np.isfinite(levels).all() else np.zeros(1)
+        return np.array(default)
+    possible = levels.size and np.isfinite(levels).all() and np.abs(levels).max() <= LARGEST_NUMBER
+    return levels if possible else np.array(default)
 
 
 def _carried(tag: tifffile.TiffTag) -> DngTag | None:
-    """Return a tag as a document; None for a rational with denominator 0, which says nothing."""
+    """Return a tag as a document; None for numbers that say nothing, and for types of BigTIFF."""
     dtype, value = int(tag.dtype), tag.value
+    if dtype > FieldType.DOUBLE:
+        return None
     if isinstance(value, str):
-        return DngTag(code=tag.code, dtype=dtype, count=tag.count, value=value)
-    numbers = tuple(value) if isinstance(value, bytes) else tuple(np.ravel(value).tolist())
-    rational = dtype in (FieldType.RATIONAL, FieldType.SRATIONAL)
-    says_nothing = rational and (0 in numbers[1::2] or (tag.code == Tag.AS_SHOT_NEUTRAL and 0 in numbers))
-    return None if says_nothing else DngTag(code=tag.code, dtype=dtype, count=tag.count, value=numbers)
+        return DngTag(code=tag.code, dtype=FieldType.ASCII, count=len(value.encode()) + 1, value=value)
+    try:
+        values = tuple(value) if isinstance(value, bytes) else tuple(np.ravel(value).tolist())
+        carried = DngTag(code=tag.code, dtype=dtype, count=tag.count, value=values)
+    except DAMAGE:
+        return None
+    numbers = carried.numbers
+    no_balance = tag.code == Tag.AS_SHOT_NEUTRAL and min(numbers, default=0) <= 0
+    return carried if numbers and not no_balance else None
 
 
 def _noise_profile(page: tifffile.TiffPage) -> NoiseProfile | None:

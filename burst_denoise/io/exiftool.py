@@ -20,10 +20,11 @@ from functools import cached_property
 from pathlib import Path
 from typing import Self
 
+from burst_denoise import __version__
 from burst_denoise.errors import OutputError
 from burst_denoise.files import absolute
 
-__all__ = ["ExifTool", "exiftool_on_path", "metadata_in_words"]
+__all__ = ["ExifTool", "exiftool_on_path"]
 
 LIMIT_S = 60.0
 """A file takes a tenth of a second, on a slow network some; whoever takes longer hangs."""
@@ -35,13 +36,15 @@ READY = b"{ready1}"
 GUARD = 'read -r _; kill "$0"'
 """Of a shell that waits for the end of its input, which comes when we are killed: exiftool would wait for more."""
 
-COMMON = ("-charset", "filename=utf8", "-q", "-overwrite_original")
-"""Of everything asked for: names in UTF-8, no reports of success, no copies of what was there before."""
+COMMON = ("-charset", "filename=utf8", "-q", "-n", "-overwrite_original")
+"""Of everything asked for: names in UTF-8, no reports of success, numbers as they are and not as they are printed, no
+copies of what was there before."""
 
 COPIED: tuple[str, ...] = ("-IFD0:all", "-ExifIFD:all", "-GPS:all", "-IPTC", "-Photoshop:all", "-MakerNotes")
 """The directories of a shot. exiftool leaves out by itself what lays out a stored image, and colour profiles."""
 
 COPIED_TO_DNG: tuple[str, ...] = (
+    f"-IFD0:PreviewApplicationVersion={__version__}; tags copied by exiftool",
     *("-InteropIFD:InteropIndex", "-InteropIFD:InteropVersion", "-IFD0:OriginalRawFileName"),
     "-IFD0:MakerNoteSafety#<${MakerNotes;$_=1}",  # safe to carry on; only where there are some
 )
@@ -57,8 +60,8 @@ KEPT: tuple[str, ...] = tuple(f"--{name}" for name in KEPT_NAMES.split())
 """Stays as our writers wrote it: how the image is stored and was made, and our preview; pictures of the shot before
 denoising do not come. Nor do two tags of the Exif directory that some raw formats have in the first one as well."""
 
-KEPT_IN_PICTURES: tuple[str, ...] = ("--ColorSpace",)
-"""Of the JPEG that the camera would have made."""
+KEPT_IN_PICTURES: tuple[str, ...] = ("--ColorSpace", "-ExifIFD:ColorSpace=1")
+"""They are sRGB, whatever the JPEG that the camera would have made is."""
 
 DROPPED_XMP: tuple[str, ...] = ("-XMP-xmp:Thumbnails=", "-XMP-crs:all=", "-XMP-tiff:all=")
 """Of pictures. Develop settings would be applied a second time, and upright pictures have another orientation."""
@@ -69,14 +72,8 @@ KEPT_OUT_OF_PNG: tuple[str, ...] = ("--IPTC:all", "--Photoshop:all")
 NAME_PARTS = frozenset("%\n\r")
 """For a percent sign in the name of a file to copy from, exiftool puts parts of another name."""
 
-NO_MAKER_NOTES = "Tag 'MakerNotes' not defined"
-
-
-def metadata_in_words() -> str:
-    """Return which tags results get, by whether there is an exiftool on the PATH."""
-    if shutil.which("exiftool") is None:
-        return "metadata: common tags, XMP and IPTC are kept; with exiftool on the PATH maker notes are, too"
-    return "metadata: all that holds is kept, copied by exiftool"
+EXPECTED = ("Tag 'MakerNotes' not defined", "IPTCDigest is not current", "No writable tags set")
+"""Remarks about what is as it should be, or as it was in the source."""
 
 
 @contextlib.contextmanager
@@ -174,7 +171,7 @@ class ExifTool:
         if source.suffix.lower() == ".cr3":
             shot = self._with_right_offsets(shot, folder / "shot.exif")
         said = self._run("-tagsFromFile", _line(shot), *copied, *kept, _line(target))
-        return "; ".join(line for line in said.splitlines() if NO_MAKER_NOTES not in line) or None
+        return "; ".join(line for line in said.splitlines() if not any(words in line for words in EXPECTED)) or None
 
     def _with_right_offsets(self, shot: Path, between: Path) -> Path:
         """Return a file with the tags of a CR3, whose maker notes exiftool copies without moving their offsets.
@@ -229,7 +226,13 @@ class ExifTool:
             process, said = self._process, b""
             assert process.stdin is not None
             assert process.stdout is not None
-            clock = threading.Timer(self._limit_s, process.kill)
+            hung = threading.Event()
+
+            def end() -> None:
+                hung.set()
+                process.kill()
+
+            clock = threading.Timer(self._limit_s, end)
             clock.start()
             try:
                 process.stdin.write(b"\n".join([*lines, b"-execute1", b""]))
@@ -241,10 +244,9 @@ class ExifTool:
             except OSError as error:
                 said += str(error).encode()
             finally:
-                hung = clock.finished.is_set()
                 clock.cancel()
             self._end()
-        if hung:
+        if hung.is_set():
             raise OutputError(f"exiftool took longer than {self._limit_s:g} s and was ended; tags are missing")
         raise OutputError(f"exiftool ended unexpectedly; tags are missing ({said.decode(errors='replace').strip()})")
 

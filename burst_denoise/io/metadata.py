@@ -1,15 +1,16 @@
 """What a picture or raw file says about its shot beside the pixels: who took it, when, how exposed; our own note."""
 
-import math
+import contextlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from fractions import Fraction
 from pathlib import Path
 from typing import Self
 
 from burst_denoise.io.containers import read_tags
 from burst_denoise.io.directories import main_directories
-from burst_denoise.io.tags import GREATER_SENSITIVITIES, LENS_TAGS, SHOT_TAGS, FieldType, Tag
+from burst_denoise.io.tags import GREATER_SENSITIVITIES, LENS_TAGS, SHOT_TAGS, Tag
 from burst_denoise.schemas import DngTag, Domain, FrameInfo
 
 __all__ = [
@@ -21,6 +22,7 @@ __all__ = [
     "Exif",
     "Header",
     "is_denoised",
+    "possible",
     "processing_note",
     "read_exif",
 ]
@@ -33,6 +35,8 @@ DARK_MARK = "dark subtracted"
 OWN_NAME = "burst_denoise"
 """By which a DNG names the program that made its preview."""
 CARRIED = SHOT_TAGS | LENS_TAGS | {Tag.XMP}
+SMALLEST, LARGEST = 1e-7, 1e8
+"""Of the numbers that ISO, exposure in seconds and aperture can be."""
 NOTE_TAGS = (Tag.PREVIEW_SETTINGS_NAME, Tag.IMAGE_DESCRIPTION)
 UNKNOWN_CAMERA = "unknown"
 """The UniqueCameraModel, which a DNG must have, of a shot that does not name its camera."""
@@ -108,18 +112,26 @@ def read_exif(path: Path) -> Exif:
 
 def _text(tags: Mapping[int, DngTag | None], code: int) -> str | None:
     tag = tags.get(code)
-    return tag.value.strip(" \0") or None if tag is not None and isinstance(tag.value, str) else None
+    return tag.value.replace("\0", " ").strip() or None if tag is not None and isinstance(tag.value, str) else None
 
 
 def _number(tags: Mapping[int, DngTag | None], code: int) -> float | None:
-    """Return the first number of a tag; 0 where it says that it does not know (0/0), or something impossible."""
+    """Return the first number of a tag, text or not; 0 where it says that it does not know, or something impossible."""
     tag = tags.get(code)
-    if tag is None or isinstance(tag.value, str) or not tag.value:
+    if tag is None:
         return None
-    number = float(tag.value[0])
-    if tag.dtype in (FieldType.RATIONAL, FieldType.SRATIONAL):
-        number = number / tag.value[1] if tag.value[1] else 0.0
-    return number if math.isfinite(number) and number > 0 else 0.0
+    number = 0.0
+    if isinstance(tag.value, str):
+        with contextlib.suppress(ValueError, ZeroDivisionError):
+            number = float(Fraction(tag.value.strip()))  # "800", "1/60"
+    elif tag.numbers:
+        number = tag.numbers[0]
+    return possible(number)
+
+
+def possible(number: float) -> float:
+    """Return what ISO, exposure or aperture is said to be, and 0 where it cannot be that."""
+    return number if SMALLEST <= number <= LARGEST else 0.0
 
 
 def _iso(tags: Mapping[int, DngTag | None]) -> float | None:
@@ -140,7 +152,7 @@ def processing_note(path: Path) -> str:
 
     It stands where exiftool copies nothing from another file; up to version 0.4 it was the image description.
     """
-    if path.suffix.lower() not in {".dng", ".tif", ".tiff"}:
+    if path.suffix.lower() not in {".dng", ".tif", ".tiff"} or not path.is_file():
         return ""
     with main_directories(path) as pages:
         told = [pages[0].tags.valueof(code, default="") for code in NOTE_TAGS] if pages else []

@@ -157,12 +157,7 @@ def _default_crop(info: FrameInfo) -> tuple[slice, slice]:
 
 
 def _numbers(info: FrameInfo, name: str, default: Double) -> Double:
-    """Return the values of a tag in the shape of its default, which it is where the tag is missing."""
-    for tag in info.dng_tags:
-        if tag.directory == "image" and tag.code == tifffile.TIFF.TAGS[name] and not isinstance(tag.value, str):
-            values = np.array(tag.value, float)
-            if tag.dtype in (tifffile.DATATYPE.RATIONAL, tifffile.DATATYPE.SRATIONAL):
-                values = values[::2] / values[1::2]
-            if values.size == default.size:
-                return values.reshape(default.shape)
-    return default
+    """Return the values of a tag in the shape of its default, which it is where the tag is missing or damaged."""
+    code = tifffile.TIFF.TAGS[name]
+    found = next((tag.numbers for tag in info.dng_tags if (tag.directory, tag.code) == ("image", code)), ())
+    return np.array(found).reshape(default.shape) if len(found) == default.size else default

@@ -19,7 +19,7 @@ from burst_denoise.frame.frame import Frame, RawBorder
 from burst_denoise.frame.mosaic import BAYER_PHASES, Mosaic
 from burst_denoise.io.directories import refuse_incomplete
 from burst_denoise.io.dng_header import Area, DngHeader, read_dng_header
-from burst_denoise.io.metadata import UNKNOWN_CAMERA, Exif, Header, processing_note, read_exif
+from burst_denoise.io.metadata import UNKNOWN_CAMERA, Exif, Header, possible, processing_note, read_exif
 from burst_denoise.io.tags import D65, FieldType, Tag
 from burst_denoise.schemas import DngTag, FrameInfo
 
@@ -60,12 +60,13 @@ def read_raw(path: Path) -> Frame:
         whole: UInt16 = raw.raw_image.copy()
         area = _active_area(raw, dng)
         dn = area.of(whole)
+        info = _info(raw, dng, path)
         raised = None if dng is None else dng.black.raised(dn.shape)
         if raised is not None:
             dn[:] = np.minimum(dn.astype(np.uint32) + raised, LARGEST_DN)
         border = RawBorder(whole, area.top, area.left) if dn.shape != whole.shape else None
         reduction = 0.0 if dng is None else dng.noise_reduction
-        return Frame(dn, _info(raw, dng, path), path, border, processing_note(path), reduction)
+        return Frame(dn, info, path, border, processing_note(path), reduction)
 
 
 def read_raw_header(path: Path) -> Header:
@@ -192,9 +193,9 @@ def _active_area(raw: rawpy.RawPy, dng: DngHeader | None) -> Area:
 
     Not as LibRaw has it of a DNG: its own active area begins at an even row and column.
     """
-    if dng is not None and dng.area is not None:
-        return dng.area
     sizes = raw.sizes
+    if dng is not None:
+        return dng.area or Area(0, 0, sizes.raw_height, sizes.raw_width)
     return Area(sizes.top_margin, sizes.left_margin, sizes.height, sizes.width)
 
 
@@ -211,11 +212,14 @@ def _info(raw: rawpy.RawPy, dng: DngHeader | None, path: Path) -> FrameInfo:
     else:
         tags = exif.tags + dng.tags
         black = dng.black.per_place()
+    if not 0 <= black.min() <= black.max() < raw.white_level:
+        raise InputFileError(f"{path}: its black level, {black.max():g} DN, is not between 0 and its white level, "
+                             f"{raw.white_level:g}; it is damaged, or was written so by mistake")  # fmt: skip
     cfa = _colours(raw, pattern)
     # Exif first: LibRaw has these in single precision, makes 1 second of an unknown 0/1000000, and ISO ends at 65535.
-    exposure_s = other.shutter_speed if exif.exposure_s is None else exif.exposure_s
-    f_number = other.aperture if exif.f_number is None else exif.f_number
-    iso = exif.iso or other.iso_speed or None
+    exposure_s = possible(other.shutter_speed) if exif.exposure_s is None else exif.exposure_s
+    f_number = possible(other.aperture) if exif.f_number is None else exif.f_number
+    iso = possible(other.iso_speed) if exif.iso is None else exif.iso
     dated = other.timestamp.replace(tzinfo=UTC).timestamp() if other.timestamp.year > 1970 else None
     profile = None if dng is None else dng.noise_profile
     return FrameInfo(
@@ -226,14 +230,14 @@ def _info(raw: rawpy.RawPy, dng: DngHeader | None, path: Path) -> FrameInfo:
         width=area.width,
         black_level=tuple(Mosaic("bayer", cfa).pack(black)[:, 0, 0].tolist()),
         white_level=raw.white_level,
-        iso=iso,
+        iso=iso or None,
         exposure_s=exposure_s or None,
         f_number=f_number or None,
         taken_at=exif.taken_at if exif.taken_at is not None else dated,
         orientation=EXIF_ORIENTATION.get(raw.sizes.flip, 1),
         as_shot_neutral=_neutral(raw, dng),
         dng_tags=tags,
-        noise_profile=profile and profile.model_copy(update={"iso": iso}),
+        noise_profile=profile and profile.model_copy(update={"iso": iso or None}),
     )
 
 
@@ -255,9 +259,9 @@ def _neutral(raw: rawpy.RawPy, dng: DngHeader | None) -> tuple[float, float, flo
         known = all(multiplier > 0 for multiplier in multipliers)
         red, green, blue = (1 / multiplier for multiplier in multipliers) if known else (0, 0, 0)
     else:
-        value = next((tag.value for tag in dng.tags if tag.code == Tag.AS_SHOT_NEUTRAL), ())
-        known = len(value) == 6 and not isinstance(value, str)
-        red, green, blue = (float(value[k]) / float(value[k + 1]) for k in (0, 2, 4)) if known else (0, 0, 0)
+        neutral = next((tag.numbers for tag in dng.tags if tag.code == Tag.AS_SHOT_NEUTRAL), ())
+        known = len(neutral) == 3 and min(neutral) > 0
+        red, green, blue = neutral if known else (0, 0, 0)
     return (red / green, 1.0, blue / green) if known else None
 
 

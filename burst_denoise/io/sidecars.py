@@ -28,7 +28,7 @@ DARKTABLE_OPERATIONS = frozenset(("denoiseprofile", "rawdenoise", "nlmeans", "bi
 """Not those that serve other ends as well, such as "diffuse" and "atrous", nor repairs of single photosites."""
 
 ATTRIBUTE = re.compile(rb"""\s+([^\s=]+)\s*=\s*(?:"([^"]*)"|'([^']*)')""")
-TEXT = re.compile(rb"[^>]*>\s*([^<]*?)\s*<")
+TEXT = re.compile(rb"\s*>\s*([^<]*?)\s*<")
 """From behind the attributes of an element to the next one: the value of an element that holds nothing but text."""
 
 
@@ -57,8 +57,12 @@ def find_sidecars(source: Path, target: Path) -> dict[Path, Path]:
         ``X.CR2``, where there is one, and not to ``X.CR2.dng``.
     """
     copies: dict[Path, Path] = {}
-    for path in sorted(source.parent.iterdir()):
-        if path.suffix.lower() != ".xmp" or path.stem not in (source.name, source.stem):
+    try:
+        beside = sorted(source.parent.iterdir())
+    except OSError:  # a folder whose files may be read but not listed
+        beside = []
+    for path in beside:
+        if path.suffix.lower() != ".xmp" or path.stem not in (source.name, source.stem) or not path.is_file():
             continue
         if path.stem != source.name and path.with_suffix("").is_file():
             continue
@@ -68,13 +72,15 @@ def find_sidecars(source: Path, target: Path) -> dict[Path, Path]:
     return copies
 
 
-def copy_sidecars(source: Path, target: Path) -> SidecarCopies:
+def copy_sidecars(source: Path, target: Path, *, denoised: bool = True) -> SidecarCopies:
     """Copy the sidecars of a shot beside a file made from it, with noise reduction and sharpening switched off.
 
     Parameters
     ----------
     source, target : Path
         See `find_sidecars`.
+    denoised : bool
+        Otherwise nothing is switched off.
 
     Returns
     -------
@@ -90,7 +96,7 @@ def copy_sidecars(source: Path, target: Path) -> SidecarCopies:
     """
     copies = SidecarCopies([], [])
     for path, copy in find_sidecars(source, target).items():
-        content = without_denoising(_read(path))
+        content = without_denoising(_read(path)) if denoised else _read(path)
         if not copy.exists():
             write_file(copy, content)
             copies.written.append(copy)
@@ -138,6 +144,7 @@ class _Settings:
         self._parser = expat.ParserCreate("utf-8")
         self._parser.StartElementHandler = self._on_start
         self._parser.EndElementHandler = self._on_end
+        self._parser.StartDoctypeDeclHandler = self._on_doctype
         self._parser.Parse(xml, True)
 
     def _on_start(self, name: str, attributes: dict[str, str]) -> None:
@@ -158,6 +165,9 @@ class _Settings:
         uri, setting = self._qualified(name)
         if uri == CAMERA_RAW and setting in CAMERA_RAW_AMOUNTS and (text := TEXT.match(self._xml, behind)):
             self._to_zero(text.span(1))
+
+    def _on_doctype(self, *_: object) -> None:
+        raise UnicodeError("entities would put text where it is not")
 
     def _on_end(self, name: str) -> None:  # noqa: ARG002 (as the parser calls it)
         self._scopes.pop()

@@ -40,6 +40,7 @@ class Tag(IntEnum):
     DATE_TIME = 306
     SUB_IFDS = 330
     XMP = 700
+    IPTC_NAA = 33723
 
     # TIFF/EP
     CFA_REPEAT_PATTERN_DIM = 33421
@@ -62,6 +63,7 @@ class Tag(IntEnum):
     FOCAL_LENGTH = 37386
     MAKER_NOTE = 37500
     SUB_SEC_TIME_ORIGINAL = 37521
+    COLOR_SPACE = 40961
     CAMERA_OWNER_NAME = 42032
     BODY_SERIAL_NUMBER = 42033
     LENS_SPECIFICATION = 42034
@@ -113,7 +115,7 @@ LENS_TAGS = _numbers("FocalLength FocalLengthIn35mmFilm LensSpecification LensMa
 GREATER_SENSITIVITIES = (Tag.RECOMMENDED_EXPOSURE_INDEX, Tag.STANDARD_OUTPUT_SENSITIVITY, Tag.ISO_SPEED)
 """Where an ISO stands that is too great for PhotographicSensitivity, which ends at 65535."""
 
-JPEG_TAGS = _numbers("ComponentsConfiguration CompressedBitsPerPixel PixelXDimension PixelYDimension")
+JPEG_TAGS = _numbers("ColorSpace ComponentsConfiguration CompressedBitsPerPixel PixelXDimension PixelYDimension")
 """What Exif says about the JPEG that a camera makes of a shot; untrue of any other picture."""
 
 OPCODE_LISTS = _numbers("OpcodeList1 OpcodeList2 OpcodeList3")
@@ -122,15 +124,14 @@ OPCODE_LISTS = _numbers("OpcodeList1 OpcodeList2 OpcodeList3")
 SHOT_NAMES = """
 DocumentName ImageDescription Make Model Software DateTime Artist HostComputer
 Rating RatingPercent ImageID Copyright SelfTimerMode ImageNumber SecurityClassification ImageHistory
-XPTitle XPComment XPAuthor XPKeywords XPSubject IPTCNAA ImageResources
-TimeCodes FrameRate TStop ReelName CameraLabel
+XPTitle XPComment XPAuthor XPKeywords XPSubject IPTCNAA
+TimeCodes FrameRate TStop ReelName CameraLabel TIFFEPStandardID
 """
 SHOT_TAGS = _numbers(SHOT_NAMES)
 """What the image directory of any file says about a shot, whoever wrote it: words, rights, ratings, time codes."""
 
 DNG_NAMES = """
-UniqueCameraModel LocalizedCameraModel CameraSerialNumber LensInfo RawDataUniqueID OriginalRawFileName
-OriginalRawFileDigest
+UniqueCameraModel LocalizedCameraModel CameraSerialNumber LensInfo OriginalRawFileName
 ShadowScale AnalogBalance AsShotNeutral AsShotWhiteXY AsShotICCProfile AsShotPreProfileMatrix CurrentICCProfile
 CurrentPreProfileMatrix ColorimetricReference AsShotProfileName
 BaselineExposure BaselineExposureOffset BaselineSharpness DefaultBlackRender LinearResponseLimit
@@ -155,5 +156,6 @@ DNG_TAGS = MOSAIC_TAGS | _numbers(DNG_NAMES) | {Tag.ILLUMINANT_DATA_3}
 """What a DNG says about camera, colours and lens that still holds after denoising.
 
 Not what tells of the stored mosaic, which is written anew (levels, linearization table, digests); nor previews; nor the
-noise of the shot before denoising; nor the original raw file that some DNGs have inside.
+noise of the shot before denoising; nor the original raw file that some DNGs have inside; nor RawDataUniqueID, which
+tells these photosites from others.
 """

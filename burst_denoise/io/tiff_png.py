@@ -13,13 +13,14 @@ from burst_denoise.files import atomic_write
 from burst_denoise.frame.frame import Frame
 from burst_denoise.frame.geometry import dihedral
 from burst_denoise.io.dng import rounded_dn
-from burst_denoise.io.exif import TiffImage, write_tiff
 from burst_denoise.io.raw import develop
-from burst_denoise.io.tags import JPEG_TAGS
-from burst_denoise.schemas import FrameInfo
+from burst_denoise.io.tags import JPEG_TAGS, FieldType, Tag
+from burst_denoise.io.tiff_writer import TiffImage, write_tiff
+from burst_denoise.schemas import DngTag, FrameInfo
 
 __all__ = ["write_developed", "write_picture"]
 
+SRGB = DngTag(directory="exif", code=Tag.COLOR_SPACE, dtype=FieldType.SHORT, count=1, value=(1,))
 Finish = Callable[[Path], None]
 
 UPRIGHT = (0, 4, 2, 6, 5, 3, 7, 1)
@@ -87,7 +88,7 @@ def _picture_writer(path: Path) -> Callable[[Path, UInt16, FrameInfo, str, Finis
 def _write_tiff(path: Path, pixels: UInt16, info: FrameInfo, notes: str, finish: Finish) -> None:
     colour = pixels.ndim == 3
     profile = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes() if colour else None
-    tags = tuple(tag for tag in info.dng_tags if tag.code not in JPEG_TAGS)
+    tags = (*(tag for tag in info.dng_tags if tag.code not in JPEG_TAGS), SRGB)
     upright = info.model_copy(update={"orientation": 1, "dng_tags": tags})
     layout = {"photometric": "rgb" if colour else "minisblack", "compression": "zlib", "predictor": True,
               "iccprofile": profile, "rowsperstrip": 64}  # fmt: skip

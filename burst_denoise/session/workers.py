@@ -11,6 +11,7 @@ from burst_denoise.errors import BurstDenoiseError, DeviceError
 from burst_denoise.frame.frame import Frame
 from burst_denoise.inference.denoiser import Denoiser
 from burst_denoise.io.exiftool import ExifTool
+from burst_denoise.io.read import is_raw
 from burst_denoise.io.sidecars import copy_sidecars
 from burst_denoise.io.write import refuse_unwritable, write_frame
 from burst_denoise.session.shots import Shot
@@ -38,13 +39,28 @@ def denoise_shots(
         warning = write_frame(clean, shot.target, shot.source, exiftool)
         if warning is not None:
             note(f"{shot.name}: exiftool: {warning}")
-        # The develop settings of a raw file are not for a picture developed from it.
-        if shot.source is not None and (clean.info.cfa is None or shot.target.suffix.lower() == ".dng"):
-            for path in copy_sidecars(shot.source, shot.target).left:
-                note(f"{path}: was there before and is left as it is")
+        take_sidecars(shot)
         return shot.target
 
-    wanted = ((shot, None if resume and shot.target.exists() else shot) for shot in shots)
+    def take_sidecars(shot: Shot) -> None:
+        # The develop settings of a raw file are not for a picture developed from it.
+        if shot.source is None or is_raw(shot.source) != (shot.target.suffix.lower() == ".dng"):
+            return
+        try:
+            copies = copy_sidecars(shot.source, shot.target, denoised=denoiser.settings.strength > 0)
+        except BurstDenoiseError as error:
+            note(str(error))
+        else:
+            for path in copies.left:
+                note(f"{path}: was there before and is left as it is")
+
+    def to_do(shot: Shot) -> Shot | None:
+        if not (resume and shot.target.exists()):
+            return shot
+        take_sidecars(shot)  # we may have been killed before
+        return None
+
+    wanted = ((shot, to_do(shot)) for shot in shots)
     with closing(_ahead(partial(_step, lambda shot, _: shot.read()), wanted)) as frames:
         denoised = (_step(denoise, frame) for frame in frames)
         yield from _ahead(partial(_step, write), denoised)
