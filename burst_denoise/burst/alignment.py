@@ -32,6 +32,8 @@ ROUNDS = 3
 """Times that the frames which agree are found anew; two are enough unless the first frame was too noisy to tell."""
 STEPS = 6
 """Newton steps; the start is right to half a pixel, and each step leaves about a tenth."""
+SIMILARITY_STEPS = 2
+"""Further ones that also look for zoom and rotation; the second takes off the shift that the first found beside them."""
 
 
 @dataclass(frozen=True)
@@ -39,8 +41,14 @@ class Alignment:
     """Where each frame of a series stands."""
 
     shifts: Double
-    """(N, 2): right and down, photosites, against the median of the frames that agree (of all, where no two agree); nan
-    where not measurable."""
+    """(N, 2): how far the centre moved right and down, photosites, against the median of the frames that agree (of all,
+    where no two agree); nan where not measurable."""
+    zooms: Double
+    turns: Double
+    """(N,): how far the corners moved outwards and around the centre beside that, photosites; 0 where only the shift is
+    measurable."""
+    farthest: Double
+    """(N,): distance that the centre or a corner moved, whichever moved farther, photosites; nan as ``shifts``."""
     inliers: tuple[int, ...]
     """The largest set of frames that agree, those that cannot be measured among them; empty when no two agree."""
 
@@ -85,7 +93,8 @@ def align(greys: Sequence[tuple[Float, int]], tolerance: float) -> Alignment:
     ----------
     greys : sequence of (picture, pitch) from `grey_picture`, at least 2
     tolerance : float
-        Photosites by which frames that agree may differ. A shift with a larger standard error counts as not measurable.
+        Photosites by which the centres, and the corners, of frames that agree may differ. A shift with a larger
+        standard error counts as not measurable; zoom and rotation with a third of it at the corners.
 
     Notes
     -----
@@ -93,21 +102,25 @@ def align(greys: Sequence[tuple[Float, int]], tolerance: float) -> Alignment:
     off on camera JPEGs, and ``cv2.phaseCorrelate`` overwrites its input with the windowed picture.) The fraction
     solves the linearised difference by least squares over tiles, and tiles that do not fit the common shift, because
     something in them moved by itself, lose their weight: enhanced correlation (``cv2.findTransformECC``) read 0.3 px
-    for an object that moved in front of a static scene, this reads 0.03.
+    for an object that moved in front of a static scene, this reads 0.03. Zoom (focus breathing) and rotation are two
+    more unknowns of the same equations; the picture is not warped by them, so large ones are underestimated, but never
+    below the tolerance.
 
     References
     ----------
     Lucas and Kanade, 1981 (the linearised difference); Geman and McClure, 1987 (the weights).
     """
     pictures, pitch = _band_pictures(greys)
+    limit = tolerance / pitch
+    points = _displacements(*_corners(pictures[0].shape))
     first = len(pictures) // 2
-    moved = np.zeros((len(pictures), 2))
+    moved = np.zeros((len(pictures), 4))
     for k, picture in enumerate(pictures):
         if k != first:
-            place, error = _fraction(pictures[first], picture, _whole_pixels(pictures[first], picture))
-            moved[k] = place if 3 * error * pitch < tolerance else 0  # the mean of many frames may tell more
-    inliers = _largest_cluster(moved * pitch, tolerance)
-    errors = np.zeros(len(pictures))
+            place, error = _similarity(pictures[first], picture, _whole_pixels(pictures[first], picture), limit)
+            moved[k] = place if 3 * error[0] < limit else 0  # the mean of many frames may tell more
+    inliers = _largest_cluster(moved @ points.T, limit)
+    errors = np.zeros((len(pictures), len(points) // 2))
     for _ in range(ROUNDS):
         if not inliers:
             break
@@ -116,20 +129,45 @@ def align(greys: Sequence[tuple[Float, int]], tolerance: float) -> Alignment:
         for k, picture in enumerate(pictures):
             others = [j for j in inliers if j != k]
             mean = (total - picture) / len(others) if k in inliers else total / len(others)
-            step, errors[k] = _fraction(mean, picture, moved[k] - np.mean(moved[others], axis=0))
+            start = moved[k] - np.mean(moved[others], axis=0)
+            step, errors[k] = _similarity(mean, picture, start[:2], limit)
             # A frame that stands x from the mean of all stands x n / (n - 1) from the mean of the others.
             refined[k] = step * len(others) / len(inliers)
         moved = refined - np.median(refined[inliers], axis=0)
-        distance = np.hypot(*moved.T)
-        apart = (distance > tolerance / pitch + EXCESS_SIGMA * errors) & (distance > SIGNIFICANCE_SIGMA * errors)
+        distance = _distances(moved @ points.T)
+        apart = ((distance > limit + EXCESS_SIGMA * errors) & (distance > SIGNIFICANCE_SIGMA * errors)).any(axis=1)
         agreed = [k for k in range(len(pictures)) if not apart[k]]
-        before, inliers = inliers, agreed if len(agreed) > 1 else _largest_cluster(moved * pitch, tolerance)
+        before, inliers = inliers, agreed if len(agreed) > 1 else _largest_cluster(moved @ points.T, limit)
         if inliers == before:
             break
     if not inliers:
         moved = moved - np.median(moved, axis=0)
-    shifts = np.where((errors * pitch > tolerance)[:, None], np.nan, moved * pitch)
-    return Alignment(shifts, tuple(inliers))
+    unknown = errors[:, 0] > limit
+    return Alignment(
+        shifts=np.where(unknown[:, None], np.nan, moved[:, :2] * pitch),
+        zooms=moved[:, 2] * pitch,
+        turns=moved[:, 3] * pitch,
+        farthest=np.where(unknown, np.nan, _distances(moved @ points.T).max(axis=1) * pitch),
+        inliers=tuple(inliers),
+    )
+
+
+def _corners(shape: tuple[int, ...]) -> tuple[Double, Double]:
+    """Return the places (right, down) of the centre and the corners of a picture, in halves of its diagonal."""
+    height, width = np.array(shape) / np.hypot(*shape)
+    return np.array([0, -width, width, -width, width]), np.array([0, -height, -height, height, height])
+
+
+def _displacements(right: Double, down: Double) -> Double:
+    """Return what shifts, zoom and rotation by one pixel at the corners move at places: (2 P, 4), right before down."""
+    one, none = np.ones_like(right), np.zeros_like(right)
+    return np.stack([np.stack([one, none, right, -down], -1), np.stack([none, one, down, right], -1)], 1).reshape(-1, 4)
+
+
+def _distances(displacements: Double) -> Double:
+    """Return the lengths (..., P) of displacements (..., 2 P)."""
+    lengths: Double = np.hypot(displacements[..., ::2], displacements[..., 1::2])
+    return lengths
 
 
 def _band_pictures(greys: Sequence[tuple[Float, int]]) -> tuple[list[Float], int]:
@@ -157,6 +195,33 @@ def _whole_pixels(reference: Float, picture: Float) -> Double:
     return ((peak + size // 2) % size - size // 2)[::-1]
 
 
+def _similarity(reference: Float, picture: Float, start: Double, limit: float) -> tuple[Double, Double]:
+    """Return shift (right, down), zoom and rotation of a picture against a reference, px at centre and corners.
+
+    Zoom and rotation are 0 where they would be known at a corner to no better than a third of ``limit``. The standard
+    errors (5,) are those at the centre and the corners.
+    """
+    moved, error = _fraction(reference, picture, start)
+    shift = np.array([*moved, 0.0, 0.0]), np.full(5, error)
+    points = _displacements(*_corners(picture.shape))
+    found = shift
+    for _ in range(SIMILARITY_STEPS if np.isfinite(error) else 0):
+        inner = _inside(picture.shape, found[0][:2])
+        current = picture[inner]
+        if min(current.shape) < TILE:
+            return shift
+        tiles = _Tiles.of(_translate(reference, found[0][:2])[inner], current)
+        step, covariance = _newton_step(tiles, tiles.displacements(inner, picture.shape))
+        if not np.isfinite(covariance).all():
+            return shift
+        variances = np.einsum("pi,ij,pj->p", points, covariance, points)
+        errors = np.sqrt(variances[::2] + variances[1::2])
+        if 3 * errors.max() > limit:
+            return shift
+        found = np.array([*(found[0][:2] - step[:2]), *-step[2:]]), errors
+    return found
+
+
 def _fraction(reference: Float, picture: Float, start: Double) -> tuple[Double, float]:
     """Return the shift (right, down) of a picture against a reference, and its standard error, px."""
     moved = start.copy()
@@ -167,7 +232,9 @@ def _fraction(reference: Float, picture: Float, start: Double) -> tuple[Double, 
         current = picture[inner]
         if min(current.shape) < TILE:
             return moved, float("inf")
-        step, error = _newton_step(warped[inner], current)
+        tiles = _Tiles.of(warped[inner], current)
+        step, covariance = _newton_step(tiles, np.tile(np.eye(2), (len(tiles.vectors), 1)))
+        error = float(np.sqrt(np.trace(covariance)))
         step *= min(1.0, 1.0 / float(np.hypot(*step) + 1e-9))  # the linearised difference knows nothing beyond a pixel
         moved -= step
         if float(np.hypot(*step)) < 1e-3:
@@ -202,41 +269,76 @@ def _inside(shape: tuple[int, ...], moved: Double) -> tuple[slice, slice]:
     return slice(down, shape[0] - down), slice(right, shape[1] - right)
 
 
-def _newton_step(warped: Float, picture: Float) -> tuple[Double, float]:
-    """Return the step d with picture(x) = warped(x + d), and its standard error, from all tiles that agree on it."""
-    right, down = _gradient(warped)
-    picture_right, picture_down = _gradient(picture)
-    difference = picture - warped
-    # The products of gradients of *both* pictures hold no energy of their noises, which are independent: so the step is
-    # not too short under noise, and its error is honest where there is nothing but noise.
-    xx, xy, yy, xd, yd, dd, energies = (
-        tile_sums(product, TILE).ravel()
-        for product in (
-            right * picture_right,
-            (right * picture_down + down * picture_right) / 2,
-            down * picture_down,
-            right * difference,
-            down * difference,
-            difference * difference,
-            warped * warped,
+@dataclass(frozen=True)
+class _Tiles:
+    """The linearised difference of two pictures in each of T tiles: vectors = matrices @ displacement."""
+
+    grid: tuple[int, ...]
+    """Tiles down and across."""
+    matrices: Double
+    """(T, 2, 2)"""
+    vectors: Double
+    """(T, 2)"""
+    differences: Double
+    energies: Double
+    """(T,): sums of squares of the difference and of the reference."""
+
+    @classmethod
+    def of(cls, warped: Float, picture: Float) -> "_Tiles":
+        right, down = _gradient(warped)
+        picture_right, picture_down = _gradient(picture)
+        difference = picture - warped
+        # The products of gradients of *both* pictures hold no energy of their noises, which are independent: so the
+        # step is not too short under noise, and its error is honest where there is nothing but noise.
+        sums = [
+            tile_sums(product, TILE)
+            for product in (
+                right * picture_right,
+                (right * picture_down + down * picture_right) / 2,
+                down * picture_down,
+                right * difference,
+                down * difference,
+                difference * difference,
+                warped * warped,
+            )
+        ]
+        xx, xy, yy, xd, yd, dd, energies = (each.ravel() for each in sums)
+        matrices = np.stack([np.stack([xx, xy], -1), np.stack([xy, yy], -1)], -2)
+        return cls(sums[0].shape, matrices, np.stack([xd, yd], -1), dd, energies)
+
+    def displacements(self, inner: tuple[slice, slice], shape: tuple[int, ...]) -> Double:
+        """Return `_displacements` at the middles of the tiles of the part ``inner`` of a picture of ``shape``."""
+        down, right = (
+            (part.start + (np.arange(count) + 0.5) * TILE - side / 2) / (np.hypot(*shape) / 2)
+            for part, count, side in zip(inner, self.grid, shape, strict=True)
         )
-    )
-    matrices = np.stack([np.stack([xx, xy], -1), np.stack([xy, yy], -1)], -2)
-    vectors = np.stack([xd, yd], -1)
-    weights = np.ones(len(xx))
+        return _displacements(np.tile(right, len(down)), np.repeat(down, len(right)))
+
+
+def _newton_step(tiles: _Tiles, displacements: Double) -> tuple[Double, Double]:
+    """Return the step of P unknowns that makes picture(x) = warped(x + displacement), from all tiles that agree on it.
+
+    ``displacements`` (2 T, P) are those of the tiles, right before down, by one unit of each unknown. The step comes
+    with its covariance (P, P), infinite where there is no texture, or in one direction only.
+    """
+    each = displacements.reshape(len(tiles.vectors), 2, -1)
+    matrices = np.einsum("tip,tij,tjq->tpq", each, tiles.matrices, each)
+    vectors = np.einsum("tip,ti->tp", each, tiles.vectors)
+    unknowns = each.shape[-1]
+    weights = np.ones(len(vectors))
     for _ in range(10):
         matrix = np.tensordot(weights, matrices, 1)
         spectrum = np.linalg.eigvalsh(matrix)
-        if spectrum[0] <= 1e-6 * spectrum[1]:
-            return np.zeros(2), float("inf")  # no texture, or in one direction only
+        if spectrum[0] <= 1e-6 * spectrum[-1]:
+            return np.zeros(unknowns), np.full((unknowns, unknowns), np.inf)
         step = np.asarray(np.linalg.solve(matrix, weights @ vectors), np.float64)
         scores = weights[:, None] * (vectors - matrices @ step)
-        left = np.maximum(dd - 2 * vectors @ step + np.einsum("tij,i,j->t", matrices, step, step), 0)
-        scale = np.median(left) + TILE_MISFIT_SHARE * np.maximum(energies - np.median(energies), 0)
+        left = np.maximum(tiles.differences - 2 * vectors @ step + np.einsum("tij,i,j->t", matrices, step, step), 0)
+        scale = np.median(left) + TILE_MISFIT_SHARE * np.maximum(tiles.energies - np.median(tiles.energies), 0)
         weights = 1 / (1 + left / np.maximum(scale, 1e-9 * left.max() or 1.0)) ** 2
     inverse = np.linalg.inv(matrix)
-    covariance = inverse @ (scores.T @ scores) @ inverse
-    return step, float(np.sqrt(np.trace(covariance)))
+    covariance: Double = inverse @ (scores.T @ scores) @ inverse
+    return step, covariance
 
 
 def _gradient(picture: Float) -> tuple[Float, Float]:
@@ -246,9 +348,8 @@ def _gradient(picture: Float) -> tuple[Float, Float]:
     return np.asarray(right, np.float32), np.asarray(down, np.float32)
 
 
-def _largest_cluster(moved: Double, tolerance: float) -> list[int]:
-    """Return the largest set of frames around one of them; empty when no two are inliers."""
-    distance = np.hypot(*(moved[:, None] - moved[None]).transpose(2, 0, 1))
-    near = distance <= tolerance
+def _largest_cluster(displacements: Double, limit: float) -> list[int]:
+    """Return the largest set of frames around one of them, from displacements (N, 2 P); empty when no two agree."""
+    near = (_distances(displacements[:, None] - displacements[None]) <= limit).all(axis=-1)
     members = [int(k) for k in np.flatnonzero(near[np.argmax(near.sum(axis=1))])]
     return members if len(members) > 1 else []
