@@ -134,7 +134,7 @@ class FrameVerdict(Document):
     """The same of each plane, because the colour of light drifts too; None in bursts of version 0.4 and earlier, and
     where it is too dark to tell."""
     shift_px: float | None
-    """Distance moved against the series where it moved most, at the centre or a corner; photosites."""
+    """Distance that its centre moved against the series, photosites."""
     detail: str = ""
     """The finding in words, for people."""
 

@@ -28,10 +28,10 @@ LARGEST_SATURATED_EXCESS = 0.10
 LARGEST_LIGHT_CHANGE = 0.03
 """Real lamps and clouds drift (a Canon S95 burst by 2.4 %): corrected up to here, rejected beyond."""
 LARGEST_COLOUR_CHANGE = 0.10
-"""Of a colour beside that of all light: the blue of the S95 burst drifts by 6 %; beyond it, the white balance of developed
-pictures was set anew."""
+"""Of a colour beside that of all light: the blue of the S95 burst drifts by 6 %. Beyond, the white balance was set
+anew."""
 LARGEST_BAND = 0.01
-"""Amplitude of bands across the frame, relative to the brightness: as a change of the light at one place, see motion."""
+"""Amplitude of bands across the frame, relative to the brightness: what motion allows light to change at a place."""
 LIGHT_BLOCK = 32
 
 LARGEST_SHIFT = 0.25
@@ -175,7 +175,7 @@ def _check_shift(found: Findings) -> None:
         return
     greys = [grey_picture(found.linear(k), found.frames[k].mosaic) for k in usable]
     alignment = align(greys, LARGEST_SHIFT)
-    found.shifts[usable] = alignment.farthest
+    found.shifts[usable] = np.hypot(*alignment.shifts.T)
     for place, k in enumerate(usable):
         if place not in alignment.inliers:
             found.reject(k, "shift", _movement(alignment, place))
@@ -185,7 +185,7 @@ def _movement(alignment: Alignment, place: int) -> str:
     """Return in words how a frame moved that does not agree with the others."""
     distance, farthest = float(np.hypot(*alignment.shifts[place])), alignment.farthest[place]
     if not alignment.inliers:
-        return f"not static: no two frames agree; this one lies {farthest:.2f} px from the one compared with"
+        return f"not static: no two frames agree; this one lies {distance:.2f} px from the one compared with"
     if distance > LARGEST_SHIFT:
         return f"moved by {distance:.2f} px against the series"
     zooms = abs(alignment.zooms[place]) > abs(alignment.turns[place])

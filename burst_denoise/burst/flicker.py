@@ -11,8 +11,8 @@ __all__ = ["band_amplitudes"]
 
 
 STRIPS = 8
-"""A band runs across the whole frame, so it must be alike in all strips; neither an object that moved is, nor a lamp that
-lights a part of the scene."""
+"""A band runs across the whole frame, so it must be alike in all strips: neither an object that moved is, nor a lamp
+that lights a part of the scene."""
 NARROWEST_BAND = 8
 """Rows of a plane from one band to the next; what changes faster is row noise to all that follows."""
 LARGEST_TO_STRIPS = 100.0
@@ -49,10 +49,9 @@ def band_amplitudes(linear: Callable[[int], Float], frames: Sequence[int], mosai
 
 def _strip_profiles(picture: Float) -> tuple[Double, Double]:
     """Return the sums along the rows, and along the columns, of the strips of a picture: (STRIPS, rows) each."""
-    return tuple(
-        np.stack([strip.sum(axis=axis, dtype=np.float64) for strip in np.array_split(picture, STRIPS, axis=axis)])
-        for axis in (1, 0)
-    )
+    along_rows = [strip.sum(axis=1, dtype=np.float64) for strip in np.array_split(picture, STRIPS, axis=1)]
+    along_columns = [strip.sum(axis=0, dtype=np.float64) for strip in np.array_split(picture, STRIPS, axis=0)]
+    return np.stack(along_rows), np.stack(along_columns)
 
 
 def _strongest(profiles: Double) -> Double:
