@@ -43,12 +43,9 @@ class Alignment:
     shifts: Double
     """(N, 2): how far the centre moved right and down, photosites, against the median of the frames that agree (of all,
     where no two agree); nan where not measurable."""
-    zooms: Double
-    turns: Double
-    """(N,): how far the corners moved outwards and around the centre beside that, photosites; 0 where only the shift is
-    measurable."""
-    farthest: Double
-    """(N,): distance that the centre or a corner moved, whichever moved farther, photosites; nan as ``shifts``."""
+    corners: Double
+    """(N, 2): how far the corners moved outwards, by zoom, and around the centre, by rotation, beside that shift;
+    photosites. 0 where only the shift is measurable."""
     inliers: tuple[int, ...]
     """The largest set of frames that agree, those that cannot be measured among them; empty when no two agree."""
 
@@ -93,8 +90,8 @@ def align(greys: Sequence[tuple[Float, int]], tolerance: float) -> Alignment:
     ----------
     greys : sequence of (picture, pitch) from `grey_picture`, at least 2
     tolerance : float
-        Photosites by which the centres, and the corners, of frames that agree may differ. A shift with a larger
-        standard error counts as not measurable; zoom and rotation with a third of it at the corners.
+        Photosites by which the centre of a frame that agrees may have moved, and the corners beside it. A shift with a
+        larger standard error counts as not measurable; zoom and rotation with a third of it.
 
     Notes
     -----
@@ -111,15 +108,14 @@ def align(greys: Sequence[tuple[Float, int]], tolerance: float) -> Alignment:
     """
     pictures, pitch = _band_pictures(greys)
     limit = tolerance / pitch
-    points = _displacements(*_corners(pictures[0].shape))
     first = len(pictures) // 2
     moved = np.zeros((len(pictures), 4))
     for k, picture in enumerate(pictures):
         if k != first:
             place, error = _similarity(pictures[first], picture, _whole_pixels(pictures[first], picture), limit)
             moved[k] = place if 3 * error[0] < limit else 0  # the mean of many frames may tell more
-    inliers = _largest_cluster(moved @ points.T, limit)
-    errors = np.zeros((len(pictures), len(points) // 2))
+    inliers = _largest_cluster(moved, limit)
+    errors = np.zeros((len(pictures), 2))
     for _ in range(ROUNDS):
         if not inliers:
             break
@@ -133,41 +129,21 @@ def align(greys: Sequence[tuple[Float, int]], tolerance: float) -> Alignment:
             # A frame that stands x from the mean of all stands x n / (n - 1) from the mean of the others.
             refined[k] = step * len(others) / len(inliers)
         moved = refined - np.median(refined[inliers], axis=0)
-        distance = _distances(moved @ points.T)
-        significant = np.maximum(limit + EXCESS_SIGMA * errors, SIGNIFICANCE_SIGMA * errors)
-        apart = np.any(distance > significant, axis=1)
-        agreed = [k for k in range(len(pictures)) if not apart[k]]
-        before, inliers = inliers, agreed if len(agreed) > 1 else _largest_cluster(moved @ points.T, limit)
+        apart = _distances(moved) > np.maximum(limit + EXCESS_SIGMA * errors, SIGNIFICANCE_SIGMA * errors)
+        agreed = [k for k in range(len(pictures)) if not apart[k].any()]
+        before, inliers = inliers, agreed if len(agreed) > 1 else _largest_cluster(moved, limit)
         if inliers == before:
             break
     if not inliers:
         moved = moved - np.median(moved, axis=0)
-    unknown = errors[:, 0] > limit
-    return Alignment(
-        shifts=np.where(unknown[:, None], np.nan, moved[:, :2] * pitch),
-        zooms=moved[:, 2] * pitch,
-        turns=moved[:, 3] * pitch,
-        farthest=np.where(unknown, np.nan, _distances(moved @ points.T).max(axis=1) * pitch),
-        inliers=tuple(inliers),
-    )
+    shifts = np.where(errors[:, :1] * pitch > tolerance, np.nan, moved[:, :2] * pitch)
+    corners = np.where(np.isinf(errors[:, 1:]), 0.0, moved[:, 2:] * pitch)
+    return Alignment(shifts, corners, tuple(inliers))
 
 
-def _corners(shape: tuple[int, ...]) -> tuple[Double, Double]:
-    """Return the places (right, down) of the centre and the corners of a picture, in halves of its diagonal."""
-    height, width = np.array(shape) / float(np.linalg.norm(shape))
-    return np.array([0, -width, width, -width, width]), np.array([0, -height, -height, height, height])
-
-
-def _displacements(right: Double, down: Double) -> Double:
-    """Return what shifts, zoom and rotation by one pixel at the corners move at places: (2 P, 4), right before down."""
-    one, none = np.ones_like(right), np.zeros_like(right)
-    return np.stack([np.stack([one, none, right, -down], -1), np.stack([none, one, down, right], -1)], 1).reshape(-1, 4)
-
-
-def _distances(displacements: Double) -> Double:
-    """Return the lengths (..., P) of displacements (..., 2 P)."""
-    lengths: Double = np.hypot(displacements[..., ::2], displacements[..., 1::2])
-    return lengths
+def _distances(moved: Double) -> Double:
+    """Return how far centre and corners moved, (..., 2), from shift, zoom and rotation (..., 4)."""
+    return np.stack([np.hypot(moved[..., 0], moved[..., 1]), np.hypot(moved[..., 2], moved[..., 3])], axis=-1)
 
 
 def _band_pictures(greys: Sequence[tuple[Float, int]]) -> tuple[list[Float], int]:
@@ -196,29 +172,24 @@ def _whole_pixels(reference: Float, picture: Float) -> Double:
 
 
 def _similarity(reference: Float, picture: Float, start: Double, limit: float) -> tuple[Double, Double]:
-    """Return shift (right, down), zoom and rotation of a picture against a reference, px at centre and corners.
+    """Return shift (right, down), zoom and rotation of a picture against a reference, and two standard errors, px.
 
-    Zoom and rotation are 0 where they would be known at a corner to no better than a third of ``limit``. The standard
-    errors (5,) are those at the centre and the corners.
+    Zoom and rotation are what they move a corner by; 0, with an infinite error, where that would be known to no better
+    than a third of ``limit``. The errors are those of the shift and of the corners.
     """
     moved, error = _fraction(reference, picture, start)
-    shift = np.array([*moved, 0.0, 0.0]), np.full(5, error)
-    points = _displacements(*_corners(picture.shape))
-    found = shift
+    found = shift_only = np.array([*moved, 0.0, 0.0]), np.array([error, np.inf])
     for _ in range(SIMILARITY_STEPS if np.isfinite(error) else 0):
-        inner = _inside(picture.shape, found[0][:2])
-        current = picture[inner]
-        if min(current.shape) < TILE:
-            return shift
-        tiles = _Tiles.of(_translate(reference, found[0][:2])[inner], current)
+        place = found[0][:2]
+        inner = _inside(picture.shape, place)
+        if min(picture[inner].shape) < TILE:
+            return shift_only
+        tiles = _Tiles.of(_translate(reference, place)[inner], picture[inner])
         step, covariance = _newton_step(tiles, tiles.displacements(inner, picture.shape))
-        if not np.isfinite(covariance).all():
-            return shift
-        variances = np.einsum("pi,ij,pj->p", points, covariance, points)
-        errors = np.sqrt(variances[::2] + variances[1::2])
-        if 3 * errors.max() > limit:
-            return shift
-        found = np.array([*(found[0][:2] - step[:2]), *-step[2:]]), errors
+        errors = np.sqrt(np.diagonal(covariance).reshape(2, 2).sum(axis=1))
+        if not 3 * errors.max() < limit:
+            return shift_only
+        found = np.array([*(place - step[:2]), *-step[2:]]), errors
     return found
 
 
@@ -307,12 +278,18 @@ class _Tiles:
         return cls(sums[0].shape, matrices, np.stack([xd, yd], -1), dd, energies)
 
     def displacements(self, inner: tuple[slice, slice], shape: tuple[int, ...]) -> Double:
-        """Return `_displacements` at the middles of the tiles of the part ``inner`` of a picture of ``shape``."""
+        """Return what shift, zoom and rotation by one pixel at the corners move the tiles by: (2 T, 4), right first.
+
+        The tiles are those of the part ``inner`` of a picture of ``shape``.
+        """
         down, right = (
             (part.start + (np.arange(count) + 0.5) * TILE - side / 2) / (float(np.linalg.norm(shape)) / 2)
             for part, count, side in zip(inner, self.grid, shape, strict=True)
         )
-        return _displacements(np.tile(right, len(down)), np.repeat(down, len(right)))
+        right, down = np.tile(right, len(down)), np.repeat(down, len(right))
+        one, none = np.ones_like(right), np.zeros_like(right)
+        moves = np.stack([np.stack([one, none, right, -down], -1), np.stack([none, one, down, right], -1)], 1)
+        return moves.reshape(-1, 4)
 
 
 def _newton_step(tiles: _Tiles, displacements: Double) -> tuple[Double, Double]:
@@ -353,12 +330,12 @@ def _gradient(picture: Float) -> tuple[Float, Float]:
     return np.asarray(right, np.float32), np.asarray(down, np.float32)
 
 
-def _largest_cluster(displacements: Double, limit: float) -> list[int]:
-    """Return the largest set of frames around one of them, from displacements (N, 2 P); empty when no two agree.
+def _largest_cluster(moved: Double, limit: float) -> list[int]:
+    """Return the largest set of frames around one of them, from shifts, zooms and rotations (N, 4), or none of two.
 
-    Twice the limit, as frames on both sides of their median may differ by: the S95 burst focused anew after three of
-    six frames, each near enough to the mean of the two halves. Who is too far from the median is told by the next round.
+    Twice the limit, by which frames on both sides of their median may differ: the S95 burst focused anew after three
+    of six frames, all near enough to the mean of the two halves. What is too far from the median, the next round tells.
     """
-    near = (_distances(displacements[:, None] - displacements[None]) <= 2 * limit).all(axis=-1)
-    members = [int(k) for k in np.flatnonzero(near[np.argmax(near.sum(axis=1))])]
+    near = np.all(_distances(moved[:, None] - moved[None]) <= 2 * limit, axis=-1)
+    members = [int(k) for k in np.flatnonzero(near[near.sum(axis=1).argmax()])]
     return members if len(members) > 1 else []

@@ -183,14 +183,14 @@ def _check_shift(found: Findings) -> None:
 
 def _movement(alignment: Alignment, place: int) -> str:
     """Return in words how a frame moved that does not agree with the others."""
-    distance, farthest = float(np.hypot(*alignment.shifts[place])), alignment.farthest[place]
+    distance, (outwards, around) = float(np.hypot(*alignment.shifts[place])), np.abs(alignment.corners[place])
     if not alignment.inliers:
         return f"not static: no two frames agree; this one lies {distance:.2f} px from the one compared with"
-    if distance > LARGEST_SHIFT:
+    if not np.hypot(outwards, around) > LARGEST_SHIFT:
         return f"moved by {distance:.2f} px against the series"
-    zooms = abs(alignment.zooms[place]) > abs(alignment.turns[place])
-    cause = "the focus, and with it the size of the picture, changed" if zooms else "the camera turned"
-    return f"its corners moved by {farthest:.2f} px against the series, its centre by {distance:.2f}: {cause}"
+    cause = "zoomed, as a lens does that focuses anew" if outwards > around else "turned"
+    text = f"{cause}: its corners moved by {np.hypot(outwards, around):.2f} px against the series"
+    return f"moved by {distance:.2f} px and {text}" if distance > LARGEST_SHIFT else text
 
 
 def _check_light(found: Findings) -> None:
