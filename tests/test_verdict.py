@@ -19,8 +19,9 @@ GOOD = ChannelProfile(
 )  # fmt: skip
 
 
-def verdict(developed: bool = False, misfit: float = 0.01, drift: float = 0.0, **changes) -> tuple[bool, list[str]]:
-    return assess_channel(GOOD.model_copy(update=changes), developed=developed, misfit=misfit, drift=drift)
+def verdict(developed=False, misfit=0.01, drift=0.0, flicker=0.0, **changes) -> tuple[bool, list[str]]:
+    channel = GOOD.model_copy(update=changes)
+    return assess_channel(channel, developed=developed, misfit=misfit, drift=drift, flicker=flicker)
 
 
 def test_a_calibration_without_fault_is_usable_and_needs_no_words():

@@ -329,6 +329,8 @@ def _refuse(refused: Sequence[SeriesVerdict]) -> None:
     reasons = [f"{frame.file}: {frame.detail}" for frame in worst.frames if not frame.accepted and frame.detail]
     text = f"{worst.series}: {worst.detail}" + (f" ({reasons[0]})" if reasons else "")
     text += "; shoot more frames of a static scene from a tripod"
+    if any("light" in frame.reasons for frame in worst.frames):
+        text += " in steady light"
     if any("incompatible" in frame.reasons for frame in worst.frames):
         raise IncompatibleFramesError(text + " with one camera, ISO and exposure")
     raise TooFewFramesError(text)
