@@ -284,6 +284,27 @@ def test_frames_and_means_come_with_the_dark_subtracted_and_defects_repaired(tmp
     assert np.array_equal(hurt.excluded, hurt.saturated)
 
 
+@pytest.mark.parametrize("cfa", ["RGGB", "GBRG"])
+def test_each_plane_is_divided_by_its_own_gain(tmp_path: Path, cfa: str) -> None:
+    frames = burst_frames(4, size=SMALL, cfa=cfa)
+    _, dark = fixed()
+    planes = [(1.0, 1.0, 1.0, 1.0), (1.01, 1.0, 1.0, 0.97), (0.99, 1.0, 1.0, 1.03), (1.0, 1.02, 1.02, 1.0)]
+    found = [v.model_copy(update={"plane_gains": own}) for v, own in zip(verdicts(frames), planes, strict=True)]
+    burst = stored(tmp_path / "a.burst", "a", frames, found, 0.05, 0.001, dark=dark)
+    expected = []
+    for frame, own in zip(frames, planes, strict=True):
+        even = frame.mosaic.pack(frame.linear - dark) / np.float32(own)[:, None, None]
+        expected.append(frame.mosaic.unpack(even, frame.dn.shape))
+    window = (slice(10, 30), slice(4, 40))
+    for index, image in enumerate(expected):
+        assert burst.linear(index) == pytest.approx(image, abs=1e-6)
+        assert burst.linear(index, window) == pytest.approx(image[window], abs=1e-6)
+        assert burst.corrected(frames[index].linear, index, subtract=True) == pytest.approx(image, abs=1e-6)
+        others = np.mean([each.astype(np.float64) for k, each in enumerate(expected) if k != index], axis=0)
+        assert burst.leave_one_out_mean(index) == pytest.approx(others, abs=1e-6)
+        assert burst.leave_one_out_mean(index, window) == pytest.approx(others[window], abs=1e-6)
+
+
 @settings(max_examples=30, deadline=None)
 @given(st.data())
 def test_a_window_of_a_repaired_burst_is_cut_from_the_whole(corrected: Burst, data: st.DataObject) -> None:
