@@ -169,9 +169,9 @@ def test_what_is_not_usable_is_not_exported_to_other_programs(run: Run, shots: S
 
 
 def shots_of(clean: np.ndarray, gains: tuple[float, ...], flicker: float = 0.0, black: float = 2048.0) -> list[Frame]:
-    """Return 10 frames of a clean mosaic (0 to 1) by a sensor with a gain per plane, read noise 9 DN, in bands of light.
+    """Return 10 frames of a clean mosaic (0 to 1), in bands of light, by a sensor with a gain per plane.
 
-    Their files give ``black`` as the black level.
+    Its read noise is 9 DN; the files give ``black`` as the black level.
     """
     (like,) = burst_frames(1, size=clean.shape)
     info = like.info.model_copy(update={"black_level": (black,) * 4})
