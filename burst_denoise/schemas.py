@@ -154,11 +154,18 @@ class FrameVerdict(Document):
     accepted: bool
     reasons: tuple[Reason, ...]
     gain: float | None
-    """Brightness relative to the series (1 = the same); stored bursts are divided by it."""
+    """Brightness relative to the series (1 = the same)."""
+    plane_gains: tuple[float, ...] | None = None
+    """The same of each plane, because the colour of light drifts too; None in bursts of version 0.4 and earlier, and
+    where it is too dark to tell."""
     shift_px: float | None
-    """Distance moved against the series, photosites."""
+    """Distance that its centre moved against the series, photosites."""
     detail: str = ""
     """The finding in words, for people."""
+
+    def divisors(self, planes: int) -> tuple[float, ...]:
+        """Return what the planes of the frame are divided by to be as bright as the series."""
+        return self.plane_gains or (self.gain or 1.0,) * planes
 
 
 class NoiseProfile(Document):

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy.ndimage import affine_transform
 from skimage.data import astronaut
 
 from burst_denoise.burst.alignment import Alignment, align, grey_picture, tile_sums
@@ -63,6 +64,39 @@ def test_without_texture_nothing_is_measured_and_nobody_has_moved() -> None:
     found = align([grey_picture(frame.linear, RGGB) for frame in frames], 0.25)
     assert np.isnan(found.shifts).all()
     assert found.inliers == (0, 1, 2, 3)
+
+
+def warped(scene: np.ndarray, zoom: float, degrees: float) -> np.ndarray:
+    """Return a scene magnified and turned around its centre, by a spline of order 3."""
+    middle = (np.array(scene.shape[:2]) - 1) / 2
+    sine, cosine = np.sin(np.deg2rad(degrees)), np.cos(np.deg2rad(degrees))
+    back = np.array([[cosine, -sine], [sine, cosine]]) / zoom
+    planes = [
+        affine_transform(plane, back, middle - back @ middle, mode="reflect") for plane in np.moveaxis(scene, 2, 0)
+    ]
+    return np.stack(planes, axis=-1).astype(np.float32)
+
+
+@pytest.mark.parametrize("pixels", [0.2, 0.4, 0.8])
+@pytest.mark.parametrize("zooms", [True, False])
+def test_zoom_and_rotation_are_measured_at_the_corners(pixels: float, zooms: bool) -> None:
+    scene = scene_from_picture(astronaut())
+    share = pixels / np.hypot(256, 256)
+    other = warped(scene, 1 + share, 0) if zooms else warped(scene, 1, np.rad2deg(share))
+    frames, _ = shoot(SyntheticCamera(), scene, 800, 5, 0)
+    frames += shoot(SyntheticCamera(), other, 800, 1, 9)[0]
+    found = align([grey_picture(frame.linear, frame.mosaic) for frame in frames], 0.25)
+    expected = [pixels, 0] if zooms else [0, pixels]
+    np.testing.assert_allclose(found.corners[5], expected, atol=0.03 + 0.05 * pixels)
+    np.testing.assert_allclose(found.corners[:5], 0, atol=0.03)
+    assert np.hypot(*found.shifts.T).max() < 0.05
+    assert found.inliers == (0, 1, 2, 3, 4, *([5] if pixels < 0.25 else []))
+
+
+def test_two_halves_of_a_burst_that_are_near_to_their_mean_agree() -> None:
+    found = shot({k: Fault(shift=(0.4, 0.0)) for k in (3, 4, 5)})
+    assert found.inliers == (0, 1, 2, 3, 4, 5)
+    np.testing.assert_allclose(found.shifts[:, 0], [-0.2] * 3 + [0.2] * 3, atol=0.04)
 
 
 def test_hot_photosites_are_levelled() -> None:

@@ -3,6 +3,7 @@
 import re
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -13,6 +14,7 @@ from burst_denoise.burst.checks import Findings, check_all
 from burst_denoise.frame.frame import Frame
 from burst_denoise.frame.synthetic import Fault, SyntheticCamera, scene_from_picture, shoot
 from burst_denoise.schemas import FrameInfo
+from tests.test_alignment import warped
 
 SCENE_PATH = Path("scene.png")
 SCENES = {"portrait": astronaut()[:256, :320], "cup": coffee()[60:316, 100:420]}
@@ -55,6 +57,93 @@ def test_a_flicker_is_kept_and_its_size_reported(iso: float) -> None:
     assert found.gains[3] == pytest.approx(1.015, abs=0.002)
     assert found.gains[5] == pytest.approx(0.985, abs=0.002)
     assert np.median(found.gains) == pytest.approx(1, abs=0.001)
+
+
+def coloured(blues: list[float], iso: float = 800) -> list[Frame]:
+    """Shoot the cup once with each blue of the light."""
+    scene = scene_from_picture(SCENES["cup"])
+    scenes = [scene * np.array([1, 1, blue], np.float32) for blue in blues]
+    return [shoot(SyntheticCamera(cfa="GBRG"), each, iso, 1, seed)[0][0] for seed, each in enumerate(scenes)]
+
+
+def test_a_drift_of_the_white_balance_is_kept_and_evened_out() -> None:
+    blues = [1.0, 1.0, 0.97, 1.0, 1.03, 1.0, 1.0]
+    frames = coloured(blues)
+    found = check_all(frames)
+    assert found.reasons == [None] * 7, found.details
+    gains = np.array([found.plane_gains(k) for k in range(7)])
+    np.testing.assert_allclose(gains[:, 3], blues, atol=0.004)
+    np.testing.assert_allclose(gains[:, :3], 1, atol=0.004)
+    means = np.array([frames[k].mosaic.pack(found.linear(k)).mean(axis=(1, 2)) for k in range(7)])
+    np.testing.assert_allclose(means / means.mean(axis=0), 1, atol=0.003)
+
+
+def test_a_white_balance_set_anew_is_another_light() -> None:
+    found = check_all(coloured([1.0, 1.0, 1.3, 1.0, 1.0]))
+    assert found.reasons == [None, None, "light", None, None]
+    assert re.fullmatch(
+        r"of another colour than the series: B \+2\d%|\d\.\d% brighter than the series", found.details[2]
+    )
+
+
+@pytest.mark.parametrize("iso", [100, 800, 3200])
+def test_flicker_in_bands_is_light(iso: float) -> None:
+    scene = scene_from_picture(SCENES["portrait"])
+    row = np.arange(256)[:, None, None]
+    lights = [1 + 0.02 * np.sin(2 * np.pi * (row / 80 + 0.37 * k)) for k in range(12)]
+    frames = [shoot(SyntheticCamera(), scene * np.float32(light), iso, 1, k)[0][0] for k, light in enumerate(lights)]
+    found = check_all(frames)
+    assert found.reasons == ["light"] * 12
+    assert set(found.details) == {"bands of brightness move from frame to frame (flicker)"}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("zoom", "degrees", "word"), [(2e-4, 0.0, "zoomed"), (0.0, 0.01, "turned")])
+def test_frames_whose_corners_moved_are_shift_though_their_centre_stands(
+    zoom: float, degrees: float, word: str
+) -> None:
+    rng = np.random.default_rng(0)
+    octaves = [cv2.GaussianBlur(rng.standard_normal((1500, 2000, 3)), (0, 0), s) for s in (200, 60, 20, 6, 2.5)]
+    detail = sum(o * (a / o.std()) for o, a in zip(octaves, (60, 40, 30, 20, 15), strict=True))
+    scene = scene_from_picture(np.clip(110 + detail, 5, 250).astype(np.uint8))
+    frames = [shoot(SyntheticCamera(), warped(scene, 1 + zoom * k, degrees * k), 1600, 1, k)[0][0] for k in range(10)]
+    found = check_all(frames)
+    kept = [k for k, reason in enumerate(found.reasons) if reason is None]
+    assert {reason for reason in found.reasons if reason} == {"shift"}
+    step = np.hypot(1000, 750) * (zoom + np.deg2rad(degrees))  # 0.25 and 0.22 photosites
+    moved = np.abs(np.arange(10) - np.median(kept)) * step
+    assert all((k in kept) == (moved[k] < 0.255) for k in range(10)), (kept, found.details)
+    assert len(kept) == 3
+    assert all(found.details[k].startswith(f"{word}") for k in range(10) if k not in kept)
+    assert np.nanmax(found.shifts) < 0.05
+
+
+def good_series() -> list[tuple[str, float, float, float, float]]:
+    isos = (100, 400, 1600, 6400, 25600, 51200)
+    return [
+        (name, iso, exposure, blur, repeat)
+        for iso in isos
+        for exposure, repeats in ((0.8, 3), (0.04, 2))
+        for blur in (0.7, 3.0)
+        for repeat, name in zip(range(repeats), ("portrait", "cup", "portrait"), strict=False)
+    ]
+
+
+@pytest.mark.slow
+def test_sixty_good_series_lose_no_frame_but_in_one() -> None:
+    """Bright and dark, sharp and soft, 8 to 20 frames, the whole light flickering by 1.5 %."""
+    differing = []
+    for number, (name, iso, exposure, blur, _) in enumerate(good_series()):
+        rng = np.random.default_rng([7, number])
+        count = int(rng.integers(8, 21))
+        scene = scene_from_picture(SCENES[name], exposure=exposure, blur_px=blur)
+        faults = {k: Fault(light=float(rng.uniform(0.985, 1.015))) for k in range(count)}
+        camera = SyntheticCamera(seed=number, cfa=("RGGB", "GRBG", "GBRG", "BGGR")[number % 4])
+        found = check_all(shoot(camera, scene, iso, count, number, faults)[0])
+        if any(found.reasons):
+            differing.append((number, name, iso, exposure, blur, [text for text in found.details if text]))
+    assert number == 59
+    assert len(differing) <= 1, differing
 
 
 def test_the_order_of_frames_does_not_matter() -> None:

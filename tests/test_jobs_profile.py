@@ -10,6 +10,8 @@ import numpy as np
 import pytest
 
 from burst_denoise.errors import IncompatibleFramesError
+from burst_denoise.frame.frame import Frame
+from burst_denoise.frame.mosaic import RGGB
 from burst_denoise.frame.synthetic import SyntheticCamera, scene_from_picture, shoot
 from burst_denoise.io import read as reading
 from burst_denoise.io.raw import read_raw
@@ -17,7 +19,7 @@ from burst_denoise.jobs.ingest import IngestSettings, ingest
 from burst_denoise.jobs.profile import profile
 from burst_denoise.schemas import ChannelProfile
 from tests.conftest import Run
-from tests.shots import Recorder, burst_frames, dark_frames, write_frames
+from tests.shots import Recorder, burst_frames, dark_frames, stored, verdicts, write_frames
 
 CAMERA = SyntheticCamera(prnu=0.01, dark_offset_std_dn=0.4, row_noise_std_dn=0.4, hot_fraction=1 / 2000)
 ISO = 800
@@ -164,6 +166,59 @@ def test_what_is_not_usable_is_not_exported_to_other_programs(run: Run, shots: S
         error = run("profile", shots.flats, option, tmp_path / name).error
         assert "not usable, so no profile is exported" in error
     assert not list(tmp_path.iterdir())
+
+
+def shots_of(clean: np.ndarray, gains: tuple[float, ...], flicker: float = 0.0, black: float = 2048.0) -> list[Frame]:
+    """Return 10 frames of a clean mosaic (0 to 1), in bands of light, by a sensor with a gain per plane.
+
+    Its read noise is 9 DN; the files give ``black`` as the black level.
+    """
+    (like,) = burst_frames(1, size=clean.shape)
+    info = like.info.model_copy(update={"black_level": (black,) * 4})
+    gain = np.asarray(gains)[RGGB.plane_of(clean.shape)]
+    row = np.arange(len(clean))[:, None]
+    frames = []
+    for k in range(10):
+        rng = np.random.default_rng(k)
+        light = clean * (1 + flicker * np.sin(2 * np.pi * (row / 80 + 0.37 * k))) * 13256
+        dn = gain * rng.poisson(light / gain) + rng.normal(0, 9, clean.shape) + 2048
+        frames.append(Frame(np.rint(dn).astype(np.uint16), info, Path(f"IMG_{k}.dng")))
+    return frames
+
+
+def ramp() -> np.ndarray:
+    row, column = np.mgrid[:240, :320]
+    return 0.01 + 0.5 * column / 320 * (0.6 + 0.4 * np.sin(row / 9))
+
+
+@pytest.mark.parametrize(
+    ("frames", "words"),
+    [
+        (shots_of(ramp(), (12.0,) * 4, black=1900.0), "no noise is left at black (its variance comes out negative)"),
+        (shots_of(ramp(), (20.0, 28.0, 28.0, 23.0)), "the channels disagree about the gain (R 20"),
+        (shots_of(ramp(), (12.0,) * 4, flicker=0.02), "rows are noisier in the lights than in the darks"),
+    ],
+    ids=["negative", "four gains", "rows"],
+)
+def test_what_cannot_be_true_is_not_usable_because_and_not_exported(
+    run: Run, tmp_path: Path, frames: list[Frame], words: str
+):
+    burst = tmp_path / "a.burst"
+    stored(burst, "a", frames, verdicts(frames), 0.05, 0.001)
+    done = run("profile", burst, "-o", tmp_path / "sensor.json")
+    assert done.code == 0
+    assert "NOT usable" in done.out
+    assert words in done.out
+    for option, name in (("--dng", "a.dng"), ("--darktable", "a.json")):
+        refused = run("profile", burst, option, tmp_path / name)
+        assert refused.code == 1
+        assert "not usable, so no profile is exported" in refused.error
+        assert not (tmp_path / name).exists()
+    write_frames(tmp_path / "shots", frames[:1])
+    denoised = run("denoise", tmp_path / "shots", "--profile", tmp_path / "sensor.json", "-o", tmp_path / "out")
+    assert denoised.code == 1
+    assert "holds no usable noise profile" in denoised.error
+    assert not (tmp_path / "out").exists()
 
 
 def test_what_two_scenes_tell_is_called_rough(run: Run, shots: Shoot):

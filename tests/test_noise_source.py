@@ -85,6 +85,19 @@ def test_isos_of_the_file_are_interpolated_and_beyond_it_scaled_and_told(tmp_pat
     assert words == "from sensor.json, scaled to ISO 12800 from 800, 3200"
 
 
+def test_what_earlier_versions_called_usable_and_cannot_be_true_is_left_out_and_told(tmp_path: Path, frame: Frame):
+    good, negative = channels(1600), channels(3200, read_noise_variance=-1e-6)
+    _, _, told = asked(frame, written(tmp_path / "one", good, negative))
+    assert len(told) == 1
+    assert "ISO 3200 is not usable and left out: no noise is left at black" in told[0]
+    gains = [
+        channel.model_copy(update={"gain_dn_per_e": gain, "gain_dn_per_e_interval": (gain - 0.2, gain + 0.2)})
+        for channel, gain in zip(channels(1600), (20.0, 28.0, 28.0, 23.0), strict=True)
+    ]
+    with pytest.raises(ConfigError, match="holds no usable noise profile"):
+        asked(frame, written(tmp_path / "two", gains))
+
+
 def test_json_lines_do_as_well_as_the_list(tmp_path: Path, frame: Frame):
     lines = tmp_path / "sensor.jsonl"
     lines.write_text("".join(channel.model_dump_json() + "\n" for channel in channels()))

@@ -78,7 +78,7 @@ def test_a_window_is_cut_from_the_whole(burst: Burst, data: st.DataObject) -> No
 def test_brightness_is_corrected_in_linear_light_but_stored_as_shot(tmp_path: Path) -> None:
     frames = burst_frames(3, size=SMALL)
     found = scene_burst(tmp_path / "a.burst", frames, gains=[1.0, 1.02, 0.98])
-    assert found.gains == (1.0, 1.02, 0.98)
+    assert found.gains == ((1.0,) * 4, (1.02,) * 4, (0.98,) * 4)
     assert np.array_equal(found.frame(1).dn, frames[1].dn)
     assert np.allclose(found.linear(1), frames[1].linear / 1.02, rtol=1e-6)
     assert np.allclose(
@@ -284,6 +284,27 @@ def test_frames_and_means_come_with_the_dark_subtracted_and_defects_repaired(tmp
     assert np.array_equal(hurt.excluded, hurt.saturated)
 
 
+@pytest.mark.parametrize("cfa", ["RGGB", "GBRG"])
+def test_each_plane_is_divided_by_its_own_gain(tmp_path: Path, cfa: str) -> None:
+    frames = burst_frames(4, size=SMALL, cfa=cfa)
+    _, dark = fixed()
+    planes = [(1.0, 1.0, 1.0, 1.0), (1.01, 1.0, 1.0, 0.97), (0.99, 1.0, 1.0, 1.03), (1.0, 1.02, 1.02, 1.0)]
+    found = [v.model_copy(update={"plane_gains": own}) for v, own in zip(verdicts(frames), planes, strict=True)]
+    burst = stored(tmp_path / "a.burst", "a", frames, found, 0.05, 0.001, dark=dark)
+    expected = []
+    for frame, own in zip(frames, planes, strict=True):
+        even = frame.mosaic.pack(frame.linear - dark) / np.float32(own)[:, None, None]
+        expected.append(frame.mosaic.unpack(even, frame.dn.shape))
+    window = (slice(10, 30), slice(4, 40))
+    for index, image in enumerate(expected):
+        assert burst.linear(index) == pytest.approx(image, abs=1e-6)
+        assert burst.linear(index, window) == pytest.approx(image[window], abs=1e-6)
+        assert burst.corrected(frames[index].linear, index, subtract=True) == pytest.approx(image, abs=1e-6)
+        others = np.mean([each.astype(np.float64) for k, each in enumerate(expected) if k != index], axis=0)
+        assert burst.leave_one_out_mean(index) == pytest.approx(others, abs=1e-6)
+        assert burst.leave_one_out_mean(index, window) == pytest.approx(others[window], abs=1e-6)
+
+
 @settings(max_examples=30, deadline=None)
 @given(st.data())
 def test_a_window_of_a_repaired_burst_is_cut_from_the_whole(corrected: Burst, data: st.DataObject) -> None:
@@ -366,7 +387,8 @@ def test_a_burst_of_version_0_3_still_opens(tmp_path: Path) -> None:
     for name, array in arrays.items():
         np.save(folder / f"{name}.npy", array)
     found = open_burst(folder)
-    assert (found.manifest.version, found.name, len(found), found.gains) == ("0.3.0", "kitchen", 3, (1.0, 1.01, 1.02))
+    assert (found.manifest.version, found.name, len(found)) == ("0.3.0", "kitchen", 3)
+    assert found.gains == ((1.0,) * 4, (1.01,) * 4, (1.02,) * 4)
     assert (found.info.camera, found.info.cfa, found.info.iso) == ("Canon EOS 700D", "GBRG", 1600)
     assert found.frame(2).info.black_level == (2050.0,) * 4
     assert np.argwhere(found.excluded).tolist() == [[4, 10]]

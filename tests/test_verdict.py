@@ -7,7 +7,7 @@ import pytest
 from burst_denoise.cli.tables import format_assessment, sensor_table
 from burst_denoise.errors import SeriesError
 from burst_denoise.schemas import ChannelProfile
-from burst_denoise.sensor.verdict import assess_channel, interpolate_channels
+from burst_denoise.sensor.verdict import assess_channel, contradictions, interpolate_channels
 
 GOOD = ChannelProfile(
     camera="Canon EOS 700D", iso=1600, channel="R", gain_dn_per_e=7.0, gain_dn_per_e_interval=(6.9, 7.1),
@@ -19,8 +19,9 @@ GOOD = ChannelProfile(
 )  # fmt: skip
 
 
-def verdict(developed: bool = False, misfit: float = 0.01, drift: float = 0.0, **changes) -> tuple[bool, list[str]]:
-    return assess_channel(GOOD.model_copy(update=changes), developed=developed, misfit=misfit, drift=drift)
+def verdict(developed=False, misfit=0.01, drift=0.0, flicker=0.0, **changes) -> tuple[bool, list[str]]:
+    channel = GOOD.model_copy(update=changes)
+    return assess_channel(channel, developed=developed, misfit=misfit, drift=drift, flicker=flicker)
 
 
 def test_a_calibration_without_fault_is_usable_and_needs_no_words():
@@ -32,6 +33,10 @@ def test_a_calibration_without_fault_is_usable_and_needs_no_words():
     [
         ({"developed": True}, "developed pictures"),
         ({"noise_correlation": 0.3}, "correlation 0.30): the camera has filtered it"),
+        (
+            {"flicker": 0.0148},
+            "rows are noisier in the lights than in the darks (by 1.5% of the light): a lamp flickers",
+        ),
         ({"misfit": 0.2}, "straight line with the light (20% off)"),
         ({"gain_dn_per_e_interval": (5.0, 9.0)}, "gain is known only to 29%"),
         ({"read_noise_variance": -1e-6, "read_noise_std_dn": 0.0}, "no noise is left at black"),
@@ -58,6 +63,36 @@ def test_a_mild_fault_is_told_but_leaves_it_usable(change, words):
     assert usable
     assert words in " ".join(reasons)
     assert len(reasons) == 1
+
+
+def four(gains: tuple[float, ...], width: float = 0.01, **changes) -> list[ChannelProfile]:
+    return [
+        GOOD.model_copy(
+            update={
+                "channel": name,
+                "gain_dn_per_e": gain,
+                "gain_dn_per_e_interval": (gain * (1 - width), gain * (1 + width)),
+            }
+            | changes
+        )
+        for name, gain in zip(("R", "G1", "G2", "B"), gains, strict=True)
+    ]
+
+
+def test_channels_that_agree_contradict_nothing():
+    assert contradictions(four((7.0, 7.1, 6.9, 7.0))) == []
+    assert contradictions(four((7.0, 7.1, 7.1, 7.6))) == []  # a maker scales blue
+    assert contradictions(four((20.0, 28.0, 28.0, 23.0), width=0.3)) == []  # nobody knows
+
+
+def test_gains_that_disagree_by_more_than_their_intervals_are_a_contradiction():
+    (reason,) = contradictions(four((20.0, 28.0, 28.0, 23.0)))
+    assert reason.startswith("the channels disagree about the gain (R 20, G1 28, G2 28, B 23 DN/e-)")
+
+
+def test_a_negative_variance_is_a_contradiction():
+    (reason,) = contradictions(four((7.0,) * 4, read_noise_variance=-1e-6))
+    assert "its variance comes out negative" in reason
 
 
 def text(renderable) -> str:

@@ -121,9 +121,10 @@ class Burst:
         return open_memmap(path, mode="r") if path.exists() else None
 
     @cached_property
-    def gains(self) -> tuple[float, ...]:
-        """Brightness of each stored frame relative to the series."""
-        return tuple(v.gain or 1.0 for v in self.manifest.frames if v.accepted)
+    def gains(self) -> tuple[tuple[float, ...], ...]:
+        """Brightness of each plane of each stored frame relative to the series."""
+        planes = len(self.mosaic.plane_names)
+        return tuple(v.divisors(planes) for v in self.manifest.frames if v.accepted)
 
     @cached_property
     def fingerprint(self) -> str:
@@ -153,7 +154,7 @@ class Burst:
             linear = to_linear(frame.dn[..., rows, columns], frame.info)
             if self.dark is not None:
                 linear = linear - self.dark[..., rows, columns]
-            return linear / np.float32(self.gains[index])
+            return self.mosaic.evened(linear, self.gains[index])
 
         return self._repaired(as_shot, window)
 
@@ -170,7 +171,7 @@ class Burst:
             Whether it still holds the dark offsets.
         """
         light = image if self.dark is None or not subtract else image - self.dark
-        even = light / np.float32(self.gains[index])
+        even = self.mosaic.evened(light, self.gains[index])
         return even if self.repair is None else self.repair.apply(even)
 
     def leave_one_out_mean(self, index: int, window: Window = WHOLE) -> Float:
@@ -190,11 +191,13 @@ class Burst:
 
     def _total(self, window: Window, *, repaired: bool = True) -> npt.NDArray[np.float64]:
         """Return the sum of all frames as `linear` gives them: subtraction and repair are linear, so they can wait."""
-        shares = sum(1 / np.float32(gain) for gain in self.gains)
+        shares = (1 / np.asarray(self.gains, np.float32)).sum(axis=0)
 
         def as_shot(rows: slice, columns: slice) -> npt.NDArray[np.float64]:
-            total = self._sum[..., rows, columns]
-            return np.asarray(total) if self.dark is None else total - shares * self.dark[..., rows, columns]
+            total = np.asarray(self._sum[..., rows, columns])
+            if self.dark is None:
+                return total
+            return total - self.mosaic.spread(shares, total.shape) * self.dark[..., rows, columns]
 
         return self._repaired(as_shot, window) if repaired else as_shot(*window)
 

@@ -11,7 +11,8 @@ import numpy as np
 import numpy.typing as npt
 
 from burst_denoise.arrays import Double, Float
-from burst_denoise.burst.alignment import align, grey_picture, tile_sums
+from burst_denoise.burst.alignment import Alignment, align, grey_picture, tile_sums
+from burst_denoise.burst.flicker import band_amplitudes
 from burst_denoise.burst.motion import MOTION_BLOCK, moving_blocks
 from burst_denoise.frame.frame import Frame
 from burst_denoise.schemas import Reason
@@ -26,6 +27,11 @@ LARGEST_SATURATED_EXCESS = 0.10
 
 LARGEST_LIGHT_CHANGE = 0.03
 """Real lamps and clouds drift (a Canon S95 burst by 2.4 %): corrected up to here, rejected beyond."""
+LARGEST_COLOUR_CHANGE = 0.10
+"""Of a colour beside that of all light: the blue of the S95 burst drifts by 6 %. Beyond, the white balance was set
+anew."""
+LARGEST_BAND = 0.01
+"""Amplitude of bands across the frame, relative to the brightness: what motion allows light to change at a place."""
 LIGHT_BLOCK = 32
 
 LARGEST_SHIFT = 0.25
@@ -54,7 +60,9 @@ class Findings:
         self.reasons: list[Reason | None] = [None] * len(frames)
         self.details = [""] * len(frames)
         self.gains = np.full(len(frames), np.nan)
-        """nan where it could not be measured."""
+        """Of all light; nan where it could not be measured."""
+        self.balances = np.full((len(frames), len(frames[0].mosaic.plane_names)), np.nan)
+        """Brightness of each plane relative to the series; nan where it could not be measured."""
         self.shifts = np.full(len(frames), np.nan)
 
     def reject(self, k: int, reason: Reason, detail: str) -> None:
@@ -66,10 +74,19 @@ class Findings:
         """Return the frames that nothing was found against so far."""
         return [k for k, reason in enumerate(self.reasons) if reason is None]
 
+    def plane_gains(self, k: int) -> tuple[float, ...] | None:
+        """Return the brightness of each plane of frame ``k``, of all light where it is not known, None if that is not.
+
+        A plane too dark to tell has the brightness of all.
+        """
+        if np.isnan(self.gains[k]):
+            return None
+        return tuple(float(own) for own in np.where(np.isnan(self.balances[k]), self.gains[k], self.balances[k]))
+
     def linear(self, k: int) -> Float:
-        """Return frame ``k`` in linear units, brightness corrected where it is known."""
-        gain = 1.0 if np.isnan(self.gains[k]) else self.gains[k]
-        return self.frames[k].linear / np.float32(gain)
+        """Return frame ``k`` in linear units, brightness and colour corrected where they are known."""
+        frame, gains = self.frames[k], self.plane_gains(k)
+        return frame.linear if gains is None else frame.mosaic.evened(frame.linear, gains)
 
 
 def check_all(frames: Sequence[Frame]) -> Findings:
@@ -97,26 +114,31 @@ def _saturated(frame: Frame) -> npt.NDArray[np.bool_]:
 
 
 def _measure_gains(found: Findings) -> None:
-    """Measure the brightness of each frame against the median of the others, block by block."""
+    """Measure the brightness of each frame and its planes against the median of the others, block by block."""
     good = found.good()
     if not good:
         return
-    stack = [found.frames[k] for k in good]
-    blocks = np.stack([_block_means(f.linear, LIGHT_BLOCK).ravel() for f in stack])
-    white = np.stack([_block_means(_saturated(f).astype(np.float32), LIGHT_BLOCK).ravel() for f in stack])
-    unclipped = ~white.any(axis=0)
+    planes = np.stack([_block_means(found.frames[k], found.frames[k].linear) for k in good])
+    white = np.stack([_block_means(found.frames[k], _saturated(found.frames[k]).astype(np.float32)) for k in good])
+    unclipped = ~white.any(axis=(0, 1))
     if unclipped.any():
-        blocks = blocks[:, unclipped]
-    gains = np.ones(len(good))
-    errors = np.zeros(len(good))
+        planes = planes[..., unclipped]
+    found.gains[good] = _relative_brightness(planes.mean(axis=1))
+    for plane in range(planes.shape[1]):
+        found.balances[good, plane] = _relative_brightness(planes[:, plane])
+
+
+def _relative_brightness(blocks: Double) -> Double:
+    """Return the brightness of frames (N, blocks) relative to their median; nan where it is too dark to tell."""
+    gains, errors = np.ones(len(blocks)), np.zeros(len(blocks))
     for _ in range(4):  # the others are brought to equal brightness by what the last round found
         level = blocks / gains[:, None]
-        for k in range(len(good)):
-            others = np.median(np.delete(level, k, axis=0), axis=0) if len(good) > 1 else level[k]
+        for k in range(len(blocks)):
+            others = np.median(np.delete(level, k, axis=0), axis=0) if len(blocks) > 1 else level[k]
             gains[k], errors[k] = _ratio(blocks[k], others, others)
         gains /= np.median(gains)
     # Unknown where it is too dark to tell, and then no harm either.
-    found.gains[good] = np.where(errors * SIGMAS < LARGEST_LIGHT_CHANGE, gains, np.nan)
+    return np.where(errors * SIGMAS < LARGEST_LIGHT_CHANGE, gains, np.nan)
 
 
 def _ratio(values: Double, reference: Double, weights: Double) -> tuple[float, float]:
@@ -138,10 +160,12 @@ def _ratio(values: Double, reference: Double, weights: Double) -> tuple[float, f
     return factor, 1.25 * spread * float(np.sqrt(np.sum(share**2 / reference)))
 
 
-def _block_means(image: Float, side: int) -> Double:
-    """Return the means of square blocks of an image, its planes averaged."""
-    flat = image.mean(axis=0) if image.ndim == 3 else image
-    means: Double = tile_sums(flat, side) / (min(side, flat.shape[0]) * min(side, flat.shape[1]))
+def _block_means(frame: Frame, image: Float) -> Double:
+    """Return the means (C, blocks) of square blocks of the planes of an image of a frame."""
+    planes = frame.mosaic.pack(image)
+    side = LIGHT_BLOCK // frame.mosaic.period
+    high, wide = (min(side, size) for size in planes.shape[1:])
+    means: Double = np.stack([tile_sums(plane, side).ravel() for plane in planes]) / (high * wide)
     return means
 
 
@@ -151,20 +175,40 @@ def _check_shift(found: Findings) -> None:
         return
     greys = [grey_picture(found.linear(k), found.frames[k].mosaic) for k in usable]
     alignment = align(greys, LARGEST_SHIFT)
+    found.shifts[usable] = np.hypot(*alignment.shifts.T)
     for place, k in enumerate(usable):
-        distance = float(np.hypot(*alignment.shifts[place]))
-        found.shifts[k] = distance
         if place not in alignment.inliers:
-            moved = f"moved by {distance:.2f} px against the series"
-            alone = f"not static: no two frames agree; this one lies {distance:.2f} px from the one compared with"
-            found.reject(k, "shift", moved if alignment.inliers else alone)
+            found.reject(k, "shift", _movement(alignment, place))
+
+
+def _movement(alignment: Alignment, place: int) -> str:
+    """Return in words how a frame moved that does not agree with the others."""
+    distance, (outwards, around) = float(np.hypot(*alignment.shifts[place])), np.abs(alignment.corners[place])
+    if not alignment.inliers:
+        return f"not static: no two frames agree; this one lies {distance:.2f} px from the one compared with"
+    if not np.hypot(outwards, around) > LARGEST_SHIFT:
+        return f"moved by {distance:.2f} px against the series"
+    cause = "zoomed, as a lens does that focuses anew" if outwards > around else "turned"
+    text = f"{cause}: its corners moved by {np.hypot(outwards, around):.2f} px against the series"
+    return f"moved by {distance:.2f} px and {text}" if distance > LARGEST_SHIFT else text
 
 
 def _check_light(found: Findings) -> None:
-    for k in found.good():
+    good = found.good()
+    for k in good:
         gain = found.gains[k]
+        balance = np.asarray(found.plane_gains(k) or 1.0) / (1.0 if np.isnan(gain) else gain)
         if abs(gain - 1) > LARGEST_LIGHT_CHANGE:
             found.reject(k, "light", f"{abs(gain - 1):.1%} {'brighter' if gain > 1 else 'darker'} than the series")
+        elif np.abs(balance - 1).max() > LARGEST_COLOUR_CHANGE:
+            plane = int(np.abs(balance - 1).argmax())
+            name = found.frames[k].mosaic.plane_names[plane]
+            found.reject(k, "light", f"of another colour than the series: {name} {balance[plane] - 1:+.0%}")
+    if len(good) > 1:
+        amplitudes = band_amplitudes(found.linear, good, found.frames[good[0]].mosaic)
+        for k in (k for k, amplitude in zip(good, amplitudes, strict=True) if amplitude > LARGEST_BAND):
+            if found.reasons[k] is None:
+                found.reject(k, "light", "bands of brightness move from frame to frame (flicker)")
 
 
 def _check_focus(found: Findings) -> None:

@@ -110,6 +110,7 @@ def check_frames(
             accepted=reason is None,
             reasons=() if reason is None else (reason,),
             gain=None if np.isnan(found.gains[k]) else float(found.gains[k]),
+            plane_gains=found.plane_gains(k),
             shift_px=None if np.isnan(found.shifts[k]) else float(found.shifts[k]),
             detail=found.details[k],
         )

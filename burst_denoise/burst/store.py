@@ -70,16 +70,17 @@ def store_burst(
         If two frames are the same shot, or the noise cannot be measured because all is overexposed.
     """
     info, series = frames[0].info, verdict.series
-    gains = [v.gain or 1.0 for v in verdict.frames if v.accepted]
+    mosaic = frames[0].mosaic
+    gains = [v.divisors(len(mosaic.plane_names)) for v in verdict.frames if v.accepted]
     _refuse_copies(series, frames)
-    repair = None if defects is None else Repair(defects, frames[0].mosaic)
+    repair = None if defects is None else Repair(defects, mosaic)
 
-    def corrected(frame: Frame, gain: float) -> Float:
+    def corrected(frame: Frame, own: tuple[float, ...]) -> Float:
         linear = frame.linear if dark is None else frame.linear - dark
-        return (linear if repair is None else repair.apply(linear)) / np.float32(gain)
+        return mosaic.evened(linear if repair is None else repair.apply(linear), own)
 
     try:
-        noise = measure_noise(map(corrected, frames, gains), frames[0].mosaic)
+        noise = measure_noise(map(corrected, frames, gains), mosaic)
         profile = fit_measurements([noise], info.iso)
     except ValueError as error:
         raise SeriesError(f"{series}: its noise cannot be measured: {error}") from error
@@ -87,8 +88,8 @@ def store_burst(
         aside.mkdir()
         total = np.zeros(frames[0].dn.shape, np.float64)
         saturated = np.zeros(frames[0].dn.shape, np.bool_)
-        for index, (frame, gain) in enumerate(zip(frames, gains, strict=True)):
-            total += frame.linear / np.float32(gain)
+        for index, (frame, own) in enumerate(zip(frames, gains, strict=True)):
+            total += mosaic.evened(frame.linear, own)
             saturated |= frame.dn >= info.white_level
             np.save(aside / frame_file(index), frame.dn)
         images = {"sum.npy": total, "saturated.npy": saturated, "clean.npy": clean, DEFECTS: defects, DARK: dark}

@@ -99,6 +99,11 @@ class Mosaic:
         height, width = shape
         return np.tile(tile, (-(-height // self.period), -(-width // self.period)))[:height, :width]
 
+    def evened(self, image: Float, gains: Sequence[float]) -> Float:
+        """Return an image divided by one gain per plane; windows of a mosaic begin at even rows and columns."""
+        even: Float = image / self.spread(gains, image.shape)
+        return even
+
     def pack(self, image: npt.NDArray[T]) -> npt.NDArray[T]:
         """Return the planes of an image.
 

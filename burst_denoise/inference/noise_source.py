@@ -12,6 +12,7 @@ from burst_denoise.schemas import ChannelProfile, NoiseProfile
 from burst_denoise.sensor.identity import Sensor
 from burst_denoise.sensor.noise_model import extrapolate_profile
 from burst_denoise.sensor.single_image import estimate_noise
+from burst_denoise.sensor.verdict import contradictions
 
 __all__ = ["MeasuredNoise", "read_measured_noise", "shot_noise"]
 
@@ -55,8 +56,9 @@ class MeasuredNoise:
             black: dict[tuple[str, ...], tuple[float, ...]] = {}
             for iso, found in sorted(measured.items(), key=lambda item: item[0] or 0):
                 bad = next((channel for channel in found if not channel.usable), None)
-                if bad is not None:
-                    note(f"{name}: {_iso(iso)} is not usable and left out: {', '.join(bad.reasons[:1])}")
+                # Versions up to 0.4 called usable what cannot be true.
+                if reasons := contradictions(found) if bad is None else bad.reasons or [""]:
+                    note(f"{name}: {_iso(iso)} is not usable and left out: {reasons[0]}")
                     continue
                 names = tuple(channel.channel for channel in found)
                 if len(set(names)) < len(names):

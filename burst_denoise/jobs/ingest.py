@@ -412,11 +412,11 @@ def _dark_of(
 def _defects(accepted: Sequence[Frame], verdict: SeriesVerdict, dark: Float | None, darks: Sequence[DarkSet]) -> Mask:
     """Return the defects that darks and one burst reveal."""
     info, mosaic = accepted[0].info, accepted[0].mosaic
-    gains = [found.gain or 1.0 for found in verdict.frames if found.accepted]
+    gains = [found.divisors(len(mosaic.plane_names)) for found in verdict.frames if found.accepted]
 
     def frames() -> Iterator[Float]:
-        for frame, gain in zip(accepted, gains, strict=True):
-            yield (frame.linear if dark is None else frame.linear - dark) / np.float32(gain)
+        for frame, own in zip(accepted, gains, strict=True):
+            yield mosaic.evened(frame.linear if dark is None else frame.linear - dark, own)
 
     masters = [found.master for found in darks]
     # To tell a defect from noise, the middle of the frame says enough about the noise, in a tenth of the time.
@@ -436,7 +436,12 @@ def _known_burst(
 ) -> Burst:
     """Open a burst that an earlier call stored; `OutputError` if it holds other frames, darks or defects."""
     burst = open_burst(place)
-    same = burst.manifest.frames == verdict.frames and _equal(burst.dark, dark)
+    # Bursts of earlier versions know no gains of planes.
+    found = [
+        new if old.plane_gains else new.model_copy(update={"plane_gains": None})
+        for old, new in zip(burst.manifest.frames, verdict.frames, strict=False)
+    ]
+    same = burst.manifest.frames == tuple(found) and _equal(burst.dark, dark)
     # Bursts of earlier versions have no map.
     same = same and (burst.defects is None or _equal(burst.defects, defects))
     if not (same and all(np.array_equal(burst.frame(i).dn, frame.dn) for i, frame in enumerate(accepted))):
@@ -513,6 +518,8 @@ def _refuse(refused: Sequence[SeriesVerdict], first: Path) -> NoReturn:
     reasons = [f"{frame.file}: {frame.detail}" for frame in worst.frames if not frame.accepted and frame.detail]
     text = f"{worst.series}: {worst.detail}" + (f" ({reasons[0]})" if reasons else "")
     text += "; shoot more frames of a static scene from a tripod"
+    if any("light" in frame.reasons for frame in worst.frames):
+        text += " in steady light"
     if any("incompatible" in frame.reasons for frame in worst.frames):
         raise IncompatibleFramesError(text + " with one camera, ISO and exposure")
     raise TooFewFramesError(text)

@@ -29,7 +29,7 @@ from burst_denoise.sensor.identity import Sensor
 from burst_denoise.sensor.moments import frame_moments
 from burst_denoise.sensor.photon_transfer import TransferSamples, transfer_samples
 from burst_denoise.sensor.prnu_from_scenes import prnu_from_scenes
-from burst_denoise.sensor.verdict import assess_channel
+from burst_denoise.sensor.verdict import assess_channel, contradictions
 
 __all__ = ["SensorProfile", "profile", "profile_bursts"]
 
@@ -262,6 +262,23 @@ def _channels(
     pattern: _Pattern,
     defects: Mask,
     frames: int,
+) -> list[ChannelProfile]:
+    channels = list(_each_channel(info, iso, noise, pattern, defects, frames))
+    if wrong := contradictions(channels):
+        return [
+            channel.model_copy(update={"usable": False, "reasons": tuple(dict.fromkeys([*wrong, *channel.reasons]))})
+            for channel in channels
+        ]
+    return channels
+
+
+def _each_channel(
+    info: FrameInfo,
+    iso: float | None,
+    noise: Sequence[ChannelNoise],
+    pattern: _Pattern,
+    defects: Mask,
+    frames: int,
 ) -> Iterator[ChannelProfile]:
     mosaic = Mosaic.of(info)
     counts = mosaic.pack(defects.astype(np.float32)).sum(axis=(1, 2))
@@ -299,6 +316,10 @@ def _channels(
             reasons=(),
         )
         usable, reasons = assess_channel(
-            channel, developed=info.domain == "rgb", misfit=found.misfit, drift=found.drift
+            channel,
+            developed=info.domain == "rgb",
+            misfit=found.misfit,
+            drift=found.drift,
+            flicker=found.flicker,
         )
         yield channel.model_copy(update={"usable": usable, "reasons": tuple(reasons)})

@@ -29,6 +29,9 @@ class ChannelNoise:
     """What all photosites of a row share, redrawn in every frame."""
     column_noise_std: Estimate
     """What all photosites of a column share, redrawn in every frame."""
+    flicker: float
+    """Standard deviation of rows that is there in the lights and not in the darks, relative to the light, as far as it
+    is beyond chance; 0 for a steady lamp."""
     correlation: float
     """Of the noise of horizontal and vertical neighbours in the plane, row and column noise taken off."""
     drift: float
@@ -93,6 +96,7 @@ def _fit_channel(samples: Sequence[TransferSamples], plane: int) -> ChannelNoise
         read_noise_std=root_of_variance(read_variance),
         row_noise_std=_shared_std([stack.rows[plane] for stack in samples]),
         column_noise_std=_shared_std([stack.columns[plane] for stack in samples]),
+        flicker=_flicker(samples, plane),
         correlation=float(ratio_of_sums(np.sum([stack.neighbours[plane] for stack in samples], axis=0))),
         drift=float(bins[4].sum() / bins[2].sum() - 1),
         misfit=math.sqrt(max(float(beyond), 0.0)),
@@ -102,9 +106,29 @@ def _fit_channel(samples: Sequence[TransferSamples], plane: int) -> ChannelNoise
     )
 
 
+def _shared_variance(lines: Sequence[Double]) -> Estimate:
+    """Return the variance that the photosites of a line share, from its sums (2, G) in every stack."""
+    return jackknife(ratio_of_sums(leave_one_out(np.sum(equal_groups(lines), axis=0))))
+
+
 def _shared_std(lines: Sequence[Double]) -> Estimate:
-    """Return what the photosites of a line share, from its sums (2, G) in every stack."""
-    return root_of_variance(jackknife(ratio_of_sums(leave_one_out(np.sum(equal_groups(lines), axis=0)))))
+    return root_of_variance(_shared_variance(lines))
+
+
+def _flicker(samples: Sequence[TransferSamples], plane: int) -> float:
+    """Compare the row noise of what is brighter than the middle of all levels with that of the rest.
+
+    Row noise is added by the sensor whatever the light; a lamp's bands are a share of the light.
+    """
+    halves = [half for stack in samples for half in zip(stack.levels[plane], stack.halves[plane], strict=True)]
+    levels = [level for level, _ in halves]
+    middle = (min(levels) + max(levels)) / 2
+    bright = [lines for level, lines in halves if level > middle]
+    if not bright:
+        return 0.0
+    lights, darks = _shared_variance(bright), _shared_variance([lines for level, lines in halves if level <= middle])
+    light = float(np.mean([level for level in levels if level > middle]))
+    return math.sqrt(max(lights.low - max(darks.high, 0.0), 0.0)) / light if light > 0 else 0.0
 
 
 def estimate_at(

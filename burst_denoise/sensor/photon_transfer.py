@@ -51,6 +51,10 @@ class TransferSamples:
     """(C, 2, G): numerator and denominator of the row-noise variance."""
     columns: Double
     """(C, 2, G'): numerator and denominator of the column-noise variance."""
+    halves: Double
+    """(C, 2, 2, G): ``rows`` of the darker and of the brighter half of the photosites."""
+    levels: Double
+    """(C, 2): mean linear value of these halves."""
     neighbours: Double
     """(C, 2): numerator and denominator of the correlation of neighbouring photosites."""
 
@@ -166,6 +170,8 @@ def transfer_samples(stack: Iterable[Float], mosaic: Mosaic, *, darkest: float |
         bins=np.stack([plane.bins() for plane in planes]),
         rows=np.stack([line_noise(plane.lines[0], plane.line_weights[0]) for plane in planes]),
         columns=np.stack([line_noise(plane.lines[1], plane.line_weights[1]) for plane in planes]),
+        halves=np.stack([plane.halves() for plane in planes]),
+        levels=np.stack([plane.levels for plane in planes]),
         neighbours=np.stack([plane.neighbours for plane in planes]),
     )
 
@@ -207,6 +213,16 @@ class _PlaneSums:
         self.roots = roots
         weight = roots.astype(np.float64)[self.index] ** 2
         self.line_weights = weight.sum(axis=1), weight.sum(axis=0)
+        used = np.flatnonzero(roots)
+        self.bright = self.index >= (used[len(used) // 2] if len(used) else 0)
+        self.bright_weight = (weight * self.bright).sum(axis=1)
+        self.bright_lines: list[tuple[Double, Double]] = []
+        self.levels = np.array(
+            [
+                np.average(both, weights=weight * half) if (weight * half).any() else 0.0
+                for half in (~self.bright, self.bright)
+            ]
+        )
 
     def _unclipped(self, value: npt.ArrayLike, variance: float) -> npt.NDArray[np.bool_]:
         margin = 3 * math.sqrt(variance)
@@ -240,8 +256,20 @@ class _PlaneSums:
         products += (height * float(np.vdot(noise[1:], noise[:-1])) + squares) / along
         self.neighbours += (products / 2, squares)
         own = (noise * root) ** 2
+        lost = width / across * height / along
         for axis, total, lines in zip((1, 0), totals, self.lines, strict=True):
-            lines.append((total, own.sum(axis=axis, dtype=np.float64) * (width / across * height / along)))
+            lines.append((total, own.sum(axis=axis, dtype=np.float64) * lost))
+        bright = ((part * self.bright).sum(axis=1, dtype=np.float64) for part in (weighted, own * np.float32(lost)))
+        self.bright_lines.append(tuple(bright))
+
+    def halves(self) -> Double:
+        """Return the ``halves`` of `TransferSamples` for this plane: (2, 2, G)."""
+        dark_lines = [
+            (total - bright, own - bright_own)
+            for (total, own), (bright, bright_own) in zip(self.lines[0], self.bright_lines, strict=True)
+        ]
+        dark = line_noise(dark_lines, self.line_weights[0] - self.bright_weight)
+        return np.stack([dark, line_noise(self.bright_lines, self.bright_weight)])
 
     def bins(self) -> Double:
         """Return the ``bins`` of `TransferSamples` for this plane: (5, B, G)."""

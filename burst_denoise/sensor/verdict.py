@@ -8,7 +8,7 @@ from burst_denoise.errors import SeriesError
 from burst_denoise.schemas import ChannelProfile, Estimate
 from burst_denoise.sensor.channel_fit import estimate_at
 
-__all__ = ["assess_channel", "interpolate_channels"]
+__all__ = ["assess_channel", "contradictions", "interpolate_channels"]
 
 FEWEST_FRAMES = 8
 WIDEST_GAIN = 0.05
@@ -19,11 +19,21 @@ LARGEST_CORRELATION = 0.05
 LARGEST_MISFIT = 0.05
 """Share by which the variance may depart from a straight line in the signal."""
 LARGEST_DRIFT = 0.05
+LARGEST_FLICKER = 0.003
+"""Of the light: bands of half a per cent, which put the gain of a well exposed scene off by its interval."""
+LARGEST_GAIN_RATIO = 1.15
+"""Between the channels of one sensor, which share its converter; a maker may scale red and blue a little."""
+NOTHING_AT_BLACK = (
+    "no noise is left at black (its variance comes out negative): the black level is wrong, the light flickered, or "
+    "nothing dark is in the picture; add dark frames (--darks)"
+)
 COARSEST_READ_NOISE_DN = 0.5
 """Below half a step of the converter, rounding is no longer noise of variance 1/12."""
 
 
-def assess_channel(channel: ChannelProfile, *, developed: bool, misfit: float, drift: float) -> tuple[bool, list[str]]:
+def assess_channel(
+    channel: ChannelProfile, *, developed: bool, misfit: float, drift: float, flicker: float
+) -> tuple[bool, list[str]]:
     """Return whether a channel's noise profile may be used, and what is wrong with it or to beware of.
 
     Parameters
@@ -36,6 +46,8 @@ def assess_channel(channel: ChannelProfile, *, developed: bool, misfit: float, d
         Relative departure of the variance from a straight line, beyond chance.
     drift : float
         Share of the temporal variance that is slow drift.
+    flicker : float
+        Standard deviation of rows in the lights beyond that in the darks, relative to the light.
 
     Returns
     -------
@@ -58,8 +70,9 @@ def assess_channel(channel: ChannelProfile, *, developed: bool, misfit: float, d
         "the gain cannot be measured: nothing brighter than black is in the frames": not math.isfinite(gain_width),
         f"the gain is known only to {gain_width:.0%}: shoot a scene with both shadows and bright parts, more "
         "frames": WIDEST_GAIN < gain_width < math.inf,
-        "no noise is left at black: the black level is wrong, or nothing dark is in the picture; add dark frames "
-        "(--darks)": channel.read_noise_variance <= 0 and gain_width <= WIDEST_GAIN,
+        f"rows are noisier in the lights than in the darks (by {flicker:.1%} of the light): a lamp flickers in bands; "
+        "shoot in steady light": flicker > LARGEST_FLICKER,
+        NOTHING_AT_BLACK: channel.read_noise_variance <= 0 and gain_width <= WIDEST_GAIN,
     }
     warnings = {
         f"the read noise is known only to {read_width:.0%}: shoot a scene with deep shadows, or add dark frames "
@@ -70,6 +83,23 @@ def assess_channel(channel: ChannelProfile, *, developed: bool, misfit: float, d
         f"only {frames} frames; {FEWEST_FRAMES} or more make the intervals narrower": frames < FEWEST_FRAMES,
     }
     return not any(errors.values()), [sentence for sentence, holds in (errors | warnings).items() if holds]
+
+
+def contradictions(channels: Sequence[ChannelProfile]) -> list[str]:
+    """Return why the channels of a sensor at one ISO cannot be true together; empty where they can.
+
+    What `assess_channel` finds is in a profile's ``reasons``; this is asked of profiles that others made, too.
+    """
+    found = [NOTHING_AT_BLACK] if any(channel.read_noise_variance < 0 for channel in channels) else []
+    low, high = (by(channels, key=lambda channel: channel.gain_dn_per_e) for by in (min, max))
+    apart = low.gain_dn_per_e_interval[1] < high.gain_dn_per_e_interval[0]
+    if apart and high.gain_dn_per_e > LARGEST_GAIN_RATIO * low.gain_dn_per_e:
+        gains = ", ".join(f"{channel.channel} {channel.gain_dn_per_e:.3g}" for channel in channels)
+        found.append(
+            f"the channels disagree about the gain ({gains} DN/e-) by more than their intervals allow: the light "
+            "flickered, or something moved"
+        )
+    return found
 
 
 def interpolate_channels(channels: Sequence[ChannelProfile], iso: float) -> list[ChannelProfile]:
