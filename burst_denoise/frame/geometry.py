@@ -39,12 +39,12 @@ def blocks(image: npt.NDArray[T], height: int, width: int) -> npt.NDArray[T]:
     return whole.reshape(*image.shape[:-2], rows, height, columns, width)
 
 
-def spread_windows(height: int, width: int, side: int, most: int) -> list[Window]:
+def spread_windows(shape: tuple[int, ...], side: int, most: int) -> list[Window]:
     """Return windows spread evenly over an image: all of it where that takes few, else a sample.
 
     Parameters
     ----------
-    height, width : int
+    shape : (..., H, W)
         Of the image.
     side : int
         Of a window, even; an image smaller than that is one window.
@@ -56,6 +56,7 @@ def spread_windows(height: int, width: int, side: int, most: int) -> list[Window
     list of windows
         They begin at even rows and columns, so each has the colour filter array of the image.
     """
+    height, width = shape[-2:]
     rows, columns = -(-height // side), -(-width // side)
     share = min(1.0, (most / (rows * columns)) ** 0.5)
 

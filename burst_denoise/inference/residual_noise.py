@@ -1,6 +1,11 @@
-"""The noise of a single shot estimated again, from what the network takes away: the second of two passes."""
+"""The noise of a single shot estimated again, from what the network takes away: the second of two passes.
+
+The first, `burst_denoise.sensor.single_image`, sees noise only where the picture is flat. The network also tells noise
+from texture.
+"""
 
 import math
+from itertools import pairwise
 
 import numpy as np
 import torch
@@ -10,7 +15,7 @@ from burst_denoise.frame.geometry import blocks, spread_windows
 from burst_denoise.frame.mosaic import Mosaic
 from burst_denoise.inference.engine import Engine
 from burst_denoise.schemas import NoiseProfile
-from burst_denoise.sensor.noise_model import noise_variance, stabilise, unstabilise
+from burst_denoise.sensor.noise_model import SMALLEST_VARIANCE, noise_variance, stabilise, unstabilise
 from burst_denoise.sensor.single_image import SATURATED, fit_noise_line
 
 __all__ = ["refine_noise"]
@@ -18,59 +23,68 @@ __all__ = ["refine_noise"]
 WINDOW = 128
 """Photosites along a side of a window."""
 CANDIDATES, WINDOWS_ACROSS = 160, 3
-"""Windows that are looked at, and how many along a side of the square that the chosen ones are put together to."""
+"""Windows that are looked at, and how many the chosen ones are along a side of the square they are put together to:
+0.15 megapixels, 0.6 % of a shot of 24. A round costs what 0.65 megapixels cost, margins and the probe included."""
+SATURATED_SHARE = 0.02
+"""Share of saturated photosites from which a window is chosen only where there is no other."""
 ROUNDS = 5
 CONVERGED = 0.2
-"""Change of log variance that is not worth another round: what is left of the error then is about as much."""
+"""Change of log variance that is not worth another round. Ordinary pictures take one."""
+STEEPEST = 0.7
+"""Share of an error in log variance that a round leaves at most (0.2 to 0.7 on 14 scenes, texture the most)."""
+PROBE = 0.3
+"""Standard deviation of the probe, in units of the noise: bfloat16 resolves it, and the network's answer is linear."""
+BLOCK, BINS = 4, 10
+OUTLIER = 6.0
+"""Times the median of its bin, from which the residual of a block is that of a defect or of an edge."""
+FEWEST_DEGREES = 0.01
+"""Degrees of freedom, as a share of its values, that a bin needs: with less it is all texture."""
 LOST = 0.05
 """Share of the noise's variance that the residual has more, of the picture (median of 14 scenes at five ISOs)."""
-OUTLIER = 6.0
-"""Times the median of its bin, from which the residual of a block is that of a defect."""
-PROBE = 0.3
-"""Standard deviation of the probe noise, in units of the noise: what bfloat16 resolves, and still a small change."""
-BLOCK, BINS = 4, 10
-FEWEST_DEGREES = 0.01
-"""Share of its values that a bin must have as degrees of freedom: less, and all of it is texture."""
 BIN_ERROR = 0.05
 """Relative error of a bin's variance beside that of chance."""
-STEEPEST = 0.7
-"""How much of an error in log variance a round leaves at most (0.2 to 0.7 on 14 scenes, texture the most)."""
 
 
 def refine_noise(image: Float, mosaic: Mosaic, engine: Engine, first: NoiseProfile) -> NoiseProfile:
-    """Return the noise profile of a shot, estimated from the residual of denoising windows of it.
+    """Return the noise profile of a shot, estimated from the residual of denoising a few windows of it.
 
     Parameters
     ----------
     image : (H, W) float32 array, linear
-        A Bayer mosaic, not clipped.
+        A Bayer mosaic, not clipped; not modified.
     mosaic : Mosaic
         Of the image.
     engine : Engine
         What denoises.
     first : NoiseProfile
-        To start from: better too high than too low.
+        To start from, the same for all planes. Too high is mended well, too low hardly.
 
     Returns
     -------
     NoiseProfile
-        S and O the same for all planes, not negative; ``first`` where the windows cannot tell.
+        S and O positive, the same for all planes; ``first`` where the windows cannot tell.
 
     Notes
     -----
-    Generalised cross-validation: of N values x with noise of variance 1, a linear smoother A that loses nothing of
-    the picture leaves a residual with E |x - A x|^2 = N - 2 tr A + |A|^2, which for a projection, or for the smoother
-    of least error, is N - tr A. So |x - f(x)|^2 / (N - tr J) is the variance of the noise, J the Jacobian of the
-    network f, its trace estimated by a probe b of white noise: b (f(x + e b) - f(x)) / e. What the network keeps,
-    texture included, counts neither above nor below. Wherever the profile is too high, texture goes with the noise and
-    the new estimate lies between the old one and the truth; rounds go on from the new one, the last from where the two
-    before it lead.
+    Generalised cross-validation. Of N values x with noise of variance 1, a linear smoother A that loses nothing of the
+    picture leaves a residual x - A x with a mean square sum of N - 2 tr A + |A|^2, which for a projection, or for the
+    smoother of least error, is N - tr A. So |x - f(x)|^2 / (N - tr J) is the variance of the noise, J the Jacobian of
+    the network f. A probe b of white noise tells its trace: b (f(x + e b) - f(x)) / e. What the network keeps, texture
+    and noise, counts neither above nor below, so this is right on texture from edge to edge, too.
+
+    With a profile that is too high, the network takes texture with the noise, and the estimate lies between profile
+    and truth: rounds go on from there, on texture by the secant of the rounds before. With one that is too low, noise
+    passes for texture and the estimate hardly moves.
+
+    Where the network leaves almost nothing, the picture is flat, and means of 2x2 residuals count instead of single
+    ones: raw files coded with losses have lost the finer part of their noise, but none of the coarser.
 
     References
     ----------
     Golub, Heath and Wahba, "Generalized cross-validation as a method for choosing a good ridge parameter",
-    Technometrics 21(2), 1979. Ramani, Blu and Unser, "Monte-Carlo SURE", IEEE TIP 17(9), 2008 (the probe). Li et al.,
-    "YOND: practical blind raw image denoising", 2025 (m) (a second estimate from the first result).
+    Technometrics 21(2), 1979. Ramani, Blu and Unser, "Monte-Carlo SURE", IEEE TIP 17(9), 2008 (the probe). Feng et al.,
+    "YOND: practical blind raw image denoising bridging camera-specific data dependency", 2025 (a second estimate from a
+    first result).
     """
     planes = _flat_windows(image, mosaic, first)
     profile, step, before = first, 0.0, 0.0
@@ -78,95 +92,95 @@ def refine_noise(image: Float, mosaic: Mosaic, engine: Engine, first: NoiseProfi
         bins = _residual_variance(planes, engine, profile)
         if bins is None:
             return profile
-        found = _profile(first, *fit_noise_line(*bins))
-        change = _log_ratio(bins[0], found, profile)
+        found = _with_line(profile, *fit_noise_line(*bins))
+        change = float(np.mean(np.log(_line(bins[0], found) / _line(bins[0], profile))))
         if abs(change) < CONVERGED or number == ROUNDS - 1:
-            break
-        # Secant from the second round on, downwards: how much of a change of the profile stays in the next estimate?
+            return found
+        # The secant tells how much of a change of the profile stays in the estimate; a first step goes without.
         stays = min(max(1 + (change - before) / step, 0.0), STEEPEST) if number and change < 0 else 0.0
         step, before = change / (1 - stays), change
-        profile = _scaled(found, math.exp(step - change))
-    return found
+        ahead = math.exp(step - change)
+        profile = _with_line(found, ahead * found.shot_noise_scale[0], ahead * found.read_noise_variance[0])
+    raise AssertionError("the last round returns")
 
 
-def _scaled(profile: NoiseProfile, factor: float) -> NoiseProfile:
-    return _profile(profile, factor * profile.shot_noise_scale[0], factor * profile.read_noise_variance[0])
+def _with_line(profile: NoiseProfile, scale: float, offset: float) -> NoiseProfile:
+    """Return a profile with other S and O, the same for all its planes."""
+    count = len(profile.shot_noise_scale)
+    terms = {"shot_noise_scale": (scale,) * count, "read_noise_variance": (max(offset, SMALLEST_VARIANCE),) * count}
+    return profile.model_copy(update=terms)
 
 
-def _log_ratio(level: Double, profile: NoiseProfile, other: NoiseProfile) -> float:
-    """Return the logarithm of the ratio of the variances of two profiles, in the mean over levels."""
-    return float(np.mean(np.log(_line(level, profile) / _line(level, other))))
-
-
-def _profile(like: NoiseProfile, scale: float, offset: float) -> NoiseProfile:
-    count = len(like.shot_noise_scale)
-    return like.model_copy(
-        update={"shot_noise_scale": (scale,) * count, "read_noise_variance": (offset,) * count}
-    )
-
-
-def _line(level: Double, profile: NoiseProfile) -> Double:
-    """Return the variance that a profile, the same for all planes, has at levels."""
+def _line(level: Double | float, profile: NoiseProfile) -> Double:
+    """Return the variance at levels of a profile that is the same for all planes."""
     line: Double = profile.shot_noise_scale[0] * np.maximum(level, 0) + profile.read_noise_variance[0]
     return line
 
 
-def _slope(level: float, profile: NoiseProfile) -> float:
-    """Return linear units squared per stabilised unit squared at a level."""
-    scale = profile.shot_noise_scale[0]
-    return scale * max(level, 0.0) + profile.read_noise_variance[0] + 0.375 * scale**2
-
-
 def _flat_windows(image: Float, mosaic: Mosaic, profile: NoiseProfile) -> Float:
-    """Return planes (C, h, w) put together from windows of a shot: the flattest ones at several levels.
+    """Return planes (C, h, w) put together from windows of a shot, the flattest ones at several levels.
 
-    The seams are edges like others.
+    Seams are edges like others to the network.
     """
-    windows = [mosaic.pack(image[*part]) for part in spread_windows(*image.shape, WINDOW, CANDIDATES)]
-    side = min(WINDOWS_ACROSS, math.isqrt(len(windows)))
+    windows = [mosaic.pack(image[*window]) for window in spread_windows(image.shape, WINDOW, CANDIDATES)]
+    across = min(WINDOWS_ACROSS, math.isqrt(len(windows)))
 
     def roughness(planes: Float) -> tuple[bool, float]:
-        steps = np.diff(planes[1], axis=0) ** 2
-        noise = noise_variance(planes[1:2, 1:], profile)[0]
-        return bool((planes >= SATURATED).mean() > 0.02), float((steps / noise).mean())
+        green = planes[1:2]
+        steps = np.diff(green, axis=1) ** 2 / noise_variance(green[:, 1:], profile)
+        return bool((planes >= SATURATED).mean() > SATURATED_SHARE), float(steps.mean())
 
-    ascending = sorted(windows, key=lambda planes: float(planes[1].mean()))
-    chosen = [
-        min(ascending[len(windows) * k // side**2 : len(windows) * (k + 1) // side**2], key=roughness)
-        for k in range(side**2)
-    ]
-    rows: Float = np.concatenate(
-        [np.concatenate(chosen[k : k + side], axis=2) for k in range(0, side**2, side)], axis=1
-    )
-    return rows
+    ascending = sorted(windows, key=lambda planes: float(planes.mean()))
+    bounds = [len(windows) * k // across**2 for k in range(across**2 + 1)]
+    flattest = [min(ascending[a:b], key=roughness) for a, b in pairwise(bounds)]
+    square: Float = np.block([[flattest[row * across + column] for column in range(across)] for row in range(across)])
+    return square
 
 
 def _residual_variance(planes: Float, engine: Engine, profile: NoiseProfile) -> tuple[Double, Double, Double] | None:
-    """Return level, variance and its relative error, bin by bin of the level, from the residual of a profile."""
+    """Return level, variance and its relative error, bin by bin of the level, as the residual of a profile has them."""
     height, width = planes.shape[1:]
-    margin, step = engine.margin, engine.step
-    sides = [(margin, margin + -size % step) for size in (height, width)]
+    margin = engine.margin
+    sides = [(margin, margin + -size % engine.step) for size in (height, width)]
     noisy = np.pad(stabilise(planes, profile), [(0, 0), *sides], mode="reflect")
     probe = np.random.default_rng(0).standard_normal(noisy.shape, np.float32)
     both = torch.from_numpy(np.stack([noisy, noisy + np.float32(PROBE) * probe]))
     clean, probed = engine.run(both).numpy()[..., :height, :width]
     noisy, probe = (array[:, margin : margin + height, margin : margin + width] for array in (noisy, probe))
 
-    def mean(values: Float) -> Double:
-        return blocks(values, BLOCK, BLOCK).mean((-3, -1), dtype=np.float64).ravel()
-
-    square, trace, level = mean((noisy - clean) ** 2), mean(probe * (probed - clean) / PROBE), mean(unstabilise(clean, profile))
+    level = _block_means(unstabilise(clean, profile), BLOCK)
     usable = np.flatnonzero(blocks(planes < SATURATED, BLOCK, BLOCK).all((-3, -1)).ravel())
+    parts = [noisy - clean, probe, (probed - clean) / np.float32(PROBE)]
+    # Twice the mean of 2x2 values has the variance of one, as long as they are independent.
+    pooled = [2 * blocks(part, 2, 2).mean((-3, -1)) for part in parts]
+    sums = [_square_and_trace(parts, BLOCK), _square_and_trace(pooled, BLOCK // 2)]
     rows = []
-    for inside in np.array_split(usable[np.argsort(level[usable])], BINS):
-        inside = inside[square[inside] < OUTLIER * np.median(square[inside])]
-        degrees = (1 - trace[inside].mean()) * (1 + LOST)
-        if degrees > FEWEST_DEGREES:
+    for members in np.array_split(usable[np.argsort(level[usable])], BINS):
+        if not len(members):
+            continue
+        square = sums[0][0][members]
+        inside = members[square <= OUTLIER * np.median(square)]
+        single, pairs = ((s[inside].mean(), (1 + LOST) * (1 - t[inside].mean())) for s, t in sums)
+        if single[1] > FEWEST_DEGREES:
+            flat = min(max(pairs[1], 0.0), 1.0) ** 2
+            ratio = (1 - flat) * single[0] / single[1] + (flat * pairs[0] / pairs[1] if flat else 0)
             at = float(level[inside].mean())
-            chance = 2 / (degrees * len(inside) * BLOCK**2) ** 0.5 / min(degrees, 1.0) ** 0.5
             # The slope of the transform, not S x + O: where photons are few, it does not bring the noise to 1.
-            rows.append((at, square[inside].mean() / degrees * _slope(at, profile), BIN_ERROR + chance))
+            slope = _line(at, profile) + 0.375 * profile.shot_noise_scale[0] ** 2
+            chance = 2 / (single[1] * len(inside) ** 0.5 * BLOCK)  # of the trace, mostly
+            rows.append((at, ratio * slope, BIN_ERROR + chance))
     if not rows:
         return None
     found: tuple[Double, Double, Double] = tuple(np.array(rows, np.float64).T)
     return found
+
+
+def _square_and_trace(parts: list[Float], side: int) -> tuple[Double, Double]:
+    """Return the mean square of the residual, and the share of the probe that the network keeps, block by block."""
+    residual, probe, answer = parts
+    return _block_means(residual**2, side), _block_means(probe * answer, side)
+
+
+def _block_means(values: Float, side: int) -> Double:
+    means: Double = blocks(values, side, side).mean((-3, -1), dtype=np.float64).ravel()
+    return means

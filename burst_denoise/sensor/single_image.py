@@ -61,7 +61,8 @@ CORNER = _corner_filter()
 def _degrees(*filters: Double) -> float:
     """Return the degrees of freedom of the mean square of a block, whose values are correlated by filters."""
     correlation = sum(
-        np.abs(np.fft.fft2(one, (64, 64))) ** 2 for one in filters  # power spectrum, 1 in the mean
+        np.abs(np.fft.fft2(one, (64, 64))) ** 2
+        for one in filters  # power spectrum, 1 in the mean
     )
     return float(SIDE**2 / np.mean(correlation**2))
 
@@ -112,7 +113,7 @@ def estimate_noise(image: Float, mosaic: Mosaic, iso: float | None = None) -> No
     2008 (the model and the bins). Liu, Tanaka and Okutomi, "Single-image noise level estimation for blind denoising",
     IEEE TIP 22(12), 2013 (weakly textured blocks, chosen again with every estimate).
     """
-    windows = spread_windows(*image.shape[-2:], WINDOW, MOST_WINDOWS)
+    windows = spread_windows(image.shape, WINDOW, MOST_WINDOWS)
     parts = [_details(mosaic.pack(image[..., *window]), mosaic) for window in windows]
     level, fine, coarse = (np.concatenate([part[k] for part in parts], axis=1) for k in range(3))
     if level.shape[1] < FEWEST_BLOCKS:
@@ -121,14 +122,14 @@ def estimate_noise(image: Float, mosaic: Mosaic, iso: float | None = None) -> No
             "cut off nor overexposed; give a noise profile or a model"
         )
     degrees = _degrees(*CORNER) if mosaic.cfa else _degrees(np.outer(HIGH, HIGH))
-    greens = level[1:3].mean(0)
     terms = np.tile((0.1, 1e-2), (len(level), 1))  # to begin with, more than any sensor has: nothing is texture
     for _ in range(ROUNDS):
         texture = (coarse / _variance(level, terms[:, :1], terms[:, 1:])).mean(0) / 2
         if mosaic.cfa:
-            terms[:] = _lower_line(_flattest(greens, fine[0], texture), degrees)
+            terms[:] = _lower_line(_flattest(level[1:3].mean(0), fine[0], texture), degrees)
         else:
-            terms = np.array([_lower_line(_flattest(*plane, texture), degrees) for plane in zip(level, fine)])
+            lines = [_lower_line(_flattest(*plane, texture), degrees) for plane in zip(level, fine, strict=True)]
+            terms = np.array(lines)
     return NoiseProfile(
         iso=iso,
         shot_noise_scale=tuple(terms[:, 0].tolist()),
@@ -147,11 +148,12 @@ def _details(planes: Float, mosaic: Mosaic) -> tuple[Float, Float, Float]:
     coarse : (C, n), mean square of second differences along one axis, sum of both, in the surroundings: the edges
     """
 
-    def mean(values: Float) -> Float:
-        return blocks(values, SIDE, SIDE).mean((-3, -1))
+    def mean(values: npt.NDArray[np.floating]) -> Float:
+        means: Float = blocks(values, SIDE, SIDE).mean((-3, -1))
+        return means
 
     def band(plane: Float, down: Double, along: Double) -> Float:
-        return mean(cv2.sepFilter2D(plane, cv2.CV_32F, along, down, borderType=cv2.BORDER_REFLECT_101) ** 2)
+        return mean(np.square(cv2.sepFilter2D(plane, cv2.CV_32F, along, down, borderType=cv2.BORDER_REFLECT_101)))
 
     def around(values: Float) -> Float:
         return np.stack([cv2.blur(plane, (NEIGHBOURS, NEIGHBOURS)) for plane in values])
@@ -162,16 +164,15 @@ def _details(planes: Float, mosaic: Mosaic) -> tuple[Float, Float, Float]:
     # cv2 wants float32 in whole rows; an image that is no mosaic comes as it was given.
     planes = np.ascontiguousarray(planes, np.float32)
     coarse = np.stack([band(plane, LOW, HIGH) + band(plane, HIGH, LOW) for plane in planes])
-    fine = mean(_corner(planes) ** 2)[None] if mosaic.cfa else np.stack([band(plane, HIGH, HIGH) for plane in planes])
-    cut = np.asarray(blocks(planes >= SATURATED, SIDE, SIDE).any((0, 2, 4)))
+    fine = mean(np.square(_corner(planes)))[None] if mosaic.cfa else np.stack([band(p, HIGH, HIGH) for p in planes])
+    inner = np.zeros(fine.shape[1:], np.bool_)
+    inner[1:-1, 1:-1] = True  # at the border the filters see reflections
+    cut: Mask = np.asarray(blocks(planes >= SATURATED, SIDE, SIDE).any((0, 2, 4)))
     # Where some blocks have noise, those without any were cut off below white: LibRaw's is not always the sensor's.
     still = (coarse <= STILL).any(0)
-    if not still.all():
+    if not still[inner].all():
         cut |= still
-    usable = cv2.dilate(cut.astype(np.uint8), np.ones((NEIGHBOURS, NEIGHBOURS))) == 0
-    inner: Mask = np.zeros_like(usable)
-    inner[1:-1, 1:-1] = True  # at the border the filters see reflections
-    chosen = usable & inner
+    chosen: Mask = inner & np.equal(cv2.dilate(cut.astype(np.uint8), np.ones((NEIGHBOURS, NEIGHBOURS))), 0)
     return around(mean(planes))[:, chosen], fine[:, chosen], around(coarse)[:, chosen]
 
 
