@@ -35,7 +35,7 @@ STEEPEST = 0.7
 PROBE = 0.3
 """Standard deviation of the probe, in units of the noise: bfloat16 resolves it, and the network's answer is linear."""
 BLOCK, BINS = 4, 10
-OUTLIER = 6.0
+OUTLIER = 3.0
 """Times the median of its bin, from which the residual of a block is that of a defect or of an edge."""
 FEWEST_DEGREES = 0.01
 """Degrees of freedom, as a share of its values, that a bin needs: with less it is all texture."""

@@ -169,7 +169,7 @@ def _details(planes: Float, mosaic: Mosaic) -> tuple[Float, Float, Float]:
     inner[1:-1, 1:-1] = True  # at the border the filters see reflections
     cut: Mask = np.asarray(blocks(planes >= SATURATED, SIDE, SIDE).any((0, 2, 4)))
     # Where some blocks have noise, those without any were cut off below white: LibRaw's is not always the sensor's.
-    still = (coarse <= STILL).any(0)
+    still: Mask = np.asarray((coarse <= STILL).any(0))
     if not still[inner].all():
         cut |= still
     chosen: Mask = inner & np.equal(cv2.dilate(cut.astype(np.uint8), np.ones((NEIGHBOURS, NEIGHBOURS))), 0)
