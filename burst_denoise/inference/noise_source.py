@@ -156,7 +156,7 @@ def shot_noise(frame: Frame, stored: NoiseProfile | None, engine: Engine) -> Sho
     -------
     ShotNoise
         The stored one; else the shot's tag, where it agrees with what is estimated from the shot, or the shot cannot
-        tell; else the estimate.
+        tell, or was denoised before (what that leaves is not white); else the estimate.
 
     Raises
     ------
@@ -167,6 +167,8 @@ def shot_noise(frame: Frame, stored: NoiseProfile | None, engine: Engine) -> Sho
         return ShotNoise(stored, "as measured on its burst")
     tag, image = frame.noise_profile, frame.linear
     by_tag = "as its NoiseProfile tag says"
+    if tag is not None and frame.noise_reduction > 0:
+        return ShotNoise(tag, by_tag)
     try:
         first = estimate_noise(image, frame.mosaic, frame.info.iso)
     except InputFileError as error:
