@@ -99,7 +99,7 @@ def estimate_noise(image: Float, mosaic: Mosaic, iso: float | None = None) -> No
 
     The greens' highest band is the difference between the two green planes, each smoothed: texture hardly gets there
     through a lens, and raw files whose planes were coded with losses have their noise there while the highest bands of
-    the planes are empty. Grass and gravel at ISO 100 still give twice the standard deviation.
+    the planes are empty. Grass and gravel at ISO 100 still give twice the standard deviation: the second pass mends it.
 
     A line through a narrow span of levels (a backdrop, a night sky) leaves open what is S and what is O, though not
     their sum there: the read noise is then taken to be what sensors usually have in electrons. A shot cut off at black
