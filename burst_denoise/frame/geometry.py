@@ -9,9 +9,12 @@ import numpy.typing as npt
 
 from burst_denoise.arrays import Float
 
-__all__ = ["DIHEDRAL", "Tile", "blocks", "dihedral", "dihedral_inverse", "plan_tiles"]
+__all__ = ["DIHEDRAL", "Tile", "Window", "blocks", "dihedral", "dihedral_inverse", "plan_tiles", "spread_windows"]
 
 T = TypeVar("T", bound=np.generic)
+
+Window = tuple[slice, slice]
+"""Rows and columns of a part of an image."""
 
 DIHEDRAL = range(8)
 """Transform k turns by k % 4 quarter turns counter-clockwise, after a left-right flip when k >= 4."""
@@ -34,6 +37,38 @@ def blocks(image: npt.NDArray[T], height: int, width: int) -> npt.NDArray[T]:
     rows, columns = image.shape[-2] // height, image.shape[-1] // width
     whole = image[..., : rows * height, : columns * width]
     return whole.reshape(*image.shape[:-2], rows, height, columns, width)
+
+
+def spread_windows(shape: tuple[int, ...], side: int, most: int) -> list[Window]:
+    """Return windows spread evenly over an image: all of it where that takes few, else a sample.
+
+    Parameters
+    ----------
+    shape : (..., H, W)
+        Of the image.
+    side : int
+        Of a window, even; an image smaller than that is one window.
+    most : int
+        How many windows there are at most, about.
+
+    Returns
+    -------
+    list of windows
+        They begin at even rows and columns, so each has the colour filter array of the image.
+    """
+    height, width = shape[-2:]
+    rows, columns = -(-height // side), -(-width // side)
+    share = min(1.0, (most / (rows * columns)) ** 0.5)
+
+    def begins(size: int, count: int) -> list[int]:
+        spread = np.linspace(0, max(size - side, 0), max(1, round(count * share)))
+        return [int(begin) // 2 * 2 for begin in spread]
+
+    return [
+        (slice(top, top + side), slice(left, left + side))
+        for top in begins(height, rows)
+        for left in begins(width, columns)
+    ]
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,7 @@ from burst_denoise.burst.darks import DarkSet, dark_for
 from burst_denoise.errors import ConfigError, InputFileError, ModelFileError
 from burst_denoise.frame.frame import Frame
 from burst_denoise.inference.engine import Engine, fastest_engine
-from burst_denoise.inference.noise_source import MeasuredNoise, shot_noise
+from burst_denoise.inference.noise_source import MeasuredNoise, noise_figures, shot_noise
 from burst_denoise.inference.tiles import denoise_image
 from burst_denoise.io.metadata import DARK_MARK, DENOISED_MARK, REFUSED_AGAIN
 from burst_denoise.model.device import choose_device, compute_dtype
@@ -216,8 +216,10 @@ class Denoiser:
             profile, source = self._noise.profile_for(frame, any_sensor=any_sensor)
             figures = ""
         else:
-            profile, source = shot_noise(frame, stored)
-            figures = "" if stored is not None else f", {_figures(profile)}"
+            noise = shot_noise(frame, stored, self._serving(frame)[0])
+            profile, source = noise.profile, noise.source
+            figures = "" if stored is not None else f", {noise_figures(profile)}"
+            figures += f"; {noise.contradiction}" if noise.contradiction else ""
             figures += "; calibrate for better" if "estimated" in source else ""
         self._tell(f"{name}: noise {source}{figures}", source, frame.info.camera, frame.info.iso)
         return profile, f"; noise {source}"
@@ -282,10 +284,3 @@ def _left(profile: NoiseProfile, strength: float) -> NoiseProfile:
             "read_noise_variance": tuple(share * variance for variance in profile.read_noise_variance),
         }
     )
-
-
-def _figures(profile: NoiseProfile) -> str:
-    count = len(profile.shot_noise_scale)
-    scale = sum(profile.shot_noise_scale) / count
-    read_noise = max(sum(profile.read_noise_variance) / count, 0.0) ** 0.5
-    return f"S {scale:.1e}, read noise {read_noise:.1e}"

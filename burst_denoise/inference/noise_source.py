@@ -1,20 +1,29 @@
 """The noise profile of a shot: from a measured sensor, its stored burst, its ``NoiseProfile`` tag, or itself."""
 
 import json
+import math
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
+
 from burst_denoise.errors import ConfigError, InputFileError
 from burst_denoise.frame.frame import Frame
 from burst_denoise.frame.mosaic import MOSAICS
+from burst_denoise.inference.engine import Engine
+from burst_denoise.inference.residual_noise import refine_noise
 from burst_denoise.schemas import ChannelProfile, NoiseProfile
 from burst_denoise.sensor.identity import Sensor
-from burst_denoise.sensor.noise_model import extrapolate_profile
+from burst_denoise.sensor.noise_model import extrapolate_profile, noise_variance
 from burst_denoise.sensor.single_image import estimate_noise
 from burst_denoise.sensor.verdict import contradictions
 
-__all__ = ["MeasuredNoise", "read_measured_noise", "shot_noise"]
+__all__ = ["MeasuredNoise", "ShotNoise", "noise_figures", "read_measured_noise", "shot_noise"]
+
+AGREES = 1.4
+"""Factor between the noise standard deviations of tag and estimate up to which the tag serves: estimates of pictures
+were within a factor 1.15, of texture from edge to edge within 1.4."""
 
 
 @dataclass(frozen=True)
@@ -122,14 +131,34 @@ class MeasuredNoise:
         return profile, f"{source}, scaled to ISO {info.iso:g} from {measured.isos}"
 
 
-def shot_noise(frame: Frame, stored: NoiseProfile | None) -> tuple[NoiseProfile, str]:
-    """Return the noise profile that there is for a shot without any calibration, and in a few words where it is from.
+@dataclass(frozen=True)
+class ShotNoise:
+    """The noise of a shot without any calibration."""
+
+    profile: NoiseProfile
+    source: str
+    """In a few words where the profile is from."""
+    contradiction: str = ""
+    """What the shot's ``NoiseProfile`` tag says, where that is not what serves."""
+
+
+def shot_noise(frame: Frame, stored: NoiseProfile | None, engine: Engine) -> ShotNoise:
+    """Return the noise profile that there is for a shot without any calibration.
 
     Parameters
     ----------
     frame : Frame
+        A mosaic.
     stored : NoiseProfile or None
         Measured on the stored burst that the shot is a frame of.
+    engine : Engine
+        What denoises the shot; here, windows of it.
+
+    Returns
+    -------
+    ShotNoise
+        The stored one; else the shot's tag, where it agrees with what is estimated from the shot, or the shot cannot
+        tell, or was denoised before (what that leaves is not white); else the estimate.
 
     Raises
     ------
@@ -137,13 +166,40 @@ def shot_noise(frame: Frame, stored: NoiseProfile | None) -> tuple[NoiseProfile,
         If all that is left is to estimate it from the shot, and the shot cannot tell.
     """
     if stored is not None:
-        return stored, "as measured on its burst"
-    if frame.noise_profile is not None:
-        return frame.noise_profile, "as its NoiseProfile tag says"
+        return ShotNoise(stored, "as measured on its burst")
+    tag, image = frame.noise_profile, frame.linear
+    by_tag = "as its NoiseProfile tag says"
+    if tag is not None and frame.noise_reduction > 0:
+        return ShotNoise(tag, by_tag)
     try:
-        return estimate_noise(frame.linear, frame.mosaic, frame.info.iso), "estimated from the shot itself"
+        first = estimate_noise(image, frame.mosaic, frame.info.iso)
     except InputFileError as error:
+        if tag is not None:
+            return ShotNoise(tag, by_tag)
         raise InputFileError(f"{frame.path.name}: {error}") from error
+    estimate = refine_noise(image, frame.mosaic, engine, first)
+    if tag is None:
+        return ShotNoise(estimate, "estimated from the shot itself")
+    factor = _std_factor(frame, tag, estimate)
+    if 1 / AGREES <= factor <= AGREES:
+        return ShotNoise(tag, by_tag)
+    said = f"its NoiseProfile tag says {factor:.2g} times as much ({noise_figures(tag)})"
+    return ShotNoise(estimate, "estimated from the shot itself, which contradicts its NoiseProfile tag", said)
+
+
+def _std_factor(frame: Frame, profile: NoiseProfile, other: NoiseProfile) -> float:
+    """Return how many times the noise standard deviation of another profile one has, at the levels of a shot."""
+    planes = frame.mosaic.pack(frame.linear[..., :: 8 * frame.mosaic.period, :])[..., ::8]
+    ratio = np.log(noise_variance(planes, profile)) - np.log(noise_variance(planes, other))
+    return math.exp(float(ratio.mean()) / 2)
+
+
+def noise_figures(profile: NoiseProfile) -> str:
+    """Return a noise profile in words, S and the standard deviation of the read noise in the mean of the planes."""
+    count = len(profile.shot_noise_scale)
+    scale = sum(profile.shot_noise_scale) / count
+    read_noise = max(sum(profile.read_noise_variance) / count, 0.0) ** 0.5
+    return f"S {scale:.1e}, read noise {read_noise:.1e}"
 
 
 def read_measured_noise(path: Path, note: Callable[[str], None]) -> MeasuredNoise:

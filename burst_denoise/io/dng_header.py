@@ -219,7 +219,8 @@ def _carried(tag: tifffile.TiffTag) -> DngTag | None:
 def _noise_profile(page: tifffile.TiffPage) -> NoiseProfile | None:
     """Return what a directory's NoiseProfile says: S and O of all planes, or of red, green and blue.
 
-    The colours are in the order of CFAPlaneColor.
+    The colours are in the order of CFAPlaneColor. Noise of a standard deviation above white, as of S and O in DN, is no
+    noise profile.
     """
     try:
         values = np.asarray(page.tags.valueof(Tag.NOISE_PROFILE, default=()), float)
@@ -227,7 +228,12 @@ def _noise_profile(page: tifffile.TiffPage) -> NoiseProfile | None:
         order = bytes(page.tags.valueof(Tag.CFA_PLANE_COLOR, default=b"\0\1\2"))
     except DAMAGE:
         return None
-    if sorted(order) != [0, 1, 2] or not np.isfinite(pairs).all() or (pairs[:, 0] <= 0).any():
+    if (
+        sorted(order) != [0, 1, 2]
+        or not np.isfinite(pairs).all()
+        or (pairs[:, 0] <= 0).any()
+        or (pairs.sum(1) >= 1).any()
+    ):
         return None
     red, green, blue = (pairs[order.index(colour)].tolist() for colour in range(3))
     scale, offset = zip(red, green, green, blue, strict=True)
