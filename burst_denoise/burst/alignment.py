@@ -44,8 +44,8 @@ class Alignment:
     """(N, 2): how far the centre moved right and down, photosites, against the median of the frames that agree (of all,
     where no two agree); nan where not measurable."""
     corners: Double
-    """(N, 2): how far the corners moved outwards, by zoom, and around the centre, by clockwise rotation, beside that shift;
-    photosites. 0 where only the shift is measurable."""
+    """(N, 2): how far the corners moved outwards, by zoom, and clockwise, by rotation, beside that shift; photosites.
+    0 where only the shift is measurable."""
     inliers: tuple[int, ...]
     """The largest set of frames that agree, those that cannot be measured among them; empty when no two agree."""
 
