@@ -34,6 +34,7 @@ __all__ = ["DenoiseSettings", "Denoiser", "Quality"]
 Quality = Literal["fast", "best"]
 
 SURE_MEAN = 1e-3
+"""Relative standard error up to which the mean of a noisy plane is better known than what a network makes of it."""
 REMAINING_STD = 0.1
 """Share of the noise's standard deviation that the prior leaves on flat fields at most: 0.06 in the darks to 0.10."""
 
