@@ -78,7 +78,7 @@ def main() -> None:
         clip, folder = clips / f"{number}_{name}.avi", frames / f"{number}_{name}"
         write_clip(clip, film(fitted(picture, options.size), options.frames, [options.seed, number]))
         print(f"{clip}: {split_clip(clip, folder)} frames", flush=True)
-        for verdict in inspect([folder]):
+        for verdict in inspect([folder]).verdicts:
             print(verdict_text(verdict), flush=True)
 
 

@@ -301,7 +301,7 @@ def test_inspect_is_coloured_on_a_terminal_and_plain_elsewhere(tmp_path: Path) -
     assert max(map(len, told)) <= 80
     piped = in_a_process("inspect", tmp_path / "card").out
     assert "\x1b" not in piped
-    assert " ".join(piped.split()) == " ".join(" ".join(lines).split())
+    assert "".join(piped.split()) == "".join("".join(lines).split())
 
 
 def test_inspect_ends_in_1_where_nothing_is_usable_and_says_what_to_do(run: Run, tmp_path: Path) -> None:

@@ -86,7 +86,7 @@ def json_verdict(verdict: "SeriesVerdict") -> str:
         "accepted": verdict.accepted,
         "mu": verdict.mu if math.isfinite(verdict.mu) else None,
         "sigma": verdict.sigma if math.isfinite(verdict.sigma) else None,
-        "frames": [frame.model_dump(mode="json", exclude={"detail"}) for frame in verdict.frames],
+        "frames": [frame.model_dump(mode="json", exclude={"detail", "plane_gains"}) for frame in verdict.frames],
         "detail": verdict.detail,
         "notes": verdict.notes,
     }
