@@ -97,9 +97,9 @@ def test_no_raw_file_is_decoded_twice(card: Path, tmp_path: Path, run: Run, deco
         ("inspect",),
         ("ingest", "-o", "{out}/bursts"),
         ("profile", "-o", "{out}/sensor.json"),
-        ("train", "--steps", "1", "-o", "{out}/m.safetensors"),
-        ("benchmark", "--frames", "1"),
-        ("report", "--frames", "1", "-o", "{out}/r.html"),
+        pytest.param(("train", "--steps", "1", "-o", "{out}/m.safetensors"), marks=pytest.mark.slow),
+        pytest.param(("benchmark", "--frames", "1"), marks=pytest.mark.slow),
+        pytest.param(("report", "--frames", "1", "-o", "{out}/r.html"), marks=pytest.mark.slow),
     ],
     ids=lambda command: command[0],
 )
