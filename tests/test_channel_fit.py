@@ -93,6 +93,7 @@ def test_noise_of_a_measured_camera_is_found(shared_data: Path, camera: str, iso
         assert channel.misfit < 0.02
 
 
+@pytest.mark.slow
 def test_read_noise_of_half_an_electron_is_not_biased_by_how_photosites_are_binned(shared_data: Path):
     # Binned by a mean that they are part of, photosites gave 0.7 % too much.
     sensor = measured_sensor(shared_data / "noise_params", "NikonD850", 6400)

@@ -111,6 +111,7 @@ def test_simulated_canon_bursts_lose_exactly_the_three_faulty_frames(shared_data
     assert verdict.frames[11].gain == pytest.approx(1.05, abs=0.002)
 
 
+@pytest.mark.slow
 def test_the_knocked_tripod_of_the_s95_is_noticed(shared_data: Path) -> None:
     (series,) = group_series(find_sources([shared_data / "s95_iso3200"]))
     frames = read_series(series, 20).frames
