@@ -9,6 +9,7 @@ Paths may be text or `Path`; where several may be given, one alone will do. Sett
 
 import json
 from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -104,8 +105,9 @@ class Frame(stored_frame.Frame):
         >>> bd.read("saved.dng").info.camera
         'Synthetic APS-C'
         """
-        with exiftool_on_path() as exiftool:
-            write_frame(self, Path(path), self.path if self.path.is_absolute() else None, exiftool)
+        source = self.path if self.path.is_absolute() else None
+        with nullcontext() if source is None else exiftool_on_path() as exiftool:
+            write_frame(self, Path(path), source, exiftool)
 
     @classmethod
     def _of(cls, frame: stored_frame.Frame) -> "Frame":

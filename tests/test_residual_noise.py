@@ -9,7 +9,6 @@ import pytest
 import tifffile
 import torch
 from scipy.ndimage import gaussian_filter
-from skimage import data
 
 from burst_denoise.frame.frame import to_linear
 from burst_denoise.frame.mosaic import RGGB
@@ -23,8 +22,8 @@ from burst_denoise.model.prior import load_prior
 from burst_denoise.schemas import NoiseProfile
 from burst_denoise.sensor.single_image import estimate_noise
 from tests.sensors import Sensor, measured_sensor, mosaic, seen_through
+from tests.test_single_image import mosaic_of, std_error
 
-LEVELS = np.array([0.02, 0.1, 0.4])
 CPU = torch.device("cpu")
 SENSOR = Sensor(7.2, 15.0, 0.14, 1.6, 2048, 15304)
 SENSORS = [
@@ -41,16 +40,9 @@ def engine() -> Engine:
     return fastest_engine(load_prior("bayer", CPU).network, compute_dtype(CPU))
 
 
-def mosaic_of(name: str, cfa: str = "RGGB") -> np.ndarray:
-    picture = getattr(data, name)()
-    return seen_through(cfa, scene_from_picture(np.dstack([picture] * 3) if picture.ndim == 2 else picture))
-
-
 def std_factor(found: NoiseProfile, sensor: Sensor) -> np.ndarray:
     """Return how many times the noise std is told too large at `LEVELS`; all planes must agree."""
-    assert len(set(found.shot_noise_scale)) == len(set(found.read_noise_variance)) == 1
-    truth = sensor.gain / sensor.span * LEVELS + sensor.read_variance / sensor.span**2
-    return np.sqrt((found.shot_noise_scale[0] * LEVELS + found.read_noise_variance[0]) / truth)
+    return 1 + std_error(found, sensor)
 
 
 def true_profile(sensor: Sensor) -> NoiseProfile:

@@ -24,8 +24,7 @@ from burst_denoise.io.raw import read_raw
 from burst_denoise.io.tiff_png import UPRIGHT
 from burst_denoise.io.write import write_frame
 from tests.shots import scene, write_frames
-
-WITH_EXIFTOOL = pytest.mark.skipif(shutil.which("exiftool") is None, reason="exiftool is not installed")
+from tests.test_exiftool import WITH_EXIFTOOL, said
 
 ENRICHED = """
 -IFD0:Artist=Zoë Ångström
@@ -78,12 +77,6 @@ STORED = {
     *("NoiseProfile", "NoiseReductionApplied", "PreviewSettingsName", "PreviewApplicationVersion"),
 }
 """How the file is laid out, the previews and the noise: made anew."""
-
-
-def said(*arguments: object) -> str:
-    done = subprocess.run(["exiftool", *map(str, arguments)], capture_output=True, check=False)
-    assert done.returncode == 0, done.stderr.decode()
-    return done.stdout.decode()
 
 
 def tags_of(path: Path) -> dict[str, str]:

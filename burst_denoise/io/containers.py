@@ -266,15 +266,24 @@ def _iptc(resources: _Part) -> Iterator[DngTag]:
 
 
 def _png(picture: _Part) -> Iterator[DngTag]:
-    """Give the tags of a PNG: Exif is in a chunk."""
-    at = 8
-    while len(head := picture.read(at, 8)) == 8:
-        size, name = struct.unpack(">I4s", head)
+    """Give the tags of a PNG: Exif is in a chunk; each has its size, its name and, at its end, a checksum."""
+    for name, chunk in _chunks(picture.part(8), size_first=True, after=4):
+        if name == b"eXIf":
+            yield from _tiff(chunk)
+
+
+def _chunks(whole: _Part, *, size_first: bool, after: int) -> Iterator[tuple[bytes, _Part]]:
+    """Give the chunks that follow each other, each with its name; ``after`` bytes follow each.
+
+    A chunk without a name, as on a card that was not written to its end, is the last.
+    """
+    at = 0
+    while len(head := whole.read(at, 8)) == 8:
+        size, name = (head[:4], head[4:]) if size_first else (head[4:], head[:4])
         if not name.strip(b"\0"):
             return
-        if name == b"eXIf":
-            yield from _tiff(picture.part(at + 8, size))
-        at += 12 + size
+        yield name, whole.part(at + 8, int.from_bytes(size))
+        at += 8 + int.from_bytes(size) + after
 
 
 def _raf(raf: _Part) -> Iterator[DngTag]:
@@ -283,16 +292,11 @@ def _raf(raf: _Part) -> Iterator[DngTag]:
 
 
 def _mrw(mrw: _Part) -> Iterator[DngTag]:
-    """Give the tags of a Minolta raw file: its TTW block is a TIFF."""
+    """Give the tags of a Minolta raw file: its TTW block is a TIFF; each has its name and its size."""
     blocks = mrw.part(8, *struct.unpack(">I", mrw.read(4, 4)))
-    at = 0
-    while len(head := blocks.read(at, 8)) == 8:
-        name, size = struct.unpack(">4sI", head)
-        if not name.strip(b"\0"):
-            return
+    for name, block in _chunks(blocks, size_first=False, after=0):
         if name == b"\0TTW":
-            yield from _tiff(blocks.part(at + 8, size))
-        at += 8 + size
+            yield from _tiff(block)
 
 
 def _cr3(whole: _Part) -> Iterator[DngTag]:

@@ -11,15 +11,14 @@ from pathlib import Path
 import numpy as np
 import tifffile
 
-from burst_denoise import __version__
 from burst_denoise.arrays import UInt16
 from burst_denoise.frame.frame import Dn, Frame
 from burst_denoise.frame.mosaic import Mosaic
-from burst_denoise.io.metadata import OWN_NAME, UNKNOWN_CAMERA
+from burst_denoise.io.metadata import UNKNOWN_CAMERA
 from burst_denoise.io.preview import encode_jpeg, render, thumbnail
 from burst_denoise.io.sidecars import without_denoising
 from burst_denoise.io.tags import D65, DNG_TAGS, MOSAIC_TAGS, OPCODE_LISTS, FieldType, Tag
-from burst_denoise.io.tiff_writer import Field, TiffImage, write_tiff
+from burst_denoise.io.tiff_writer import OWN_PREVIEW, Field, TiffImage, carried_fields, write_tiff
 from burst_denoise.schemas import FrameInfo
 
 __all__ = ["rounded_dn", "write_dng"]
@@ -28,11 +27,7 @@ TILE = 256
 """LibRaw, dcraw and RawTherapee decode only the first strip of lossless JPEG in strips; tiles all programs read."""
 
 PREVIEW = {"subfiletype": tifffile.FILETYPE.REDUCEDIMAGE}
-OWN_PREVIEW: dict[int, Field] = {
-    Tag.PREVIEW_APPLICATION_NAME: (FieldType.ASCII, OWN_NAME),
-    Tag.PREVIEW_APPLICATION_VERSION: (FieldType.ASCII, __version__),
-    Tag.PREVIEW_COLOR_SPACE: (FieldType.LONG, [2]),  # sRGB
-}
+SRGB_PREVIEW: dict[int, Field] = {Tag.PREVIEW_COLOR_SPACE: (FieldType.LONG, [2])}
 
 XYZ_TO_LINEAR_SRGB = (32405, -15371, -4985, -9693, 18760, 416, 556, -2040, 10572)
 """IEC 61966-2-1, D65, times 10000: the colour matrix of a camera whose primaries are those of sRGB."""
@@ -110,7 +105,7 @@ def write_dng(path: Path, frame: Frame, finish: Callable[[Path], None] = lambda 
         ),
         TiffImage(
             iter([encode_jpeg(picture)]),
-            OWN_PREVIEW,
+            OWN_PREVIEW | SRGB_PREVIEW,
             PREVIEW
             | {
                 "photometric": "ycbcr",
@@ -139,7 +134,7 @@ def _colour_fields(info: FrameInfo) -> dict[int, Field]:
     tags = {tag.code for tag in info.dng_tags if tag.directory == "image"}
     version = (1, 6, 0, 0) if Tag.CALIBRATION_ILLUMINANT_3 in tags else (1, 4, 0, 0)
     readable_by = (1, 3, 0, 0) if tags & OPCODE_LISTS else (1, 1, 0, 0)
-    fields = OWN_PREVIEW | {
+    fields = SRGB_PREVIEW | {
         Tag.DNG_VERSION: (FieldType.BYTE, version),
         Tag.DNG_BACKWARD_VERSION: (FieldType.BYTE, readable_by),
         Tag.UNIQUE_CAMERA_MODEL: (FieldType.ASCII, info.camera or UNKNOWN_CAMERA),
@@ -194,7 +189,7 @@ def _mosaic_fields(frame: Frame, top: int, left: int) -> dict[int, Field]:
 
 
 def _carried(info: FrameInfo, codes: frozenset[int]) -> dict[int, Field]:
-    return {tag.code: (tag.dtype, tag.value) for tag in info.dng_tags if tag.directory == "image" and tag.code in codes}
+    return {code: field for code, field in carried_fields(info, "image").items() if code in codes}
 
 
 def _rationals(values: Sequence[float], denominator: int) -> tuple[int, ...]:

@@ -21,13 +21,19 @@ from burst_denoise.io.metadata import OWN_NAME
 from burst_denoise.io.tags import GREATER_SENSITIVITIES, LENS_TAGS, SHOT_TAGS, FieldType, Tag
 from burst_denoise.schemas import FrameInfo, TagDirectory
 
-__all__ = ["Field", "TiffImage", "write_tiff"]
+__all__ = ["OWN_PREVIEW", "Field", "TiffImage", "carried_fields", "write_tiff"]
 
 Field = tuple[int, str | Sequence[float]]
 """What a tag holds: field type, and text or numbers (rationals as numerator, denominator, ...)."""
 
 POINTERS: dict[int, int] = {Tag.EXIF_IFD: Tag.EXIF_IFD + 1, Tag.GPS_IFD: Tag.GPS_IFD + 1}
 """Tags that point to directories, and a number next to it that no program uses: see `_append_directories`."""
+
+OWN_PREVIEW: dict[int, Field] = {
+    Tag.PREVIEW_APPLICATION_NAME: (FieldType.ASCII, OWN_NAME),
+    Tag.PREVIEW_APPLICATION_VERSION: (FieldType.ASCII, __version__),
+}
+"""Who made the pictures of a file."""
 
 
 @dataclass(frozen=True)
@@ -71,7 +77,7 @@ def write_tiff(
     """
     first, *others = images
     directories = {int(Tag.EXIF_IFD): _exif_fields(info)}
-    if place := _carried(info, "gps"):
+    if place := carried_fields(info, "gps"):
         directories[Tag.GPS_IFD] = place
     places: dict[int, Field] = {POINTERS[pointer]: (FieldType.LONG, [0]) for pointer in directories}
     shot = {**_shot_fields(info, notes), **first.fields, **places}
@@ -90,7 +96,7 @@ def write_tiff(
         finish(aside)
 
 
-def _carried(info: FrameInfo, directory: TagDirectory) -> dict[int, Field]:
+def carried_fields(info: FrameInfo, directory: TagDirectory) -> dict[int, Field]:
     """Return what the source says in a directory; the lens belongs into that of Exif, wherever it was."""
     return {
         tag.code: (tag.dtype, tag.value)
@@ -104,18 +110,14 @@ def _shot_fields(info: FrameInfo, notes: str) -> dict[int, Field]:
 
     The latter in DNG's words about previews: cameras do not use them, and exiftool copies none over them.
     """
-    fields: dict[int, Field] = {
-        Tag.ORIENTATION: (FieldType.SHORT, [info.orientation]),
-        Tag.PREVIEW_APPLICATION_NAME: (FieldType.ASCII, OWN_NAME),
-        Tag.PREVIEW_APPLICATION_VERSION: (FieldType.ASCII, __version__),
-    }
+    fields = OWN_PREVIEW | {Tag.ORIENTATION: (FieldType.SHORT, [info.orientation])}
     if notes:
         fields[Tag.PREVIEW_SETTINGS_NAME] = (FieldType.ASCII, notes)
     if info.taken_at is not None:
         fields[Tag.DATE_TIME] = (FieldType.ASCII, _date(info.taken_at))
     if info.camera is not None:
         fields |= {Tag.MAKE: (FieldType.ASCII, info.camera.split()[0]), Tag.MODEL: (FieldType.ASCII, info.camera)}
-    return fields | {code: value for code, value in _carried(info, "image").items() if code in SHOT_TAGS}
+    return fields | {code: value for code, value in carried_fields(info, "image").items() if code in SHOT_TAGS}
 
 
 def _append_directories(path: Path, directories: Mapping[int, Mapping[int, Field]]) -> None:
@@ -179,7 +181,7 @@ def _packed(dtype: int, values: str | Sequence[float]) -> tuple[int, int, bytes 
 
 def _exif_fields(info: FrameInfo) -> dict[int, Field]:
     """Return what the Exif directory says: what the source says, and what else is known."""
-    carried = _carried(info, "exif")
+    carried = carried_fields(info, "exif")
     fields: dict[int, Field] = {Tag.EXIF_VERSION: (FieldType.UNDEFINED, b"0232")}
     if info.exposure_s:
         fields[Tag.EXPOSURE_TIME] = (FieldType.RATIONAL, _rational(info.exposure_s))

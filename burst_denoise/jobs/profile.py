@@ -177,7 +177,7 @@ def profile_bursts(
     channels = [
         channel
         for iso in sorted(noise, key=lambda iso: iso or 0)
-        for channel in _channels(info, iso, noise[iso], pattern, defects, frames[iso])
+        for channel in _judged_together([*_channels(info, iso, noise[iso], pattern, defects, frames[iso])])
     ]
     frame = replace(shot, dn=shot.dn.copy())  # the stored burst may be a temporary one
     return SensorProfile(
@@ -220,7 +220,7 @@ def _profile_emva(folder: Path) -> SensorProfile | None:
         photo_response(bright, dark, MONO).whole, {info.iso: dark.dsnu.whole}, {info.iso: dark.residual_std}
     )
     frames = sum(len(level.frames) for level in levels)
-    channels = tuple(_channels(info, info.iso, noise[info.iso], pattern, defects, frames))
+    channels = _judged_together([*_channels(info, info.iso, noise[info.iso], pattern, defects, frames)])
     picture = sensitivity(bright, dark, MONO)
     return SensorProfile(channels, noise, defects, dark, picture, replace(dark_level.frames[0], info=info))
 
@@ -255,24 +255,17 @@ def _longest(levels: Sequence[EmvaLevel], folder: Path, *, dark: bool) -> EmvaLe
     return longest
 
 
-def _channels(
-    info: FrameInfo,
-    iso: float | None,
-    noise: Sequence[ChannelNoise],
-    pattern: _Pattern,
-    defects: Mask,
-    frames: int,
-) -> list[ChannelProfile]:
-    channels = list(_each_channel(info, iso, noise, pattern, defects, frames))
+def _judged_together(channels: Sequence[ChannelProfile]) -> tuple[ChannelProfile, ...]:
+    """Return the channels of an ISO, none of them usable where they contradict each other."""
     if wrong := contradictions(channels):
-        return [
+        return tuple(
             channel.model_copy(update={"usable": False, "reasons": tuple(dict.fromkeys([*wrong, *channel.reasons]))})
             for channel in channels
-        ]
-    return channels
+        )
+    return tuple(channels)
 
 
-def _each_channel(
+def _channels(
     info: FrameInfo,
     iso: float | None,
     noise: Sequence[ChannelNoise],
