@@ -8,9 +8,10 @@ from pathlib import Path
 
 import numpy as np
 
+from burst_denoise.arrays import Float
 from burst_denoise.errors import ConfigError, InputFileError
 from burst_denoise.frame.frame import Frame
-from burst_denoise.frame.mosaic import MOSAICS
+from burst_denoise.frame.mosaic import MOSAICS, Mosaic
 from burst_denoise.inference.engine import Engine
 from burst_denoise.inference.residual_noise import refine_noise
 from burst_denoise.schemas import ChannelProfile, NoiseProfile
@@ -167,10 +168,10 @@ def shot_noise(frame: Frame, stored: NoiseProfile | None, engine: Engine) -> Sho
     """
     if stored is not None:
         return ShotNoise(stored, "as measured on its burst")
-    tag, image = frame.noise_profile, frame.linear
-    by_tag = "as its NoiseProfile tag says"
+    tag, by_tag = frame.noise_profile, "as its NoiseProfile tag says"
     if tag is not None and frame.noise_reduction > 0:
         return ShotNoise(tag, by_tag)
+    image = frame.linear
     try:
         first = estimate_noise(image, frame.mosaic, frame.info.iso)
     except InputFileError as error:
@@ -180,16 +181,16 @@ def shot_noise(frame: Frame, stored: NoiseProfile | None, engine: Engine) -> Sho
     estimate = refine_noise(image, frame.mosaic, engine, first)
     if tag is None:
         return ShotNoise(estimate, "estimated from the shot itself")
-    factor = _std_factor(frame, tag, estimate)
+    factor = _std_factor(image, frame.mosaic, tag, estimate)
     if 1 / AGREES <= factor <= AGREES:
         return ShotNoise(tag, by_tag)
     said = f"its NoiseProfile tag says {factor:.2g} times as much ({noise_figures(tag)})"
     return ShotNoise(estimate, "estimated from the shot itself, which contradicts its NoiseProfile tag", said)
 
 
-def _std_factor(frame: Frame, profile: NoiseProfile, other: NoiseProfile) -> float:
-    """Return how many times the noise standard deviation of another profile one has, at the levels of a shot."""
-    planes = frame.mosaic.pack(frame.linear[..., :: 8 * frame.mosaic.period, :])[..., ::8]
+def _std_factor(image: Float, mosaic: Mosaic, profile: NoiseProfile, other: NoiseProfile) -> float:
+    """Return how many times the noise standard deviation of another profile one has, at the levels of an image."""
+    planes = mosaic.pack(image[..., :: 8 * mosaic.period, :])[..., ::8]
     ratio = np.log(noise_variance(planes, profile)) - np.log(noise_variance(planes, other))
     return math.exp(float(ratio.mean()) / 2)
 

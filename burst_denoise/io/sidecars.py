@@ -58,11 +58,11 @@ def find_sidecars(source: Path, target: Path) -> dict[Path, Path]:
     """
     copies: dict[Path, Path] = {}
     try:
-        beside = sorted(source.parent.iterdir())
+        beside = sorted(path for path in source.parent.iterdir() if path.suffix.lower() == ".xmp")
     except OSError:  # a folder whose files may be read but not listed
         beside = []
     for path in beside:
-        if path.suffix.lower() != ".xmp" or path.stem not in (source.name, source.stem) or not path.is_file():
+        if path.stem not in (source.name, source.stem) or not path.is_file():
             continue
         if path.stem != source.name and path.with_suffix("").is_file():
             continue
