@@ -190,7 +190,9 @@ def shot_noise(frame: Frame, stored: NoiseProfile | None, engine: Engine) -> Sho
 
 def _std_factor(image: Float, mosaic: Mosaic, profile: NoiseProfile, other: NoiseProfile) -> float:
     """Return how many times the noise standard deviation of another profile one has, at the levels of an image."""
-    planes = mosaic.pack(image[..., :: 8 * mosaic.period, :])[..., ::8]
+    # Whole periods of the mosaic, so that every row goes on having its colours.
+    rows = np.flatnonzero(np.arange(image.shape[-2]) % (8 * mosaic.period) < mosaic.period)
+    planes = mosaic.pack(image[..., rows, :])[..., ::8]
     ratio = np.log(noise_variance(planes, profile)) - np.log(noise_variance(planes, other))
     return math.exp(float(ratio.mean()) / 2)
 
