@@ -129,6 +129,14 @@ def test_a_result_stays_known_as_one_when_all_tags_of_its_source_are_copied_over
 
 
 @WITH_EXIFTOOL
+def test_an_old_canon_keeps_the_serial_number_that_stands_on_it(tmp_path: Path, shared_data: Path):
+    target = denoised(shared_data / "raw_single" / "canon_eos_d30.CRW", tmp_path / "a.dng", exiftool=True)
+    tags = tags_of(target)
+    assert tags["ExifIFD:SerialNumber"] == "1235-02474"
+    assert (tags["IFD0:Model"], tags["ExifIFD:FocalLength"]) == ("Canon EOS D30", "31")
+
+
+@WITH_EXIFTOOL
 @pytest.mark.parametrize("suffix", [".tif", ".png"])
 def test_a_developed_shot_has_the_words_of_its_source(tmp_path: Path, shot: Path, suffix: str):
     tags = tags_of(denoised(shot, tmp_path / f"a{suffix}", exiftool=True))

@@ -151,8 +151,9 @@ class ExifTool:
         suffix, packet = target.suffix.lower(), folder / "packet.xmp"
         copied, kept = COPIED, KEPT
         if source.suffix.lower() == ".crw":
-            # It has no directories, but records that are each like a tag of Exif; "Lens" is no standard one.
-            copied = ("-EXIF:all<all", "--Lens", *copied)
+            # It has no directories, but records that are each like a tag of Exif. "Lens" is no standard one; the serial
+            # number is stored as one that nobody prints, and our own writer has that on the camera.
+            copied = ("-EXIF:all<all", "--Lens", "--SerialNumber", *copied)
         if suffix == ".dng":
             copied += COPIED_TO_DNG
         else:
