@@ -129,6 +129,14 @@ def test_a_result_stays_known_as_one_when_all_tags_of_its_source_are_copied_over
 
 
 @WITH_EXIFTOOL
+def test_empty_dates_do_not_come(tmp_path: Path, shared_data: Path):
+    source = shared_data / "raw_single" / "colorchart.dng"
+    assert tags_of(source)["ExifIFD:DateTimeOriginal"] == ""
+    tags = tags_of(denoised(source, tmp_path / "a.dng", exiftool=True))
+    assert not tags.keys() & {"IFD0:ModifyDate", "ExifIFD:DateTimeOriginal", "ExifIFD:CreateDate"}
+
+
+@WITH_EXIFTOOL
 def test_an_old_canon_keeps_the_serial_number_that_stands_on_it(tmp_path: Path, shared_data: Path):
     target = denoised(shared_data / "raw_single" / "canon_eos_d30.CRW", tmp_path / "a.dng", exiftool=True)
     tags = tags_of(target)

@@ -60,6 +60,9 @@ KEPT: tuple[str, ...] = tuple(f"--{name}" for name in KEPT_NAMES.split())
 """Stays as our writers wrote it: how the image is stored and was made, and our preview; pictures of the shot before
 denoising do not come. Nor do two tags of the Exif directory that some raw formats have in the first one as well."""
 
+KEPT_IN_DNG: tuple[str, ...] = ("--ModifyDate", "--DateTimeOriginal", "--CreateDate")
+"""From our own writer, which leaves out those that say nothing; exiftool would write empty ones."""
+
 KEPT_IN_PICTURES: tuple[str, ...] = ("--ColorSpace", "-ExifIFD:ColorSpace=1")
 """They are sRGB, whatever the JPEG that the camera would have made is."""
 
@@ -156,6 +159,7 @@ class ExifTool:
             copied = ("-EXIF:all<all", "--Lens", "--SerialNumber", *copied)
         if suffix == ".dng":
             copied += COPIED_TO_DNG
+            kept += KEPT_IN_DNG
         else:
             kept += KEPT_IN_PICTURES
         if suffix == ".png":
