@@ -67,7 +67,11 @@ def picture_burst(burst: bd.Burst, folder: Path) -> bd.Burst:
     if folder.exists():
         return open_burst(folder)
     frames = [_frame(burst, index) for index in range(len(burst))]
-    kept = [verdict.model_copy(update={"gain": None, "plane_gains": None}) for verdict in burst.verdict.frames if verdict.accepted]
+    kept = [
+        verdict.model_copy(update={"gain": None, "plane_gains": None})
+        for verdict in burst.verdict.frames
+        if verdict.accepted
+    ]
     clean = None if burst.clean is None else half_size(burst, burst.clean)
     return store_burst(folder, frames, replace(burst.verdict, info=frames[0].info, frames=tuple(kept)), clean)
 
