@@ -25,9 +25,11 @@ __all__ = [
     "FrameVerdict",
     "ModelHeader",
     "NetworkPreset",
+    "NoiseEntry",
     "NoiseMeasurement",
     "NoiseProfile",
     "Reason",
+    "ShotEntry",
     "TagDirectory",
     "TrainSettings",
     "TrainingRecord",
@@ -331,4 +333,56 @@ class ModelHeader(Document):
     """Of the places of the sensor's defective photosites that the file holds; None where it holds none."""
     defects_shape: tuple[int, ...] | None = None
     """Shape of the frames that those places refer to: (H, W), or (3, H, W) for pictures."""
+    version: str
+
+
+class ShotEntry(Document):
+    """A line of a session's ledger: what became of one shot."""
+
+    record: Literal["shot"] = "shot"
+    shot: str
+    """Its name below the folder that was given."""
+    input: str
+    """Its file, from the root; of a frame of a stored burst its array."""
+    input_bytes: int
+    input_mtime_ns: int
+    input_sha256: str | None
+    """None where it could not be read."""
+    info: FrameInfo | None
+    """What its file says, tags apart; None where it could not be read."""
+    network: str | None
+    """"model" or "prior" and the SHA-256 of the weights."""
+    noise: str | None
+    """In a few words where its noise profile is from."""
+    settings: dict[str, str | float | bool | None]
+    """All else that decides about the result."""
+    output: str
+    """Its result, seen from the folder of the ledger."""
+    output_bytes: int | None = None
+    output_mtime_ns: int | None = None
+    output_sha256: str | None = None
+    outcome: Literal["done", "failed"]
+    error: str | None = None
+    kind: str | None = None
+    """Name of the class of the error."""
+    traceback: str | None = None
+    """Of an error that nobody has foreseen."""
+    seconds: float
+    finished_at: str
+    """ISO 8601, UTC."""
+    version: str
+
+
+class NoiseEntry(Document):
+    """A line of a session's ledger: the noise of a camera at an ISO, estimated from a sample of its shots."""
+
+    record: Literal["noise"] = "noise"
+    camera: str
+    iso: float
+    height: int
+    width: int
+    white_level: float
+    shots: tuple[str, ...]
+    """Names of the sample."""
+    profile: NoiseProfile
     version: str
