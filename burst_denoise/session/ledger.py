@@ -71,16 +71,22 @@ class _Holder(Document):
 
 
 class Claim:
-    """The right to work on one shot, until it is released; renewed while it is held."""
+    """The right to work on one shot, until it is released; renewed while it is held.
 
-    def __init__(self, place: Path, before: ShotEntry | None) -> None:
+    It can be pickled: another process may do the work, while this one answers for it.
+    """
+
+    def __init__(self, place: Path, holder: _Holder, before: ShotEntry | None) -> None:
         self.place = place
         self.before = before
         """What a process that died with this claim was about to write to the ledger."""
+        self._holder = holder
+        self.intend(None)
 
-    def intend(self, entry: ShotEntry) -> None:
+    def intend(self, entry: ShotEntry | None) -> None:
         """Keep the line that will be written to the ledger when the result has its name."""
-        _write_holder(self.place, entry)
+        holder = self._holder.model_copy(update={"entry": entry})
+        write_file(self.place, json.dumps(holder.model_dump(mode="json")).encode(), overwrite=True)
 
     def release(self) -> None:
         """Give the shot free."""
@@ -240,9 +246,9 @@ class Ledger:
                 before, dead = _left_by(place)
                 if not dead:
                     return None
+            holder = _Holder(node=platform.node(), process=os.getpid(), started_at=time.time())
             with created_parents(place):
-                _write_holder(place, None)
-            claim = Claim(place, before)
+                claim = Claim(place, holder, before)
             self._held[place] = claim
         self._beat()
         return claim
@@ -311,11 +317,6 @@ class Ledger:
             for place in held:
                 with contextlib.suppress(OSError):
                     os.utime(place)
-
-
-def _write_holder(place: Path, entry: ShotEntry | None) -> None:
-    holder = _Holder(node=platform.node(), process=os.getpid(), started_at=time.time(), entry=entry)
-    write_file(place, json.dumps(holder.model_dump(mode="json")).encode(), overwrite=True)
 
 
 def _left_by(place: Path) -> tuple[ShotEntry | None, bool]:
