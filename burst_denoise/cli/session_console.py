@@ -23,6 +23,8 @@ from burst_denoise.session.workers import Outcome
 __all__ = ["SessionConsole", "ended_by_signals", "standing_text"]
 
 TOLD_EVERY_S = 60.0
+BROKEN_PIPE = 1
+"""The exit code by which rich ends a program that nobody reads any more."""
 SIGNALS = {"SIGTERM": 143, "SIGHUP": 129}
 """Signals beside that of Ctrl-C that end a session, and the exit codes that say so."""
 
@@ -82,7 +84,12 @@ class SessionConsole(Console):
         if not self._reads:
             return
         try:
-            printing()
+            try:
+                printing()
+            except SystemExit as error:
+                if error.code != BROKEN_PIPE:
+                    raise
+                raise BrokenPipeError from error
         except OSError:
             self._reads = False
             # What is still buffered must not fail a second time when Python ends.
