@@ -106,7 +106,11 @@ class Reader:
         process, self._process = self._process, None
         if process is not None:
             process.kill()
-            process.communicate()
+            for stream in (process.stdin, process.stdout):
+                assert stream is not None
+                with contextlib.suppress(OSError):  # what was not yet sent
+                    stream.close()
+            process.wait()
 
     def _ask(self, work: Callable[[Path], T], path: Path, limits: ReadLimits) -> T:
         with self._lock:
