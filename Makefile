@@ -31,5 +31,5 @@ format: $(VENV)/installed
 $(VENV)/installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --upgrade pip
-	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[test,experiments]'
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[test,experiments,cluster]'
 	touch $@
