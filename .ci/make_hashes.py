@@ -16,6 +16,7 @@ GLIBCS = ["2_39", "2_36", "2_35", "2_34", "2_31", "2_28", "2_27", "2_26", "2_24"
 
 
 def main() -> None:
+    """Ask pip what it would install on either machine, and write down the hashes."""
     pins = [line for line in (ROOT / "constraints.txt").read_text().splitlines() if "==" in line]
     hashes: dict[str, set[str]] = defaultdict(set)
     with tempfile.TemporaryDirectory() as folder:

@@ -1,0 +1,153 @@
+"""Opens mutated inputs in a worker process, with bounds of memory and time, and keeps what went wrong.
+
+Right is a result, or a `BurstDenoiseError` of one line. All else is a finding: another exception, a crash, a hang, too
+much memory, a line on stderr.
+"""
+
+import ctypes
+import multiprocessing
+import os
+import random
+import resource
+import signal
+import tempfile
+import time
+import traceback
+import warnings
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+
+from burst_denoise.errors import BurstDenoiseError
+from tests.fuzz.kinds import KINDS, Kind
+from tests.fuzz.mutator import Files, mutate
+
+__all__ = ["Campaign", "replay"]
+
+MOST_BYTES = 2 << 30
+"""Of memory that one input may cost."""
+MOST_SECONDS = 20.0
+MEGABYTE = 1 << 20
+OUTCOMES = ("opened", "refused", "traceback", "noise", "memory", "crash", "hang")
+
+
+class Campaign:
+    """A run over many inputs; the same seed makes the same inputs."""
+
+    def __init__(self, seed: int, keep: Path, kinds: Sequence[Kind] = KINDS) -> None:
+        self.seed, self.keep, self.kinds = seed, keep, kinds
+        self._seeds = {kind.name: kind.seeds() for kind in kinds}
+        self._shared = multiprocessing.RawArray(ctypes.c_double, 2)
+        """The input that is open, and since when."""
+        self._counts = multiprocessing.RawArray(ctypes.c_long, len(kinds) * len(OUTCOMES))
+        self._place = tempfile.TemporaryDirectory(dir="/dev/shm" if Path("/dev/shm").is_dir() else None)
+
+    def input(self, number: int) -> tuple[Kind, Files]:
+        """Return an input of the campaign."""
+        rng = random.Random(f"{self.seed} {number}")
+        kind = self.kinds[number % len(self.kinds)]
+        files = mutate(rng.choice(self._seeds[kind.name]), rng)
+        return kind, kind.sealed(files) if rng.random() < 0.7 else files
+
+    def run(self, count: int) -> dict[str, Counter[str]]:
+        """Open so many inputs and return how they ended, per kind."""
+        fork = multiprocessing.get_context("fork")
+        start = 0
+        while start < count:
+            worker = fork.Process(target=self._work, args=(start, count))
+            self._shared[:] = (start, time.monotonic())
+            worker.start()
+            hung = False
+            while worker.is_alive():
+                worker.join(0.5)
+                if hung := worker.is_alive() and time.monotonic() - self._shared[1] > MOST_SECONDS:
+                    worker.kill()
+                    worker.join()
+            if not hung and worker.exitcode == 0:
+                break
+            number = int(self._shared[0])
+            ended = "hang" if hung else "crash"
+            kind, files = self.input(number)
+            self._count(kind, ended)
+            self._keep(number, kind, files, f"{ended}: exit code {worker.exitcode}")
+            start = number + 1
+        return {
+            kind.name: Counter({name: self._counts[at * len(OUTCOMES) + k] for k, name in enumerate(OUTCOMES)})
+            for at, kind in enumerate(self.kinds)
+        }
+
+    def _work(self, start: int, count: int) -> None:
+        """Open the inputs from one on; in a process of its own, which a damaged input may take down."""
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
+        pages = int(Path("/proc/self/statm").read_text().split()[0])
+        limit = pages * os.sysconf("SC_PAGE_SIZE") + 2 * MOST_BYTES
+        resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
+        resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+        warnings.simplefilter("always")
+        with tempfile.TemporaryFile() as noise, tempfile.TemporaryFile() as outputs:
+            os.dup2(noise.fileno(), 2)
+            os.dup2(outputs.fileno(), 1)
+            for number in range(start, count):
+                self._shared[:] = (number, time.monotonic())
+                kind, files = self.input(number)
+                ended, told = _opened(kind, files, Path(self._place.name), noise.fileno())
+                self._count(kind, ended)
+                if ended not in ("opened", "refused"):
+                    self._keep(number, kind, files, told)
+        os._exit(0)  # without the exit handlers of the parent's libraries
+
+    def _count(self, kind: Kind, ended: str) -> None:
+        self._counts[self.kinds.index(kind) * len(OUTCOMES) + OUTCOMES.index(ended)] += 1
+
+    def _keep(self, number: int, kind: Kind, files: Files, told: str) -> None:
+        folder = self.keep / f"{kind.name}-{self.seed}-{number}"
+        _write(folder / "input", files)
+        (folder / "told.txt").write_text(told, encoding="utf-8", errors="replace")
+
+
+def replay(folder: Path) -> None:
+    """Open a kept input again, in this process."""
+    name = folder.name.split("-")[0]
+    next(kind for kind in KINDS if kind.name == name).open(folder / "input")
+
+
+def _opened(kind: Kind, files: Files, place: Path, noise: int) -> tuple[str, str]:
+    """Open an input and return how it ended, and what is to be told about it."""
+    folder = place / "input"
+    _write(folder, files)
+    Path("/proc/self/clear_refs").write_text("5")  # begins the peak of resident memory anew
+    before = _resident()
+    told, ended = "", "opened"
+    os.ftruncate(noise, 0)
+    try:
+        kind.open(folder)
+    except BurstDenoiseError as error:
+        told, ended = str(error), "refused"
+        if len(told.splitlines()) != 1 or len(told) > 2000:
+            ended = "traceback"
+            told = f"not one line: {told}"
+    except BaseException:
+        told, ended = traceback.format_exc(), "traceback"
+    finally:
+        for path in folder.rglob("*"):
+            if path.is_file():
+                path.unlink()
+    os.lseek(noise, 0, os.SEEK_END)
+    if (grown := _resident() - before) > MOST_BYTES:
+        return "memory", f"{grown / MEGABYTE:.0f} MB; {told}"
+    if ended != "traceback" and (length := os.fstat(noise).st_size):
+        return "noise", os.pread(noise, min(length, 4000), 0).decode(errors="replace")
+    return ended, told
+
+
+def _resident() -> int:
+    """Return the peak of resident memory, bytes."""
+    status = Path("/proc/self/status").read_text()
+    return int(status[status.index("VmHWM:") + 6 :].split(maxsplit=1)[0]) << 10
+
+
+def _write(folder: Path, files: Files) -> None:
+    for name, data in files.items():
+        path = folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(data)
