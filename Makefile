@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo demo-quick test test-slow check format
+.PHONY: demo demo-quick test test-slow fuzz check format
 
 demo: $(VENV)/installed
 	rm -rf demo
@@ -18,6 +18,12 @@ test: $(VENV)/installed
 
 test-slow: $(VENV)/installed
 	$(BIN)/python -m pytest -m slow
+
+# Damaged inputs: make fuzz N=100000 SEED=2
+N := 10000
+SEED := 0
+fuzz: $(VENV)/installed
+	OMP_NUM_THREADS=1 $(BIN)/python -m tests.fuzz $(N) --seed $(SEED)
 
 check: $(VENV)/installed
 	$(BIN)/ruff format --check .

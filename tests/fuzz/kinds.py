@@ -9,7 +9,7 @@ import json
 import os
 import struct
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -17,18 +17,17 @@ import cv2
 import numpy as np
 import tifffile
 import torch
-from safetensors.torch import load_file, save_file
 
 from burst_denoise.burst.burst import Burst
 from burst_denoise.burst.store import open_burst
 from burst_denoise.frame.frame import Frame
 from burst_denoise.inference.noise_source import read_measured_noise
 from burst_denoise.io.containers import read_tags
-from burst_denoise.io.emva1288 import DESCRIPTOR, read_emva
+from burst_denoise.io.emva1288 import read_emva
 from burst_denoise.io.metadata import is_denoised, read_exif
 from burst_denoise.io.picture import read_video
 from burst_denoise.io.raw import develop
-from burst_denoise.io.read import is_raw, read_frame, read_header
+from burst_denoise.io.read import read_frame, read_header
 from burst_denoise.io.sidecars import find_sidecars, without_denoising
 from burst_denoise.model.model_file import load_model
 from burst_denoise.model.train import Checkpoint, FitSettings, fit
@@ -101,12 +100,8 @@ def _raw(folder: Path) -> None:
     write_frames(folder, [replace(frame, path=Path("plain.dng"))], exposure_s=0.02, orientation=6, taken_at=1.7e9)
     write_frames(folder, [replace(frame.with_profile(profile), path=Path("profile.dng"), notes="a note")])
     photosites = frame.dn
-    layouts: dict[str, dict[str, object]] = {
-        "strips": {"rowsperstrip": 5}, "tiles": {"tile": (16, 16)}, "ljpeg": {"compression": "jpeg", "tile": (48, 64)},
-    }  # fmt: skip
+    layouts: dict[str, dict[str, object]] = {"strips": {"rowsperstrip": 5}, "tiles": {"tile": (16, 16)}}
     for name, layout in layouts.items():
-        if name == "ljpeg":
-            continue
         black = (50714, "d", 1, 512.0, True)
         rows = (50716, "2i", 48, tuple(number for _ in range(48) for number in (1, 2)), True)
         table = (50712, "H", 4096, tuple(range(0, 65536, 16)), True)
@@ -132,7 +127,8 @@ def _metadata(folder: Path) -> None:
     made = {
         "a.nef": tiff("<", SHOT), "b.nef": tiff(">", SHOT), "c.orf": tiff("<", SHOT, b"IIRO"), "d.jpg": jpeg(">", SHOT),
         "e.raf": raf("<", SHOT), "f.mrw": mrw(">", SHOT), "g.cr3": cr3("<", SHOT), "h.cr3": cr3(">", SHOT, large=True),
-        "i.rw2": rw2(lens, jpeg("<", SHOT)), "j.crw": crw("<", clock=(1_068_485_966, 32400, 1 << 31)), "k.crw": crw(">"),
+        "i.rw2": rw2(lens, jpeg("<", SHOT)), "j.crw": crw("<", clock=(1_068_485_966, 32400, 1 << 31)),
+        "k.crw": crw(">"),
     }  # fmt: skip
     for name, data in made.items():
         (folder / name).write_bytes(data)
@@ -206,14 +202,16 @@ def _open_burst(folder: Path) -> None:
 
 
 def _sealed_burst(files: Files) -> Files:
-    """Put the digests of the arrays into the manifest."""
+    """Put the digests of the frames into the manifest; without the others, it is one of an earlier version."""
     try:
         manifest = json.loads(files["burst.json"])
         frames = [name for name in sorted(files) if name.startswith("frame_")]
         manifest["sha256"] = [hashlib.sha256(files[name]).hexdigest() for name in frames]
-        for name in sorted(set(files) - {*frames, "burst.json"}):
-            manifest[name.replace(".npy", "_sha256")] = hashlib.sha256(files[name]).hexdigest()
-    except (ValueError, TypeError):
+        for name in ("sum", "saturated", "clean"):
+            manifest.pop(f"{name}_sha256", None)
+        for name in ("defects", "dark"):
+            manifest[f"{name}_sha256"] = hashlib.sha256(files[f"{name}.npy"]).hexdigest()
+    except (ValueError, TypeError, AttributeError):
         return files
     return files | {"burst.json": json.dumps(manifest).encode()}
 
@@ -304,6 +302,19 @@ def _open_checkpoint(folder: Path) -> None:
     _fit(_only(folder))
 
 
+def _without_digest(files: Files) -> Files:
+    """Make of a checkpoint one of an earlier version, which had no digest: its damage is met further on."""
+    ((name, data),) = files.items()
+    size = int.from_bytes(data[:8], "little")
+    try:
+        head = json.loads(data[8 : 8 + size])
+        del head["__metadata__"]["sha256"]
+    except (ValueError, KeyError, TypeError):
+        return files
+    text = json.dumps(head).encode()
+    return {name: struct.pack("<Q", len(text)) + text + data[8 + size :]}
+
+
 def _sidecars(folder: Path) -> None:
     for name, text in (("a.xmp", LIGHTROOM), ("b.xmp", ELEMENTS)):
         (folder / name).write_text(text, encoding="utf-8")
@@ -323,7 +334,7 @@ KINDS = (
     Kind("video", _videos, _open_video),
     Kind("burst", _bursts, _open_burst, _sealed_burst),
     Kind("model", _models, _open_model, _sealed_model),
-    Kind("checkpoint", _checkpoints, _open_checkpoint),
+    Kind("checkpoint", _checkpoints, _open_checkpoint, _without_digest),
     Kind("profile", _profiles, _open_profile),
     Kind("emva", _emva, _open_emva),
     Kind("sidecar", _sidecars, _open_sidecar),

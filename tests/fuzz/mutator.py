@@ -3,6 +3,7 @@
 Every mutation comes from a `random.Random`, so a seed makes the same input again.
 """
 
+import math
 import random
 import re
 import struct
@@ -107,9 +108,9 @@ def _change_field(data: bytes, rng: random.Random) -> bytes:
     else:
         size = FIELD_SIZES[dtype] if dtype < len(FIELD_SIZES) else 1
         if size * count > 4 and start + value < len(data):
-            written = rng.choice((bytes(size), b"\xff" * size, struct.pack(order + "d", rng.choice((-1.0, 1e308)))[:size],
-                                  struct.pack(order + "d", float("nan"))[:size], rng.randbytes(size),
-                                  struct.pack(order + "I", rng.choice(INTEGERS))))  # fmt: skip
+            odd = struct.pack(order + "d", rng.choice((-1.0, 1e308, math.nan)))[:size]
+            integer = struct.pack(order + "I", rng.choice(INTEGERS))
+            written = rng.choice((bytes(size), b"\xff" * size, odd, integer, rng.randbytes(size)))
             place = start + value + size * rng.randrange(min(count, 64))
             return data[:place] + written + data[place + len(written) :]
     entry = struct.pack(order + "HHII", code & 0xFFFF, dtype, count & 0xFFFFFFFF, value & 0xFFFFFFFF)
