@@ -162,8 +162,7 @@ def open_burst(folder: Path) -> Burst:
                     f"{folder / name}: is of {array.dtype}, {array.shape}, and does not fit a frame of {shape}; ingest "
                     "the frames of this burst again"
                 )
-            sound = _digest(folder / name) == digest if digest else _is_possible(array)
-            if not sound:
+            if (digest and _digest(folder / name) != digest) or not _is_possible(array):
                 raise BurstStoreError(f"{folder / name}: damaged; ingest the frames of this burst again")
     except OSError as error:
         raise BurstStoreError(f"{folder}: stored burst is damaged ({error}); ingest its frames again") from error
@@ -235,5 +234,5 @@ def _array(path: Path) -> npt.NDArray[np.generic]:
 
 
 def _is_possible(array: npt.NDArray[np.generic]) -> bool:
-    """Return whether an image without a digest may be one of linear values, or a sum of such."""
+    """Return whether an array may be one of linear values, or a sum of such, as far as it is of floating point."""
     return array.dtype.kind != "f" or bool(np.abs(array).max() < LARGEST_SUM)

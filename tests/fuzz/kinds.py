@@ -17,6 +17,7 @@ import cv2
 import numpy as np
 import tifffile
 import torch
+from PIL import Image
 
 from burst_denoise.burst.burst import Burst
 from burst_denoise.burst.store import open_burst
@@ -110,6 +111,13 @@ def _raw(folder: Path) -> None:
         tags = [(50706, "B", 4, (1, 4, 0, 0), True), (33421, "H", 2, (2, 2), True), (33422, "B", 4, (0, 1, 1, 2), True)]
         tags += [black, area, white] + ([table] if name == "tiles" else [rows])
         tifffile.imwrite(folder / f"{name}.dng", photosites, photometric=32803, extratags=tags, **layout)
+    for path in _real_raw_files():
+        (folder / path.name).write_bytes(path.read_bytes())
+
+
+def _real_raw_files() -> list[Path]:
+    """Return a few of several cameras, where they are."""
+    return sorted((Path(os.environ.get("BURST_DENOISE_DATA", "nowhere")) / "raw_single").glob("*"))
 
 
 def _open_raw(folder: Path) -> None:
@@ -132,8 +140,7 @@ def _metadata(folder: Path) -> None:
     }  # fmt: skip
     for name, data in made.items():
         (folder / name).write_bytes(data)
-    real = Path(os.environ.get("BURST_DENOISE_DATA", "nowhere")) / "raw_single"
-    for path in sorted(real.glob("*")):  # the heads of real ones, where they are
+    for path in _real_raw_files():
         (folder / path.name).write_bytes(path.read_bytes()[: 48 << 10])
 
 
@@ -152,6 +159,14 @@ def _pictures(folder: Path) -> None:
     made = {"a.png": values, "b.png": grey, "c.png": eight, "d.jpg": eight, "e.bmp": eight, "f.jpg": eight[..., 0]}
     for name, picture in made.items():
         cv2.imwrite(str(folder / name), picture)
+    exif = Image.Exif()
+    exif[274], exif[272] = 6, "a camera"
+    Image.fromarray(eight).save(folder / "progressive.jpg", progressive=True, exif=exif)
+    Image.fromarray(eight).convert("CMYK").save(folder / "cmyk.jpg")
+    Image.fromarray(eight).quantize(16).save(folder / "palette.png", exif=exif)
+    Image.fromarray(eight).convert("RGBA").save(folder / "alpha.png")
+    Image.fromarray(eight).quantize(16).save(folder / "palette.bmp")
+    Image.fromarray(eight).save(folder / "jpeg.tif", compression="jpeg")
     tifffile.imwrite(folder / "g.tif", values, photometric="rgb", rowsperstrip=7)
     tifffile.imwrite(folder / "h.tif", grey, tile=(16, 16), compression="lzw")
     tifffile.imwrite(folder / "i.tif", eight, photometric="rgb", compression="deflate", predictor=2)
