@@ -22,14 +22,9 @@ def refuse_claim(path: Path, height: float, width: float, max_megapixels: float)
     megapixels = height * width / 1e6
     if not megapixels <= max_megapixels:
         raise InputFileError(
-            f"{path}: claims {_count(megapixels)} megapixels, more than the {_count(max_megapixels)} that are read; "
-            "if it's right, lift the limit with --max-megapixels"
+            f"{path}: claims {math.ceil(10 * megapixels) / 10:,.7g} megapixels, more than the {max_megapixels:,g} that "
+            "are read; if it's right, lift the limit with --max-megapixels"
         )
-
-
-def _count(megapixels: float) -> str:
-    """Return a number in full, with one digit behind the point where it has few before it."""
-    return f"{megapixels:,.1f}".removesuffix(".0") if megapixels < 1000 else f"{math.floor(megapixels):,}"
 
 
 def refuse_special_file(path: Path) -> None:
