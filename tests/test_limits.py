@@ -83,9 +83,7 @@ def claiming(folder: Path, suffix: str) -> Path:
 
 @pytest.mark.parametrize("suffix", [".dng", ".png", ".tif", ".jpg"])
 @pytest.mark.parametrize("read", [read_frame, read_header])
-def test_a_claim_of_gigabytes_is_refused_before_anything_of_that_size_is_made(
-    tmp_path: Path, suffix: str, read
-) -> None:
+def test_a_claim_of_gigabytes_is_refused_before_it_is_made(tmp_path: Path, suffix: str, read) -> None:
     path = claiming(tmp_path, suffix)
     tracemalloc.start()
     with pytest.raises(InputFileError) as caught:
@@ -98,7 +96,7 @@ def test_a_claim_of_gigabytes_is_refused_before_anything_of_that_size_is_made(
 
 def test_a_bmp_that_claims_more_than_it_holds_is_truncated(tmp_path: Path) -> None:
     for read in (read_frame, read_header):
-        with pytest.raises(InputFileError, match="megapixels|truncated"):
+        with pytest.raises(InputFileError, match=r"megapixels|truncated"):
             read(claiming(tmp_path, ".bmp"))
 
 
@@ -113,7 +111,7 @@ def test_the_limit_can_be_lifted_and_lowered(tmp_path: Path) -> None:
     path = dng(tmp_path)
     assert read_frame(path, max_megapixels=0.1).dn.shape == (48, 64)
     for read in (read_frame, read_header):
-        with pytest.raises(InputFileError, match=r"claims 0\.0 megapixels, more than the 0 that are read"):
+        with pytest.raises(InputFileError, match=r"claims 0\.1 megapixels, more than the 0\.001 that are read"):
             read(path, max_megapixels=0.001)
     with pytest.raises(InputFileError) as caught:
         read_frame(claiming(tmp_path, ".png"), max_megapixels=5000)
@@ -138,7 +136,9 @@ def test_a_video_is_refused_by_what_it_claims(tmp_path: Path) -> None:
 
 def test_a_model_that_claims_to_be_of_gigapixels_is_refused(tmp_path: Path, burst: Burst) -> None:
     path = write_identity_model(tmp_path / "a.safetensors", burst)
-    with pytest.raises(ModelFileError, match=r"a\.safetensors: claims 0\.0 megapixels, more than the 0 that are read"):
+    with pytest.raises(
+        ModelFileError, match=r"a\.safetensors: claims 0\.1 megapixels, more than the 0\.001 that are read"
+    ):
         load_model(path, CPU, max_megapixels=0.001)
 
 
