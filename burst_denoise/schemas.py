@@ -34,6 +34,7 @@ __all__ = [
 ]
 
 Domain = Literal["bayer", "mono", "rgb"]
+BayerPhase = Literal["RGGB", "GRBG", "GBRG", "BGGR"]
 Reason = Literal["shift", "light", "motion", "focus", "saturation", "incompatible"]
 NetworkPreset = Literal["fast", "paper"]
 TagDirectory = Literal["image", "exif", "gps"]
@@ -49,6 +50,8 @@ PLANES = {"bayer": 4, "rgb": 3, "mono": 1}
 
 Size = Annotated[int, Field(gt=0)]
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+Exposure = Annotated[float, Field(gt=0, lt=1e9)]
+"""ISO, seconds or f-number."""
 NotNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 
 TILE = 832
@@ -121,7 +124,7 @@ class FrameInfo(Document):
     domain: Domain
     camera: str | None
     """Make and model, or None where the file does not say."""
-    cfa: str | None
+    cfa: BayerPhase | None
     """Colours of the 2x2 photosites at the top left of the active area, row by row ("RGGB"); None if no mosaic."""
     height: int = Field(gt=0)
     """Photosites of the active area, rows."""
@@ -130,9 +133,9 @@ class FrameInfo(Document):
     """DN per plane as `burst_denoise.frame.mosaic.Mosaic.pack` orders them: R, G1, G2, B; R, G, B; or one."""
     white_level: FiniteFloat
     """DN at which a photosite is saturated."""
-    iso: Positive | None = None
-    exposure_s: Positive | None = None
-    f_number: Positive | None = None
+    iso: Exposure | None = None
+    exposure_s: Exposure | None = None
+    f_number: Exposure | None = None
     taken_at: FiniteFloat | None = None
     """Seconds since 1970 by the camera's clock."""
     orientation: int = Field(default=1, ge=1, le=8)
@@ -147,6 +150,7 @@ class FrameInfo(Document):
 
     @model_validator(mode="after")
     def _levels_fit(self) -> Self:
+        _refuse_mosaic(self.domain, self.cfa)
         _refuse_levels(self.domain, self.black_level, self.white_level)
         if self.noise_profile is not None and self.noise_profile.planes != PLANES[self.domain]:
             raise ValueError(f"a noise profile of {self.noise_profile.planes} planes for a frame of {self.domain}")
@@ -367,7 +371,7 @@ class ModelHeader(Document):
     preset: NetworkPreset
     domain: Domain
     camera: str | None
-    cfa: str | None
+    cfa: BayerPhase | None
     black_level: tuple[FiniteFloat, ...]
     white_level: FiniteFloat
     size: tuple[Size, Size] | None = None
@@ -384,6 +388,7 @@ class ModelHeader(Document):
 
     @model_validator(mode="after")
     def _planes_fit(self) -> Self:
+        _refuse_mosaic(self.domain, self.cfa)
         _refuse_levels(self.domain, self.black_level, self.white_level)
         if any(profile.planes != PLANES[self.domain] for profile in self.profiles):
             raise ValueError(f"a noise profile of other than the {PLANES[self.domain]} planes of {self.domain}")
@@ -391,6 +396,11 @@ class ModelHeader(Document):
         if shape is not None and (shape[:-2] != ((3,) if self.domain == "rgb" else ()) or len(shape) < 2):
             raise ValueError(f"a map of defects of shape {shape} for frames of {self.domain}")
         return self
+
+
+def _refuse_mosaic(domain: Domain, cfa: BayerPhase | None) -> None:
+    if (domain == "bayer") != (cfa is not None):
+        raise ValueError(f"the mosaic {cfa} for a frame of {domain}")
 
 
 def _refuse_levels(domain: Domain, black: tuple[float, ...], white: float) -> None:

@@ -26,13 +26,13 @@ infos = st.builds(
     FrameInfo,
     domain=st.just("bayer"),
     camera=st.none() | texts,
-    cfa=st.none() | st.sampled_from(["RGGB", "GRBG"]),
+    cfa=st.sampled_from(["RGGB", "GRBG", "GBRG", "BGGR"]),
     height=st.integers(1, 20_000),
     width=st.integers(1, 20_000),
     black_level=st.tuples(*(st.floats(-1e6, 1e6) for _ in range(4))),
     white_level=st.floats(1.1e6, 1e300),
-    iso=st.none() | positive,
-    exposure_s=st.none() | positive,
+    iso=st.none() | st.floats(1e-9, 1e8),
+    exposure_s=st.none() | st.floats(1e-9, 1e8),
     as_shot_neutral=st.none() | st.tuples(positive, positive, positive),
 )
 profiles = st.builds(
