@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from itertools import islice
 from pathlib import Path
 
+import numpy as np
 import tifffile
 
 from burst_denoise.errors import InputFileError
@@ -51,7 +52,7 @@ def main_directories(path: Path) -> Iterator[list[tifffile.TiffPage]]:
 @contextlib.contextmanager
 def _directories(path: Path) -> Iterator[list[tifffile.TiffPage]]:
     """Give the directories of a TIFF, that of its main image once more at the end; none when they cannot be parsed."""
-    with silenced("tifffile"), contextlib.ExitStack() as stack:
+    with silenced("tifffile"), np.errstate(all="ignore"), contextlib.ExitStack() as stack:
         try:
             pages = _pages(stack.enter_context(tifffile.TiffFile(path)))
             cfa = tifffile.PHOTOMETRIC.CFA
