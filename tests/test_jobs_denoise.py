@@ -207,10 +207,10 @@ def test_a_shot_that_memory_is_too_small_for_is_named_and_the_rest_is_done(
 ) -> None:
     shots = write_frames(tmp_path / "shots", burst_frames(3, size=SMALL))
 
-    def too_large(path: Path) -> Frame:
+    def too_large(path: Path, **limit: float) -> Frame:
         if path == shots[1]:
             raise MemoryError
-        return read_raw(path)
+        return read_raw(path, **limit)
 
     monkeypatch.setattr("burst_denoise.io.read.read_raw", too_large)
     with pytest.raises(JobError, match="1 of 3 shots failed; the rest is done") as caught:

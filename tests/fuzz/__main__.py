@@ -26,10 +26,13 @@ def main() -> int:
         return 0
     began = time.monotonic()
     kinds = [kind for kind in KINDS if given.only in (None, kind.name)]
-    ended = Campaign(given.seed, given.folder, kinds).run(int(given.count))
-    print(f"{'kind':12}" + "".join(f"{outcome:>11}" for outcome in OUTCOMES))
+    campaign = Campaign(given.seed, given.folder, kinds)
+    ended = campaign.run(int(given.count))
+    print(f"{'kind':12}" + "".join(f"{title:>11}" for title in (*OUTCOMES, "peak MB")))
     for name, counts in ended.items():
-        print(f"{name:12}" + "".join(f"{counts[outcome]:11}" for outcome in OUTCOMES))
+        print(
+            f"{name:12}" + "".join(f"{counts[outcome]:11}" for outcome in OUTCOMES) + f"{campaign.peak_mb(name):11.0f}"
+        )
     print(f"{given.count} inputs in {time.monotonic() - began:.0f} s, seed {given.seed}; findings in {given.folder}")
     return any(counts[outcome] for counts in ended.values() for outcome in OUTCOMES[2:])
 

@@ -29,7 +29,6 @@ __all__ = ["Campaign", "replay"]
 MOST_BYTES = 2 << 30
 """Of memory that one input may cost."""
 MOST_SECONDS = 20.0
-MEGABYTE = 1 << 20
 OUTCOMES = ("opened", "refused", "traceback", "noise", "memory", "crash", "hang")
 
 
@@ -42,6 +41,7 @@ class Campaign:
         self._shared = multiprocessing.RawArray(ctypes.c_double, 2)
         """The input that is open, and since when."""
         self._counts = multiprocessing.RawArray(ctypes.c_long, len(kinds) * len(OUTCOMES))
+        self._peaks = multiprocessing.RawArray(ctypes.c_double, len(kinds))
         self._place = tempfile.TemporaryDirectory(dir="/dev/shm" if Path("/dev/shm").is_dir() else None)
 
     def input(self, number: int) -> tuple[Kind, Files]:
@@ -72,6 +72,10 @@ class Campaign:
             for at, kind in enumerate(self.kinds)
         }
 
+    def peak_mb(self, kind: str) -> float:
+        """Return the most memory that an input of a kind has cost, megabytes."""
+        return max(peak for each, peak in zip(self.kinds, self._peaks, strict=True) if each.name == kind) / 1e6
+
     def _watched(self, worker: int) -> str:
         """Wait for a worker and return how the input that it had open ended it; empty where it came to its end."""
         while True:
@@ -98,8 +102,9 @@ class Campaign:
             for number in range(start, count):
                 self._shared[:] = (number, time.monotonic())
                 kind, files = self.input(number)
-                ended, told = _opened(kind, files, Path(self._place.name), noise.fileno())
+                ended, told, grown = _opened(kind, files, Path(self._place.name), noise.fileno())
                 self._count(kind, ended)
+                self._peaks[self.kinds.index(kind)] = max(self._peaks[self.kinds.index(kind)], grown)
                 if ended not in ("opened", "refused"):
                     self._keep(number, kind, files, told)
         os._exit(0)  # without the exit handlers of the parent's libraries
@@ -119,8 +124,8 @@ def replay(folder: Path) -> None:
     next(kind for kind in KINDS if kind.name == name).open(folder / "input")
 
 
-def _opened(kind: Kind, files: Files, place: Path, noise: int) -> tuple[str, str]:
-    """Open an input and return how it ended, and what is to be told about it."""
+def _opened(kind: Kind, files: Files, place: Path, noise: int) -> tuple[str, str, int]:
+    """Open an input and return how it ended, what is to be told about it, and the memory it cost, bytes."""
     folder = place / "input"
     _write(folder, files)
     Path("/proc/self/clear_refs").write_text("5")  # begins the peak of resident memory anew
@@ -142,10 +147,10 @@ def _opened(kind: Kind, files: Files, place: Path, noise: int) -> tuple[str, str
                 path.unlink()
     os.lseek(noise, 0, os.SEEK_END)
     if (grown := _resident() - before) > MOST_BYTES:
-        return "memory", f"{grown / MEGABYTE:.0f} MB; {told}"
-    if ended != "traceback" and (length := os.fstat(noise).st_size):
-        return "noise", os.pread(noise, min(length, 4000), 0).decode(errors="replace")
-    return ended, told
+        ended, told = "memory", f"{grown >> 20} MB; {told}"
+    elif ended != "traceback" and (length := os.fstat(noise).st_size):
+        ended, told = "noise", os.pread(noise, min(length, 4000), 0).decode(errors="replace")
+    return ended, told, grown
 
 
 def _resident() -> int:
