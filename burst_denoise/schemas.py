@@ -15,6 +15,7 @@ from burst_denoise.errors import ConfigError
 __all__ = [
     "LONGEST_PAUSE_S",
     "MOST_FRAMES",
+    "PLANES",
     "BurstManifest",
     "ChannelProfile",
     "DngTag",
