@@ -126,6 +126,13 @@ def test_an_uncompressed_tiff_whose_strips_overlap_is_truncated(tmp_path: Path) 
         read_frame(path)
 
 
+def test_a_mosaic_of_more_rows_than_it_has_tiles_for_is_truncated(tmp_path: Path) -> None:
+    path = dng(tmp_path)
+    with_fields(path, ImageLength=5000)
+    with pytest.raises(InputFileError, match=r"is truncated \(1 of 20 tiles are there\)"):
+        read_frame(path)
+
+
 def test_a_video_is_refused_by_what_it_claims(tmp_path: Path) -> None:
     movie = cv2.VideoWriter(str(tmp_path / "a.avi"), cv2.VideoWriter.fourcc(*"MJPG"), 10, (64, 48))
     movie.write(np.zeros((48, 64, 3), np.uint8))

@@ -2,6 +2,7 @@
 
 import contextlib
 import logging
+import math
 import struct
 import threading
 from collections.abc import Iterator
@@ -24,6 +25,7 @@ TIFF_HEADS = (b"II*\0", b"MM\0*")
 """How a TIFF begins, and many a raw format made from it."""
 
 MOST_DIRECTORIES = 64
+CUT_OFF = "its directory is cut off"
 
 SILENCE = threading.RLock()
 """Held while a library is silenced: shots are read and written at the same time."""
@@ -87,24 +89,27 @@ def refuse_incomplete(path: Path, max_megapixels: float) -> None:
         raise InputFileError(f"{path}: is empty (0 bytes); copy it from the camera again")
     if head in TIFF_HEADS:
         with _directories(path) as pages:
-            parts = [part for page in pages[-1:] for part in zip(page.dataoffsets, page.databytecounts, strict=False)]
             try:
                 for page in pages:
                     refuse_claim(path, page.imagelength, page.imagewidth, max_megapixels)
                     refuse_claim(path, page.tilelength, page.tilewidth, max_megapixels)
-                end = max((int(start) + int(count) for start, count in parts), default=0)
-                if parts:
-                    end = max(end, _uncompressed_bytes(pages[-1]))
+                missing = _missing(pages[-1], size)
             except DAMAGE:
-                parts = []
-        if not parts or end > size:
-            there = f"{size} of at least {end} bytes are there" if parts else "its directory is cut off"
-            raise InputFileError(f"{path}: is truncated ({there}); copy it from the camera again")
+                missing = CUT_OFF
+        if missing:
+            raise InputFileError(f"{path}: is truncated ({missing}); copy it from the camera again")
 
 
-def _uncompressed_bytes(page: tifffile.TiffPage) -> int:
-    """Return how many bytes the image of a directory takes where it is not compressed, else 0: parts may overlap."""
-    if page.compression != tifffile.COMPRESSION.NONE:
-        return 0
-    row = -(-int(page.imagewidth) * int(page.samplesperpixel) * int(page.bitspersample) // 8)
-    return int(page.imagelength) * row
+def _missing(page: tifffile.TiffPage, size: int) -> str:
+    """Return in words what of the image of a directory is not in a file of so many bytes; empty where all is there."""
+    ends = [int(start) + int(count) for start, count in zip(page.dataoffsets, page.databytecounts, strict=False)]
+    if not ends:
+        return CUT_OFF
+    end = max(ends)
+    if page.compression == tifffile.COMPRESSION.NONE:  # strips may lie over each other
+        row = -(-int(page.imagewidth) * int(page.samplesperpixel) * int(page.bitspersample) // 8)
+        end = max(end, int(page.imagelength) * row)
+    if end > size:
+        return f"{size} of at least {end} bytes are there"
+    tiles = math.prod(page.chunked) if page.is_tiled else 0
+    return f"{len(ends)} of {tiles} tiles are there" if len(ends) < tiles else ""
