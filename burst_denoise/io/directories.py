@@ -24,6 +24,9 @@ DAMAGE = (ValueError, LookupError, TypeError, AttributeError, ArithmeticError, s
 TIFF_HEADS = (b"II*\0", b"MM\0*")
 """How a TIFF begins, and many a raw format made from it."""
 
+SIZED = frozenset((".dng", ".tif", ".tiff"))
+"""Suffixes of TIFFs that say how they are packed; raw formats of makers may have a way of their own."""
+
 MOST_DIRECTORIES = 64
 CUT_OFF = "its directory is cut off"
 
@@ -93,20 +96,23 @@ def refuse_incomplete(path: Path, max_megapixels: float) -> None:
                 for page in pages:
                     refuse_claim(path, page.imagelength, page.imagewidth, max_megapixels)
                     refuse_claim(path, page.tilelength, page.tilewidth, max_megapixels)
-                missing = _missing(pages[-1], size)
+                missing = _missing(pages[-1], size, sized=path.suffix.lower() in SIZED)
             except DAMAGE:
                 missing = CUT_OFF
         if missing:
             raise InputFileError(f"{path}: is truncated ({missing}); copy it from the camera again")
 
 
-def _missing(page: tifffile.TiffPage, size: int) -> str:
-    """Return in words what of the image of a directory is not in a file of so many bytes; empty where all is there."""
+def _missing(page: tifffile.TiffPage, size: int, *, sized: bool) -> str:
+    """Return in words what of the image of a directory is not in a file of so many bytes; empty where all is there.
+
+    Where the directory is ``sized``, an image that is not compressed takes all the bits that it says.
+    """
     ends = [int(start) + int(count) for start, count in zip(page.dataoffsets, page.databytecounts, strict=False)]
     if not ends:
         return CUT_OFF
     end = max(ends)
-    if page.compression == tifffile.COMPRESSION.NONE:  # strips may lie over each other
+    if sized and page.compression == tifffile.COMPRESSION.NONE:  # strips may lie over each other
         row = -(-int(page.imagewidth) * int(page.samplesperpixel) * int(page.bitspersample) // 8)
         end = max(end, int(page.imagelength) * row)
     if end > size:
