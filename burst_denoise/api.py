@@ -21,7 +21,7 @@ from burst_denoise.files import absolute
 from burst_denoise.frame import frame as stored_frame
 from burst_denoise.inference import denoiser as inference
 from burst_denoise.inference.denoiser import DenoiseSettings, Quality
-from burst_denoise.inference.noise_source import MeasuredNoise, read_measured_noise
+from burst_denoise.inference.noise_source import MeasuredNoise, ShotNoise, read_measured_noise
 from burst_denoise.io import pairs as io_pairs
 from burst_denoise.io.exiftool import exiftool_on_path
 from burst_denoise.io.pairs import NoisyCleanPair
@@ -158,9 +158,11 @@ class Denoiser(inference.Denoiser):
         settings = DenoiseSettings(strength=strength, quality=quality, any_sensor=any_sensor, device=device)
         super().__init__(model, _measured_noise(profile), read_darks(_paths(darks)), settings)
 
-    def __call__(self, frame: stored_frame.Frame, burst: Burst | None = None) -> Frame:
+    def __call__(
+        self, frame: stored_frame.Frame, burst: Burst | None = None, estimated: ShotNoise | None = None
+    ) -> Frame:
         """Return a frame denoised: dark subtracted, defects repaired, noise taken away; see `denoise`."""
-        return Frame._of(super().__call__(frame, burst))
+        return Frame._of(super().__call__(frame, burst, estimated))
 
 
 class Outputs(outputs.Outputs):

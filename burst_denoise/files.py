@@ -1,17 +1,45 @@
 """The one way a file or folder of ours comes into being: written aside, flushed to disk, renamed.
 
-Whoever is killed while writing leaves no half-written product, and nothing is overwritten unasked.
+Whoever is killed while writing leaves no half-written product, and nothing is overwritten unasked. What a killed
+process left aside, the next one that writes in this folder takes away.
 """
 
 import contextlib
+import hashlib
 import os
+import platform
+import re
 import shutil
+import time
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
 from burst_denoise.errors import OutputError
 
-__all__ = ["absolute", "atomic_write", "created_parents", "disk_refusals", "refuse_existing", "write_file"]
+__all__ = [
+    "HOST",
+    "absolute",
+    "atomic_write",
+    "created_parents",
+    "cut_to_bytes",
+    "disk_refusals",
+    "is_running",
+    "refuse_existing",
+    "remove_leftovers",
+    "write_file",
+]
+
+HOST = hashlib.sha256(platform.node().encode()).hexdigest()[:8]
+"""Stands for this machine in names: folders may be shared between several."""
+
+LEFTOVER = re.compile(r"\..*\.(?P<host>[0-9a-f]{8})-(?P<process>\d+)\.partial")
+
+ABANDONED_S = 24 * 3600.0
+"""So old a file aside of another machine is nobody's any more: whether its process lives cannot be seen from here."""
+
+LONGEST_NAME = 100
+"""Bytes of the name of a product that the name aside begins with."""
 
 
 def refuse_existing(path: Path) -> None:
@@ -72,8 +100,10 @@ def atomic_write(path: Path, *, overwrite: bool = False) -> Iterator[Path]:
     """
     if not overwrite:
         refuse_existing(path)
-    aside = path.parent / f".{path.stem[:100]}.{os.getpid()}.partial{path.suffix}"
+    stem = cut_to_bytes(path.stem, LONGEST_NAME)
+    aside = path.parent / f".{stem}.{HOST}-{os.getpid()}.partial{path.suffix}"
     with created_parents(path), disk_refusals(path):
+        remove_leftovers(path.parent)
         try:
             _remove(aside)
             yield aside
@@ -91,6 +121,42 @@ def write_file(path: Path, content: bytes, *, overwrite: bool = False) -> None:
     """Write a file by `atomic_write`."""
     with atomic_write(path, overwrite=overwrite) as aside:
         aside.write_bytes(content)
+
+
+@cache
+def remove_leftovers(folder: Path) -> None:
+    """Take away, once in the life of this process, what killed processes were writing aside in a folder."""
+    with contextlib.suppress(OSError):  # a folder that is not there, or may not be listed
+        for path in folder.iterdir():
+            found = LEFTOVER.match(path.name)
+            if found is None:
+                continue
+            with contextlib.suppress(OSError):  # another process was faster
+                changed = max(path.stat().st_ctime, path.stat().st_mtime)  # the latter may be that of a shot
+                if found["host"] != HOST:
+                    left = time.time() - changed > ABANDONED_S
+                else:
+                    left = not is_running(int(found["process"]), changed)
+                if left:
+                    _remove(path)
+
+
+def is_running(process: int, seen_at: float) -> bool:
+    """Return whether the process of this machine that was seen at a time, seconds since 1970, is still running."""
+    import psutil
+
+    try:
+        # A younger one only has its number.
+        return bool(psutil.Process(process).create_time() < seen_at + 1)
+    except psutil.NoSuchProcess:
+        return False
+    except psutil.AccessDenied:
+        return True
+
+
+def cut_to_bytes(name: str, most: int) -> str:
+    """Return the beginning of a name of a file that takes so many bytes on a disk, and no half character."""
+    return os.fsencode(name)[:most].decode("utf-8", "ignore") if len(os.fsencode(name)) > most else name
 
 
 @contextlib.contextmanager

@@ -26,9 +26,11 @@ __all__ = [
     "FrameVerdict",
     "ModelHeader",
     "NetworkPreset",
+    "NoiseEntry",
     "NoiseMeasurement",
     "NoiseProfile",
     "Reason",
+    "ShotEntry",
     "TagDirectory",
     "TrainSettings",
     "TrainingRecord",
@@ -397,6 +399,58 @@ class ModelHeader(Document):
         if shape is not None and (shape[:-2] != ((3,) if self.domain == "rgb" else ()) or len(shape) < 2):
             raise ValueError(f"a map of defects of shape {shape} for frames of {self.domain}")
         return self
+
+
+class ShotEntry(Document):
+    """A line of a session's ledger: what became of one shot."""
+
+    record: Literal["shot"] = "shot"
+    shot: str
+    """Its name below the folder that was given."""
+    input: str
+    """Its file, from the root; of a frame of a stored burst its array."""
+    input_bytes: int
+    input_mtime_ns: int
+    input_sha256: str | None
+    """None where it could not be read."""
+    info: FrameInfo | None
+    """What its file says, tags apart; None where it could not be read."""
+    network: str | None
+    """"model" or "prior" and the SHA-256 of the weights."""
+    noise: str | None
+    """In a few words where its noise profile is from."""
+    settings: dict[str, str | float | bool | None]
+    """All else that decides about the result."""
+    output: str
+    """Its result, seen from the folder of the ledger."""
+    output_bytes: int | None = None
+    output_mtime_ns: int | None = None
+    output_sha256: str | None = None
+    outcome: Literal["done", "failed"]
+    error: str | None = None
+    kind: str | None = None
+    """Name of the class of the error."""
+    traceback: str | None = None
+    """Of an error that nobody has foreseen."""
+    seconds: NotNegative
+    finished_at: str
+    """ISO 8601, UTC."""
+    version: str
+
+
+class NoiseEntry(Document):
+    """A line of a session's ledger: the noise of a camera at an ISO, estimated from a sample of its shots."""
+
+    record: Literal["noise"] = "noise"
+    camera: str
+    iso: Exposure
+    height: Size
+    width: Size
+    white_level: FiniteFloat
+    shots: tuple[str, ...]
+    """Names of the sample."""
+    profile: NoiseProfile
+    version: str
 
 
 def _refuse_mosaic(domain: Domain, cfa: BayerPhase | None) -> None:

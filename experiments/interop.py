@@ -32,9 +32,10 @@ from scipy.ndimage import gaussian_filter
 from skimage.registration import phase_cross_correlation
 
 from burst_denoise.errors import BurstDenoiseError
-from burst_denoise.inference.denoiser import Denoiser, DenoiseSettings
+from burst_denoise.inference.denoiser import DenoiseSettings
 from burst_denoise.io.tags import FieldType
 from burst_denoise.jobs.denoise import denoise_session
+from burst_denoise.session.denoisers import Denoisers
 
 DATA = Path(os.environ.get("BURST_DENOISE_DATA", Path(__file__).resolve().parents[2] / "shared" / "data"))
 MOST_COLOUR, MOST_SHIFT_PX = 0.005, 0.05
@@ -241,7 +242,7 @@ def row(name: str, source: Path, folder: Path, programs: Sequence[str]) -> tuple
         for strength, result in enumerate(results):
             result.parent.mkdir(exist_ok=True)
             result.unlink(missing_ok=True)
-            denoise_session([source], result, Denoiser(settings=DenoiseSettings(strength=strength)))
+            denoise_session([source], result, Denoisers(settings=DenoiseSettings(strength=strength)))
     except BurstDenoiseError as error:
         return [name, f"refused: {str(error).partition(': ')[2]}", *[""] * (len(programs) + 1)], True
     cells, holds = [name], True

@@ -15,6 +15,8 @@ from burst_denoise.frame.synthetic import Fault, SyntheticCamera, scene_from_pic
 from burst_denoise.io.dng import write_dng
 from burst_denoise.jobs.listener import Listener
 from burst_denoise.schemas import FrameInfo, FrameVerdict, TrainingRecord, TrainSettings
+from burst_denoise.session.pace import Standing
+from burst_denoise.session.workers import Outcome
 
 SIZE = (160, 192)
 """Rows and columns: the least that training patches of 130 photosites fit in, and a little more."""
@@ -26,7 +28,8 @@ class Recorder(Listener):
     def __init__(self) -> None:
         self.verdicts: list[SeriesVerdict] = []
         self.notes: list[str] = []
-        self.shots: list[tuple[str, Path | None, int, int]] = []
+        self.outcomes: list[Outcome] = []
+        self.standings: list[Standing] = []
         self.progress: list[object] = []
 
     def on_series(self, verdict: SeriesVerdict, frames: Sequence[Frame]) -> None:
@@ -35,8 +38,9 @@ class Recorder(Listener):
     def on_progress(self, progress: object) -> None:
         self.progress.append(progress)
 
-    def on_shot(self, name: str, target: Path | None, number: int, count: int) -> None:
-        self.shots.append((name, target, number, count))
+    def on_shot(self, outcome: Outcome, standing: Standing) -> None:
+        self.outcomes.append(outcome)
+        self.standings.append(standing)
 
     def note(self, text: str) -> None:
         self.notes.append(text)

@@ -26,7 +26,19 @@ from burst_denoise.jobs.ingest import ingest
 from tests.conftest import Done, Run
 from tests.shots import burst_frames, dark_frames, everything_in, write_card, write_frames, write_identity_model
 
-COMMANDS = ("inspect", "profile", "ingest", "calibrate", "train", "denoise", "merge", "benchmark", "report", "demo")
+COMMANDS = (
+    "inspect",
+    "profile",
+    "ingest",
+    "calibrate",
+    "train",
+    "denoise",
+    "watch",
+    "merge",
+    "benchmark",
+    "report",
+    "demo",
+)
 PROGRAM = (sys.executable, "-m", "burst_denoise")
 SMALL = (96, 128)
 
@@ -78,6 +90,9 @@ RARE = {
     "--device",
     "--tile",
     "--any-sensor",
+    "--max-megapixels",
+    "--shard",
+    "--strict",
     "--preset",
     "--optimizer",
     "--from-scratch",
@@ -163,7 +178,7 @@ def test_the_version_is_told(run: Run) -> None:
         ["benchmark", "x", "--outputs", "=y"],
         ["benchmark", "x", "--outputs", "a=y", "--outputs", "a=z"],
         ["denoise", "x", "-m", "m"],
-        ["denoise", "x", "-m", "m", "-o", "n", "--profile", "p"],
+        ["denoise", "x", "-m", "m", "-o", "n", "--shard", "4/3"],
         ["denoise", "x", "-m", "m", "-o", "n", "--quality", "slow"],
         ["denoise", "x", "-m", "m", "-o", "n", "--strength", "1.5"],
         ["denoise", "x", "-m", "m", "-o", "n", "--strength", "nan"],
@@ -464,8 +479,8 @@ def test_the_whole_way_from_frames_to_a_denoised_shot(run: Run, shoot: Shoot, tm
     assert done.out.startswith(f"{tmp_path / 'm.safetensors'}: Synthetic APS-C, ISO 1600; ")
     assert done.err == "warning: training has gained nothing yet; give it more time\n"
     done = run("denoise", shoot.good, "-m", tmp_path / "m.safetensors", "-o", tmp_path / "out")
-    assert (done.code, len(done.out.splitlines())) == (0, 6)
-    assert read_raw(tmp_path / "out" / "frame_003.dng").dn.shape == (160, 192)
+    assert (done.code, sum("written to" in line for line in done.out.splitlines())) == (0, 6)
+    assert read_raw(tmp_path / "out" / "frame_003-denoised.dng").dn.shape == (160, 192)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["bursts", "m.safetensors", "out"]
     assert everything_in(shoot.good) == inputs
 
@@ -623,12 +638,12 @@ def test_a_batch_that_partly_failed_ends_in_3_and_resumes(run: Run, shoot: Shoot
     assert done.code == 3
     assert [line.split(":")[0] for line in done.err.splitlines()] == [str(shots[1]), "error"]
     assert done.error == "error: 1 of 3 shots failed; the rest is done"
-    assert sorted(everything_in(tmp_path / "out")) == ["frame_000.dng", "frame_002.dng"]
-    assert "exists already" in run(*job).error
+    names = ["burst-denoise.jsonl", "frame_000-denoised.dng", "frame_002-denoised.dng"]
+    assert sorted(everything_in(tmp_path / "out")) == names
     shots[1].write_bytes(whole)
-    done = run(*job, "--resume")
+    done = run(*job)
     assert (done.code, done.out.count("done before"), done.out.count("written to")) == (0, 2, 1)
-    assert run(*job, "--resume").out.count("done before") == 3
+    assert run(*job).out.count("done before") == 3
 
 
 def test_a_mistake_shows_where_it_came_from_only_with_debug(tmp_path: Path) -> None:
@@ -761,12 +776,15 @@ def test_a_model_of_another_camera_is_refused(run: Run, shoot: Shoot, tmp_path: 
     shots = sorted(shoot.other_camera.iterdir())
     for arguments in (
         ["denoise", shots[0], "-m", shoot.model, "-o", tmp_path / "a.dng"],
-        ["denoise", shoot.other_camera, "-m", shoot.model, "-o", tmp_path / "out"],
         ["benchmark", shoot.other_camera, "-m", shoot.model, "-o", tmp_path / "rows.jsonl", "--json"],
     ):
         error = refused(run, arguments, tmp_path)
         assert "camera Nikon D5 instead of Synthetic APS-C of the model" in error
         assert "--any-sensor" in error
+    done = run("denoise", shoot.other_camera, "-m", shoot.model, "-o", tmp_path / "out", "--strict")
+    assert (done.code, done.out) == (1, "")
+    assert done.err.count("camera Nikon D5 instead of Synthetic APS-C of the model") == len(shots) + 1
+    assert sorted(everything_in(tmp_path / "out")) == ["burst-denoise.jsonl"]
 
 
 def test_training_on_two_cameras_is_refused(run: Run, shoot: Shoot, tmp_path: Path) -> None:
@@ -976,16 +994,18 @@ def test_a_killed_training_goes_on(run: Run, shoot: Shoot, tmp_path: Path, monke
 
 def test_a_killed_denoise_resumes(run: Run, shoot: Shoot, tmp_path: Path) -> None:
     write_frames(tmp_path / "shots", burst_frames(6))
-    job = ["denoise", str(tmp_path / "shots"), "-m", str(shoot.model), "-o", str(tmp_path / "out"), "--resume"]
+    job = ["denoise", str(tmp_path / "shots"), "-m", str(shoot.model), "-o", str(tmp_path / "out")]
     process = subprocess.Popen([*PROGRAM, *job], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    while not (tmp_path / "out" / "frame_000.dng").exists() and process.poll() is None:
+    while not (tmp_path / "out" / "frame_000-denoised.dng").exists() and process.poll() is None:
         time.sleep(0.001)
     process.send_signal(signal.SIGKILL)
     process.wait()
     done = run(*job)
     assert done.code == 0
     assert "1/6 frame_000.dng: done before" in done.out
-    assert all(read_raw(tmp_path / "out" / f"frame_{k:03d}.dng").dn.shape == (160, 192) for k in range(6))
+    names = [f"frame_{k:03d}-denoised.dng" for k in range(6)]
+    assert sorted(everything_in(tmp_path / "out")) == ["burst-denoise.jsonl", *names]
+    assert all(read_raw(tmp_path / "out" / name).dn.shape == (160, 192) for name in names)
 
 
 # Real and simulated bursts

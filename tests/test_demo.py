@@ -31,7 +31,8 @@ def test_the_demo_leaves_bursts_plot_model_shots_picture_and_table(tmp_path):
     result = demo(tmp_path / "demo", 0.005, torch.device("cpu"), told)
     names = {path.name for path in (tmp_path / "demo").iterdir()}
     assert names == {
-        "shots", "bursts", "model.safetensors", "report.html", "denoised.dng", "denoised.tif", "before_after.png",
+        "shots", "bursts", "model.safetensors", "report.html", "denoised.dng", "denoised.tif", "burst-denoise.jsonl",
+        "before_after.png",
         "benchmark.jsonl",
     }  # fmt: skip
     assert len(list((tmp_path / "demo" / "bursts").rglob("*.burst"))) == 4

@@ -1,9 +1,11 @@
 """A session of shots: each denoised, each failure named, the rest done; outputs where they are expected."""
 
+import json
 import threading
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -15,11 +17,11 @@ import torch
 from burst_denoise.burst.darks import read_darks
 from burst_denoise.burst.store import Burst
 from burst_denoise.errors import InputFileError, JobError, ModelFileError, OutputError
-from burst_denoise.frame.frame import Frame, to_linear
+from burst_denoise.frame.frame import to_linear
 from burst_denoise.frame.mosaic import RGGB
 from burst_denoise.frame.synthetic import SyntheticCamera, shoot
 from burst_denoise.inference import denoiser as inference
-from burst_denoise.inference.denoiser import Denoiser, DenoiseSettings
+from burst_denoise.inference.denoiser import DenoiseSettings
 from burst_denoise.io import write as writer
 from burst_denoise.io.metadata import is_denoised
 from burst_denoise.io.picture import read_picture
@@ -30,6 +32,9 @@ from burst_denoise.model.model_file import Model, load_model, model_of
 from burst_denoise.model.prior import load_prior
 from burst_denoise.schemas import NoiseProfile
 from burst_denoise.sensor.defects import Repair, find_defects
+from burst_denoise.session import workers
+from burst_denoise.session.denoisers import Denoisers
+from burst_denoise.session.ledger import LEDGER_NAME
 from tests.shots import (
     Recorder,
     burst_frames,
@@ -67,15 +72,32 @@ def denoise(
 ) -> list[str]:
     """Denoise, and return what was reported: "number/count name -> target"."""
     listener, sets = Recorder(), read_darks(darks or [])
-    session_settings = {name: changes.pop(name) for name in ("format", "resume") if name in changes}
-    denoiser = Denoiser(model, None, sets, DenoiseSettings(device="cpu", **changes), listener.note)  # type: ignore[arg-type]
-    denoise_session(inputs, output, denoiser, sets, SessionSettings(**session_settings), listener)  # type: ignore[arg-type]
-    if notes is not None:
-        notes += listener.notes
+    names = ("format", "overwrite", "name", "shard", "max_megapixels")
+    session_settings = {name: changes.pop(name) for name in names if name in changes}
+    strict = bool(changes.pop("strict", False))
+    settings = DenoiseSettings(device="cpu", **changes)  # type: ignore[arg-type]
+    denoisers = Denoisers([] if model is None else [model], [], sets, settings, listener.note, strict=strict)
+    try:
+        denoise_session(inputs, output, denoisers, SessionSettings(**session_settings), listener)  # type: ignore[arg-type]
+    finally:
+        if notes is not None:
+            notes += listener.notes
     return [
-        f"{number}/{count} {name} -> {target.relative_to(output.parent) if target else 'passed over'}"
-        for name, target, number, count in listener.shots
+        f"{standing.ended}/{standing.count} {outcome.shot.name} -> "
+        + (str(outcome.target.relative_to(output.parent)) if outcome.how == "done" else outcome.how)
+        for outcome, standing in zip(listener.outcomes, listener.standings, strict=True)
     ]
+
+
+def results(folder: Path) -> list[str]:
+    """Return what is in a folder of results beside the ledger."""
+    return sorted(name for name in everything_in(folder) if name != LEDGER_NAME)
+
+
+def lines(folder: Path) -> list[dict[str, Any]]:
+    """Return the lines of the ledger about shots."""
+    found = [json.loads(line) for line in (folder / LEDGER_NAME).read_text().splitlines()]
+    return [line for line in found if line["record"] == "shot"]
 
 
 def test_a_folder_of_shots_keeps_its_shape(tmp_path: Path, model: Model) -> None:
@@ -84,12 +106,12 @@ def test_a_folder_of_shots_keeps_its_shape(tmp_path: Path, model: Model) -> None
     write_frames(tmp_path / "shots" / "sub", frames[:2])
     before = everything_in(tmp_path / "shots")
     assert denoise([tmp_path / "shots"], tmp_path / "out", model) == [
-        "1/3 frame_000.dng -> out/frame_000.dng",
-        "2/3 sub/frame_000.dng -> out/sub/frame_000.dng",
-        "3/3 sub/frame_001.dng -> out/sub/frame_001.dng",
+        "1/3 frame_000.dng -> out/frame_000-denoised.dng",
+        "2/3 sub/frame_000.dng -> out/sub/frame_000-denoised.dng",
+        "3/3 sub/frame_001.dng -> out/sub/frame_001-denoised.dng",
     ]
     assert everything_in(tmp_path / "shots") == before
-    assert read_raw(tmp_path / "out" / "sub" / "frame_001.dng").info.camera == frames[0].info.camera
+    assert read_raw(tmp_path / "out" / "sub" / "frame_001-denoised.dng").info.camera == frames[0].info.camera
 
 
 def test_a_single_shot_may_name_its_file(tmp_path: Path, model: Model) -> None:
@@ -146,7 +168,7 @@ def test_pictures_become_pictures_of_16_bits(tmp_path: Path, suffix: str, writte
     found = stored(tmp_path / "a.burst", "a", frames, verdicts(frames), 0.1, 0.001)
     model = load_model(write_identity_model(tmp_path / "m.safetensors", found), torch.device("cpu"))
     denoise([frames[0].path], tmp_path / "out", model, strength=0.0)
-    result = read_picture(tmp_path / "out" / f"a_0{written}")
+    result = read_picture(tmp_path / "out" / f"a_0-denoised{written}")
     assert np.array_equal(result.dn, frames[0].dn.astype(np.uint16) * 257)
     with pytest.raises(OutputError, match="cannot become a DNG"):
         denoise([frames[0].path], tmp_path / "out.dng", model)
@@ -157,8 +179,8 @@ def test_the_frames_of_a_stored_burst_are_shots(
 ) -> None:
     before = everything_in(burst.folder)
     told = denoise([burst.folder], tmp_path / "out", model, strength=0.0)
-    assert told[0] == "1/3 scene/frame_000 -> out/scene/frame_000.dng"
-    assert np.array_equal(read_raw(tmp_path / "out" / "scene" / "frame_002.dng").dn, burst.frame(2).dn)
+    assert told[0] == "1/3 scene/frame_000 -> out/scene/frame_000-denoised.dng"
+    assert np.array_equal(read_raw(tmp_path / "out" / "scene" / "frame_002-denoised.dng").dn, burst.frame(2).dn)
     assert everything_in(burst.folder) == before
     monkeypatch.setattr(inference, "denoise_image", pytest.fail)  # it is refused before any work
     with pytest.raises(OutputError, match="only a raw file can be developed to a picture"):
@@ -173,7 +195,7 @@ def test_frames_of_a_stored_burst_are_repaired_by_its_own_map_and_lose_its_dark(
     assert found.defects is not None
     assert found.dark is not None
     denoise([found.folder], tmp_path / "out", model)
-    written = read_raw(next((tmp_path / "out").rglob("frame_000.dng"))).linear
+    written = read_raw(next((tmp_path / "out").rglob("frame_000-denoised.dng"))).linear
     change = np.abs(written - frames[0].linear)
     assert (change[hot & found.defects] > 0.02).all()
     calm = ~cv2.dilate(found.defects.astype(np.uint8), np.ones((5, 5))).astype(bool)
@@ -192,8 +214,8 @@ def test_a_stored_video_gives_a_picture_for_every_frame(tmp_path: Path) -> None:
     found = stored(tmp_path / "clip.burst", "clip", frames, verdicts(frames), 0.1, 0.001)
     model = load_model(write_identity_model(tmp_path / "m.safetensors", found), torch.device("cpu"))
     denoise([found.folder], tmp_path / "out", model)
-    names = [f"clip/clip_{k:04d}.tif" for k in range(3)]
-    assert sorted(everything_in(tmp_path / "out")) == ["clip", *names]
+    names = [f"clip/clip_{k:04d}-denoised.tif" for k in range(3)]
+    assert results(tmp_path / "out") == ["clip", *names]
     with pytest.raises(InputFileError, match="videos calibrate a model but are not denoised"):
         denoise([tmp_path / "clip.avi"], tmp_path / "other", model)
 
@@ -205,18 +227,21 @@ def test_a_file_that_cannot_be_opened_is_none_of_our_results(tmp_path: Path) -> 
 def test_a_shot_that_memory_is_too_small_for_is_named_and_the_rest_is_done(
     tmp_path: Path, model: Model, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    shots = write_frames(tmp_path / "shots", burst_frames(3, size=SMALL))
+    write_frames(tmp_path / "shots", burst_frames(3, size=SMALL))
+    calls: list[int] = []
 
-    def too_large(path: Path, **limit: float) -> Frame:
-        if path == shots[1]:
+    def too_large(*given: object, **named: object) -> object:
+        calls.append(1)
+        if len(calls) == 2:
             raise MemoryError
-        return read_raw(path, **limit)
+        return work(*given, **named)  # type: ignore[arg-type]
 
-    monkeypatch.setattr("burst_denoise.io.read.read_raw", too_large)
+    work = inference.denoise_image
+    monkeypatch.setattr(inference, "denoise_image", too_large)
     with pytest.raises(JobError, match="1 of 3 shots failed; the rest is done") as caught:
         denoise([tmp_path / "shots"], tmp_path / "out", model)
     assert "frame_001.dng: needs more memory than there is" in str(caught.value.failures["frame_001.dng"])
-    assert sorted(everything_in(tmp_path / "out")) == ["frame_000.dng", "frame_002.dng"]
+    assert results(tmp_path / "out") == ["frame_000-denoised.dng", "frame_002-denoised.dng"]
 
 
 def test_a_truncated_shot_among_three_is_named_and_the_rest_is_done(tmp_path: Path, model: Model) -> None:
@@ -226,7 +251,7 @@ def test_a_truncated_shot_among_three_is_named_and_the_rest_is_done(tmp_path: Pa
         denoise([tmp_path / "shots"], tmp_path / "out", model)
     assert list(caught.value.failures) == ["frame_001.dng"]
     assert str(shots[1]) in str(caught.value.failures["frame_001.dng"])
-    assert sorted(everything_in(tmp_path / "out")) == ["frame_000.dng", "frame_002.dng"]
+    assert results(tmp_path / "out") == ["frame_000-denoised.dng", "frame_002-denoised.dng"]
 
 
 def test_resume_passes_over_what_is_done_and_does_the_rest(tmp_path: Path, model: Model) -> None:
@@ -237,43 +262,68 @@ def test_resume_passes_over_what_is_done_and_does_the_rest(tmp_path: Path, model
         denoise([tmp_path / "shots"], tmp_path / "out", model)
     done = everything_in(tmp_path / "out")
     shots[1].write_bytes(whole)
-    assert denoise([tmp_path / "shots"], tmp_path / "out", model, resume=True) == [
-        "1/3 frame_000.dng -> passed over",
-        "2/3 frame_001.dng -> out/frame_001.dng",
-        "3/3 frame_002.dng -> passed over",
+    assert denoise([tmp_path / "shots"], tmp_path / "out", model) == [
+        "1/3 frame_000.dng -> done before",
+        "2/3 frame_001.dng -> out/frame_001-denoised.dng",
+        "3/3 frame_002.dng -> done before",
     ]
+    del done[LEDGER_NAME]
     assert everything_in(tmp_path / "out").items() >= done.items()
 
 
 def test_when_all_shots_fail_the_job_has_failed_with_the_first(tmp_path: Path, model: Model) -> None:
     write_frames(tmp_path / "shots", burst_frames(3, size=SMALL), camera="Nikon D5")
     with pytest.raises(ModelFileError, match=r"frame_000\.dng: camera Nikon D5 instead of .*other 2 shots failed too"):
-        denoise([tmp_path / "shots"], tmp_path / "out", model)
-    assert not (tmp_path / "out").exists()
+        denoise([tmp_path / "shots"], tmp_path / "out", model, strict=True)
+    assert results(tmp_path / "out") == []
 
 
-def test_an_existing_output_is_refused_before_any_work(tmp_path: Path, model: Model) -> None:
+def test_shots_that_the_model_is_not_of_are_denoised_by_the_prior_and_that_is_told_once(
+    tmp_path: Path, model: Model
+) -> None:
+    write_frames(tmp_path / "shots" / "own", burst_frames(2, size=SMALL))
+    write_frames(tmp_path / "shots" / "other", burst_frames(2, size=SMALL), camera="Nikon D5")
+    notes: list[str] = []
+    assert len(denoise([tmp_path / "shots"], tmp_path / "out", model, notes=notes)) == 4
+    assert "; model " in description(tmp_path / "out" / "own" / "frame_001-denoised.dng")
+    assert "; prior " in description(tmp_path / "out" / "other" / "frame_001-denoised.dng")
+    told = [note for note in notes if "the network that comes with the program serves such shots" in note]
+    assert len(told) == 1
+    assert "frame_000.dng: camera Nikon D5 instead of Synthetic APS-C of the model" in told[0]
+
+
+def test_a_foreign_file_in_the_place_of_a_result_is_left_as_it_is_and_the_rest_is_done(
+    tmp_path: Path, model: Model
+) -> None:
     shots = write_frames(tmp_path / "shots", burst_frames(3, size=SMALL))
     (tmp_path / "out").mkdir()
-    (tmp_path / "out" / "frame_002.dng").write_bytes(b"mine")
-    with pytest.raises(OutputError, match=r"frame_002\.dng: exists already"):
+    (tmp_path / "out" / "frame_002-denoised.dng").write_bytes(b"mine")
+    with pytest.raises(JobError) as caught:
         denoise(shots, tmp_path / "out", model)
-    assert sorted(everything_in(tmp_path / "out")) == ["frame_002.dng"]
+    assert "frame_002-denoised.dng: exists already" in str(caught.value.failures["frame_002.dng"])
+    assert (tmp_path / "out" / "frame_002-denoised.dng").read_bytes() == b"mine"
+    assert len(results(tmp_path / "out")) == 3
+    denoise(shots, tmp_path / "out", model, overwrite=True)
+    assert (tmp_path / "out" / "frame_002-denoised.dng").read_bytes() != b"mine"
 
 
 def test_results_inside_the_folder_of_the_shots_are_no_shots_of_the_next_run(tmp_path: Path, model: Model) -> None:
     write_frames(tmp_path / "shots", burst_frames(2, size=SMALL))
     out = tmp_path / "shots" / "out"
     assert len(denoise([tmp_path / "shots"], out, model)) == 2
-    assert len(denoise([tmp_path / "shots"], out, model, resume=True)) == 2
+    assert len(denoise([tmp_path / "shots"], out, model)) == 2
 
 
-def test_results_beside_the_shots_do_not_replace_them(tmp_path: Path, model: Model) -> None:
+def test_results_beside_the_shots_have_names_of_their_own_and_are_no_shots_of_the_next_run(
+    tmp_path: Path, model: Model
+) -> None:
     write_frames(tmp_path / "shots", burst_frames(2, size=SMALL))
     before = everything_in(tmp_path)
+    denoise([tmp_path / "shots"], tmp_path / "shots", model)
+    assert everything_in(tmp_path).items() >= before.items()
+    assert len(denoise([tmp_path / "shots"], tmp_path / "shots", model)) == 2
     with pytest.raises(OutputError, match="is a shot to denoise itself; name another folder"):
-        denoise([tmp_path / "shots"], tmp_path / "shots", model)
-    assert everything_in(tmp_path) == before
+        denoise([tmp_path / "shots"], tmp_path / "shots", model, name="{stem}")
 
 
 def test_a_shot_named_twice_is_denoised_once(tmp_path: Path, model: Model) -> None:
@@ -281,11 +331,13 @@ def test_a_shot_named_twice_is_denoised_once(tmp_path: Path, model: Model) -> No
     assert len(denoise([*shots, shots[0], tmp_path / "shots"], tmp_path / "out", model)) == 2
 
 
-def test_two_shots_that_would_share_an_output_are_refused(tmp_path: Path, model: Model) -> None:
+def test_two_shots_of_one_name_in_two_folders_keep_the_names_of_these(tmp_path: Path, model: Model) -> None:
     for day in ("monday", "tuesday"):
         write_frames(tmp_path / day, burst_frames(1, size=SMALL))
-    with pytest.raises(OutputError, match=r"both .*monday/frame_000\.dng and .*tuesday/frame_000\.dng would"):
-        denoise([tmp_path / "monday", tmp_path / "tuesday"], tmp_path / "out", model)
+    denoise([tmp_path / "monday", tmp_path / "tuesday"], tmp_path / "out", model)
+    assert results(tmp_path / "out") == [
+        "monday", "monday/frame_000-denoised.dng", "tuesday", "tuesday/frame_000-denoised.dng",
+    ]  # fmt: skip
 
 
 @pytest.mark.parametrize(
@@ -344,7 +396,7 @@ def test_a_shot_is_denoised_with_its_dark_subtracted_and_its_defects_repaired(tm
     shot = tmp_path / "shots" / "frame_000.dng"
     denoise([tmp_path], tmp_path / "out", model, [tmp_path / "darks"])
     written = sorted((tmp_path / "out").rglob("*.dng"))
-    assert [path.name for path in written] == ["frame_000.dng"]  # dark frames are no shots
+    assert [path.name for path in written] == ["frame_000-denoised.dng"]  # dark frames are no shots
     (dark,) = read_darks([tmp_path / "darks"])
     repair = Repair(find_defects(RGGB, [dark.master]), RGGB)
     found, before = read_raw(written[0]), read_raw(shot)
@@ -396,15 +448,15 @@ def test_without_a_model_the_prior_denoises_and_the_note_says_what_served(tmp_pa
     told: list[str] = []
     denoise([tmp_path / "shots"], tmp_path / "out", None, notes=told)
     assert len(told) == 1  # once for both shots
-    assert told[0].startswith("frame_000.dng: noise estimated from the shot itself")
+    assert told[0].startswith("frame_000.dng: noise estimated from 2 shots of its camera and ISO")
     truth = to_linear(clean, frames[0].info)
     for frame in frames:
-        found = read_raw(tmp_path / "out" / frame.path.name)
+        found = read_raw(tmp_path / "out" / f"{frame.path.stem}-denoised.dng")
         assert np.mean((found.linear - truth) ** 2) < 0.4 * np.mean((frame.linear - truth) ** 2)
-    words = description(tmp_path / "out" / "frame_000.dng")
+    words = description(tmp_path / "out" / "frame_000-denoised.dng")
     prior = load_prior("bayer", torch.device("cpu"))
-    assert f"; prior {prior.sha256[:12]}; noise estimated from the shot itself; strength 1" in words
-    assert is_denoised(tmp_path / "out" / "frame_000.dng")
+    assert f"; prior {prior.sha256[:12]}; noise estimated from 2 shots of its camera and ISO; strength 1" in words
+    assert is_denoised(tmp_path / "out" / "frame_000-denoised.dng")
 
 
 def test_a_tag_serves_where_there_is_one_and_what_is_left_is_written(tmp_path: Path) -> None:
@@ -421,17 +473,20 @@ def test_a_tag_serves_where_there_is_one_and_what_is_left_is_written(tmp_path: P
 
 def test_frames_of_a_stored_burst_use_what_was_measured_on_it(tmp_path: Path, burst: Burst) -> None:
     denoise([burst.folder], tmp_path / "out", None)
-    assert "; noise as measured on its burst; " in description(tmp_path / "out" / "scene" / "frame_001.dng")
+    assert "; noise as measured on its burst; " in description(tmp_path / "out" / "scene" / "frame_001-denoised.dng")
 
 
-def test_a_picture_has_no_prior_and_the_raw_shot_beside_it_is_done(tmp_path: Path) -> None:
-    write_frames(tmp_path / "in", burst_frames(1, size=SMALL))
+def test_pictures_and_videos_among_raw_files_are_passed_over_and_that_is_told(tmp_path: Path) -> None:
+    (shot,) = write_frames(tmp_path / "in", burst_frames(1, size=SMALL))
     cv2.imwrite(str(tmp_path / "in" / "a.png"), np.random.default_rng(0).integers(90, 110, (48, 64), dtype=np.uint8))
-    with pytest.raises(JobError, match="1 of 2 shots failed") as caught:
-        denoise([tmp_path / "in"], tmp_path / "out", None)
-    assert isinstance(caught.value.failures["a.png"], ModelFileError)
+    (tmp_path / "in" / "MVI_0001.MOV").write_bytes(b"no shot")
+    notes: list[str] = []
+    denoise([tmp_path / "in"], tmp_path / "out", None, notes=notes)
+    assert notes[0] == "1 pictures (among raw files) and 1 videos: passed over"
+    assert results(tmp_path / "out") == ["frame_000-denoised.dng"]
+    with pytest.raises(JobError, match="1 of 2 shots failed") as caught:  # named, it is meant
+        denoise([shot, tmp_path / "in" / "a.png"], tmp_path / "other", None)
     assert "a.png: has no Bayer mosaic (mono)" in str(caught.value.failures["a.png"])
-    assert sorted(everything_in(tmp_path / "out")) == ["frame_000.dng"]
 
 
 def test_best_quality_is_said_in_the_note(tmp_path: Path, model: Model) -> None:
@@ -470,11 +525,11 @@ def test_the_next_shot_is_read_and_the_last_one_written_while_one_is_denoised(
 
         return done
 
-    monkeypatch.setattr("burst_denoise.io.read.read_raw", counted("read", read_raw))
+    monkeypatch.setattr(workers, "read_shot", counted("read", workers.read_shot))
     monkeypatch.setattr(inference, "denoise_image", counted("denoised", inference.denoise_image))
     monkeypatch.setattr(writer, "write_dng", counted("written", writer.write_dng))
     told = denoise([tmp_path / "shots"], tmp_path / "out", model)
-    assert told == [f"{k + 1}/5 frame_00{k}.dng -> out/frame_00{k}.dng" for k in range(5)]
+    assert told == [f"{k + 1}/5 frame_00{k}.dng -> out/frame_00{k}-denoised.dng" for k in range(5)]
     assert states == {"read": 5, "denoised": 5, "written": 5}
     assert max(most_waiting.values()) <= 2  # the one being worked on, and one more
     assert threads["denoised"] == {main}
@@ -492,17 +547,17 @@ def test_failures_of_reading_denoising_and_writing_are_named_in_order(
     real = writer.write_dng
 
     def full(path: Path, *given: object, **named: object) -> None:
-        if path.name == "frame_002.dng":
+        if "frame_002" in path.name:
             raise OutputError(f"{path}: cannot be written (no space left on device)")
         real(path, *given, **named)  # type: ignore[arg-type]
 
     monkeypatch.setattr(writer, "write_dng", full)
     with pytest.raises(JobError, match="3 of 5 shots failed") as caught:
-        denoise([tmp_path / "shots"], tmp_path / "out", model)
+        denoise([tmp_path / "shots"], tmp_path / "out", model, strict=True)
     kinds = {name: type(error) for name, error in caught.value.failures.items()}
     assert kinds == {"frame_000.dng": InputFileError, "frame_002.dng": OutputError, "frame_004.dng": ModelFileError}
     assert list(kinds) == sorted(kinds)
-    assert sorted(everything_in(tmp_path / "out")) == ["frame_001.dng", "frame_003.dng"]
+    assert results(tmp_path / "out") == ["frame_001-denoised.dng", "frame_003-denoised.dng"]
 
 
 def test_ctrl_c_leaves_whole_files_only_and_resume_does_the_rest(
@@ -522,24 +577,30 @@ def test_ctrl_c_leaves_whole_files_only_and_resume_does_the_rest(
         patched.setattr(inference, "denoise_image", interrupted)
         with pytest.raises(KeyboardInterrupt):
             denoise([tmp_path / "shots"], tmp_path / "out", model)
-    assert sorted(everything_in(tmp_path / "out")) == ["frame_000.dng", "frame_001.dng"]
+    assert results(tmp_path / "out") == ["frame_000-denoised.dng", "frame_001-denoised.dng"]
     assert set(threading.enumerate()) == threads
-    told = denoise([tmp_path / "shots"], tmp_path / "out", model, resume=True)
-    assert [line.endswith("passed over") for line in told] == [True, True, False, False]
+    told = denoise([tmp_path / "shots"], tmp_path / "out", model)
+    assert [line.endswith("done before") for line in told] == [True, True, False, False]
     for frame in frames:
-        assert np.array_equal(read_raw(tmp_path / "out" / frame.path.name).dn, frame.dn)
+        assert np.array_equal(read_raw(tmp_path / "out" / f"{frame.path.stem}-denoised.dng").dn, frame.dn)
 
 
-def test_a_mistake_of_ours_in_a_thread_is_not_a_failed_shot(
+def test_what_nobody_has_foreseen_costs_its_shot_and_leaves_its_traceback_in_the_ledger(
     tmp_path: Path, model: Model, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def broken(*_: object, **__: object) -> None:
-        raise ZeroDivisionError
+    def broken(path: Path, *given: object, **named: object) -> None:
+        if "frame_000" in path.name:
+            raise ZeroDivisionError
+        real(path, *given, **named)  # type: ignore[arg-type]
 
+    real = writer.write_dng
     write_frames(tmp_path / "shots", burst_frames(2, size=SMALL))
     monkeypatch.setattr(writer, "write_dng", broken)
-    with pytest.raises(ZeroDivisionError):
+    with pytest.raises(JobError) as caught:
         denoise([tmp_path / "shots"], tmp_path / "out", model)
+    assert "frame_000.dng: failed in a way that is not foreseen" in str(caught.value.failures["frame_000.dng"])
+    (entry,) = [one for one in lines(tmp_path / "out") if one["outcome"] == "failed"]
+    assert "raise ZeroDivisionError" in entry["traceback"]
 
 
 # Beside the pictures
@@ -552,16 +613,13 @@ def test_sidecars_go_along_and_nothing_of_others_is_replaced(tmp_path: Path, mod
     shots[0].with_suffix(".dng.xmp").write_bytes(b"of darktable")
     shots[1].with_suffix(".xmp").write_bytes(xmp)
     (tmp_path / "out").mkdir()
-    (tmp_path / "out" / "frame_001.xmp").write_bytes(b"mine")
+    (tmp_path / "out" / "frame_001-denoised.xmp").write_bytes(b"mine")
     told: list[str] = []
     denoise([tmp_path / "shots"], tmp_path / "out", model, notes=told)
-    assert (tmp_path / "out" / "frame_000.xmp").read_bytes() == xmp.replace(b'"40"', b'"0"')
-    assert (tmp_path / "out" / "frame_000.dng.xmp").read_bytes() == b"of darktable"
-    assert (tmp_path / "out" / "frame_001.xmp").read_bytes() == b"mine"
-    assert told == [f"{tmp_path / 'out' / 'frame_001.xmp'}: was there before and is left as it is"]
-    (tmp_path / "out" / "frame_000.xmp").unlink()  # as if killed before it was written
-    denoise([tmp_path / "shots"], tmp_path / "out", model, resume=True)
-    assert (tmp_path / "out" / "frame_000.xmp").read_bytes() == xmp.replace(b'"40"', b'"0"')
+    assert (tmp_path / "out" / "frame_000-denoised.xmp").read_bytes() == xmp.replace(b'"40"', b'"0"')
+    assert (tmp_path / "out" / "frame_000-denoised.dng.xmp").read_bytes() == b"of darktable"
+    assert (tmp_path / "out" / "frame_001-denoised.xmp").read_bytes() == b"mine"
+    assert told == [f"{tmp_path / 'out' / 'frame_001-denoised.xmp'}: was there before and is left as it is"]
     denoise([shots[0]], tmp_path / "as it is" / "a.dng", model, strength=0)
     assert (tmp_path / "as it is" / "a.xmp").read_bytes() == xmp
     denoise([shots[0]], tmp_path / "developed" / "a.tif", model)
@@ -571,11 +629,14 @@ def test_sidecars_go_along_and_nothing_of_others_is_replaced(tmp_path: Path, mod
 def test_a_result_is_a_shot_only_when_forced(tmp_path: Path) -> None:
     write_frames(tmp_path / "shots", burst_frames(1, size=SMALL))
     denoise([tmp_path / "shots"], tmp_path / "once", None)
-    for inputs in (tmp_path / "once", tmp_path / "once" / "frame_000.dng"):
+    for inputs in (tmp_path / "once", tmp_path / "once" / "frame_000-denoised.dng"):
         with pytest.raises(InputFileError, match=r"no RAW, picture|was denoised by this program.*--force"):
             denoise([inputs], tmp_path / "twice", None)
         told: list[str] = []
         denoise([inputs], tmp_path / f"forced {inputs.suffix}", None, notes=told, force=True)
-        assert told[0].startswith("frame_000.dng: noise as its NoiseProfile tag says"), "that of what was left"
-    once, twice = read_raw(tmp_path / "once" / "frame_000.dng"), read_raw(tmp_path / "forced " / "frame_000.dng")
+        assert told[0].startswith("frame_000-denoised.dng: noise as its NoiseProfile tag says"), "that of what was left"
+    once, twice = (
+        read_raw(tmp_path / "once" / "frame_000-denoised.dng"),
+        read_raw(tmp_path / "forced " / "frame_000-denoised-denoised.dng"),
+    )
     assert np.abs(once.linear - twice.linear).mean() < 1e-3, "a tenth of the noise there was"

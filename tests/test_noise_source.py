@@ -37,7 +37,9 @@ def written(folder: Path, *measured: list[ChannelProfile]) -> Path:
 def asked(frame: Frame, file: Path, *, any_sensor: bool = False) -> tuple[NoiseProfile, str, list[str]]:
     """Return the profile that a file has for a shot, its source, and what was told."""
     told: list[str] = []
-    profile, words = read_measured_noise(file, told.append).profile_for(frame, any_sensor=any_sensor)
+    profile, words = read_measured_noise(file, told.append).profile_for(
+        frame.info, frame.path.name, any_sensor=any_sensor
+    )
     return profile, words, told
 
 

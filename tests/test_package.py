@@ -26,9 +26,10 @@ SUBPACKAGES = {
     "model": "device content pairs network model_file prior validation train",
     "reporting": "figures page report",
     "inference": "engine tiles residual_noise noise_source denoiser",
-    "session": "shots workers",
+    "session": "ledger reader shots names denoisers noise workers pace",
     "jobs": "listener ingest inspect profile calibrate denoise merge benchmark benchmark_pairs report demo",
-    "cli": "options console tables inspect ingest profile calibrate denoise merge benchmark report demo app",
+    "cli": "options console session_console tables inspect ingest profile calibrate denoise watch merge benchmark "
+    "report demo app",
 }
 """Every subpackage and file of the package, in the order in which data flows; each may import from those before it."""
 

@@ -17,6 +17,7 @@ from burst_denoise.cli.inspect import inspect_command
 from burst_denoise.cli.merge import merge_command
 from burst_denoise.cli.profile import profile_command
 from burst_denoise.cli.report import report_command
+from burst_denoise.cli.watch import watch_command
 from burst_denoise.errors import BurstDenoiseError, JobError
 
 __all__ = ["app", "main"]
@@ -95,6 +96,7 @@ app.command("ingest", cls=_Command)(ingest_command)
 app.command("calibrate", cls=_Command)(calibrate_command)
 app.command("train", cls=_Command)(train_command)
 app.command("denoise", cls=_Command)(denoise_command)
+app.command("watch", cls=_Command)(watch_command)
 app.command("merge", cls=_Command)(merge_command)
 app.command("benchmark", cls=_Command)(benchmark_command)
 app.command("report", cls=_Command)(report_command)

@@ -7,7 +7,6 @@ import sys
 import time
 import unicodedata
 from collections.abc import Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
 from rich.console import Console as RichConsole
@@ -35,6 +34,7 @@ __all__ = [
     "quiet_libraries",
     "show",
     "show_json",
+    "stderr_console",
     "styled",
     "verdict_text",
 ]
@@ -74,12 +74,12 @@ def show(result: RenderableType, *, wrapped: bool = False) -> None:
 
 def note(text: RenderableType) -> None:
     """Print how things stand on stderr."""
-    _console(stderr=True).print(printable(text) if isinstance(text, str) else text)
+    stderr_console().print(printable(text) if isinstance(text, str) else text)
 
 
 def fail(text: str) -> None:
     """Print what went wrong on stderr, in one line."""
-    _console(stderr=True).print(printable(" ".join(text.splitlines())), style=BAD)
+    stderr_console().print(printable(" ".join(text.splitlines())), style=BAD)
 
 
 def printable(text: str) -> str:
@@ -134,16 +134,12 @@ def verdict_text(verdict: "SeriesVerdict") -> Text:
 
 
 class Console(Listener):
-    """Tells a person: verdicts and notes on stderr, finished shots on stdout."""
+    """Tells a person: verdicts and notes on stderr."""
 
     def on_series(self, verdict: "SeriesVerdict", frames: "Sequence[Frame]") -> None:  # noqa: ARG002
         """Print the verdict on a series; lone shots are summed up at the end."""
         if not verdict.lone:
             note(verdict_text(verdict))
-
-    def on_shot(self, name: str, target: Path | None, number: int, count: int) -> None:
-        """Print that a shot is done."""
-        show(f"{number}/{count} {name}: " + (f"written to {target}" if target else "done before"))
 
     def note(self, text: str) -> None:
         """Print a line of text."""
@@ -155,7 +151,7 @@ class TrainingConsole(Console):
 
     def __enter__(self) -> Self:
         """Begin to show training."""
-        self._stderr = _console(stderr=True)
+        self._stderr = stderr_console()
         columns = (TextColumn("training"), BarColumn(), TextColumn("{task.description}"))
         self._bar = Progress(*columns, console=self._stderr, transient=True, disable=not self._stderr.is_terminal)
         self._tasks: list[TaskID] = []
@@ -180,6 +176,11 @@ class TrainingConsole(Console):
         elif time.monotonic() - self._said > LOG_INTERVAL_S:
             self._said = time.monotonic()
             note(f"training: {text}")
+
+
+def stderr_console() -> RichConsole:
+    """Return the console of verdicts and progress."""
+    return _console(stderr=True)
 
 
 def _console(*, stderr: bool = False) -> RichConsole:

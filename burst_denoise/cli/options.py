@@ -6,11 +6,14 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from burst_denoise.errors import InputFileError
+from burst_denoise.errors import InputFileError, ModelFileError
 from burst_denoise.files import refuse_existing
 
 if TYPE_CHECKING:
+    from burst_denoise.inference.denoiser import DenoiseSettings
+    from burst_denoise.jobs.listener import Listener
     from burst_denoise.model.model_file import Model
+    from burst_denoise.session.denoisers import Denoisers
 
 __all__ = [
     "INPUTS",
@@ -19,28 +22,40 @@ __all__ = [
     "Darks",
     "Device",
     "Flats",
+    "Format",
     "FromScratch",
     "Inputs",
     "Json",
     "Limit",
+    "MaxMegapixels",
     "MinutesOption",
     "Models",
+    "Name",
+    "Output",
     "OutputFolders",
     "Pairs",
     "Pause",
+    "Profiles",
+    "QualityOption",
     "Seed",
+    "SensorModels",
+    "Strength",
+    "Strict",
+    "Tile",
     "TuneOn",
     "calibration_files",
     "finite",
     "load_models",
     "named_folders",
     "rare",
+    "session_denoisers",
     "writes",
 ]
 
 OUTPUT = ("--output", "-o")
 FEWEST_FILES = 4
 """Of a set of dark frames or flats."""
+MODEL_SUFFIX = ".safetensors"
 
 
 def finite(value: Any) -> Any:
@@ -145,6 +160,52 @@ AnySensor = Annotated[
     ),
 ]
 
+Output = Annotated[
+    Path, typer.Option(*OUTPUT, metavar="PATH", help="Folder for the results, or a file for a single shot.")
+]
+SensorModels = Annotated[
+    list[Path] | None,
+    typer.Option(
+        "--model", "-m", metavar="PATH",
+        help="Model of a camera, made by calibrate, or a folder of models; each serves its own camera and ISOs. May be "
+        "repeated.",
+    ),
+]  # fmt: skip
+Profiles = Annotated[
+    list[Path] | None,
+    typer.Option(
+        "--profile", metavar="FILE",
+        help="Without a model: the noise of a sensor, made by profile -o; other ISOs are scaled. May be repeated.",
+    ),
+]  # fmt: skip
+Format = Annotated[
+    Literal["dng", "tiff", "png"] | None,
+    typer.Option(
+        help="dng keeps the mosaic of raw files; tiff and png, 16 bits, are developed by LibRaw. By default raw "
+        "files become dng, pictures tiff."
+    ),
+]
+Name = Annotated[
+    str,
+    typer.Option(metavar="TEMPLATE", help="Name of results without suffix, from {stem}, {iso} and {camera} of a shot."),
+]
+QualityOption = Annotated[
+    Literal["fast", "best"],
+    typer.Option(help="best averages over 8 flips and rotations: a little better, about eight times slower."),
+]
+Strength = Annotated[
+    float,
+    typer.Option(metavar="NUMBER", min=0, max=1, callback=finite, help="1 denoises fully, 0 gives the input back."),
+]
+Strict = Annotated[
+    bool, rare("--strict", help="Refuse shots that no given model or profile is of, rather than use the prior.")
+]
+Tile = Annotated[int, rare(metavar="NUMBER", min=32, help="Side of a tile in photosites; less takes less memory.")]
+MaxMegapixels = Annotated[
+    float,
+    rare("--max-megapixels", metavar="NUMBER", min=1, callback=finite, help="Larger shots are refused unread."),
+]
+
 
 def calibration_files(given: list[str] | None, inputs: list[Path]) -> list[Path]:
     """Return the files and folders that an option for calibration frames names; patterns are searched.
@@ -214,3 +275,36 @@ def load_models(paths: list[Path] | None, device: str) -> "dict[str, Model]":
         names = ["model"]
     chosen = choose_device(device)
     return {name: load_model(path, chosen) for name, path in zip(names, paths, strict=True)}
+
+
+def session_denoisers(
+    models: list[Path] | None,
+    profiles: list[Path] | None,
+    dark_files: list[Path],
+    settings: "DenoiseSettings",
+    listener: "Listener",
+    *,
+    strict: bool,
+) -> "Denoisers":
+    """Return the denoisers of a session from the files that options name; of folders, all models in them."""
+    from burst_denoise.burst.darks import read_darks
+    from burst_denoise.inference.noise_source import read_measured_noise
+    from burst_denoise.model.device import choose_device
+    from burst_denoise.model.model_file import load_model
+    from burst_denoise.session.denoisers import Denoisers
+
+    files: list[Path] = []
+    for given in models or []:
+        found = sorted(given.glob(f"*{MODEL_SUFFIX}")) if given.is_dir() else [given]
+        if not found:
+            raise ModelFileError(f"{given}: no {MODEL_SUFFIX} files in this folder; name one that holds models")
+        files += found
+    chosen = choose_device(settings.device)
+    return Denoisers(
+        [load_model(path, chosen) for path in dict.fromkeys(files)],
+        [read_measured_noise(path, listener.note) for path in profiles or []],
+        read_darks(dark_files),
+        settings,
+        listener.note,
+        strict=strict,
+    )

@@ -3,9 +3,10 @@
 It can be pickled: what crosses to another process is the model and what was measured; the engine is made anew there.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
+from itertools import chain
 from typing import Any, Literal, get_args
 
 import numpy as np
@@ -18,7 +19,7 @@ from burst_denoise.errors import ConfigError, InputFileError, ModelFileError
 from burst_denoise.frame.frame import Frame
 from burst_denoise.frame.mosaic import Mosaic
 from burst_denoise.inference.engine import Engine, fastest_engine
-from burst_denoise.inference.noise_source import MeasuredNoise, noise_figures, shot_noise
+from burst_denoise.inference.noise_source import MeasuredNoise, ShotNoise, estimated_noise, noise_figures, shot_noise
 from burst_denoise.inference.tiles import denoise_image
 from burst_denoise.io.metadata import DARK_MARK, DENOISED_MARK, REFUSED_AGAIN
 from burst_denoise.model.device import choose_device, compute_dtype
@@ -111,7 +112,7 @@ class Denoiser:
         made_here = {"_engines", "_repairs", "_note"}
         return {key: value for key, value in self.__dict__.items() if key not in made_here} | {"_note": None}
 
-    def __call__(self, frame: Frame, burst: Burst | None = None) -> Frame:
+    def __call__(self, frame: Frame, burst: Burst | None = None, estimated: ShotNoise | None = None) -> Frame:
         """Return a frame denoised: dark subtracted, defects repaired, noise taken away.
 
         Parameters
@@ -120,6 +121,9 @@ class Denoiser:
             As it was shot; not modified.
         burst : Burst, optional
             The stored burst that it is a frame of.
+        estimated : ShotNoise, optional
+            Where no noise profile is known: that of shots of its camera and ISO, by `estimate`; by default it is
+            estimated from the frame.
 
         Returns
         -------
@@ -140,7 +144,7 @@ class Denoiser:
         if frame.notes.startswith(DENOISED_MARK) and not self.settings.force:
             raise InputFileError(f"{frame.path.name}: {REFUSED_AGAIN}")
         engine, words = self._serving(frame)
-        profile, source = self._profile(frame, None if burst is None else burst.profile)
+        profile, source = self._profile(frame, None if burst is None else burst.profile, estimated)
         dark = self._dark(frame, burst)
         settings = self.settings
         notes = (
@@ -157,6 +161,14 @@ class Denoiser:
             image = repair.apply(image)
         clean = Frame.of_linear(self._run(image, frame, engine, profile), frame, notes)
         return replace(clean.with_profile(_left(profile, settings.strength)), noise_reduction=settings.strength)
+
+    def estimate(self, frames: Iterable[Frame]) -> ShotNoise:
+        """Return the noise of shots of one camera and ISO, estimated from them; see `estimated_noise`."""
+        frames = iter(frames)
+        first = next(frames, None)
+        if first is None:
+            raise InputFileError("no shot to estimate noise from could be read")
+        return estimated_noise(chain([first], frames), self._serving(first)[0])
 
     def image(self, image: Float, frame: Frame) -> Float:
         """Return an image denoised whose dark and defects are taken care of: a method for the benchmark.
@@ -208,7 +220,9 @@ class Denoiser:
             self._engines[domain] = fastest_engine(network, dtype), words
         return self._engines[domain]
 
-    def _profile(self, frame: Frame, stored: NoiseProfile | None) -> tuple[NoiseProfile, str]:
+    def _profile(
+        self, frame: Frame, stored: NoiseProfile | None, estimated: ShotNoise | None = None
+    ) -> tuple[NoiseProfile, str]:
         """Return the noise profile that serves a frame, and what the notes say of it."""
         name = frame.path.name
         any_sensor = self.settings.any_sensor
@@ -218,10 +232,10 @@ class Denoiser:
                 self._tell(f"{name}: camera unknown; the model is taken for its own by size, depth and kind", "camera")
             return self.model.profile_for(frame.info, name, any_sensor=any_sensor), ""
         if self._noise is not None:
-            profile, source = self._noise.profile_for(frame, any_sensor=any_sensor)
+            profile, source = self._noise.profile_for(frame.info, name, any_sensor=any_sensor)
             figures = ""
         else:
-            noise = shot_noise(frame, stored, self._serving(frame)[0])
+            noise = shot_noise(frame, stored, self._serving(frame)[0], estimated)
             profile, source = noise.profile, noise.source
             figures = "" if stored is not None else f", {noise_figures(profile)}"
             figures += f"; {noise.contradiction}" if noise.contradiction else ""

@@ -15,17 +15,21 @@ from burst_denoise.frame.mosaic import MOSAICS, Mosaic
 from burst_denoise.inference.engine import Engine
 from burst_denoise.inference.residual_noise import refine_noise
 from burst_denoise.io.limits import read_document
-from burst_denoise.schemas import ChannelProfile, NoiseProfile
+from burst_denoise.schemas import ChannelProfile, FrameInfo, NoiseProfile
 from burst_denoise.sensor.identity import Sensor
 from burst_denoise.sensor.noise_model import extrapolate_profile, noise_variance
 from burst_denoise.sensor.single_image import estimate_noise
 from burst_denoise.sensor.verdict import contradictions
 
-__all__ = ["MeasuredNoise", "ShotNoise", "noise_figures", "read_measured_noise", "shot_noise"]
+__all__ = ["MeasuredNoise", "ShotNoise", "estimated_noise", "noise_figures", "read_measured_noise", "shot_noise"]
 
 AGREES = 1.4
 """Factor between the noise standard deviations of tag and estimate up to which the tag serves: estimates of pictures
 were within a factor 1.15, of texture from edge to edge within 1.4."""
+
+
+COMPARED_AT = 0.05
+"""Linear level at which estimates from several shots are compared: most of a picture is darker than 0.1."""
 
 
 @dataclass(frozen=True)
@@ -91,12 +95,15 @@ class MeasuredNoise:
             raise ConfigError(f"{name}: holds no usable noise profile; make one with burst-denoise profile -o")
         return cls(name, tuple(sensors))
 
-    def profile_for(self, frame: Frame, *, any_sensor: bool) -> tuple[NoiseProfile, str]:
+    def profile_for(self, info: FrameInfo, name: str, *, any_sensor: bool) -> tuple[NoiseProfile, str]:
         """Return the noise profile of a shot, at its ISO, and in a few words where it comes from.
 
         Parameters
         ----------
-        frame : Frame
+        info : FrameInfo
+            Of the shot.
+        name : str
+            The shot's file, for the message.
         any_sensor : bool
             Let it serve a shot of another camera, too.
 
@@ -105,7 +112,7 @@ class MeasuredNoise:
         ConfigError
             If no sensor here is that of the shot.
         """
-        name, info, shot = frame.path.name, frame.info, Sensor.of(frame.info)
+        shot = Sensor.of(info)
         fitting = [one for one in self.sensors if one.sensor.mosaic.domain == info.domain]
         own = [one for one in fitting if not shot.refusals(one.sensor)]
         if not own and not (any_sensor and fitting):
@@ -144,7 +151,9 @@ class ShotNoise:
     """What the shot's ``NoiseProfile`` tag says, where that is not what serves."""
 
 
-def shot_noise(frame: Frame, stored: NoiseProfile | None, engine: Engine) -> ShotNoise:
+def shot_noise(
+    frame: Frame, stored: NoiseProfile | None, engine: Engine, estimated: ShotNoise | None = None
+) -> ShotNoise:
     """Return the noise profile that there is for a shot without any calibration.
 
     Parameters
@@ -155,12 +164,14 @@ def shot_noise(frame: Frame, stored: NoiseProfile | None, engine: Engine) -> Sho
         Measured on the stored burst that the shot is a frame of.
     engine : Engine
         What denoises the shot; here, windows of it.
+    estimated : ShotNoise, optional
+        From shots of the same camera and ISO; by default from the shot itself.
 
     Returns
     -------
     ShotNoise
-        The stored one; else the shot's tag, where it agrees with what is estimated from the shot, or the shot cannot
-        tell, or was denoised before (what that leaves is not white); else the estimate.
+        The stored one; else the shot's tag, where it agrees with the estimate, or the shot cannot tell, or was denoised
+        before (what that leaves is not white); else the estimate.
 
     Raises
     ------
@@ -172,21 +183,56 @@ def shot_noise(frame: Frame, stored: NoiseProfile | None, engine: Engine) -> Sho
     tag, by_tag = frame.noise_profile, "as its NoiseProfile tag says"
     if tag is not None and frame.noise_reduction > 0:
         return ShotNoise(tag, by_tag)
-    image = frame.linear
-    try:
-        first = estimate_noise(image, frame.mosaic, frame.info.iso)
-    except InputFileError as error:
-        if tag is not None:
-            return ShotNoise(tag, by_tag)
-        raise InputFileError(f"{frame.path.name}: {error}") from error
-    estimate = refine_noise(image, frame.mosaic, engine, first)
+    if estimated is None:
+        try:
+            estimated = estimated_noise([frame], engine)
+        except InputFileError:
+            if tag is not None:
+                return ShotNoise(tag, by_tag)
+            raise
     if tag is None:
-        return ShotNoise(estimate, "estimated from the shot itself")
-    factor = _std_factor(image, frame.mosaic, tag, estimate)
+        return estimated
+    factor = _std_factor(frame.linear, frame.mosaic, tag, estimated.profile)
     if 1 / AGREES <= factor <= AGREES:
         return ShotNoise(tag, by_tag)
     said = f"its NoiseProfile tag says {factor:.2g} times as much ({noise_figures(tag)})"
-    return ShotNoise(estimate, "estimated from the shot itself, which contradicts its NoiseProfile tag", said)
+    return ShotNoise(estimated.profile, f"{estimated.source}, which contradicts its NoiseProfile tag", said)
+
+
+def estimated_noise(frames: Iterable[Frame], engine: Engine) -> ShotNoise:
+    """Return the noise profile estimated from shots of one camera and ISO: that of the shot in the middle.
+
+    Parameters
+    ----------
+    frames : iterable of Frame
+        Mosaics, one in memory at a time. Those that cannot tell are passed over.
+    engine : Engine
+        What denoises them; here, windows of them.
+
+    Raises
+    ------
+    InputFileError
+        If none can tell.
+
+    Notes
+    -----
+    Texture is taken for noise rather than noise for texture, so of an even number the lower one in the middle serves.
+    """
+    found: list[NoiseProfile] = []
+    error: InputFileError | None = None
+    for frame in frames:
+        image = frame.linear
+        try:
+            first = estimate_noise(image, frame.mosaic, frame.info.iso)
+        except InputFileError as reason:
+            error = error or InputFileError(f"{frame.path.name}: {reason}")
+        else:
+            found.append(refine_noise(image, frame.mosaic, engine, first))
+    if not found:
+        raise error or ValueError("no frames to estimate noise from")
+    found.sort(key=lambda profile: float(noise_variance(np.full(1, COMPARED_AT, np.float32), profile).mean()))
+    words = "the shot itself" if len(found) == 1 else f"{len(found)} shots of its camera and ISO"
+    return ShotNoise(found[(len(found) - 1) // 2], f"estimated from {words}")
 
 
 def _std_factor(image: Float, mosaic: Mosaic, profile: NoiseProfile, other: NoiseProfile) -> float:

@@ -17,7 +17,6 @@ from burst_denoise.burst.store import Burst, sharing_defects
 from burst_denoise.files import atomic_write, refuse_existing
 from burst_denoise.frame.frame import Frame, to_dn
 from burst_denoise.frame.synthetic import Fault, SyntheticCamera, scene_from_picture, shoot
-from burst_denoise.inference.denoiser import Denoiser
 from burst_denoise.io.dng import rounded_dn, write_dng
 from burst_denoise.io.raw import develop, read_raw
 from burst_denoise.jobs.benchmark import benchmark_bursts
@@ -35,6 +34,7 @@ from burst_denoise.score.baselines import baseline_method, nlm_stabilised
 from burst_denoise.score.benchmark import REFERENCE_METHOD
 from burst_denoise.score.metrics import mean_squared_error, psnr_of_mse
 from burst_denoise.score.rows import BenchmarkRow
+from burst_denoise.session.denoisers import Denoisers
 
 __all__ = ["DemoResult", "demo"]
 
@@ -106,7 +106,7 @@ def demo(folder: Path, minutes: float, device: torch.device, listener: Listener 
     listener.note(f"4/5 denoising a shot of {TEST_SCENE}, which the model never saw")
     shot = shots / "test" / f"{TEST_SCENE}_iso{ISOS[1]}" / "frame_000.dng"
     for suffix in ("dng", "tif"):
-        denoise_session([shot], folder / f"denoised.{suffix}", Denoiser(model))
+        denoise_session([shot], folder / f"denoised.{suffix}", Denoisers([model]))
     listener.note("5/5 scoring against the known clean picture")
     models = {"model": model}
     strengths = model.header.training.baseline_strength

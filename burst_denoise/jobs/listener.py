@@ -1,13 +1,14 @@
 """`Listener`: who is told what a job does on its way."""
 
 from collections.abc import Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from burst_denoise.burst.series import SeriesVerdict
     from burst_denoise.frame.frame import Frame
     from burst_denoise.model.train import Progress
+    from burst_denoise.session.pace import Standing
+    from burst_denoise.session.workers import Outcome
 
 __all__ = ["Listener"]
 
@@ -21,8 +22,8 @@ class Listener:
     def on_progress(self, progress: "Progress") -> None:
         """Hear where a training stands, after every step."""
 
-    def on_shot(self, name: str, target: Path | None, number: int, count: int) -> None:
-        """Hear that a shot is done, number so and so of ``count``; ``target`` is None where it was done before."""
+    def on_shot(self, outcome: "Outcome", standing: "Standing") -> None:
+        """Hear what became of a shot, and where its session stands."""
 
     def note(self, text: str) -> None:
         """Hear a line of text: a stage that begins, or what the reader of the result must know."""

@@ -1,134 +1,111 @@
-"""The shots of a session: which ones the inputs name, how each is read, and where its result goes."""
+"""The shots of a session: which ones the inputs name, and how each is read."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
-from typing import Literal
 
+from burst_denoise.burst.burst import frame_file
 from burst_denoise.burst.grouping import find_sources
 from burst_denoise.burst.store import Burst, open_burst, split_inputs
-from burst_denoise.errors import InputFileError, OutputError
-from burst_denoise.files import absolute, refuse_existing
-from burst_denoise.frame.frame import Frame
-from burst_denoise.io.read import FRAME_SUFFIXES, is_raw, is_video, read_frame
+from burst_denoise.errors import InputFileError
+from burst_denoise.files import absolute
+from burst_denoise.io.read import is_raw, is_video
 
-__all__ = ["OutputFormat", "Shot", "find_shots"]
-
-OutputFormat = Literal["dng", "tiff", "png"]
-SUFFIXES = {"dng": ".dng", "tiff": ".tif", "png": ".png"}
-FORMATS = {".dng": "dng", ".tif": "tiff", ".tiff": "tiff", ".png": "png"}
+__all__ = ["FoundShots", "Shot", "find_shots"]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Shot:
-    """One shot to denoise: how to read it and where its result goes."""
+    """One shot to denoise."""
 
     name: str
-    target: Path
-    read: Callable[[], Frame]
+    """Below the folder that was given."""
+    root: Path
+    """The folder that was given, or that of the file."""
     source: Path | None
     """Its file, which LibRaw may develop; None for a frame of a stored burst."""
     burst: Burst | None = None
     """The stored burst that it is a frame of."""
+    index: int = 0
+    """Of the frame in its burst."""
 
     @property
     def place(self) -> Path:
-        """Its file, or the folder of its burst."""
-        return self.source or (self.burst.folder if self.burst else Path(self.name))
+        """Its file, or the array of the frame in the folder of its burst."""
+        if self.burst is None:
+            assert self.source is not None
+            return self.source
+        return absolute(self.burst.folder / frame_file(self.index))
+
+    @property
+    def is_raw(self) -> bool:
+        """Whether it is a mosaic."""
+        if self.burst is not None:
+            return self.burst.info.cfa is not None
+        return self.source is not None and is_raw(self.source)
+
+
+@dataclass(frozen=True)
+class FoundShots:
+    """The shots that inputs name, and what else lies there."""
+
+    shots: tuple[Shot, ...]
+    passed_over: str = ""
+    """In words, which files of folders are no shots."""
 
 
 def find_shots(
     inputs: Sequence[Path],
     output: Path,
-    format: OutputFormat | None,
-    dark_paths: set[Path],
+    not_shots: frozenset[Path] = frozenset(),
     *,
-    resume: bool,
+    pictures: bool = True,
     again: bool = False,
-) -> list[Shot]:
-    """Return the shots that inputs name, each with a target of its own that is free.
+) -> FoundShots:
+    """Return the shots that inputs name.
 
     Parameters
     ----------
     inputs : sequence of Path
         RAW and picture files, folders (searched recursively) or stored bursts.
     output : Path
-        A file, for a single shot, if it has the suffix of a format; otherwise the folder for all results. If that lies
-        inside a folder of inputs, what is in it is no input.
-    format : OutputFormat or None
-        None writes DNG for raw shots and TIFF for pictures.
-    dark_paths : set of Path
-        Dark frames, which are no shots.
-    resume : bool
-        Targets may exist.
+        Where results go. If that lies inside a folder of inputs, what is in it is no input.
+    not_shots : set of Path
+        Dark frames, and results of earlier sessions.
+    pictures : bool
+        Whether pictures in folders are shots even where there are raw files.
     again : bool
-        What this program has denoised before is a shot, too.
+        Whether what this program has denoised before is a shot, too.
 
     Raises
     ------
     InputFileError
-        If an input is missing or a video.
-    OutputError
-        If a target exists, is a shot itself or that of two shots, or ``output`` cannot be what it is named.
+        If an input is missing, or there is nothing but videos.
     """
-    shots = list(_named(inputs, output, format, dark_paths, again))
-    sources = {shot.source for shot in shots}
-    targets: dict[Path, Path] = {}
-    for shot in shots:
-        if shot.target in targets:
-            raise OutputError(
-                f"{shot.target}: both {targets[shot.target]} and {shot.place} would go there; "
-                "denoise their folders one at a time"
-            )
-        targets[shot.target] = shot.place
-        if absolute(shot.target) in sources:
-            raise OutputError(f"{shot.target}: is a shot to denoise itself; name another folder for the results")
-        if not resume:
-            refuse_existing(shot.target)
-    return shots
-
-
-def _named(
-    inputs: Sequence[Path], output: Path, format: OutputFormat | None, dark_paths: set[Path], again: bool
-) -> Iterator[Shot]:
     stored, loose = split_inputs(inputs)
-    bursts = [open_burst(path) for path in stored]
     sources: dict[Path, Path] = {}
     for given in loose:
         for path in find_sources([given], results=again):
             # An earlier run may have put its results inside the folder of the shots; they are not shots.
             root = absolute(given) if given.is_dir() else path.parent
             own = absolute(output) in path.parents and absolute(output) not in (root, *root.parents)
-            if not own and path not in dark_paths:
+            if not own and path not in not_shots:
                 sources.setdefault(path, root)
-    single = _is_one_file(output, len(sources) + sum(map(len, bursts)), format)
-    for path, root in sources.items():
-        if is_video(path):
-            raise InputFileError(f"{path}: videos calibrate a model but are not denoised; name pictures or raw files")
-        suffix = SUFFIXES[format or ("dng" if is_raw(path) else "tiff")]
-        target = output if single else output / path.parent.relative_to(root) / (path.stem + suffix)
-        yield Shot(str(path.relative_to(root)), target, partial(read_frame, path), source=path)
-    for burst in bursts:
-        suffix = SUFFIXES[format or ("dng" if burst.info.cfa else "tiff")]
+    videos = [path for path in sources if is_video(path)]
+    named = {absolute(given) for given in loose if given.is_file()}
+    if refused := next((path for path in videos if path in named or len(videos) == len(sources)), None):
+        raise InputFileError(f"{refused}: videos calibrate a model but are not denoised; name pictures or raw files")
+    left = [path for path in sources if not (is_video(path) or is_raw(path) or path in named)]
+    if pictures or not any(is_raw(path) for path in sources):
+        left = []
+    without = {*videos, *left}
+    shots = [Shot(str(path.relative_to(root)), root, path) for path, root in sources.items() if path not in without]
+    for burst in map(open_burst, stored):
+        # clip.mp4#0003 is a frame of a video
         for index in range(len(burst)):
-            name, _, number = burst.frame(index).path.name.partition("#")  # clip.mp4#0003 is a frame of a video
+            name, _, number = burst.frame(index).path.name.partition("#")
             stem = Path(name).stem + (f"_{number}" if number else "")
-            target = output if single else output / burst.folder.stem / (stem + suffix)
-            yield Shot(f"{burst.name}/{stem}", target, partial(burst.frame, index), None, burst)
-
-
-def _is_one_file(output: Path, shots: int, format: OutputFormat | None) -> bool:
-    """Return whether ``output`` names a file, by its suffix; refuse a name that promises what will not be written."""
-    suffix = output.suffix.lower()
-    if output.is_file() and suffix not in FORMATS:
-        refuse_existing(output)
-    if output.is_dir() or suffix not in FRAME_SUFFIXES:
-        return False
-    if suffix not in FORMATS:
-        raise OutputError(f"{output}: {suffix} is not written here; name a {', '.join(FORMATS)} file, or a folder")
-    if shots != 1:
-        raise OutputError(f"{output}: is the name of one file, but there are {shots} shots; name a folder")
-    if format not in (None, FORMATS[suffix]):
-        raise OutputError(f"{output}: is no {format} file by its name; rename it, or leave --format out")
-    return True
+            shots.append(Shot(f"{burst.name}/{stem}", burst.folder.parent, None, burst, index))
+    told = {"pictures (among raw files)": len(left), "videos": len(videos)}
+    words = " and ".join(f"{count} {what}" for what, count in told.items() if count)
+    return FoundShots(tuple(shots), words)

@@ -32,7 +32,8 @@ from burst_denoise.io.read import read_frame, read_header
 from burst_denoise.io.sidecars import find_sidecars, without_denoising
 from burst_denoise.model.model_file import load_model
 from burst_denoise.model.train import Checkpoint, FitSettings, fit
-from burst_denoise.schemas import FrameInfo, NoiseProfile
+from burst_denoise.schemas import FrameInfo, NoiseEntry, NoiseProfile, ShotEntry
+from burst_denoise.session.ledger import Ledger
 from tests.fuzz.mutator import Files
 from tests.shots import burst_frames, stored, verdicts, write_frames, write_identity_model
 from tests.test_containers import SHOT, cr3, crw, jpeg, mrw, raf, rw2, tiff
@@ -330,6 +331,43 @@ def _without_digest(files: Files) -> Files:
     return {name: struct.pack("<Q", len(text)) + text + data[8 + size :]}
 
 
+def _ledgers(folder: Path) -> None:
+    frame = burst_frames(1, size=SMALL)[0]
+    profile = NoiseProfile(iso=1600, shot_noise_scale=(1e-3,) * 4, read_noise_variance=(1e-6,) * 4)
+    with Ledger(folder / "a") as ledger:
+        for name in ("a", "b"):
+            result = folder / "a" / f"{name}.dng"
+            entry = ShotEntry(
+                shot=f"{name}.dng", input=f"/card/{name}.dng", input_bytes=4, input_mtime_ns=5, input_sha256="0" * 64,
+                info=frame.info, network="prior 0", noise="estimated", settings={"strength": 1.0, "format": "dng"},
+                output=ledger.name_of(result), output_bytes=3, output_mtime_ns=6, output_sha256="1" * 64,
+                outcome="done", seconds=0.5, finished_at="2026-11-29T12:00:00Z", version="0.4.0",
+            )  # fmt: skip
+            ledger.append(entry)
+        noise = NoiseEntry(camera="a", iso=1600, height=48, width=64, white_level=15304, shots=("a.dng",),
+                           profile=profile, version="0.4.0")  # fmt: skip
+        ledger.append(noise)
+        claim = ledger.claim("c.dng")
+        assert claim is not None
+        claim.intend(entry)
+        left = claim.place.read_bytes()
+    dead = json.loads(left) | {"process": 1 << 22, "started_at": 5.0}  # no process has a number so high
+    claim.place.parent.mkdir()
+    claim.place.write_text(json.dumps(dead))
+
+
+def _open_ledger(folder: Path) -> None:
+    with Ledger(folder) as ledger:
+        for result in ledger.results():
+            ledger.done(result)
+        for entry in (ledger.of_input(Path("/card/a.dng")), ledger.done(folder / "b.dng")):
+            assert entry is None or entry.info is None or _check_info(entry.info) is None
+        noise = ledger.noise("a", 1600, SMALL)
+        assert noise is None or _check_noise(noise.profile) is None
+        if claim := ledger.claim("c.dng"):
+            ledger.release(claim)
+
+
 def _sidecars(folder: Path) -> None:
     for name, text in (("a.xmp", LIGHTROOM), ("b.xmp", ELEMENTS)):
         (folder / name).write_text(text, encoding="utf-8")
@@ -352,5 +390,6 @@ KINDS = (
     Kind("checkpoint", _checkpoints, _open_checkpoint, _without_digest),
     Kind("profile", _profiles, _open_profile),
     Kind("emva", _emva, _open_emva),
+    Kind("ledger", _ledgers, _open_ledger),
     Kind("sidecar", _sidecars, _open_sidecar),
 )

@@ -1,0 +1,66 @@
+"""The command `watch`: shots denoised as they come into a folder."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from burst_denoise.cli.options import (
+    AnySensor,
+    Darks,
+    Device,
+    Format,
+    Json,
+    MaxMegapixels,
+    Name,
+    Output,
+    Profiles,
+    QualityOption,
+    SensorModels,
+    Strength,
+    Strict,
+    calibration_files,
+    session_denoisers,
+)
+from burst_denoise.errors import InputFileError
+
+__all__ = ["watch_command"]
+
+
+def watch_command(
+    folders: Annotated[list[Path], typer.Argument(metavar="FOLDERS", help="Searched recursively.", show_default=False)],
+    output: Output,
+    model: SensorModels = None,
+    profile: Profiles = None,
+    darks: Darks = None,
+    format: Format = None,
+    name: Name = "{stem}-denoised",
+    quality: QualityOption = "fast",
+    strength: Strength = 1.0,
+    as_json: Json = False,
+    strict: Strict = False,
+    any_sensor: AnySensor = False,
+    max_megapixels: MaxMegapixels = 200.0,
+    device: Device = "auto",
+) -> None:
+    """Denoise the shots in folders, and those that come, until Ctrl-C.
+
+    A file is denoised when it has not changed for two seconds. Results, their
+    names and burst-denoise.jsonl are those of denoise.
+
+    Example: burst-denoise watch CARD -m my_camera.safetensors -o CLEAN
+    """
+    from burst_denoise.cli.session_console import SessionConsole, ended_by_signals
+    from burst_denoise.inference.denoiser import DenoiseSettings
+    from burst_denoise.jobs.denoise import SessionSettings, watch_session
+
+    for folder in folders:
+        if not folder.is_dir():
+            raise InputFileError(f"{folder}: is no folder that could be watched; check the name, or use denoise")
+    settings = SessionSettings(format, name, max_megapixels=max_megapixels)
+    denoise_settings = DenoiseSettings(strength, quality, any_sensor=any_sensor, device=device)
+    with SessionConsole(as_json=as_json) as console, ended_by_signals():
+        denoisers = session_denoisers(
+            model, profile, calibration_files(darks, folders), denoise_settings, console, strict=strict
+        )
+        watch_session(folders, output, denoisers, settings, console)

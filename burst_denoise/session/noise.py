@@ -1,0 +1,118 @@
+"""The noise of a session's cameras where nothing measured it: estimated once per camera and ISO, from a fixed sample.
+
+The estimate stands in the ledger before the first shot that it serves, so that processes that share a session, and
+those that go on with it, denoise with the same.
+"""
+
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+
+from burst_denoise import __version__
+from burst_denoise.errors import BurstDenoiseError, InputFileError
+from burst_denoise.frame.frame import Frame
+from burst_denoise.inference.denoiser import Denoiser
+from burst_denoise.inference.noise_source import ShotNoise
+from burst_denoise.schemas import FrameInfo, NoiseEntry
+from burst_denoise.session.ledger import Ledger
+from burst_denoise.session.shots import Shot
+
+__all__ = ["Group", "SessionNoise", "group_of"]
+
+SAMPLE = 3
+"""Shots: the one in the middle of three is not led astray by one that is all texture."""
+WAIT_S = 0.2
+
+Group = tuple[str, float, int, int]
+"""Camera, ISO, rows and columns."""
+
+
+def group_of(camera: str | None, iso: float | None, height: int, width: int) -> Group | None:
+    """Return which shots have the noise of one, or None where it does not say its camera or ISO."""
+    return None if camera is None or iso is None else (camera, iso, height, width)
+
+
+class SessionNoise:
+    """Estimates the noise of cameras at ISOs once.
+
+    Parameters
+    ----------
+    ledger : Ledger
+    groups : mapping of Group to sequence of Shot
+        All shots of the session, whoever denoises them, in order.
+    read : callable
+        Reads a shot; may raise `BurstDenoiseError`.
+    anew : bool
+        Estimates of earlier sessions do not count.
+    """
+
+    def __init__(
+        self, ledger: Ledger, groups: Mapping[Group, Sequence[Shot]], read: Callable[[Shot], Frame], *, anew: bool
+    ) -> None:
+        self._ledger, self._groups, self._read, self._anew = ledger, groups, read, anew
+
+    def estimate(self, info: FrameInfo, denoiser: Denoiser) -> ShotNoise | None:
+        """Return the noise of a shot's camera and ISO, or None where it must be estimated from the shot itself."""
+        group = group_of(info.camera, info.iso, info.height, info.width)
+        if group is None or not self._groups.get(group):
+            return None
+        entry = self._known(group)
+        while entry is None:
+            claim = self._ledger.claim(f"noise of {group}", lambda: self._known(group) is None)
+            entry = self._known(group)
+            if claim is None:
+                if entry is None:
+                    time.sleep(WAIT_S)  # another process is at it
+                continue
+            try:
+                entry = self._made(group, denoiser)
+                if entry is None:
+                    return None
+                self._ledger.append(entry)
+            finally:
+                self._ledger.release(claim)
+        if entry.white_level != info.white_level:  # another mode of the camera
+            return None
+        count = len(entry.shots)
+        return ShotNoise(entry.profile, "estimated from " + ("one shot" if count == 1 else f"{count} shots")
+                         + " of its camera and ISO")  # fmt: skip
+
+    def _known(self, group: Group) -> NoiseEntry | None:
+        return self._ledger.noise(*group[:2], group[2:], of_this_session=self._anew)
+
+    def _made(self, group: Group, denoiser: Denoiser) -> NoiseEntry | None:
+        used: list[tuple[str, FrameInfo]] = []
+
+        def sample() -> Iterator[Frame]:
+            for shot in _spread(self._groups[group]):
+                try:
+                    frame = self._read(shot)
+                except BurstDenoiseError:
+                    continue  # it will be named when its turn comes
+                if used and frame.info.white_level != used[0][1].white_level:
+                    continue
+                used.append((shot.name, frame.info))
+                yield frame
+                if len(used) == SAMPLE:
+                    return
+
+        try:
+            noise = denoiser.estimate(sample())
+        except InputFileError:
+            return None
+        camera, iso, height, width = group
+        return NoiseEntry(
+            camera=camera,
+            iso=iso,
+            height=height,
+            width=width,
+            white_level=used[0][1].white_level,
+            shots=tuple(name for name, _ in used),
+            profile=noise.profile,
+            version=__version__,
+        )
+
+
+def _spread(shots: Sequence[Shot]) -> list[Shot]:
+    """Return shots in another order: some from all over the series first, then the rest."""
+    places = dict.fromkeys(round(k * (len(shots) - 1) / max(SAMPLE - 1, 1)) for k in range(SAMPLE))
+    return [shots[place] for place in dict.fromkeys([*places, *range(len(shots))])]

@@ -1,0 +1,242 @@
+"""A process of its own that opens strangers' files: one that crashes, hangs or eats memory there costs one shot.
+
+Requests and answers are pickled over its standard input and output. It is started at first need, again after it has
+died, and serves all sessions of this process, one request at a time.
+"""
+
+import atexit
+import contextlib
+import os
+import pickle
+import signal
+import subprocess
+import sys
+import threading
+import traceback
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any, TypeVar
+
+from burst_denoise.errors import BurstDenoiseError, InputFileError
+from burst_denoise.frame.frame import Frame
+from burst_denoise.io.metadata import Header
+from burst_denoise.io.read import read_frame, read_header
+from burst_denoise.session.ledger import digest_of
+
+__all__ = ["MAX_MEGAPIXELS", "ReadLimits", "Reader", "UnforeseenError", "serve", "shared_reader"]
+
+T = TypeVar("T")
+
+MAX_MEGAPIXELS = 200.0
+
+BYTES_PER_PIXEL = 16
+"""Of a file while it is decoded: stored, decoded, copied, and once as floats."""
+BASE_BYTES = 1 << 30
+START_S = 20.0
+"""A shot on a card is read in less than one second; who takes so long, and no file is so large, hangs."""
+BYTES_PER_S = 2e6
+"""Of the slowest share that files are still read from."""
+
+
+@dataclass(frozen=True)
+class ReadLimits:
+    """What one file may cost the process that reads it."""
+
+    max_megapixels: float = MAX_MEGAPIXELS
+
+    @property
+    def memory_bytes(self) -> int:
+        """Beyond what the process has when it is ready."""
+        return BASE_BYTES + int(self.max_megapixels * 1e6 * BYTES_PER_PIXEL)
+
+    def seconds_for(self, path: Path) -> float:
+        """Return how long reading a file may take."""
+        try:
+            return START_S + path.stat().st_size / BYTES_PER_S
+        except OSError:
+            return START_S
+
+
+class UnforeseenError(BurstDenoiseError):
+    """Something nobody has foreseen, with the traceback that tells where."""
+
+    def __init__(self, message: str, told: str) -> None:
+        super().__init__(message, told)
+        self.traceback = told
+
+    def __str__(self) -> str:
+        return str(self.args[0])
+
+
+class Reader:
+    """The process, and what may be asked of it; threads may share it."""
+
+    def __init__(self) -> None:
+        self._process: subprocess.Popen[bytes] | None = None
+        self._lock = threading.Lock()
+
+    @property
+    def pid(self) -> int | None:
+        """Number of the process; None while there is none."""
+        return None if self._process is None else self._process.pid
+
+    def start(self) -> None:
+        """Start the process, which takes half a second, while other things are done."""
+        with self._lock:
+            self._running()
+
+    def frame(self, path: Path, limits: ReadLimits) -> tuple[Frame, str]:
+        """Return a file's frame and the SHA-256 of the file.
+
+        Raises
+        ------
+        InputFileError
+            If the file cannot be read, or the process dies of it or goes beyond its limits.
+        """
+        return self._ask(_frame_and_digest, path, limits)
+
+    def header(self, path: Path, limits: ReadLimits) -> Header:
+        """Return what a file says about its frame; errors as of `frame`."""
+        return self._ask(read_header, path, limits)
+
+    def close(self) -> None:
+        """End the process."""
+        process, self._process = self._process, None
+        if process is not None:
+            process.kill()
+            process.communicate()
+
+    def _ask(self, work: Callable[[Path], T], path: Path, limits: ReadLimits) -> T:
+        with self._lock:
+            process = self._running()
+            assert process.stdin is not None
+            assert process.stdout is not None
+            seconds = limits.seconds_for(path)
+            late = threading.Event()
+
+            def stop() -> None:
+                late.set()
+                process.kill()
+
+            watch = threading.Timer(seconds, stop)
+            watch.daemon = True
+            watch.start()
+            try:
+                pickle.dump((work, path, limits, seconds), process.stdin)
+                process.stdin.flush()
+                answer = pickle.load(process.stdout)
+            except (EOFError, OSError, pickle.UnpicklingError):
+                answer = InputFileError(f"{path}: {_end_of(process, late.is_set(), seconds)}")
+                self.close()
+            except BaseException:
+                self.close()  # half an answer may be under way
+                raise
+            finally:
+                watch.cancel()
+        if isinstance(answer, BaseException):
+            raise answer
+        found: T = answer
+        return found
+
+    def _running(self) -> "subprocess.Popen[bytes]":
+        if self._process is None or self._process.poll() is not None:
+            self.close()
+            # -P: what lies in the folder that the user is in is no module. Only the package itself must be found.
+            code = f"import sys; sys.path.append({str(Path(__file__).parents[2])!r})"
+            code += "; from burst_denoise.session.reader import serve; serve()"
+            self._process = subprocess.Popen(
+                [sys.executable, "-P", "-c", code],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.DEVNULL,  # libraries write there about odd files
+            )
+        return self._process
+
+
+@cache
+def shared_reader() -> Reader:
+    """Return the reader of this process, which ends with it."""
+    reader = Reader()
+    atexit.register(reader.close)
+    return reader
+
+
+def serve() -> None:
+    """Answer requests until there are no more: what the process does."""
+    answers = os.fdopen(os.dup(1), "wb")
+    os.dup2(2, 1)  # whatever a library prints is no answer
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the process that asks
+    base = _address_space()
+    while True:
+        try:
+            work, path, limits, seconds = pickle.load(sys.stdin.buffer)
+        except EOFError:
+            return
+        _limit(base + limits.memory_bytes, seconds)
+        answer = _answer(work, path, limits)
+        with contextlib.suppress(OSError, ValueError):
+            _limit(None, None)
+        pickle.dump(answer, answers, protocol=5)
+        answers.flush()
+
+
+def _answer(work: Callable[[Path], Any], path: Path, limits: ReadLimits) -> object:
+    try:
+        return work(path)
+    except BurstDenoiseError as error:
+        return error
+    except UnicodeEncodeError:  # LibRaw takes names in UTF-8 only
+        return InputFileError(f"{str(path)!a}: this name is not UTF-8; rename the file or folder")
+    except MemoryError:
+        return InputFileError(
+            f"{path}: needs more memory than the {limits.memory_bytes / 1e9:.1f} GB that reading a file may take; "
+            "if it is so large, lift the limit by --max-megapixels"
+        )
+    except Exception as error:  # noqa: BLE001 (the last net under all that parses strangers' files)
+        reason = f"{type(error).__name__}: {error}".splitlines()[0]
+        return UnforeseenError(f"{path}: cannot be read ({reason}); it is damaged, or of a kind not known here",
+                               traceback.format_exc())  # fmt: skip
+
+
+def _frame_and_digest(path: Path) -> tuple[Frame, str]:
+    return read_frame(path), digest_of(path)
+
+
+def _address_space() -> int:
+    """Return the bytes of addresses that this process has; 0 where the system does not say."""
+    try:
+        pages = int(Path("/proc/self/statm").read_text(encoding="ascii").split()[0])
+    except (OSError, ValueError):
+        return 0
+    return pages * os.sysconf("SC_PAGE_SIZE")
+
+
+def _limit(memory_bytes: int | None, seconds: float | None) -> None:
+    """Limit memory, and the processor's time from now on, where the system can; None lifts the limits."""
+    try:
+        import resource
+    except ImportError:  # Windows: the process that asks still watches the time
+        return
+    most = resource.RLIM_INFINITY
+    if sys.platform == "linux":
+        resource.setrlimit(resource.RLIMIT_AS, (most if memory_bytes is None else memory_bytes, most))
+    # Should the process that asks be killed while this one hangs, the system ends it.
+    used = resource.getrusage(resource.RUSAGE_SELF)
+    soft = most if seconds is None else int(used.ru_utime + used.ru_stime + 2 * seconds) + 1
+    resource.setrlimit(resource.RLIMIT_CPU, (soft, most))
+
+
+def _end_of(process: "subprocess.Popen[bytes]", late: bool, seconds: float) -> str:
+    """Return in words how the process ended while it read a file."""
+    if late:
+        return f"was not read within {seconds:.0f} s and given up; it is damaged, or its disk hangs"
+    process.kill()
+    process.wait()
+    code = process.returncode
+    how = f"ended with code {code}"
+    if code < 0:
+        with contextlib.suppress(ValueError):
+            how = f"was ended by {signal.Signals(-code).name}"
+    return f"the process that read it {how}; the file is damaged, or memory ran out: read it alone to see"
