@@ -17,19 +17,19 @@ from burst_denoise.session.reader import Reader, ReadLimits, UnforeseenError
 from tests.shots import burst_frames, write_frames
 
 
-def hang(path: Path) -> None:
+def hang(path: Path, limits: ReadLimits) -> None:
     time.sleep(60)
 
 
-def crash(path: Path) -> None:
+def crash(path: Path, limits: ReadLimits) -> None:
     os.kill(os.getpid(), signal.SIGSEGV)
 
 
-def devour(path: Path) -> None:
+def devour(path: Path, limits: ReadLimits) -> None:
     np.ones(1 << 33)
 
 
-def stumble(path: Path) -> None:
+def stumble(path: Path, limits: ReadLimits) -> None:
     raise ZeroDivisionError("of a library")
 
 
