@@ -104,6 +104,8 @@ def denoise_session(
         if session.passed_over:
             listener.note(f"{session.passed_over}: passed over")
         failures = session.run(session.own_shots, exiftool, listener, Pace())
+        if ledger.damaged_lines:
+            listener.note(f"{ledger.path}: {ledger.damaged_lines} damaged lines are passed over")
     _raise(failures, len(session.own_shots))
 
 
