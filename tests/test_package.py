@@ -16,7 +16,7 @@ from burst_denoise import errors
 PACKAGE = Path(burst_denoise.__file__).parent
 SUBPACKAGES = {
     "": "errors files arrays schemas",
-    "frame": "exposure mosaic frame geometry srgb synthetic",
+    "frame": "exposure mosaic geometry frame srgb synthetic",
     "sensor": "identity intervals moments noise_model row_noise photon_transfer channel_fit single_image "
     "fixed_pattern dark_frame prnu_from_scenes defects verdict",
     "io": "tags directories containers dng_header metadata raw picture read pairs preview sidecars tiff_writer dng "

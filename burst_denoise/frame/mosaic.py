@@ -81,6 +81,12 @@ class Mosaic:
         rows, columns = ((at + first) % 2 for at, first in zip(PLACES[plane], self.phase, strict=True))
         return slice(rows, None, 2), slice(columns, None, 2)
 
+    def parts(self, image: npt.NDArray[T]) -> list[npt.NDArray[T]]:
+        """Return the photosites of each plane as a view of an image; unlike `pack`, without any beyond it."""
+        if self.domain == "rgb":
+            return list(image)
+        return [image[self.place(plane)] for plane in range(len(self.plane_names))]
+
     def plane_of(self, shape: tuple[int, int]) -> Index:
         """Return for every photosite of (H, W) which plane it belongs to; 0 for pictures."""
         planes = np.zeros(shape, np.intp)
