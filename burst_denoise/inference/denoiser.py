@@ -156,7 +156,8 @@ class Denoiser:
             np.subtract(image, dark, out=image, where=image < 1)
         if (repair := self._repair(frame, burst)) is not None:
             repair.mend(image)
-        clean = Frame.of_linear(self._run(image, frame, engine, profile), frame, notes)
+        image = self._run(image, frame, engine, profile)  # the noisy one makes room
+        clean = Frame.of_linear(image, frame, notes)
         return replace(clean.with_profile(_left(profile, settings.strength)), noise_reduction=settings.strength)
 
     def image(self, image: Float, frame: Frame) -> Float:
