@@ -107,7 +107,9 @@ class Mosaic:
 
     def evened(self, image: Float, gains: Sequence[float]) -> Float:
         """Return an image divided by one gain per plane; windows of a mosaic begin at even rows and columns."""
-        even: Float = image / self.spread(gains, image.shape)
+        even = image.copy()
+        for part, gain in zip(self.parts(even), gains, strict=True):
+            part /= np.float32(gain)
         return even
 
     def pack(self, image: npt.NDArray[T]) -> npt.NDArray[T]:
@@ -129,7 +131,8 @@ class Mosaic:
             return image[None] if image.ndim == 2 else image
         top, left = self.phase
         height, width = image.shape
-        padded = np.pad(image, ((top, (height + top) % 2), (left, (width + left) % 2)), mode="reflect")
+        beyond = ((top, (height + top) % 2), (left, (width + left) % 2))
+        padded = np.pad(image, beyond, mode="reflect") if np.any(beyond) else image
         return np.stack([padded[row::2, column::2] for row, column in PLACES])
 
     def unpack(self, planes: npt.NDArray[T], shape: tuple[int, ...]) -> npt.NDArray[T]:

@@ -150,9 +150,8 @@ class SeriesWatcher(Listener):
 
     def on_series(self, verdict: SeriesVerdict, frames: Sequence[Frame]) -> None:
         """Keep the verdict and make the thumbnails, while the frames are at hand."""
-        shown = {frame.path.name: frame for frame in frames}
-        thumbnails = [_thumbnail(shown[frame.file]) if frame.file in shown else None for frame in verdict.frames]
-        self.series.append(JudgedSeries(verdict, thumbnails))
+        shown = {frame.path.name: _thumbnail(frame) for frame in frames}
+        self.series.append(JudgedSeries(verdict, [shown.get(frame.file) for frame in verdict.frames]))
         self._listener.on_series(verdict, frames)
 
     def note(self, text: str) -> None:
