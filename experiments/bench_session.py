@@ -9,7 +9,8 @@ the map of defects of a burst of 20) and without one.
 Pure inference is `denoise_image` of a decoded shot in memory: its tiles cut out, stabilised, through the network, the
 change taken back and added. No reading, no dark, no defects, no means of planes, no rounding, no writing. Of it the
 engine, that is the frequency split and the convolutions, stands beside. The stages run on one thread. Sessions are the
-command `denoise` as a process, its start counted; each is timed between two rounds of pure inference.
+command `denoise` as a process, its start counted; each is timed between two rounds of pure inference. The share of the
+processor seconds stands beside that of the time: other work on the machine moves it less.
 """
 
 import argparse
@@ -159,25 +160,29 @@ def _sessions(shots: Sequence[Path], model: Path, threads: int, rounds: int) -> 
     image, profile = frame.linear, load_model(model, CPU).profile_for(frame.info, shots[0].name)
     megapixels = image.size / 1e6
 
-    def inference_s() -> float:
-        began = time.perf_counter()
+    def inference() -> np.ndarray:
+        """Return seconds and processor seconds."""
+        began = np.array([time.perf_counter(), time.process_time()])
         denoise_image(image, frame.mosaic, engine, profile)
-        return time.perf_counter() - began
+        return np.array([time.perf_counter(), time.process_time()]) - began
 
-    inference_s()
+    inference()
     ways: dict[str, tuple[object, ...]] = {"with a model": ("-m", model), "without": ()}
-    shares: dict[str, list[float]] = {name: [] for name in ways}
+    shares: dict[str, list[np.ndarray]] = {name: [] for name in ways}
     for _ in range(rounds):
         for name, arguments in ways.items():
             with tempfile.TemporaryDirectory() as folder:
-                before = inference_s()
+                before = inference()
                 ran = _run("denoise", *shots, "-o", Path(folder) / "clean", *arguments)
-                alone = megapixels / statistics.mean((before, inference_s()))
-            rate = len(shots) * megapixels / ran.seconds
-            shares[name].append(rate / alone)
-            print(f"{name}: {rate:.2f} megapixels a second, pure inference {alone:.2f}; {ran}", flush=True)
+                alone = (before + inference()) / 2
+            shares[name].append(alone * len(shots) / (ran.seconds, ran.cpu_seconds))
+            rates = megapixels / np.array([ran.seconds / len(shots), alone[0]])
+            print(f"{name}: {rates[0]:.2f} megapixels a second, pure inference {rates[1]:.2f}; {ran}", flush=True)
     for name, found in shares.items():
-        print(f"{len(shots)} shots {name}, {threads} threads: {statistics.median(found):.2f} of pure inference")
+        rate, cpu = np.median(found, axis=0)
+        print(
+            f"{len(shots)} shots {name}, {threads} threads: {rate:.2f} of pure inference, by processor seconds {cpu:.2f}"
+        )
 
 
 def _engine() -> Engine:
