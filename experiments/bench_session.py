@@ -180,9 +180,7 @@ def _sessions(shots: Sequence[Path], model: Path, threads: int, rounds: int) -> 
             print(f"{name}: {rates[0]:.2f} megapixels a second, pure inference {rates[1]:.2f}; {ran}", flush=True)
     for name, found in shares.items():
         rate, cpu = np.median(found, axis=0)
-        print(
-            f"{len(shots)} shots {name}, {threads} threads: {rate:.2f} of pure inference, by processor seconds {cpu:.2f}"
-        )
+        print(f"{len(shots)} shots {name}: {rate:.2f} of pure inference, by processor seconds {cpu:.2f}")
 
 
 def _engine() -> Engine:
