@@ -14,6 +14,7 @@ import time
 from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
+from tempfile import TemporaryDirectory, gettempdir
 
 from burst_denoise.errors import OutputError
 
@@ -27,6 +28,7 @@ __all__ = [
     "is_running",
     "refuse_existing",
     "remove_leftovers",
+    "temporary_folder",
     "write_file",
 ]
 
@@ -139,6 +141,15 @@ def remove_leftovers(folder: Path) -> None:
                     left = not is_running(int(found["process"]), changed)
                 if left:
                     _remove(path)
+
+
+def temporary_folder(inside: Path | None = None) -> "TemporaryDirectory[str]":
+    """Return a new folder for what is only needed on the way, a context manager; by default where the system has such.
+
+    What a process leaves that is killed is taken away by the next one that asks for such a folder there.
+    """
+    remove_leftovers(Path(gettempdir()) if inside is None else inside)
+    return TemporaryDirectory(prefix=f".burst-denoise.{HOST}-{os.getpid()}.partial-", dir=inside)
 
 
 def is_running(process: int, seen_at: float) -> bool:

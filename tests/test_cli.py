@@ -897,6 +897,20 @@ class TestFullDisk:
         assert "cannot be written" in error
         assert "free the disk" in error
 
+    def test_a_session_goes_on_when_there_is_room_again(
+        self, run: Run, shoot: Shoot, disk: Callable[[str], Path], tmp_path: Path
+    ) -> None:
+        write_frames(tmp_path / "card", burst_frames(6))
+        job = ("denoise", tmp_path / "card", "-o", disk("600k") / "out")
+        done = run(*job)
+        assert done.code == 3
+        assert 1 <= done.out.count("written to") <= 4
+        assert done.err.count("free the disk or choose another place") == 6 - done.out.count("written to")
+        disk("4m")
+        assert run(*job).code == 0
+        names = [f"frame_00{k}-denoised.dng" for k in range(6)]
+        assert sorted(everything_in(tmp_path / "disk" / "out")) == ["burst-denoise.jsonl", *names]
+
     def test_ingest(self, run: Run, shoot: Shoot, disk: Callable[[str], Path]) -> None:
         place = disk("200k")
         assert "free the disk" in refused(run, ["ingest", shoot.good, "-o", place / "bursts"], place)

@@ -11,6 +11,7 @@ from burst_denoise.errors import BurstDenoiseError, InputFileError, JobError
 from burst_denoise.files import absolute, refuse_existing, remove_leftovers
 from burst_denoise.frame.frame import Frame
 from burst_denoise.io.exiftool import ExifTool, exiftool_on_path
+from burst_denoise.io.limits import MAX_MEGAPIXELS
 from burst_denoise.io.metadata import Header
 from burst_denoise.io.read import FRAME_SUFFIXES
 from burst_denoise.jobs.listener import Listener
@@ -19,7 +20,7 @@ from burst_denoise.session.ledger import FileState, Ledger
 from burst_denoise.session.names import DEFAULT_NAME, Naming, OutputFormat, results_folder
 from burst_denoise.session.noise import Group, SessionNoise, group_of
 from burst_denoise.session.pace import Pace
-from burst_denoise.session.reader import MAX_MEGAPIXELS, ReadLimits, UnforeseenError, shared_reader
+from burst_denoise.session.reader import ReadLimits, UnforeseenError, shared_reader
 from burst_denoise.session.shots import Shot, find_shots
 from burst_denoise.session.workers import Workshop, denoise_shots, is_current, read_shot
 

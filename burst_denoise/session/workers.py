@@ -4,6 +4,7 @@ Never more than three shots are in memory: one being read, one being denoised an
 """
 
 import os
+import shutil
 import time
 import traceback
 from collections.abc import Callable, Generator, Iterable, Iterator
@@ -36,6 +37,8 @@ R = TypeVar("R")
 
 WAIT_S = 0.3
 FORCED = "--overwrite makes it anew"
+EXIFTOOL_FAILED = "Error writing"
+"""How exiftool says that the disk refused: what it copies must not be missing in a result that counts as done."""
 
 
 class ShotFailedError(BurstDenoiseError):
@@ -183,6 +186,7 @@ def _run(
         frame, work.frame = work.frame, None
         assert frame is not None
         refuse_unwritable(frame, work.target, work.shot.source)  # before the work, not after it
+        _refuse_full_disk(work.target, frame.dn.size)
         serving = with_what.denoisers.serving(frame.info, frame.path.name, alone=with_what.alone)
         work.network, work.settings = serving.network, serving.settings
         estimated = None
@@ -261,6 +265,8 @@ def _write(work: _Work, clean: Frame, with_what: Workshop) -> None:
     try:
         with atomic_write(work.target, overwrite=work.replaces) as aside:
             warning = write_frame(clean, aside, work.shot.source, with_what.exiftool)
+            if warning is not None and EXIFTOOL_FAILED in warning:
+                raise OutputError(f"{aside}: exiftool cannot write its tags; free the disk or choose another place")
             written = FileState.of(aside)
             work.entry = _entry(work, with_what).model_copy(
                 update={
@@ -276,6 +282,17 @@ def _write(work: _Work, clean: Frame, with_what: Workshop) -> None:
     if warning is not None:
         with_what.note(f"{work.shot.name}: exiftool: {warning}")
     _take_sidecars(work, with_what)
+
+
+def _refuse_full_disk(target: Path, size: int) -> None:
+    """Raise `OutputError` where a result of so many bytes, or more, has no room."""
+    there = next((folder for folder in target.parents if folder.is_dir()), None)
+    free = size if there is None else shutil.disk_usage(there).free
+    if free < size:
+        raise OutputError(
+            f"{target}: cannot be written (needs {size / 1e6:.2f} MB at least, {free / 1e6:.2f} MB are free); free the "
+            "disk or choose another place"
+        )
 
 
 def _take_sidecars(work: _Work, with_what: Workshop) -> None:
