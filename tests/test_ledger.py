@@ -140,3 +140,19 @@ def test_a_ledger_that_cannot_be_read_is_named(tmp_path: Path) -> None:
     (tmp_path / LEDGER_NAME).mkdir()
     with pytest.raises(OutputError, match=rf"{LEDGER_NAME}: cannot be read \(Is a directory\)"):
         Ledger(tmp_path)
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no named pipes here")
+def test_a_pipe_in_place_of_the_ledger_is_refused_at_once(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / LEDGER_NAME)
+    with pytest.raises(OutputError, match=r"burst-denoise\.jsonl: is a pipe where the ledger belongs; take it away"):
+        Ledger(tmp_path)
+
+
+@pytest.mark.parametrize("wrong", [{"process": -1}, {"process": 1 << 40}, {"started_at": None}, {"node": 7}])
+def test_a_damaged_claim_is_nobodys(tmp_path: Path, wrong: dict[str, object]) -> None:
+    with Ledger(tmp_path) as ledger:
+        claim = ledger.claim("a.dng")
+        assert claim is not None
+        claim.place.write_text(json.dumps(json.loads(claim.place.read_text()) | wrong))
+        assert ledger.claim("a.dng") is not None

@@ -17,7 +17,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from pydantic import ValidationError
+from pydantic import Field, FiniteFloat, ValidationError
 
 from burst_denoise.errors import OutputError
 from burst_denoise.files import absolute, created_parents, disk_refusals, is_running, write_file
@@ -57,8 +57,8 @@ class _Holder(Document):
     """Who has a claim."""
 
     node: str
-    process: int
-    started_at: float
+    process: int = Field(gt=0, lt=1 << 31)
+    started_at: FiniteFloat
     """When it was seen running, seconds since 1970."""
     entry: ShotEntry | None = None
     """What will be written to the ledger when the result has its name."""
@@ -145,6 +145,8 @@ class Ledger:
         """Read what was written since the last time."""
         with self._thread_lock:
             try:
+                if self.path.is_fifo():  # opening it would wait for ever
+                    raise OutputError(f"{self.path}: is a pipe where the ledger belongs; take it away")
                 with self.path.open("rb") as file:
                     file.seek(self._offset)
                     text = file.read()
@@ -322,6 +324,8 @@ class Ledger:
 def _left_by(place: Path) -> tuple[ShotEntry | None, bool]:
     """Return what the holder of a claim intends to write, and whether that is a dead process."""
     silent_s = time.time() - place.stat().st_mtime
+    if not place.is_file():
+        return None, True
     try:
         holder = _Holder.model_validate_json(place.read_bytes())
     except (ValueError, ValidationError):

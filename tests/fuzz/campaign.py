@@ -96,6 +96,7 @@ class Campaign:
         resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
         resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
         warnings.simplefilter("always")
+        warnings.simplefilter("ignore", DeprecationWarning)  # as Python does: they are for who writes the library
         with tempfile.TemporaryFile() as noise:
             os.dup2(noise.fileno(), 2)
             quiet_libraries()  # as the command line does
