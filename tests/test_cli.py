@@ -636,7 +636,9 @@ def test_a_batch_that_partly_failed_ends_in_3_and_resumes(run: Run, shoot: Shoot
     job = ("denoise", tmp_path / "shots", "-m", shoot.model, "-o", tmp_path / "out")
     done = run(*job)
     assert done.code == 3
-    assert [line.split(":")[0] for line in done.err.splitlines()] == [str(shots[1]), "error"]
+    size, *rest = done.err.splitlines()
+    assert size == "3 shots, 0 megapixels; at most 0.9 GB of memory"
+    assert [line.split(":")[0] for line in rest] == [str(shots[1]), "error"]
     assert done.error == "error: 1 of 3 shots failed; the rest is done"
     names = ["burst-denoise.jsonl", "frame_000-denoised.dng", "frame_002-denoised.dng"]
     assert sorted(everything_in(tmp_path / "out")) == names

@@ -130,3 +130,33 @@ def test_long_names_and_those_of_other_languages_are_kept_as_far_as_a_disk_can(t
     assert done.code == 0, done.err
     assert len(list((tmp_path / "out").glob("*.dng"))) == 2
     assert run("denoise", tmp_path / "card", "-o", tmp_path / "out").out.count("done before") == 2
+
+
+def test_a_result_is_not_replaced_by_that_of_another_shot(tmp_path: Path, run: Run) -> None:
+    shots = write_frames(tmp_path / "card", burst_frames(2, size=SMALL))
+    assert run("denoise", shots[0], "-o", tmp_path / "clean.dng").code == 0
+    done = run("denoise", shots[1], "-o", tmp_path / "clean.dng")
+    assert done.code == 1
+    assert f"clean.dng: exists already, made of {shots[0]}; name another output" in done.err
+    assert run("denoise", shots[0], "-o", tmp_path / "clean.dng").out.count("done before") == 1
+    assert run("denoise", shots[0], "-o", tmp_path / "clean.dng", "--strength", 0.5).out.count("written to") == 1
+    moved = shots[0].rename(tmp_path / "moved.dng")
+    assert run("denoise", moved, "-o", tmp_path / "clean.dng", "--strength", 0.5).out.count("done before") == 1
+
+
+def test_a_ledger_with_a_broken_line_is_told_and_costs_no_result(night: Path, run: Run) -> None:
+    job = ("denoise", night / "card", "-o", night / "out")
+    assert run(*job).code == 0
+    ledger = night / "out" / "burst-denoise.jsonl"
+    whole = ledger.read_bytes().splitlines(keepends=True)
+    ledger.write_bytes(b"".join(whole[:-1]) + whole[-1][:50])
+    before = results(night / "out")
+    done = run(*job)
+    assert (done.code, done.out.count("done before"), done.out.count("written to")) == (0, 8, 1)
+    assert "1 damaged lines are passed over" in done.err
+    assert results(night / "out") == before
+    ledger.unlink()
+    done = run(*job, "--strength", 0.5)
+    assert done.code == 1, "of another session"
+    assert done.err.count("exists already and is no result of this session") == 10
+    assert results(night / "out") == before

@@ -84,8 +84,12 @@ def store_burst(
     repair = None if defects is None else Repair(defects, mosaic)
 
     def corrected(frame: Frame, own: tuple[float, ...]) -> Float:
-        linear = frame.linear if dark is None else frame.linear - dark
-        return mosaic.evened(linear if repair is None else repair.apply(linear), own)
+        linear = frame.linear
+        if dark is not None:
+            linear -= dark
+        if repair is not None:
+            repair.mend(linear)
+        return mosaic.evened(linear, own)
 
     try:
         noise = measure_noise(map(corrected, frames, gains), mosaic)
@@ -210,7 +214,7 @@ def _refuse_copies(series: str, frames: Sequence[Frame]) -> None:
     """Raise when two frames are equal to the bit: noise is never the same twice, so they are copies of one shot."""
     seen: dict[bytes, Path] = {}
     for frame in frames:
-        digest = hashlib.sha256(frame.dn.tobytes()).digest()
+        digest = hashlib.sha256(np.ascontiguousarray(frame.dn).data).digest()
         if digest in seen:
             raise SeriesError(
                 f"{series}: {frame.path.name} and {seen[digest].name} are the same shot, equal to the bit; "

@@ -76,6 +76,11 @@ class SessionConsole(Console):
         if not self._json and len(outcomes) > 1 and any(outcome.error is None for outcome in outcomes):
             self._print(lambda: show(self._table()))
 
+    def on_session(self, shots: int, megapixels: float, memory_bytes: float) -> None:
+        """Print how large a session is."""
+        if shots > 1:
+            self.note(f"{shots} shots, {megapixels:,.0f} megapixels; at most {memory_bytes / 1e9:.1f} GB of memory")
+
     def on_shot(self, outcome: Outcome, standing: Standing) -> None:
         """Print a line about a shot."""
         info = outcome.entry.info

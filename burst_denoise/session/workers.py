@@ -20,6 +20,7 @@ from burst_denoise.errors import BurstDenoiseError, DeviceError, InputFileError,
 from burst_denoise.files import atomic_write
 from burst_denoise.frame.frame import Frame
 from burst_denoise.io.exiftool import ExifTool
+from burst_denoise.io.metadata import is_denoised
 from burst_denoise.io.read import is_raw
 from burst_denoise.io.sidecars import copy_sidecars
 from burst_denoise.io.write import refuse_unwritable, write_frame
@@ -82,6 +83,9 @@ class _Work:
     state: FileState
     claim: Claim
     replaces: bool
+    """The result that is there, which the ledger knows or nobody needs."""
+    must_equal: bool = False
+    """What is there in its place may stay only if it is the very result."""
     known_error: BurstDenoiseError | None = None
     frame: Frame | None = None
     clean: Frame | None = None
@@ -109,7 +113,7 @@ def is_current(shot: Shot, target: Path, with_what: Workshop) -> bool:
     Raises
     ------
     OutputError
-        If it is there and was changed since, so that it must not be replaced.
+        If it is there and was changed since, or is that of another shot, so that it must not be replaced.
     """
     ledger = with_what.ledger
     entry = ledger.done(target)
@@ -122,9 +126,13 @@ def is_current(shot: Shot, target: Path, with_what: Workshop) -> bool:
         digest_of(target) != entry.output_sha256
     ):
         raise OutputError(f"{target}: was changed since it was written and is left as it is; {FORCED}")
-    state = FileState.of(shot.place)
-    same = entry.input == str(shot.place) and state == FileState(entry.input_bytes, entry.input_mtime_ns)
-    if entry.info is None or not (same or digest_of(shot.place) == entry.input_sha256):
+    its_own = entry.input == _in_utf8(str(shot.place))
+    untouched = its_own and FileState.of(shot.place) == FileState(entry.input_bytes, entry.input_mtime_ns)
+    if not untouched and digest_of(shot.place) != entry.input_sha256:
+        if not its_own:
+            raise OutputError(f"{target}: exists already, made of {entry.input}; name another output, or {FORCED}")
+        return False
+    if entry.info is None:
         return False
     try:
         serving = with_what.denoisers.serving(entry.info, shot.place.name, alone=with_what.alone)
@@ -218,6 +226,8 @@ def _take(shot: Shot, target: Path, with_what: Workshop) -> _Work | Outcome | No
     def settled() -> Outcome | None:
         recent = ledger.of_this_session(target)
         if recent is not None and recent.outcome == "failed":
+            if FileState.of(shot.place) != FileState(recent.input_bytes, recent.input_mtime_ns):
+                return None
             error = ShotFailedError(recent.error or "failed")
             return Outcome(shot, target, recent, "failed", error)
         if is_current(shot, target, with_what):
@@ -251,11 +261,16 @@ def _take(shot: Shot, target: Path, with_what: Workshop) -> _Work | Outcome | No
         # Its process was killed between the result and this line of the ledger.
         _take_sidecars(work, with_what)
         ledger.append(claim.before)
-        ledger.release(claim)
-        return Outcome(shot, target, claim.before, "done before")
+        claim.intend(None)
+        if refused is None and not open_still():
+            ledger.release(claim)
+            return Outcome(shot, target, claim.before, "done before")
     work.replaces = with_what.overwrite or ledger.done(target) is not None
     if refused is None and not work.replaces and os.path.lexists(target):
-        refused = OutputError(f"{target}: exists already and is no result of this session; delete it, or {FORCED}")
+        # A damaged ledger may have lost its line: then it is what will be made again.
+        work.must_equal = is_denoised(target)
+        if not work.must_equal:
+            refused = _foreign(target)
     work.error = refused
     return work
 
@@ -263,16 +278,18 @@ def _take(shot: Shot, target: Path, with_what: Workshop) -> _Work | Outcome | No
 def _write(work: _Work, clean: Frame, with_what: Workshop) -> None:
     """Write the result of a shot; the claim knows of it before it has its name."""
     try:
-        with atomic_write(work.target, overwrite=work.replaces) as aside:
+        with atomic_write(work.target, overwrite=work.replaces or work.must_equal) as aside:
             warning = write_frame(clean, aside, work.shot.source, with_what.exiftool)
             if warning is not None and EXIFTOOL_FAILED in warning:
                 raise OutputError(f"{aside}: exiftool cannot write its tags; free the disk or choose another place")
-            written = FileState.of(aside)
+            written, digest = FileState.of(aside), digest_of(aside)
+            if work.must_equal and digest != digest_of(work.target):
+                raise _foreign(work.target)
             work.entry = _entry(work, with_what).model_copy(
                 update={
                     "output_bytes": written.size,
                     "output_mtime_ns": written.mtime_ns,
-                    "output_sha256": digest_of(aside),
+                    "output_sha256": digest,
                 }
             )
             work.claim.intend(work.entry)
@@ -282,6 +299,10 @@ def _write(work: _Work, clean: Frame, with_what: Workshop) -> None:
     if warning is not None:
         with_what.note(f"{work.shot.name}: exiftool: {warning}")
     _take_sidecars(work, with_what)
+
+
+def _foreign(target: Path) -> OutputError:
+    return OutputError(f"{target}: exists already and is no result of this session; delete it, or {FORCED}")
 
 
 def _refuse_full_disk(target: Path, size: int) -> None:
