@@ -231,7 +231,8 @@ def _digest(path: Path) -> str:
 def _array(path: Path) -> npt.NDArray[np.generic]:
     """Map an array; no more of it is read than its header, which is the place where numpy meets damage."""
     try:
-        return open_memmap(path, mode="r")
+        with np.errstate(all="ignore"):  # a header may claim a shape beyond all numbers
+            return open_memmap(path, mode="r")
     except (ValueError, TypeError, SyntaxError, tokenize.TokenError, ArithmeticError, RecursionError) as error:
         reason = str(error).splitlines()[0][:100] if str(error) else type(error).__name__
         raise BurstStoreError(f"{path}: damaged ({reason}); ingest the frames of this burst again") from error
