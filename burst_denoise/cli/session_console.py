@@ -18,7 +18,7 @@ from rich.table import Column, Table
 from burst_denoise.cli.console import Console, fail, note, printable, show, show_json, stderr_console
 from burst_denoise.errors import JobError
 from burst_denoise.session.pace import Standing
-from burst_denoise.session.workers import Outcome
+from burst_denoise.session.steps import Outcome
 
 __all__ = ["SessionConsole", "ended_by_signals", "standing_text"]
 
