@@ -16,7 +16,7 @@ from burst_denoise.io.dng import write_dng
 from burst_denoise.jobs.listener import Listener
 from burst_denoise.schemas import FrameInfo, FrameVerdict, TrainingRecord, TrainSettings
 from burst_denoise.session.pace import Standing
-from burst_denoise.session.workers import Outcome
+from burst_denoise.session.steps import Outcome
 
 SIZE = (160, 192)
 """Rows and columns: the least that training patches of 130 photosites fit in, and a little more."""

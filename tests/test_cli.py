@@ -97,6 +97,7 @@ RARE = {
     "--optimizer",
     "--from-scratch",
     "--pause",
+    "--cluster",
 }
 
 

@@ -32,7 +32,7 @@ from burst_denoise.model.model_file import Model, load_model, model_of
 from burst_denoise.model.prior import load_prior
 from burst_denoise.schemas import NoiseProfile
 from burst_denoise.sensor.defects import Repair, find_defects
-from burst_denoise.session import workers
+from burst_denoise.session import steps
 from burst_denoise.session.denoisers import Denoisers
 from burst_denoise.session.ledger import LEDGER_NAME
 from tests.shots import (
@@ -525,7 +525,7 @@ def test_the_next_shot_is_read_and_the_last_one_written_while_one_is_denoised(
 
         return done
 
-    monkeypatch.setattr(workers, "read_shot", counted("read", workers.read_shot))
+    monkeypatch.setattr(steps, "read_shot", counted("read", steps.read_shot))
     monkeypatch.setattr(inference, "denoise_image", counted("denoised", inference.denoise_image))
     monkeypatch.setattr(writer, "write_dng", counted("written", writer.write_dng))
     told = denoise([tmp_path / "shots"], tmp_path / "out", model)

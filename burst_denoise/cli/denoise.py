@@ -61,6 +61,9 @@ def denoise_command(
     shard: Annotated[
         str, rare(metavar="K/N", help="Denoise every Nth shot, the Kth first: one of N jobs on as many machines.")
     ] = "1/1",
+    cluster: Annotated[
+        str | None, rare(metavar="ADDRESS", help="Denoise on a Dask cluster that shares the folders: tcp://HOST:8786.")
+    ] = None,
     strict: Strict = False,
     any_sensor: AnySensor = False,
     max_megapixels: MaxMegapixels = 200.0,
@@ -83,7 +86,7 @@ def denoise_command(
     from burst_denoise.inference.denoiser import DenoiseSettings
     from burst_denoise.jobs.denoise import SessionSettings, denoise_session, plan_session
 
-    settings = SessionSettings(format, name, overwrite, _part(shard), max_megapixels)
+    settings = SessionSettings(format, name, overwrite, _part(shard), max_megapixels, cluster)
     denoise_settings = DenoiseSettings(strength, quality, tile, any_sensor, force, device)
     with SessionConsole(as_json=as_json) as console, ended_by_signals():
         denoisers = session_denoisers(

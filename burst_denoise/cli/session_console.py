@@ -29,7 +29,7 @@ from burst_denoise.cli.console import (
 )
 from burst_denoise.errors import JobError
 from burst_denoise.session.pace import Standing
-from burst_denoise.session.workers import Outcome
+from burst_denoise.session.steps import Outcome
 
 __all__ = ["SessionConsole", "ended_by_signals", "standing_text"]
 

@@ -5,6 +5,7 @@ import time
 from collections import defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from burst_denoise.errors import BurstDenoiseError, InputFileError, JobError
@@ -15,6 +16,7 @@ from burst_denoise.io.limits import MAX_MEGAPIXELS
 from burst_denoise.io.metadata import Header
 from burst_denoise.io.read import FRAME_SUFFIXES
 from burst_denoise.jobs.listener import Listener
+from burst_denoise.session.cluster import denoise_on_cluster
 from burst_denoise.session.denoisers import Denoisers
 from burst_denoise.session.ledger import FileState, Ledger
 from burst_denoise.session.names import DEFAULT_NAME, Naming, OutputFormat, results_folder
@@ -22,7 +24,8 @@ from burst_denoise.session.noise import Group, SessionNoise, group_of
 from burst_denoise.session.pace import Pace
 from burst_denoise.session.reader import ReadLimits, UnforeseenError, shared_reader
 from burst_denoise.session.shots import Shot, find_shots
-from burst_denoise.session.workers import Workshop, denoise_shots, is_current, read_shot
+from burst_denoise.session.steps import Tools, Workshop, is_current, read_shot
+from burst_denoise.session.workers import denoise_shots
 
 __all__ = ["PlannedShot", "SessionSettings", "denoise_session", "plan_session", "watch_session"]
 
@@ -48,6 +51,8 @@ class SessionSettings:
     """Part K of N of the shots, K from 1, for jobs on many machines."""
     max_megapixels: float = MAX_MEGAPIXELS
     """Larger shots are refused; the memory that reading one may take grows with it."""
+    cluster: str | None = None
+    """Address of a Dask scheduler, whose workers denoise; they must see all folders under the same names."""
 
 
 @dataclass(frozen=True)
@@ -102,6 +107,8 @@ def denoise_session(
     work on one session. A result that was changed since, or that the ledger does not know, is not replaced.
     """
     shared_reader().start()
+    if settings.cluster is not None:  # whose processes are in other folders
+        inputs, output = [absolute(given) for given in inputs], absolute(output)
     with Ledger(results_folder(output)) as ledger, exiftool_on_path() as exiftool:
         session = _Session(inputs, output, denoisers, settings, ledger)
         if session.passed_over:
@@ -234,7 +241,9 @@ class _Session:
         pace.expect([self._megapixels(shot) for shot in shots])
         targets = {shot: self._targets[shot] for shot in shots}
         failed = {shot: of for shot, of in self._headers.items() if isinstance(of, BurstDenoiseError)}
-        for outcome in denoise_shots(targets, failed, self._workshop(exiftool, listener.note)):
+        address = self._settings.cluster
+        run = denoise_shots if address is None else partial(denoise_on_cluster, address)
+        for outcome in run(targets, failed, self._workshop(exiftool, listener.note)):
             if outcome.error is not None:
                 failures[outcome.shot.name] = outcome.error
             listener.on_shot(outcome, pace.after(outcome, self._megapixels(outcome.shot)))
@@ -264,8 +273,9 @@ class _Session:
             if isinstance(of, Header) and (group := group_of(of.camera, of.iso, of.height, of.width)):
                 groups[group].append(shot)
         overwrite = self._settings.overwrite
-        noise = SessionNoise(self._ledger, {} if self._alone else groups, read, anew=overwrite)
-        return Workshop(self._ledger, self._denoisers, noise, reader, limits, exiftool, note, overwrite, self._alone)
+        noise = SessionNoise(self._ledger, {} if self._alone else groups, read, self._denoisers, anew=overwrite)
+        tools = Tools(self._denoisers, limits, reader, exiftool, note, self._alone)
+        return Workshop(self._ledger, noise, tools, overwrite)
 
     def size(self) -> tuple[float, float]:
         """Return the megapixels of this process' shots, and the bytes of memory that denoising them takes at most."""

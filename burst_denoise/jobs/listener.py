@@ -8,7 +8,7 @@ if TYPE_CHECKING:
     from burst_denoise.frame.frame import Frame
     from burst_denoise.model.train import Progress
     from burst_denoise.session.pace import Standing
-    from burst_denoise.session.workers import Outcome
+    from burst_denoise.session.steps import Outcome
 
 __all__ = ["Listener"]
 

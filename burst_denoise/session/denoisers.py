@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import cache, cached_property
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -37,8 +38,11 @@ class Serving:
     """Whether the noise of its sensor was measured, and is neither read from the shot nor estimated."""
 
 
+def _nobody(_: str) -> None: ...
+
+
 class Denoisers:
-    """The denoisers of a session, one a sensor.
+    """The denoisers of a session, one a sensor; they can be pickled.
 
     Parameters
     ----------
@@ -49,7 +53,8 @@ class Denoisers:
     darks : sequence of DarkSet
     settings : DenoiseSettings
     note : callable
-        Called with a line of text once per source, camera and ISO.
+        Called with a line of text once per source, camera and ISO. Does not travel to another process, which sets
+        the attribute of this name.
     strict : bool
         Refuse a shot that no given model serves, or, where there are only profiles, no profile.
     """
@@ -60,17 +65,23 @@ class Denoisers:
         profiles: Sequence[MeasuredNoise] = (),
         darks: Sequence[DarkSet] = (),
         settings: DenoiseSettings = DenoiseSettings(),
-        note: Callable[[str], None] = lambda _: None,
+        note: Callable[[str], None] = _nobody,
         *,
         strict: bool = False,
     ) -> None:
         self.settings = settings
+        self.note = note
         self.strict = strict
         self._models, self._profiles, self._darks = tuple(models), tuple(profiles), tuple(darks)
-        self._note = note
         self._told: set[tuple[str | None, float | None]] = set()
         self._made: dict[int, Denoiser] = {}
         self._serving: dict[tuple[object, ...], Serving] = {}
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Return what travels to another process: all but what was made here and who is told; the device is settled."""
+        device = choose_device(self.settings.device).type
+        made_here = {"note": _nobody, "_made": {}, "_serving": {}}
+        return self.__dict__ | made_here | {"settings": replace(self.settings, device=device)}
 
     @property
     def of_pictures(self) -> bool:
@@ -152,14 +163,17 @@ class Denoisers:
             raise refused
         if refused is not None and (info.camera, info.iso) not in self._told:
             self._told.add((info.camera, info.iso))
-            self._note(f"{refused}; until then the network that comes with the program serves such shots")
+            self.note(f"{refused}; until then the network that comes with the program serves such shots")
         return Serving(self._denoiser(None, None), _prior(info.domain), self._settings(None), False)
 
     def _denoiser(self, model: Model | None, noise: MeasuredNoise | None) -> Denoiser:
         key = id(model or noise)
         if key not in self._made:
-            self._made[key] = Denoiser(model, noise, self._darks, self.settings, self._note)
+            self._made[key] = Denoiser(model, noise, self._darks, self.settings, self._tell)
         return self._made[key]
+
+    def _tell(self, text: str) -> None:
+        self.note(text)
 
     def _settings(self, profile: NoiseProfile | None) -> dict[str, str | float | bool | None]:
         of = self.settings

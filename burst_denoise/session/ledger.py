@@ -23,7 +23,7 @@ from burst_denoise.errors import OutputError
 from burst_denoise.files import absolute, created_parents, disk_refusals, is_running, write_file
 from burst_denoise.schemas import Document, NoiseEntry, ShotEntry
 
-__all__ = ["LEDGER_NAME", "Claim", "FileState", "Ledger", "digest_of"]
+__all__ = ["LEDGER_NAME", "Claim", "FileState", "Ledger", "digest_of", "was_written"]
 
 LEDGER_NAME = "burst-denoise.jsonl"
 CLAIMS_NAME = ".burst-denoise-claims"
@@ -82,6 +82,21 @@ class Claim:
         """What a process that died with this claim was about to write to the ledger."""
         self._holder = holder
         self.intend(None)
+
+    def is_held(self) -> bool:
+        """Return whether it stands on the disk, as seen by this process, and is still that of its holder."""
+        holder = self._read()
+        return holder is not None and holder.model_copy(update={"entry": None}) == self._holder
+
+    def intended(self) -> ShotEntry | None:
+        """Return the line that whoever did the work before has kept, if any."""
+        holder = self._read()
+        return None if holder is None else holder.entry
+
+    def _read(self) -> _Holder | None:
+        with contextlib.suppress(OSError, ValueError):
+            return _Holder.model_validate_json(self.place.read_bytes())
+        return None
 
     def intend(self, entry: ShotEntry | None) -> None:
         """Keep the line that will be written to the ledger when the result has its name."""
@@ -269,16 +284,8 @@ class Ledger:
             for place in (self.folder / CLAIMS_NAME).iterdir():
                 with contextlib.suppress(FileNotFoundError):
                     before, dead = _left_by(place)
-                    if dead and (before is None or not self.was_finished(before)):
+                    if dead and (before is None or not was_written(before, self.folder / before.output)):
                         place.unlink()
-
-    def was_finished(self, entry: ShotEntry) -> bool:
-        """Return whether the result that a line announces has its name."""
-        target = self.folder / entry.output
-        try:
-            return FileState.of(target).size == entry.output_bytes and digest_of(target) == entry.output_sha256
-        except OSError:
-            return False
 
     def _remove_if_empty(self) -> None:
         """Take a ledger away in which nobody wrote a line, and the folders that were made for it."""
@@ -319,6 +326,14 @@ class Ledger:
             for place in held:
                 with contextlib.suppress(OSError):
                     os.utime(place)
+
+
+def was_written(entry: ShotEntry, target: Path) -> bool:
+    """Return whether the result that a line announces has its name."""
+    try:
+        return FileState.of(target).size == entry.output_bytes and digest_of(target) == entry.output_sha256
+    except OSError:
+        return False
 
 
 def _left_by(place: Path) -> tuple[ShotEntry | None, bool]:

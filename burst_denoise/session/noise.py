@@ -6,17 +6,18 @@ those that go on with it, denoise with the same.
 
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from itertools import chain
 
 from burst_denoise import __version__
 from burst_denoise.errors import BurstDenoiseError, InputFileError
 from burst_denoise.frame.frame import Frame
-from burst_denoise.inference.denoiser import Denoiser
 from burst_denoise.inference.noise_source import ShotNoise
 from burst_denoise.schemas import FrameInfo, NoiseEntry
+from burst_denoise.session.denoisers import Denoisers
 from burst_denoise.session.ledger import Ledger
 from burst_denoise.session.shots import Shot
 
-__all__ = ["Group", "SessionNoise", "group_of"]
+__all__ = ["Group", "SessionNoise", "group_of", "noise_for"]
 
 SAMPLE = 3
 """Shots: the one in the middle of three is not led astray by one that is all texture."""
@@ -31,6 +32,15 @@ def group_of(camera: str | None, iso: float | None, height: int, width: int) -> 
     return None if camera is None or iso is None else (camera, iso, height, width)
 
 
+def noise_for(entry: NoiseEntry | None, info: FrameInfo) -> ShotNoise | None:
+    """Return the noise of a group as that of one of its shots, or None where there is none, or of another mode."""
+    if entry is None or entry.white_level != info.white_level:
+        return None
+    count = len(entry.shots)
+    from_shots = "one shot" if count == 1 else f"{count} shots"
+    return ShotNoise(entry.profile, f"estimated from {from_shots} of its camera and ISO")
+
+
 class SessionNoise:
     """Estimates the noise of cameras at ISOs once.
 
@@ -41,19 +51,35 @@ class SessionNoise:
         All shots of the session, whoever denoises them, in order.
     read : callable
         Reads a shot; may raise `BurstDenoiseError`.
+    denoisers : Denoisers
+        What serves the shots.
     anew : bool
         Estimates of earlier sessions do not count.
     """
 
     def __init__(
-        self, ledger: Ledger, groups: Mapping[Group, Sequence[Shot]], read: Callable[[Shot], Frame], *, anew: bool
+        self,
+        ledger: Ledger,
+        groups: Mapping[Group, Sequence[Shot]],
+        read: Callable[[Shot], Frame],
+        denoisers: Denoisers,
+        *,
+        anew: bool,
     ) -> None:
-        self._ledger, self._groups, self._read, self._anew = ledger, groups, read, anew
+        self._ledger, self._groups, self._read, self._denoisers, self._anew = ledger, groups, read, denoisers, anew
+        self._group_of = {shot: group for group, shots in groups.items() for shot in shots}
+        self._without: set[Group] = set()
 
-    def estimate(self, info: FrameInfo, denoiser: Denoiser) -> ShotNoise | None:
-        """Return the noise of a shot's camera and ISO, or None where it must be estimated from the shot itself."""
-        group = group_of(info.camera, info.iso, info.height, info.width)
-        if group is None or not self._groups.get(group):
+    def estimate(self, info: FrameInfo) -> ShotNoise | None:
+        """Return the noise of the camera and ISO of a shot that nothing measured, None where only the shot can tell."""
+        return noise_for(self._entry(group_of(info.camera, info.iso, info.height, info.width)), info)
+
+    def entry(self, shot: Shot) -> NoiseEntry | None:
+        """Return the noise of the camera and ISO of a shot that is not read yet, if it serves such shots."""
+        return self._entry(None if shot.burst is not None else self._group_of.get(shot))
+
+    def _entry(self, group: Group | None) -> NoiseEntry | None:
+        if group is None or not self._groups.get(group) or group in self._without:
             return None
         entry = self._known(group)
         while entry is None:
@@ -64,22 +90,20 @@ class SessionNoise:
                     time.sleep(WAIT_S)  # another process is at it
                 continue
             try:
-                entry = self._made(group, denoiser)
+                entry = self._made(group)
                 if entry is None:
+                    self._without.add(group)
                     return None
                 self._ledger.append(entry)
             finally:
                 self._ledger.release(claim)
-        if entry.white_level != info.white_level:  # another mode of the camera
-            return None
-        count = len(entry.shots)
-        return ShotNoise(entry.profile, "estimated from " + ("one shot" if count == 1 else f"{count} shots")
-                         + " of its camera and ISO")  # fmt: skip
+        return entry
 
     def _known(self, group: Group) -> NoiseEntry | None:
         return self._ledger.noise(*group[:2], group[2:], of_this_session=self._anew)
 
-    def _made(self, group: Group, denoiser: Denoiser) -> NoiseEntry | None:
+    def _made(self, group: Group) -> NoiseEntry | None:
+        """Return the noise of a group, or None where it was measured, or no shot can tell."""
         used: list[tuple[str, FrameInfo]] = []
 
         def sample() -> Iterator[Frame]:
@@ -95,8 +119,18 @@ class SessionNoise:
                 if len(used) == SAMPLE:
                     return
 
+        frames = sample()
+        first = next(frames, None)
+        if first is None:
+            return None
         try:
-            noise = denoiser.estimate(sample())
+            serving = self._denoisers.serving(first.info, first.path.name)
+        except BurstDenoiseError:
+            return None  # such shots are refused
+        if serving.measured:
+            return None
+        try:
+            noise = serving.denoiser.estimate(chain([first], frames))
         except InputFileError:
             return None
         camera, iso, height, width = group

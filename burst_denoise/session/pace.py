@@ -4,7 +4,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from burst_denoise.session.workers import Outcome
+from burst_denoise.session.steps import Outcome
 
 __all__ = ["Pace", "Standing"]
 
