@@ -11,7 +11,7 @@ import pytest
 
 from burst_denoise.errors import OutputError
 from burst_denoise.schemas import NoiseEntry, NoiseProfile, ShotEntry
-from burst_denoise.session.ledger import LEDGER_NAME, FileState, Ledger, digest_of
+from burst_denoise.session.ledger import LEDGER_NAME, FileState, Ledger, digest_of, was_written
 
 
 def entry(output: str = "a-denoised.dng", outcome: str = "done", **changes: object) -> ShotEntry:
@@ -116,11 +116,11 @@ def test_who_dies_between_the_result_and_its_line_has_left_both(tmp_path: Path) 
     claim = ledger.claim("a-denoised.dng")
     assert claim is not None
     assert claim.before == intended
-    assert ledger.was_finished(intended)
+    assert was_written(intended, target)
     target.write_bytes(b"another!")
-    assert not ledger.was_finished(intended)
+    assert not was_written(intended, target)
     target.unlink()
-    assert not ledger.was_finished(intended)
+    assert not was_written(intended, target)
 
 
 def test_the_claims_of_the_dead_are_swept_away(tmp_path: Path) -> None:
