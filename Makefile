@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo demo-quick test test-slow check format
+.PHONY: demo demo-quick test test-slow fuzz check format
 
 demo: $(VENV)/installed
 	rm -rf demo
@@ -19,6 +19,12 @@ test: $(VENV)/installed
 test-slow: $(VENV)/installed
 	$(BIN)/python -m pytest -m slow
 
+# Damaged inputs: make fuzz N=100000 SEED=2
+N := 10000
+SEED := 0
+fuzz: $(VENV)/installed
+	OMP_NUM_THREADS=1 $(BIN)/python -m tests.fuzz $(N) --seed $(SEED)
+
 check: $(VENV)/installed
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
@@ -31,5 +37,5 @@ format: $(VENV)/installed
 $(VENV)/installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --upgrade pip
-	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[test,experiments]'
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[test,experiments,cluster]'
 	touch $@

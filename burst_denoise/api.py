@@ -17,7 +17,7 @@ from burst_denoise.burst.burst import Burst
 from burst_denoise.burst.darks import read_darks
 from burst_denoise.burst.series import SeriesVerdict
 from burst_denoise.errors import ConfigError
-from burst_denoise.files import absolute
+from burst_denoise.files import absolute, temporary_folder
 from burst_denoise.frame import frame as stored_frame
 from burst_denoise.inference import denoiser as inference
 from burst_denoise.inference.denoiser import DenoiseSettings, Quality
@@ -320,7 +320,7 @@ def ingest(
     (4, 1600.0)
     """
     if store is None:
-        _temporary_stores.append(TemporaryDirectory(prefix="burst_denoise_"))
+        _temporary_stores.append(temporary_folder())
         store = _temporary_stores[-1].name
     settings = IngestSettings(limit, any_sensor, pause_s=pause_s)
     opened = open_inputs(_paths(inputs), Path(store), read_darks(_paths(darks)), settings, listener)
@@ -364,7 +364,7 @@ def profile(
     >>> [channel.channel for channel in sensor.channels]
     ['R', 'G1', 'G2', 'B']
     """
-    with TemporaryDirectory(prefix="burst_denoise_") as folder:
+    with temporary_folder() as folder:
         sets = read_darks(_paths(darks), keep=Path(folder))
         settings = IngestSettings(any_sensor=any_sensor)
         return profile_bursts(of_one_sensor(bursts), sets, _paths(flats), settings, listener)
@@ -417,7 +417,7 @@ def calibrate(
         minutes = 5.0
     given = {"minutes": minutes, "steps": steps, "seed": seed, "from_scratch": from_scratch}
     settings = TrainSettings.parse(json.dumps(given), "calibrate")
-    with TemporaryDirectory(prefix="burst_denoise_") as folder:
+    with temporary_folder() as folder:
         checkpoint = Path(folder) / "checkpoint.safetensors"
         return calibrate_bursts(of_one_sensor(bursts), settings, choose_device(device), checkpoint, listener)
 

@@ -11,9 +11,10 @@ import platform
 import re
 import shutil
 import time
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from functools import cache
 from pathlib import Path
+from tempfile import TemporaryDirectory, gettempdir
 
 from burst_denoise.errors import OutputError
 
@@ -26,7 +27,9 @@ __all__ = [
     "disk_refusals",
     "is_running",
     "refuse_existing",
+    "remove_asides",
     "remove_leftovers",
+    "temporary_folder",
     "write_file",
 ]
 
@@ -139,6 +142,27 @@ def remove_leftovers(folder: Path) -> None:
                     left = not is_running(int(found["process"]), changed)
                 if left:
                     _remove(path)
+
+
+def remove_asides(products: Collection[Path]) -> None:
+    """Take away what killed processes, on whatever machine, wrote aside for products that nobody is at any more."""
+    stems = {cut_to_bytes(path.stem, LONGEST_NAME) for path in products}
+    for folder in {path.parent for path in products}:
+        with contextlib.suppress(OSError):
+            for path in folder.iterdir():
+                # One written aside for what was itself aside has both marks; the stem is before the first.
+                stem, mark, _ = path.name.lstrip(".").partition(".partial")
+                if mark and stem.rpartition(".")[0] in stems and LEFTOVER.match(path.name):
+                    _remove(path)
+
+
+def temporary_folder(inside: Path | None = None) -> "TemporaryDirectory[str]":
+    """Return a new folder for what is only needed on the way, a context manager; by default where the system has such.
+
+    What a process leaves that is killed is taken away by the next one that asks for such a folder there.
+    """
+    remove_leftovers(Path(gettempdir()) if inside is None else inside)
+    return TemporaryDirectory(prefix=f".burst-denoise.{HOST}-{os.getpid()}.partial-", dir=inside)
 
 
 def is_running(process: int, seen_at: float) -> bool:

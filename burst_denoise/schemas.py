@@ -6,15 +6,16 @@ What stays inside one process is a frozen dataclass in the subpackage it belongs
 
 import json
 import math
-from typing import ClassVar, Literal, Self
+from typing import Annotated, ClassVar, Literal, Self
 
-from pydantic import AliasChoices, BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import AliasChoices, BaseModel, ConfigDict, Field, FiniteFloat, ValidationError, model_validator
 
 from burst_denoise.errors import ConfigError
 
 __all__ = [
     "LONGEST_PAUSE_S",
     "MOST_FRAMES",
+    "PLANES",
     "BurstManifest",
     "ChannelProfile",
     "DngTag",
@@ -36,6 +37,7 @@ __all__ = [
 ]
 
 Domain = Literal["bayer", "mono", "rgb"]
+BayerPhase = Literal["RGGB", "GRBG", "GBRG", "BGGR"]
 Reason = Literal["shift", "light", "motion", "focus", "saturation", "incompatible"]
 NetworkPreset = Literal["fast", "paper"]
 TagDirectory = Literal["image", "exif", "gps"]
@@ -44,6 +46,17 @@ MOST_FRAMES = 20
 """Frames of a series used at most by default: a sensor warms up in a long burst, and its noise with it."""
 LONGEST_PAUSE_S = 60.0
 """A longer pause between two frames, exposures apart, is a new series: light and scene have had time to change."""
+WIDEST_GAIN = 100.0
+"""Factor that the brightness of an accepted frame is nowhere near: others are rejected."""
+PLANES = {"bayer": 4, "rgb": 3, "mono": 1}
+"""Of a frame of each domain."""
+
+Size = Annotated[int, Field(gt=0)]
+Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+Exposure = Annotated[float, Field(gt=0, lt=1e9)]
+"""ISO, seconds or f-number."""
+NotNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+
 TILE = 832
 """Photosites along a side of a tile: with 1,024 the margin costs less, but layers leave the cache: a sixth slower."""
 
@@ -114,29 +127,37 @@ class FrameInfo(Document):
     domain: Domain
     camera: str | None
     """Make and model, or None where the file does not say."""
-    cfa: str | None
+    cfa: BayerPhase | None
     """Colours of the 2x2 photosites at the top left of the active area, row by row ("RGGB"); None if no mosaic."""
     height: int = Field(gt=0)
     """Photosites of the active area, rows."""
     width: int = Field(gt=0)
-    black_level: tuple[float, ...]
+    black_level: tuple[FiniteFloat, ...]
     """DN per plane as `burst_denoise.frame.mosaic.Mosaic.pack` orders them: R, G1, G2, B; R, G, B; or one."""
-    white_level: float
+    white_level: FiniteFloat
     """DN at which a photosite is saturated."""
-    iso: float | None = None
-    exposure_s: float | None = None
-    f_number: float | None = None
-    taken_at: float | None = None
+    iso: Exposure | None = None
+    exposure_s: Exposure | None = None
+    f_number: Exposure | None = None
+    taken_at: FiniteFloat | None = None
     """Seconds since 1970 by the camera's clock."""
     orientation: int = Field(default=1, ge=1, le=8)
     """Exif orientation of the stored rows."""
-    as_shot_neutral: tuple[float, float, float] | None = None
+    as_shot_neutral: tuple[Positive, Positive, Positive] | None = None
     """DNG AsShotNeutral: the R, G, B of a neutral patch, green 1."""
     dng_tags: tuple[DngTag, ...] = ()
     """Colour and lens tags to carry over to a DNG made from this frame."""
     noise_profile: "NoiseProfile | None" = None
     """DNG NoiseProfile of the file, as its maker or another program put it there; of this frame as shot, so it is not
     carried over."""
+
+    @model_validator(mode="after")
+    def _levels_fit(self) -> Self:
+        _refuse_mosaic(self.domain, self.cfa)
+        _refuse_levels(self.domain, self.black_level, self.white_level)
+        if self.noise_profile is not None and self.noise_profile.planes != PLANES[self.domain]:
+            raise ValueError(f"a noise profile of {self.noise_profile.planes} planes for a frame of {self.domain}")
+        return self
 
     @property
     def exposure_in_words(self) -> str:
@@ -175,11 +196,24 @@ class NoiseProfile(Document):
 
     DROPPED: ClassVar[frozenset[str]] = frozenset({"row_noise_variance"})
 
-    iso: float | None
-    shot_noise_scale: tuple[float, ...]
+    iso: Positive | None
+    shot_noise_scale: tuple[NotNegative, ...]
     """S of the DNG NoiseProfile, linear units; its value in DN is the gain in DN per electron."""
-    read_noise_variance: tuple[float, ...]
+    read_noise_variance: tuple[FiniteFloat, ...]
     """O of the DNG NoiseProfile, linear units squared; may come out negative from a fit on unsubtracted black."""
+
+    @model_validator(mode="after")
+    def _planes_fit(self) -> Self:
+        if len(self.read_noise_variance) != self.planes:
+            raise ValueError(
+                f"{self.planes} shot noise scales and {len(self.read_noise_variance)} read noise variances"
+            )
+        return self
+
+    @property
+    def planes(self) -> int:
+        """How many planes it is of."""
+        return len(self.shot_noise_scale)
 
     @property
     def colours(self) -> tuple[tuple[float, float], ...]:
@@ -193,7 +227,7 @@ class NoiseMeasurement(Document):
 
     DROPPED: ClassVar[frozenset[str]] = frozenset({"row_noise_variance"})
 
-    bins: tuple[tuple[tuple[float, float, float], ...], ...]
+    bins: tuple[tuple[tuple[FiniteFloat, FiniteFloat, NotNegative], ...], ...]
     """Per plane, per bin: mean linear value, temporal variance there, number of photosites."""
 
 
@@ -209,10 +243,10 @@ class ChannelProfile(Document):
     """What `profile` found out about one channel of a sensor at one ISO; null is what the given frames cannot tell."""
 
     camera: str | None
-    iso: float | None
+    iso: Positive | None
     channel: str
     """R, G1 (green in the rows of red), G2, B of a mosaic; R, G, B of a picture; mono."""
-    gain_dn_per_e: float
+    gain_dn_per_e: FiniteFloat
     gain_dn_per_e_interval: tuple[float, float]
     """Every interval here holds the true value in 95 of 100 measurements."""
     read_noise_std_dn: float
@@ -235,12 +269,12 @@ class ChannelProfile(Document):
     """Correlation of the noise of neighbouring photosites of this channel; 0 for raw data."""
     defects: int
     """Hot, dead and flickering photosites found."""
-    shot_noise_scale: float
+    shot_noise_scale: FiniteFloat
     """S of the DNG NoiseProfile: variance = S x + O in linear units."""
-    read_noise_variance: float
+    read_noise_variance: FiniteFloat
     """O of the DNG NoiseProfile."""
-    black_level_dn: float
-    white_level_dn: float
+    black_level_dn: FiniteFloat
+    white_level_dn: FiniteFloat
     frames: int
     usable: bool
     reasons: tuple[str, ...]
@@ -253,15 +287,15 @@ class BurstManifest(Document):
     format: Literal[1] = 1
     series: str
     info: FrameInfo
-    mu: float
+    mu: FiniteFloat
     """Mean of the deviations e_k of the accepted frames."""
-    sigma: float
+    sigma: FiniteFloat
     """Standard deviation of e_k; the source paper accepts a series up to 0.007."""
     frames: tuple[FrameVerdict, ...]
     """All frames of the series; the accepted ones are stored, in this order."""
-    black_levels: tuple[tuple[float, ...], ...]
+    black_levels: tuple[tuple[FiniteFloat, ...], ...]
     """Black levels of each stored frame, DN per plane: some cameras measure them anew for every shot."""
-    sha256: tuple[str, ...]
+    sha256: tuple[str, ...] = Field(min_length=1)
     """One per stored frame array, in order."""
     noise: NoiseMeasurement
     profile: NoiseProfile
@@ -270,8 +304,28 @@ class BurstManifest(Document):
     """Of the stored map of defective photosites; None where none was looked for."""
     dark_sha256: str | None = None
     """Of the stored offset image that is subtracted from every frame; None where there were no dark frames."""
+    sum_sha256: str | None = None
+    """Of the stored sum; None in bursts of version 0.4 and earlier, as those of the other two images."""
+    saturated_sha256: str | None = None
+    """Of the stored map of saturated photosites."""
+    clean_sha256: str | None = None
+    """Of the stored clean image; None, too, where there is none."""
     version: str
     """Version of burst_denoise that wrote it."""
+
+    @model_validator(mode="after")
+    def _frames_fit(self) -> Self:
+        planes = PLANES[self.info.domain]
+        gains = [frame.divisors(planes) for frame in self.frames if frame.accepted]
+        if not len(self.sha256) == len(self.black_levels) == len(gains):
+            raise ValueError("accepted frames, black levels and digests differ in number")
+        for black in self.black_levels:
+            _refuse_levels(self.info.domain, black, self.info.white_level)
+        if {len(self.noise.bins), self.profile.planes, *map(len, gains)} != {planes}:
+            raise ValueError(f"gains or noise of other than the {planes} planes of a frame of {self.info.domain}")
+        if not all(1 / WIDEST_GAIN <= gain <= WIDEST_GAIN for own in gains for gain in own):
+            raise ValueError("an accepted frame of another brightness than the series")
+        return self
 
 
 class TrainSettings(Document):
@@ -320,20 +374,31 @@ class ModelHeader(Document):
     preset: NetworkPreset
     domain: Domain
     camera: str | None
-    cfa: str | None
-    black_level: tuple[float, ...]
-    white_level: float
-    size: tuple[int, int] | None = None
+    cfa: BayerPhase | None
+    black_level: tuple[FiniteFloat, ...]
+    white_level: FiniteFloat
+    size: tuple[Size, Size] | None = None
     """Rows and columns of the frames it was calibrated on; None in files of version 0.3 and earlier."""
-    profiles: tuple[NoiseProfile, ...]
+    profiles: tuple[NoiseProfile, ...] = Field(min_length=1)
     """One per calibrated ISO, ascending."""
     training: TrainingRecord
     weights_sha256: str
     defects_sha256: str | None = None
     """Of the places of the sensor's defective photosites that the file holds; None where it holds none."""
-    defects_shape: tuple[int, ...] | None = None
+    defects_shape: tuple[Size, ...] | None = None
     """Shape of the frames that those places refer to: (H, W), or (3, H, W) for pictures."""
     version: str
+
+    @model_validator(mode="after")
+    def _planes_fit(self) -> Self:
+        _refuse_mosaic(self.domain, self.cfa)
+        _refuse_levels(self.domain, self.black_level, self.white_level)
+        if any(profile.planes != PLANES[self.domain] for profile in self.profiles):
+            raise ValueError(f"a noise profile of other than the {PLANES[self.domain]} planes of {self.domain}")
+        shape = self.defects_shape
+        if shape is not None and (shape[:-2] != ((3,) if self.domain == "rgb" else ()) or len(shape) < 2):
+            raise ValueError(f"a map of defects of shape {shape} for frames of {self.domain}")
+        return self
 
 
 class ShotEntry(Document):
@@ -367,7 +432,7 @@ class ShotEntry(Document):
     """Name of the class of the error."""
     traceback: str | None = None
     """Of an error that nobody has foreseen."""
-    seconds: float
+    seconds: NotNegative
     finished_at: str
     """ISO 8601, UTC."""
     version: str
@@ -378,11 +443,23 @@ class NoiseEntry(Document):
 
     record: Literal["noise"] = "noise"
     camera: str
-    iso: float
-    height: int
-    width: int
-    white_level: float
+    iso: Exposure
+    height: Size
+    width: Size
+    white_level: FiniteFloat
     shots: tuple[str, ...]
     """Names of the sample."""
     profile: NoiseProfile
     version: str
+
+
+def _refuse_mosaic(domain: Domain, cfa: BayerPhase | None) -> None:
+    if (domain == "bayer") != (cfa is not None):
+        raise ValueError(f"the mosaic {cfa} for a frame of {domain}")
+
+
+def _refuse_levels(domain: Domain, black: tuple[float, ...], white: float) -> None:
+    if len(black) != PLANES[domain]:
+        raise ValueError(f"{len(black)} black levels for the {PLANES[domain]} planes of a frame of {domain}")
+    if max(black) >= white:
+        raise ValueError(f"black level {max(black):g} is not below white level {white:g}")

@@ -6,6 +6,6 @@ file each; `training` (one loop, one budget); `scoring`; `rows`; `entries` (whic
 `table`, the command. Beside it: `tiles` and `noisy_batches` (what two of the sources did with their data), `chunks`,
 `pair_figures`, `quantisation`, `webcam_clips`.
 
-Of the package itself: `bench_quality`, `bench_speed`, `train_prior` with `random_cameras`. What was found is in
-RESULTS.md, LOG.md (by date) and DECISIONS.md.
+Of the package itself: `bench_quality`, `bench_session`, `bench_speed`, `train_prior` with `random_cameras`. What was
+found is in RESULTS.md, LOG.md (by date) and DECISIONS.md.
 """

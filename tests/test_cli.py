@@ -637,7 +637,9 @@ def test_a_batch_that_partly_failed_ends_in_3_and_resumes(run: Run, shoot: Shoot
     job = ("denoise", tmp_path / "shots", "-m", shoot.model, "-o", tmp_path / "out")
     done = run(*job)
     assert done.code == 3
-    assert [line.split(":")[0] for line in done.err.splitlines()] == [str(shots[1]), "error"]
+    size, *rest = done.err.splitlines()
+    assert size == "3 shots, 0 megapixels; at most 0.9 GB of memory"
+    assert [line.split(":")[0] for line in rest] == [str(shots[1]), "error"]
     assert done.error == "error: 1 of 3 shots failed; the rest is done"
     names = ["burst-denoise.jsonl", "frame_000-denoised.dng", "frame_002-denoised.dng"]
     assert sorted(everything_in(tmp_path / "out")) == names
@@ -897,6 +899,20 @@ class TestFullDisk:
         error = refused(run, ["denoise", shot, "-m", shoot.model, "-o", place / "new" / f"a.{suffix}"], place)
         assert "cannot be written" in error
         assert "free the disk" in error
+
+    def test_a_session_goes_on_when_there_is_room_again(
+        self, run: Run, shoot: Shoot, disk: Callable[[str], Path], tmp_path: Path
+    ) -> None:
+        write_frames(tmp_path / "card", burst_frames(6))
+        job = ("denoise", tmp_path / "card", "-o", disk("600k") / "out")
+        done = run(*job)
+        assert done.code == 3
+        assert 1 <= done.out.count("written to") <= 4
+        assert done.err.count("free the disk or choose another place") == 6 - done.out.count("written to")
+        disk("4m")
+        assert run(*job).code == 0
+        names = [f"frame_00{k}-denoised.dng" for k in range(6)]
+        assert sorted(everything_in(tmp_path / "disk" / "out")) == ["burst-denoise.jsonl", *names]
 
     def test_ingest(self, run: Run, shoot: Shoot, disk: Callable[[str], Path]) -> None:
         place = disk("200k")

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from burst_denoise import files
 from burst_denoise.errors import InputFileError, OutputError
 from burst_denoise.files import atomic_write, refuse_existing
 
@@ -159,3 +160,23 @@ def test_killed_while_writing_a_rerun_finishes(tmp_path: Path):
     assert target.read_text() == "whole"
     # What the killed run left is hidden, so a search for frames or bursts passes it by.
     assert all(name.startswith(".") for name in names_in(tmp_path) if name != "a.dng")
+
+
+def test_what_killed_processes_left_is_taken_away_and_what_living_ones_write_is_not(tmp_path: Path) -> None:
+    ended = subprocess.Popen([sys.executable, "-c", ""])
+    ended.wait()
+    left = tmp_path / f".a.{files.HOST}-{ended.pid}.partial.dng"
+    folder = tmp_path / f".burst-denoise.{files.HOST}-{ended.pid}.partial-xyz"
+    own = tmp_path / f".b.{files.HOST}-{os.getpid()}.partial.dng"
+    of_another_machine = tmp_path / f".c.0badcafe-{ended.pid}.partial.dng"
+    for path in (left, own, of_another_machine):
+        path.touch()
+    folder.mkdir()
+    (folder / "f").touch()
+    files.remove_leftovers(tmp_path)
+    assert sorted(tmp_path.iterdir()) == sorted([own, of_another_machine])
+
+
+def test_a_name_is_cut_by_bytes_and_not_within_a_letter() -> None:
+    assert files.cut_to_bytes("a夜夜", 5) == "a夜"
+    assert files.cut_to_bytes("abc", 3) == "abc"

@@ -63,6 +63,16 @@ def test_linear_to_dn_and_back_is_exact_to_the_rounding(cfa, height, width, blac
     assert np.array_equal(np.rint(back), dn)
 
 
+@pytest.mark.parametrize("cfa", BAYER_PHASES)
+def test_each_row_of_a_tall_frame_has_the_levels_of_its_colours(cfa: str):
+    black = (100.0, 200.0, 300.0, 400.0)
+    dn = np.random.default_rng(0).integers(0, 4096, (71, 6), dtype=np.uint16)
+    levels = np.array(black, np.float32)[Mosaic("bayer", cfa).plane_of((71, 6))]
+    linear = to_linear(dn, info(cfa=cfa, black=black))
+    assert np.array_equal(linear, (dn - levels) / (4095 - levels))
+    assert np.array_equal(to_dn(linear, info(cfa=cfa, black=black)), linear * (4095 - levels) + levels)
+
+
 def test_linear_of_a_frame_leaves_its_dn_alone():
     dn = np.full((4, 6), 700, np.uint16)
     frame = Frame(dn, info(), Path("a.dng"))

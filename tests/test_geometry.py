@@ -5,7 +5,16 @@ import numpy as np
 import pytest
 from hypothesis import given
 
-from burst_denoise.frame.geometry import DIHEDRAL, dihedral, dihedral_inverse, plan_tiles, spread_windows
+from burst_denoise.frame.geometry import (
+    BAND,
+    DIHEDRAL,
+    dihedral,
+    dihedral_inverse,
+    plan_tiles,
+    reflected,
+    row_bands,
+    spread_windows,
+)
 
 sizes = st.tuples(st.integers(2, 9), st.integers(2, 9))
 
@@ -24,17 +33,32 @@ def test_the_eight_transforms_are_all_different():
 @given(st.integers(1, 60), st.integers(1, 60), st.integers(1, 40), st.integers(0, 3), st.sampled_from([1, 4, 8]))
 def test_tiles_write_every_photosite_once_and_read_what_belongs_there(height, width, tile, margins, step):
     margin = margins * step
-    extended = np.pad(np.arange(height * width).reshape(height, width), margin + step, mode="edge")[step:, step:]
-    written = np.zeros((height, width), int)
+    image, written = np.arange(height * width).reshape(height, width), np.zeros((height, width), int)
     for piece in plan_tiles(height, width, tile, margin, step):
         assert piece.read[0].start % step == piece.read[1].start % step == 0
-        read = extended[piece.read]
+        read = reflected(image, piece.read)
         assert read.shape[0] % step == read.shape[1] % step == 0
-        expected = np.arange(height * width).reshape(height, width)[piece.write]
+        expected = image[piece.write]
         rows, columns = expected.shape
         assert np.array_equal(read[margin : margin + rows, margin : margin + columns], expected)
         written[piece.write] += 1
     assert (written == 1).all()
+
+
+@given(sizes, st.tuples(st.integers(0, 20), st.integers(0, 20)), st.tuples(st.integers(0, 20), st.integers(0, 20)))
+def test_beyond_its_border_an_image_is_reflected(shape, before, after):
+    image = np.random.default_rng(0).random((3, *shape))
+    window = tuple(slice(-b, size + a) for b, size, a in zip(before, shape, after, strict=True))
+    padded = np.pad(image, [(0, 0), *zip(before, after, strict=True)], mode="reflect")
+    assert np.array_equal(reflected(image, window), padded)
+    assert np.array_equal(reflected(image[:, :1, :1], window), np.broadcast_to(image[:, :1, :1], padded.shape))
+
+
+@pytest.mark.parametrize("height", [1, BAND, BAND + 1, 3 * BAND])
+def test_bands_hold_each_row_once(height):
+    rows = [row for band in row_bands(height) for row in range(height)[band]]
+    assert rows == list(range(height))
+    assert all(band.start % BAND == 0 and band.stop - band.start <= BAND for band in row_bands(height))
 
 
 def test_a_margin_off_the_grid_is_refused():

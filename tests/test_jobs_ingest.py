@@ -185,7 +185,7 @@ def test_a_mode_of_other_levels_is_refused_and_what_was_stored_before_it_is_take
 def test_every_file_is_decoded_once(shoot_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     write_frames(tmp_path / "darks", dark_frames(4, size=SIZE))
     read: list[Path] = []
-    monkeypatch.setattr(reading, "read_raw", lambda path: read.append(path) or read_raw(path))
+    monkeypatch.setattr(reading, "read_raw", lambda path, **limit: read.append(path) or read_raw(path, **limit))
     ingest([shoot_folder / "moved"], tmp_path / "bursts", read_darks([tmp_path / "darks"]))
     assert len(read) == len(set(read)) == 9
 

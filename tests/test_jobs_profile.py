@@ -235,7 +235,7 @@ def test_darks_and_flats_of_another_sensor_are_refused_by_name(run: Run, shots: 
 
 def test_every_file_is_decoded_once(shots: Shoot, monkeypatch: pytest.MonkeyPatch):
     read: list[Path] = []
-    monkeypatch.setattr(reading, "read_raw", lambda path: read.append(path) or read_raw(path))
+    monkeypatch.setattr(reading, "read_raw", lambda path, **limit: read.append(path) or read_raw(path, **limit))
     profile([shots.bursts], [shots.darks], [shots.flats])
     assert len(read) == len(set(read)) == 8 + 8 + 16 + 16
 
@@ -269,7 +269,7 @@ def test_flats_among_the_inputs_are_no_scene_and_are_decoded_once(
     shutil.copytree(shots.bursts, card / "bursts")
     shutil.copytree(shots.flats, card / "flats")
     read: list[Path] = []
-    monkeypatch.setattr(reading, "read_raw", lambda path: read.append(path) or read_raw(path))
+    monkeypatch.setattr(reading, "read_raw", lambda path, **limit: read.append(path) or read_raw(path, **limit))
     listener = Recorder()
     found = profile([card], flats=[card / "flats"], listener=listener)
     assert len(read) == len(set(read)) == 8 + 8 + 16

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from burst_denoise.schemas import FrameInfo
+from burst_denoise.schemas import PLANES, FrameInfo
 from burst_denoise.score.metrics import corrected_mse, mean_squared_error, psnr, psnr_of_mse, rendering, ssim
 from burst_denoise.sensor.moments import frame_moments
 
@@ -94,7 +94,7 @@ def test_ssim_refuses_planes_smaller_than_its_window():
 
 def info(domain: str, cfa: str | None = None, neutral: tuple[float, float, float] | None = None) -> FrameInfo:
     return FrameInfo(
-        domain=domain, camera=None, cfa=cfa, height=8, width=8, black_level=(0.0,), white_level=1.0,
+        domain=domain, camera=None, cfa=cfa, height=8, width=8, black_level=(0.0,) * PLANES[domain], white_level=1.0,
         as_shot_neutral=neutral,
     )  # fmt: skip
 

@@ -121,3 +121,18 @@ def test_an_image_that_is_packed_stays_as_it_was():
     planes = bayer("BGGR").pack(image)
     planes[:] = -1
     assert np.array_equal(image, numbered(5, 5))
+
+
+@pytest.mark.parametrize("cfa", BAYER_PHASES)
+def test_the_parts_of_a_mosaic_are_its_photosites_plane_by_plane(cfa):
+    image = np.random.default_rng(0).random((5, 8))
+    planes = bayer(cfa).plane_of(image.shape)
+    for plane, part in enumerate(bayer(cfa).parts(image)):
+        assert np.array_equal(part.ravel(), image[planes == plane])
+        assert np.shares_memory(part, image)
+
+
+def test_the_parts_of_a_picture_are_its_layers():
+    picture = np.random.default_rng(0).random((3, 5, 7))
+    assert np.array_equal(RGB.parts(picture), picture)
+    assert np.array_equal(MONO.parts(picture[0]), picture[:1])

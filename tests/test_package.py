@@ -16,12 +16,12 @@ from burst_denoise import errors
 PACKAGE = Path(burst_denoise.__file__).parent
 SUBPACKAGES = {
     "": "errors files arrays schemas",
-    "frame": "exposure mosaic frame geometry srgb synthetic",
+    "frame": "exposure mosaic geometry frame srgb synthetic",
     "sensor": "identity intervals moments noise_model row_noise photon_transfer channel_fit single_image "
     "fixed_pattern dark_frame prnu_from_scenes defects verdict",
-    "io": "tags directories containers dng_header metadata raw picture read pairs preview sidecars tiff_writer dng "
-    "tiff_png exiftool write noise_profile_export emva1288",
-    "burst": "grouping alignment motion flicker checks series burst store darks flats",
+    "io": "tags limits directories containers dng_header metadata raw picture read pairs preview sidecars tiff_writer "
+    "dng tiff_png exiftool write noise_profile_export emva1288",
+    "burst": "kept grouping alignment motion flicker checks series burst store darks flats",
     "score": "metrics reference unbiased residual baselines outputs resources rows benchmark paired",
     "model": "device content pairs network model_file prior validation train",
     "reporting": "figures page report",

@@ -20,24 +20,25 @@ from burst_denoise.schemas import (
 )
 
 numbers = st.floats(allow_nan=False, allow_infinity=False)
+positive = st.floats(0, exclude_min=True, allow_infinity=False)
 texts = st.text(st.characters(exclude_categories=["Cs"]), max_size=20)
 infos = st.builds(
     FrameInfo,
-    domain=st.sampled_from(["bayer", "mono", "rgb"]),
+    domain=st.just("bayer"),
     camera=st.none() | texts,
-    cfa=st.none() | st.sampled_from(["RGGB", "GRBG"]),
+    cfa=st.sampled_from(["RGGB", "GRBG", "GBRG", "BGGR"]),
     height=st.integers(1, 20_000),
     width=st.integers(1, 20_000),
-    black_level=st.tuples(numbers, numbers, numbers, numbers),
-    white_level=numbers,
-    iso=st.none() | numbers,
-    exposure_s=st.none() | numbers,
-    as_shot_neutral=st.none() | st.tuples(numbers, numbers, numbers),
+    black_level=st.tuples(*(st.floats(-1e6, 1e6) for _ in range(4))),
+    white_level=st.floats(1.1e6, 1e300),
+    iso=st.none() | st.floats(1e-9, 1e8),
+    exposure_s=st.none() | st.floats(1e-9, 1e8),
+    as_shot_neutral=st.none() | st.tuples(positive, positive, positive),
 )
 profiles = st.builds(
     NoiseProfile,
-    iso=st.none() | numbers,
-    shot_noise_scale=st.tuples(numbers, numbers),
+    iso=st.none() | positive,
+    shot_noise_scale=st.tuples(st.floats(0, allow_infinity=False), st.floats(0, allow_infinity=False)),
     read_noise_variance=st.tuples(numbers, numbers),
 )
 
@@ -95,6 +96,39 @@ def test_what_does_not_fit_is_named_in_one_line(change: dict[str, object], place
         BurstManifest.parse(text, "a.burst/burst.json")
     assert str(caught.value).startswith(f"a.burst/burst.json: {place}: ")
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        ({"mu": math.nan}, "mu: Input should be a finite number"),
+        ({"profile": {"iso": None, "shot_noise_scale": [math.nan], "read_noise_variance": [0.0]}},
+         "profile.shot_noise_scale.0: Input should be"),
+        ({"profile": {"iso": None, "shot_noise_scale": [-1e-3], "read_noise_variance": [0.0]}},
+         "profile.shot_noise_scale.0: Input should be greater than or equal to 0"),
+        ({"profile": {"iso": None, "shot_noise_scale": [1e-3], "read_noise_variance": [math.inf]}},
+         "profile.read_noise_variance.0: Input should be a finite number"),
+        ({"profile": {"iso": None, "shot_noise_scale": [1e-3], "read_noise_variance": [0.0, 0.0]}},
+         "profile: Value error, 1 shot noise scales and 2 read noise variances"),
+        ({"black_levels": [[255.0]]}, "document: Value error, black level 255 is not below white level 255"),
+        ({"black_levels": [[0.0, 0.0]]}, "document: Value error, 2 black levels for the 1 planes of a frame of mono"),
+        ({"black_levels": []}, "document: Value error, accepted frames, black levels and digests differ in number"),
+        ({"noise": {"bins": []}}, "document: Value error, gains or noise of other than the 1 planes of a frame"),
+        ({"sha256": []}, "sha256: Tuple should have at least 1 item"),
+    ],
+)  # fmt: skip
+def test_numbers_that_cannot_be_are_refused(change: dict[str, object], told: str) -> None:
+    text = json.dumps(json.loads(manifest().to_json()) | change)
+    with pytest.raises(ConfigError) as caught:
+        BurstManifest.parse(text, "burst.json")
+    assert str(caught.value).startswith(f"burst.json: {told}")
+
+
+@pytest.mark.parametrize("field", ["iso", "exposure_s", "f_number"])
+@pytest.mark.parametrize("wrong", [-100.0, 0.0, math.nan, math.inf])
+def test_an_exposure_is_a_positive_number_or_unknown(field: str, wrong: float) -> None:
+    with pytest.raises(ValidationError, match=field):
+        FrameInfo.model_validate(manifest().info.model_dump() | {field: wrong})
 
 
 @pytest.mark.parametrize("text", ["", "{", "[]", "null", "\x00\x01", '{"series": "a"'])

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import os
 import shutil
 from pathlib import Path
 
@@ -192,6 +193,45 @@ def test_damage_is_noticed_and_said_in_one_line(tmp_path: Path, name: str, harm)
     assert "\n" not in str(caught.value)
 
 
+@pytest.mark.parametrize("place", [0.0, 0.1, 0.5, 1.0])
+@pytest.mark.parametrize(
+    "name", ["frame_000.npy", "frame_002.npy", "sum.npy", "saturated.npy", "clean.npy", "defects.npy", "dark.npy"]
+)
+def test_one_flipped_byte_of_any_array_is_noticed(tmp_path: Path, name: str, place: float) -> None:
+    frames, image = burst_frames(3, size=SMALL), np.zeros(SMALL, np.float32)
+    burst = stored(
+        tmp_path / "a.burst", "a", frames, verdicts(frames), 0.05, 0.001, image, np.zeros(SMALL, np.bool_), image
+    )
+    path = burst.folder / name
+    data = bytearray(path.read_bytes())
+    data[round(place * (len(data) - 1))] ^= 1
+    path.write_bytes(data)
+    with pytest.raises(BurstStoreError, match=rf"a\.burst/{name}: .*ingest the frames of this burst again") as caught:
+        open_burst(burst.folder)
+    assert "\n" not in str(caught.value)
+
+
+def test_values_that_cannot_be_are_refused_in_bursts_without_digests_too(tmp_path: Path) -> None:
+    folder = scene_burst(tmp_path / "a.burst", burst_frames(3, size=SMALL)).folder
+    total = np.load(folder / "sum.npy")
+    total[3, 3] = np.nan
+    np.save(folder / "sum.npy", total)
+    manifest = json.loads((folder / "burst.json").read_text())
+    (folder / "burst.json").write_text(json.dumps(manifest | {"sum_sha256": None}))
+    with pytest.raises(BurstStoreError, match=r"sum\.npy: damaged"):
+        open_burst(folder)
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no named pipes here")
+@pytest.mark.parametrize("name", ["burst.json", "frame_001.npy", "sum.npy"])
+def test_a_pipe_in_a_burst_is_refused_at_once(tmp_path: Path, name: str) -> None:
+    folder = scene_burst(tmp_path / "a.burst", burst_frames(3, size=SMALL)).folder
+    (folder / name).unlink()
+    os.mkfifo(folder / name)
+    with pytest.raises(BurstStoreError, match=rf"{name}: is a pipe or a device where a file is needed"):
+        open_burst(folder)
+
+
 def test_another_format_version_is_refused(tmp_path: Path) -> None:
     folder = scene_burst(tmp_path / "a.burst", burst_frames(3, size=SMALL)).folder
     text = json.loads((folder / "burst.json").read_text())
@@ -203,7 +243,7 @@ def test_another_format_version_is_refused(tmp_path: Path) -> None:
 def test_a_sum_of_another_size_is_refused(tmp_path: Path) -> None:
     folder = scene_burst(tmp_path / "a.burst", burst_frames(3, size=SMALL)).folder
     np.save(folder / "sum.npy", np.zeros((2, 2)))
-    with pytest.raises(BurstStoreError, match="another size"):
+    with pytest.raises(BurstStoreError, match=r"sum\.npy: is of float64, \(2, 2\), and does not fit a frame"):
         open_burst(folder)
 
 

@@ -1,11 +1,13 @@
 """Inference gives the same picture for any tiles, and exactly the input where nothing is to change."""
 
+from concurrent.futures import ThreadPoolExecutor
+
 import numpy as np
 import pytest
 import torch
 
 from burst_denoise.errors import DeviceError
-from burst_denoise.frame.mosaic import BAYER_PHASES
+from burst_denoise.frame.mosaic import BAYER_PHASES, RGGB
 from burst_denoise.inference.engine import fastest_engine
 from burst_denoise.inference.tiles import denoise_image
 from burst_denoise.model.network import FastNet
@@ -77,6 +79,22 @@ def test_strength_zero_gives_the_input_back_and_one_half_goes_half_the_way(train
     full, half = run(trained, image), run(trained, image, strength=0.5)
     assert np.array_equal(run(trained, image, strength=0.0), image)
     assert np.allclose(half - image, (full - image) / 2, atol=1e-6)
+
+
+def test_tiles_side_by_side_give_what_one_after_another_gives(trained):
+    image, threads = picture(), torch.get_num_threads()
+    alone = fastest_engine(trained, torch.float32)
+    torch.set_num_threads(3)
+    try:
+        shared = fastest_engine(trained, torch.float32)
+        assert shared.lanes == (1 if shared.name == "torch" else 3)
+        found = [denoise_image(image, RGGB, engine, PROFILE, tile=64) for engine in (alone, shared)]
+        assert torch.get_num_threads() == 3
+        with ThreadPoolExecutor(1) as later:
+            assert later.submit(torch.get_num_threads).result() == 3
+    finally:
+        torch.set_num_threads(threads)
+    assert np.abs(found[0] - found[1]).max() < 1e-6
 
 
 def test_values_below_black_are_not_clipped(trained):

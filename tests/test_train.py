@@ -1,5 +1,6 @@
 """Training: it lowers the error to the known clean image, and a killed run ends in the same bits."""
 
+import json
 import math
 import signal
 import subprocess
@@ -10,6 +11,8 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
+from safetensors import safe_open
+from safetensors.torch import load_file, save_file
 
 from burst_denoise.errors import ConfigError
 from burst_denoise.frame.frame import Frame
@@ -144,6 +147,45 @@ def test_a_damaged_checkpoint_is_refused_by_name(burst, tmp_path):
     (tmp_path / "state.safetensors").write_bytes(b"no tensors")
     with pytest.raises(ConfigError, match=r"state\.safetensors: checkpoint is damaged"):
         run(burst, tmp_path / "state.safetensors")
+
+
+def test_one_flipped_byte_anywhere_in_a_checkpoint_is_refused(tmp_path):
+    checkpoint = Checkpoint(tmp_path / "state.safetensors", "data 1")
+    run_fit(2, checkpoint=checkpoint)
+    sound = checkpoint.path.read_bytes()
+    for place in range(0, len(sound), 37):
+        damaged = bytearray(sound)
+        damaged[place] ^= 1
+        checkpoint.path.write_bytes(damaged)
+        with pytest.raises(
+            ConfigError, match=r"state\.safetensors: checkpoint is damaged .*; delete it to start afresh"
+        ):
+            run_fit(2, checkpoint=checkpoint)
+    checkpoint.path.write_bytes(sound)
+    assert run_fit(2, checkpoint=checkpoint).step == 2
+
+
+def earlier_checkpoint(path, **changes):
+    """Take the digest out of a checkpoint, which those of version 0.4 do not have, and change its record."""
+    metadata = safe_open(path, "pt").metadata()
+    save_file(load_file(path), path, {"fit": json.dumps(json.loads(metadata["fit"]) | changes)})
+
+
+def test_a_checkpoint_of_an_earlier_version_goes_on(tmp_path):
+    checkpoint = Checkpoint(tmp_path / "state.safetensors", "data 1")
+    whole = run_fit(2, checkpoint=checkpoint)
+    earlier_checkpoint(checkpoint.path)
+    again = run_fit(2, checkpoint=checkpoint)
+    assert (again.step, weights(again.average)) == (2, weights(whole.average))
+
+
+@pytest.mark.parametrize("changes", [{"step": -1}, {"step": "two"}, {"seconds": math.nan}, {"notes": []}, {"more": 1}])
+def test_the_record_of_a_checkpoint_is_checked(tmp_path, changes):
+    checkpoint = Checkpoint(tmp_path / "state.safetensors", "data 1")
+    run_fit(2, checkpoint=checkpoint)
+    earlier_checkpoint(checkpoint.path, **changes)
+    with pytest.raises(ConfigError, match=rf"checkpoint is damaged .*its record: {next(iter(changes))}: "):
+        run_fit(2, checkpoint=checkpoint)
 
 
 @pytest.mark.parametrize("optimizer", ["radam", "torch-radam", "adamw"])

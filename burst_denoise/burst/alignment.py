@@ -1,6 +1,6 @@
 """How far the frames of a series moved against each other, robust against objects that move on their own."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import cv2
@@ -83,12 +83,12 @@ def tile_sums(picture: npt.NDArray[np.floating], side: int) -> Double:
     return sums
 
 
-def align(greys: Sequence[tuple[Float, int]], tolerance: float) -> Alignment:
+def align(greys: Iterable[tuple[Float, int]], tolerance: float) -> Alignment:
     """Measure where each frame stands, first against one frame, then against the mean of the *others* that agree.
 
     Parameters
     ----------
-    greys : sequence of (picture, pitch) from `grey_picture`, at least 2
+    greys : iterable of (picture, pitch) from `grey_picture`, at least 2
     tolerance : float
         Photosites by which the centre of a frame that agrees may have moved, and the corners beside it. A shift with a
         larger standard error counts as not measurable; zoom and rotation with a third of it.
@@ -146,7 +146,7 @@ def _distances(moved: Double) -> Double:
     return np.stack([np.hypot(moved[..., 0], moved[..., 1]), np.hypot(moved[..., 2], moved[..., 3])], axis=-1)
 
 
-def _band_pictures(greys: Sequence[tuple[Float, int]]) -> tuple[list[Float], int]:
+def _band_pictures(greys: Iterable[tuple[Float, int]]) -> tuple[list[Float], int]:
     pictures = []
     for grey, pitch in greys:
         small = grey

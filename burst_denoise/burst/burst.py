@@ -25,9 +25,9 @@ from burst_denoise.schemas import BurstManifest, FrameInfo, NoiseProfile
 from burst_denoise.sensor.defects import Repair
 from burst_denoise.sensor.prnu_from_scenes import SceneMean
 
-__all__ = ["DARK", "DEFECTS", "Burst", "Window", "frame_file"]
+__all__ = ["CLEAN", "DARK", "DEFECTS", "SATURATED", "SUM", "Burst", "Window", "frame_file"]
 
-DEFECTS, DARK = "defects.npy", "dark.npy"
+SUM, SATURATED, CLEAN, DEFECTS, DARK = "sum.npy", "saturated.npy", "clean.npy", "defects.npy", "dark.npy"
 WHOLE = (slice(None), slice(None))
 
 Window = tuple[slice, slice]
@@ -77,6 +77,17 @@ class Burst:
         return self.pooled or self.manifest.profile
 
     @cached_property
+    def digests(self) -> dict[str, str | None]:
+        """The arrays in its folder, with the SHA-256 of each; None where it was stored before there were such."""
+        of = self.manifest
+        images = {SUM: of.sum_sha256, SATURATED: of.saturated_sha256}
+        optional = {CLEAN: of.clean_sha256, DEFECTS: of.defects_sha256, DARK: of.dark_sha256}
+        if of.sum_sha256 is None and (self.folder / CLEAN).exists():
+            images[CLEAN] = None
+        images |= {name: digest for name, digest in optional.items() if digest is not None}
+        return {frame_file(index): digest for index, digest in enumerate(of.sha256)} | images
+
+    @cached_property
     def defects(self) -> Mask | None:
         """Defective photosites, which are repaired and count for nothing; None where none were looked for."""
         if self.shared_defects is not None or self.manifest.defects_sha256 is None:
@@ -107,18 +118,17 @@ class Burst:
 
     @cached_property
     def _sum(self) -> npt.NDArray[np.float64]:
-        return open_memmap(self.folder / "sum.npy", mode="r")
+        return open_memmap(self.folder / SUM, mode="r")
 
     @cached_property
     def saturated(self) -> npt.NDArray[np.bool_]:
         """Photosites at the white level in any frame; same shape as a frame. They count for nothing."""
-        return open_memmap(self.folder / "saturated.npy", mode="r")
+        return open_memmap(self.folder / SATURATED, mode="r")
 
     @cached_property
     def clean(self) -> Float | None:
         """The known clean image, linear float32, or None where there is none (every real burst)."""
-        path = self.folder / "clean.npy"
-        return open_memmap(path, mode="r") if path.exists() else None
+        return open_memmap(self.folder / CLEAN, mode="r") if CLEAN in self.digests else None
 
     @cached_property
     def gains(self) -> tuple[tuple[float, ...], ...]:

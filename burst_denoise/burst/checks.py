@@ -180,7 +180,7 @@ def _check_shift(found: Findings) -> None:
     usable = found.good()
     if len(usable) < 2:
         return
-    greys = [grey_picture(found.linear(k), found.frames[k].mosaic) for k in usable]
+    greys = (grey_picture(found.linear(k), found.frames[k].mosaic) for k in usable)
     alignment = align(greys, LARGEST_SHIFT)
     found.shifts[usable] = np.hypot(*alignment.shifts.T)
     for place, k in enumerate(usable):

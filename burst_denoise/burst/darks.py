@@ -8,8 +8,8 @@ import numpy as np
 
 from burst_denoise.arrays import Float
 from burst_denoise.burst.grouping import Series, alike, find_sources, group_series, noise_digest
+from burst_denoise.burst.kept import KeptFrame
 from burst_denoise.errors import IncompatibleFramesError, InputFileError, TooFewFramesError
-from burst_denoise.files import disk_refusals
 from burst_denoise.frame.exposure import same_exposure, same_setting
 from burst_denoise.frame.frame import Frame, to_linear
 from burst_denoise.frame.mosaic import Mosaic
@@ -19,33 +19,10 @@ from burst_denoise.sensor.dark_frame import BRIGHTEST, bright_parts
 from burst_denoise.sensor.fixed_pattern import MasterDark, master_dark
 from burst_denoise.sensor.identity import Sensor
 
-__all__ = ["DarkFramesMet", "DarkSet", "KeptFrame", "dark_for", "read_darks", "refuse_other_sensor"]
+__all__ = ["DarkFramesMet", "DarkSet", "dark_for", "read_darks", "refuse_other_sensor"]
 
 FEWEST_DARKS = 4
 """Fewer say too little about flicker and small offsets; 16 are better."""
-
-
-@dataclass(frozen=True)
-class KeptFrame:
-    """A decoded frame that waits on disk, so that no file is decoded twice and memory holds one series."""
-
-    place: Path
-    """The ``.npy`` file with its DN."""
-    info: FrameInfo
-    path: Path
-    """The file that it came from."""
-
-    @classmethod
-    def keep(cls, frame: Frame, place: Path) -> "KeptFrame":
-        """Write a frame to a place; `OutputError` if the disk refuses."""
-        with disk_refusals(place):
-            np.save(place, frame.dn)
-        return cls(place, frame.info, frame.path)
-
-    @property
-    def frame(self) -> Frame:
-        """The frame, without what may surround its active area."""
-        return Frame(np.load(self.place), self.info, self.path)
 
 
 @dataclass(frozen=True)

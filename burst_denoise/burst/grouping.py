@@ -10,6 +10,9 @@ from itertools import chain, count, pairwise
 from pathlib import Path
 from typing import NoReturn, TypeVar
 
+import numpy as np
+
+from burst_denoise.burst.kept import HeldFrames, KeptFrame
 from burst_denoise.errors import InputFileError
 from burst_denoise.files import absolute
 from burst_denoise.frame.exposure import same_setting
@@ -97,7 +100,7 @@ class Series:
 class SeriesFrames:
     """The decoded frames of a series."""
 
-    frames: tuple[Frame, ...]
+    frames: HeldFrames
     """Equal in sensor, ISO and exposure."""
     incompatible: tuple[FrameVerdict, ...]
     """Frames that cannot belong to them, those that only their levels or colours told among them."""
@@ -227,6 +230,7 @@ def read_series(
     limit: int,
     leave_out: LeaveOut = refuse,
     on_dark: Callable[[Frame], None] = lambda frame: None,  # noqa: ARG005
+    keep: Path | None = None,
 ) -> SeriesFrames:
     """Decode the first frames of a series, each file once; there may be none.
 
@@ -242,8 +246,10 @@ def read_series(
         Called with a file that is damaged or not supported and the `InputFileError` that says so; raises it by default.
     on_dark : callable
         Called with each dark frame.
+    keep : Path, optional
+        Folder, which must exist, where the frames wait as soon as they are decoded; without it they stay in memory.
     """
-    frames: list[Frame] = []
+    frames: list[Frame | KeptFrame] = []
     darks = 0
     copies: list[tuple[str, str]] = []
     seen: dict[bytes, str] = {}
@@ -260,12 +266,16 @@ def read_series(
                 darks += 1
                 on_dark(frame)
             else:
-                frames.append(frame)
+                frames.append(frame if keep is None else KeptFrame.keep(frame, keep / f"{len(frames):04d}.npy"))
     kinds = alike(frames, lambda one, first: not _differences(one.info, first.info))
     largest = max(kinds, key=len, default=[])
     others = [frame for kind in kinds if kind is not largest for frame in kind]
     verdicts = [_incompatible(frame.path, _differences(frame.info, largest[0].info)) for frame in others]
-    return SeriesFrames(tuple(largest), (*verdicts, *series.incompatible), len(list(unread)), darks, tuple(copies))
+    if keep is not None:
+        HeldFrames(tuple(others)).discard()
+    return SeriesFrames(
+        HeldFrames(tuple(largest)), (*verdicts, *series.incompatible), len(list(unread)), darks, tuple(copies)
+    )
 
 
 def _frames_of(path: Path, limit: int, leave_out: LeaveOut) -> list[Frame]:
@@ -283,7 +293,7 @@ def noise_digest(frame: Frame) -> bytes | None:
     """Return what tells a frame from all but copies of it: noise is never the same twice; None where there is none."""
     if frame.dn.min() == frame.dn.max():  # overexposed everywhere, or nothing at all
         return None
-    return hashlib.sha256(frame.dn.tobytes()).digest()
+    return hashlib.sha256(np.ascontiguousarray(frame.dn).data).digest()
 
 
 def alike(items: Iterable[T], same: Callable[[T, T], bool]) -> list[list[T]]:

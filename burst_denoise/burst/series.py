@@ -10,10 +10,12 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from burst_denoise.arrays import Float
 from burst_denoise.burst.checks import Findings, check_all
 from burst_denoise.burst.grouping import Pause, Series, SeriesFrames, read_series
 from burst_denoise.errors import SeriesError
-from burst_denoise.frame.frame import Frame
+from burst_denoise.frame.frame import Frame, to_linear
+from burst_denoise.frame.geometry import row_bands
 from burst_denoise.schemas import FrameInfo, FrameVerdict
 
 __all__ = ["FEWEST_FRAMES", "SeriesVerdict", "check_frames", "check_series", "judge"]
@@ -129,7 +131,7 @@ def check_frames(
     )
 
 
-def check_series(series: Series, limit: int) -> tuple[SeriesVerdict, tuple[Frame, ...]]:
+def check_series(series: Series, limit: int) -> tuple[SeriesVerdict, Sequence[Frame]]:
     """Decode the first ``limit`` frames of a series and judge them.
 
     Raises
@@ -153,6 +155,16 @@ def judge(series: Series, read: SeriesFrames) -> SeriesVerdict:
 
 def _deviations(found: Findings, good: Sequence[int]) -> list[float]:
     """Return the RMS distance of each good frame to their mean, all scaled to a mean absolute value of 1."""
+
+    def scaled(k: int, rows: slice) -> Float:
+        frame = found.frames[k]
+        return to_linear(frame.dn[..., rows, :], frame.info) / scales[k]
+
     scales = {k: np.float32(np.abs(found.frames[k].linear).mean(dtype=np.float64) or 1) for k in good}
-    mean = sum((found.frames[k].linear / scale for k, scale in scales.items()), np.zeros(())) / max(len(good), 1)
-    return [float(np.sqrt(np.mean((found.frames[k].linear / scales[k] - mean) ** 2))) for k in good]
+    squares = np.zeros(len(good))
+    # Band by band, for all frames at once: their mean and distances to it would be several times a frame.
+    for rows in row_bands(found.frames[0].info.height):
+        bands = [scaled(k, rows) for k in good]
+        mean = sum(bands, np.zeros(())) / max(len(good), 1)
+        squares += [np.sum((band - mean) ** 2) for band in bands]
+    return [float(np.sqrt(square / found.frames[0].dn.size)) for square in squares]

@@ -1,21 +1,25 @@
 """Stored bursts: written aside and renamed, so one is whole or not there; opened, checked and pooled."""
 
 import hashlib
-from collections.abc import Sequence
+import tokenize
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
+from numpy.lib.format import open_memmap
 
 from burst_denoise import __version__
 from burst_denoise.arrays import Float, Mask
-from burst_denoise.burst.burst import DARK, DEFECTS, Burst, frame_file
+from burst_denoise.burst.burst import CLEAN, DARK, DEFECTS, SATURATED, SUM, Burst, frame_file
 from burst_denoise.burst.grouping import BURST_SUFFIX, passed_over
 from burst_denoise.burst.series import SeriesVerdict
-from burst_denoise.errors import BurstStoreError, ConfigError, SeriesError
+from burst_denoise.errors import BurstStoreError, ConfigError, InputFileError, SeriesError
 from burst_denoise.files import atomic_write
 from burst_denoise.frame.exposure import first_of_each_setting
 from burst_denoise.frame.frame import Frame
+from burst_denoise.io.limits import read_document, refuse_special_file
 from burst_denoise.schemas import BurstManifest, NoiseMeasurement
 from burst_denoise.sensor.defects import Repair, find_defects
 from burst_denoise.sensor.photon_transfer import fit_measurements, measure_noise
@@ -35,6 +39,10 @@ __all__ = [
 WORK_SUFFIX = ".work"
 """Of folders that hold bursts a calibration is still at work on; they are nobody's input."""
 MANIFEST = "burst.json"
+LARGEST_SUM = 1e6
+"""Of the linear values of a photosite in all frames: white is 1."""
+IMAGES: Mapping[str, str] = {SUM: "f8", SATURATED: "?", CLEAN: "f4", DEFECTS: "?", DARK: "f4"}
+"""Numbers that the images beside the frames are of."""
 
 
 def store_burst(
@@ -76,8 +84,12 @@ def store_burst(
     repair = None if defects is None else Repair(defects, mosaic)
 
     def corrected(frame: Frame, own: tuple[float, ...]) -> Float:
-        linear = frame.linear if dark is None else frame.linear - dark
-        return mosaic.evened(linear if repair is None else repair.apply(linear), own)
+        linear = frame.linear
+        if dark is not None:
+            linear -= dark
+        if repair is not None:
+            repair.mend(linear)
+        return mosaic.evened(linear, own)
 
     try:
         noise = measure_noise(map(corrected, frames, gains), mosaic)
@@ -92,10 +104,12 @@ def store_burst(
             total += mosaic.evened(frame.linear, own)
             saturated |= frame.dn >= info.white_level
             np.save(aside / frame_file(index), frame.dn)
-        images = {"sum.npy": total, "saturated.npy": saturated, "clean.npy": clean, DEFECTS: defects, DARK: dark}
+        images = {SUM: total, SATURATED: saturated, CLEAN: clean, DEFECTS: defects, DARK: dark}
+        digests = {}
         for name, image in images.items():
             if image is not None:
-                np.save(aside / name, image)
+                np.save(aside / name, image.astype(IMAGES[name], copy=False))
+                digests[f"{Path(name).stem}_sha256"] = _digest(aside / name)
         manifest = BurstManifest(
             series=series,
             info=info,
@@ -106,9 +120,8 @@ def store_burst(
             sha256=tuple(_digest(aside / frame_file(index)) for index in range(len(frames))),
             noise=noise,
             profile=profile,
-            defects_sha256=None if defects is None else _digest(aside / DEFECTS),
-            dark_sha256=None if dark is None else _digest(aside / DARK),
             version=__version__,
+            **digests,
         )
         (aside / MANIFEST).write_text(manifest.to_json(), encoding="utf-8")
     return open_burst(folder)
@@ -133,32 +146,34 @@ def split_inputs(inputs: Sequence[Path]) -> tuple[list[Path], list[Path]]:
 
 
 def open_burst(folder: Path) -> Burst:
-    """Open a stored burst and check that every frame is what was written.
+    """Open a stored burst and check that every array is what was written.
 
     Raises
     ------
     BurstStoreError
-        If the manifest or a frame is missing, damaged or of another format version.
+        If the manifest or an array is missing, damaged, of another size or of another format version.
     """
     try:
-        text = (folder / MANIFEST).read_text(encoding="utf-8")
-        manifest = BurstManifest.parse(text, str(folder / MANIFEST))
-        digests = {frame_file(index): digest for index, digest in enumerate(manifest.sha256)}
-        expected = digests | {DEFECTS: manifest.defects_sha256, DARK: manifest.dark_sha256}
-        damaged = [name for name, digest in expected.items() if digest and _digest(folder / name) != digest]
-        companions = [np.load(folder / name, mmap_mode="r") for name in ("sum.npy", "saturated.npy")]
-    except (OSError, EOFError, ValueError) as error:
+        manifest = BurstManifest.parse(read_document(folder / MANIFEST), str(folder / MANIFEST))
+        burst = Burst(folder, manifest)
+        info, digests = burst.info, burst.digests
+        shape = (info.height, info.width) if info.domain != "rgb" else (3, info.height, info.width)
+        for name, digest in digests.items():
+            refuse_special_file(folder / name)
+            array = _array(folder / name)
+            if array.shape != shape or array.dtype not in (("u1", "u2") if name not in IMAGES else (IMAGES[name],)):
+                raise BurstStoreError(
+                    f"{folder / name}: is of {array.dtype}, {array.shape}, and does not fit a frame of {shape}; ingest "
+                    "the frames of this burst again"
+                )
+            if (digest and _digest(folder / name) != digest) or not _is_possible(array):
+                raise BurstStoreError(f"{folder / name}: damaged; ingest the frames of this burst again")
+    except OSError as error:
         raise BurstStoreError(f"{folder}: stored burst is damaged ({error}); ingest its frames again") from error
+    except InputFileError as error:
+        raise BurstStoreError(str(error)) from error
     except ConfigError as error:
         raise BurstStoreError(f"{error}; ingest the frames again") from error
-    if damaged:
-        raise BurstStoreError(f"{folder / damaged[0]}: damaged; ingest the frames of this burst again")
-    burst = Burst(folder, manifest)
-    if not len(manifest.sha256) == len(manifest.black_levels) == len(burst.gains) > 0:
-        raise BurstStoreError(f"{folder / MANIFEST}: frames, black levels and digests differ in number; ingest again")
-    companions += [image for image in (burst.defects, burst.dark) if image is not None]
-    if any(array.shape != burst.frame(0).dn.shape for array in companions):
-        raise BurstStoreError(f"{folder}: sum or mask has another size than the frames; ingest the frames again")
     return burst
 
 
@@ -199,7 +214,7 @@ def _refuse_copies(series: str, frames: Sequence[Frame]) -> None:
     """Raise when two frames are equal to the bit: noise is never the same twice, so they are copies of one shot."""
     seen: dict[bytes, Path] = {}
     for frame in frames:
-        digest = hashlib.sha256(frame.dn.tobytes()).digest()
+        digest = hashlib.sha256(np.ascontiguousarray(frame.dn).data).digest()
         if digest in seen:
             raise SeriesError(
                 f"{series}: {frame.path.name} and {seen[digest].name} are the same shot, equal to the bit; "
@@ -211,3 +226,17 @@ def _refuse_copies(series: str, frames: Sequence[Frame]) -> None:
 def _digest(path: Path) -> str:
     with path.open("rb") as handle:
         return hashlib.file_digest(handle, "sha256").hexdigest()
+
+
+def _array(path: Path) -> npt.NDArray[np.generic]:
+    """Map an array; no more of it is read than its header, which is the place where numpy meets damage."""
+    try:
+        return open_memmap(path, mode="r")
+    except (ValueError, TypeError, SyntaxError, tokenize.TokenError, ArithmeticError, RecursionError) as error:
+        reason = str(error).splitlines()[0][:100] if str(error) else type(error).__name__
+        raise BurstStoreError(f"{path}: damaged ({reason}); ingest the frames of this burst again") from error
+
+
+def _is_possible(array: npt.NDArray[np.generic]) -> bool:
+    """Return whether an array may be one of linear values, or a sum of such, as far as it is of floating point."""
+    return array.dtype.kind != "f" or bool(np.abs(array).max() < LARGEST_SUM)

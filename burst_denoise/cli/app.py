@@ -9,7 +9,7 @@ from typer.core import TyperCommand, TyperGroup
 from burst_denoise import __version__
 from burst_denoise.cli.benchmark import benchmark_command
 from burst_denoise.cli.calibrate import calibrate_command, train_command
-from burst_denoise.cli.console import fail, show
+from burst_denoise.cli.console import fail, quiet_libraries, show
 from burst_denoise.cli.demo import demo_command
 from burst_denoise.cli.denoise import denoise_command
 from burst_denoise.cli.ingest import ingest_command
@@ -55,6 +55,8 @@ def main() -> None:
     """Run the command line; a user's mistake ends in one line and exit code 1, a partly failed batch in 3."""
     debug = "--debug" in sys.argv
     arguments = [argument for argument in sys.argv[1:] if argument != "--debug"]
+    if not debug:
+        quiet_libraries()
     try:
         app(args=arguments)
     except (BurstDenoiseError, OSError) as error:

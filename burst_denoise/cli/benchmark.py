@@ -1,7 +1,6 @@
 """The command `benchmark`: methods scored on bursts."""
 
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Annotated
 
 import typer
@@ -23,6 +22,7 @@ from burst_denoise.cli.options import (
     named_folders,
     writes,
 )
+from burst_denoise.files import temporary_folder
 from burst_denoise.schemas import LONGEST_PAUSE_S, MOST_FRAMES
 
 __all__ = ["AugmentOption", "FramesOption", "benchmark_command"]
@@ -76,7 +76,7 @@ def benchmark_command(
     methods |= {name: Outputs(folder) for name, folder in folders.items()}
     settings = BenchmarkSettings(augment, frames, seed, limit, any_sensor, device, pause)
     found = []
-    with TemporaryDirectory(prefix="burst_denoise_") as folder:
+    with temporary_folder() as folder:
         if pairs is None:
             rows = benchmark(inputs or [], methods, tune_on or [], settings, Path(folder), Console())
         else:

@@ -2,6 +2,7 @@
 
 import json
 import math
+import os
 import sys
 import time
 import unicodedata
@@ -30,6 +31,7 @@ __all__ = [
     "json_verdict",
     "note",
     "printable",
+    "quiet_libraries",
     "show",
     "show_json",
     "stderr_console",
@@ -40,8 +42,27 @@ __all__ = [
 GOOD, BAD, TOLD = "green", "red", "yellow"
 """Colours on a terminal: of what is accepted, of what is not, and of what one must know of either."""
 LOG_INTERVAL_S = 30.0
+LIBRARIES_STDERR = 2
+"""The file descriptor that libraries in C know."""
 PIPED_WIDTH = 160
 """Columns where nobody's terminal sets them, so that a table in a file is not cut to 80."""
+
+
+def quiet_libraries() -> None:
+    """Send what C libraries write to stderr about damaged files nowhere: our own errors name the file.
+
+    LibRaw and libjpeg write to the file descriptor itself; what Python writes goes on to where it went.
+    """
+    try:
+        descriptor = sys.stderr.fileno()
+    except (AttributeError, OSError, ValueError):  # none, or not a file
+        return
+    if descriptor == LIBRARIES_STDERR:
+        sys.stderr = os.fdopen(os.dup(descriptor), "w", encoding=sys.stderr.encoding, errors=sys.stderr.errors)
+        sys.stderr.reconfigure(line_buffering=True)
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, descriptor)
+        os.close(nowhere)
 
 
 def show(result: RenderableType, *, wrapped: bool = False) -> None:

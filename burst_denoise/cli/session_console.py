@@ -15,7 +15,18 @@ import typer
 from rich.progress import BarColumn, Progress, TextColumn
 from rich.table import Column, Table
 
-from burst_denoise.cli.console import Console, fail, note, printable, show, show_json, stderr_console
+from burst_denoise.cli.console import (
+    BAD,
+    TOLD,
+    Console,
+    fail,
+    note,
+    printable,
+    show,
+    show_json,
+    stderr_console,
+    styled,
+)
 from burst_denoise.errors import JobError
 from burst_denoise.session.pace import Standing
 from burst_denoise.session.steps import Outcome
@@ -23,6 +34,10 @@ from burst_denoise.session.steps import Outcome
 __all__ = ["SessionConsole", "ended_by_signals", "standing_text"]
 
 TOLD_EVERY_S = 60.0
+GROUP = " of its camera and ISO"
+"""What goes without saying in a table of cameras and ISOs."""
+BROKEN_PIPE = 1
+"""The exit code by which rich ends a program that nobody reads any more."""
 SIGNALS = {"SIGTERM": 143, "SIGHUP": 129}
 """Signals beside that of Ctrl-C that end a session, and the exit codes that say so."""
 
@@ -39,14 +54,17 @@ class SessionConsole(Console):
     def __init__(self, *, as_json: bool = False) -> None:
         self._json = as_json
         self._reads = True
-        self._outcomes: dict[tuple[str, str], list[Outcome]] = defaultdict(list)
+        self._outcomes: dict[tuple[str, float], list[Outcome]] = defaultdict(list)
         self._said = time.monotonic()
 
     def __enter__(self) -> Self:
         """Begin to show where it stands: on a terminal below the lines, in a log now and then."""
         console = stderr_console()
         columns = (TextColumn("denoising"), BarColumn(), TextColumn("{task.description}"))
-        self._bar = Progress(*columns, console=console, transient=True, disable=not console.is_terminal)
+        self._bar = Progress(
+            *columns, console=console, transient=True, redirect_stdout=False, redirect_stderr=False,
+            disable=not console.is_terminal,
+        )  # fmt: skip
         self._task = self._bar.add_task("", total=None)
         self._bar.start()
         return self
@@ -58,31 +76,58 @@ class SessionConsole(Console):
         if not self._json and len(outcomes) > 1 and any(outcome.error is None for outcome in outcomes):
             self._print(lambda: show(self._table()))
 
+    def on_session(self, shots: int, megapixels: float, memory_bytes: float) -> None:
+        """Print how large a session is."""
+        if shots > 1:
+            self.note(f"{shots} shots, {megapixels:,.0f} megapixels; at most {memory_bytes / 1e9:.1f} GB of memory")
+
     def on_shot(self, outcome: Outcome, standing: Standing) -> None:
         """Print a line about a shot."""
         info = outcome.entry.info
         camera = "not read" if info is None else info.camera or "unknown camera"
-        self._outcomes[camera, "" if info is None or info.iso is None else f"{info.iso:g}"].append(outcome)
+        self._outcomes[camera, 0 if info is None else info.iso or 0].append(outcome)
         if self._json:
             self._print(lambda: show_json(json.dumps(outcome.entry.model_dump(mode="json"), allow_nan=False)))
         elif outcome.error is None:
             what = f"written to {outcome.target}" if outcome.how == "done" else outcome.how
-            self._print(lambda: show(f"{standing.ended}/{standing.count} {outcome.shot.name}: {what}"))
+            line = f"{standing.ended}/{standing.count} {outcome.shot.name}: {what}"
+            if self._bar.live.is_started and sys.stdout.isatty():
+                self._above_bar(line)
+            else:
+                self._print(lambda: show(line))
         if outcome.error is not None and standing.count > 1:
-            told = str(outcome.error)
-            fail(told if outcome.shot.place.name in told else f"{outcome.shot.name}: {told}")
+            told = " ".join(str(outcome.error).splitlines())
+            self._tell(told if outcome.shot.place.name in told else f"{outcome.shot.name}: {told}", BAD)
         text = standing_text(standing)
         self._bar.update(self._task, total=standing.count, completed=standing.ended, description=text)
         if self._bar.disable and time.monotonic() - self._said > TOLD_EVERY_S:
             self._said = time.monotonic()
             note(text)
 
+    def note(self, text: str) -> None:
+        """Print a line of text."""
+        self._tell(text, TOLD)
+
+    def _tell(self, text: str, style: str) -> None:
+        if self._bar.live.is_started:
+            self._above_bar(text, style)
+        else:
+            note(styled(text, style))
+
+    def _above_bar(self, text: str, style: str = "") -> None:
+        self._bar.console.print(styled(text, style), soft_wrap=True)
+
     def _print(self, printing: Callable[[], None]) -> None:
         """Print on stdout as long as somebody reads it: the session goes on without."""
         if not self._reads:
             return
         try:
-            printing()
+            try:
+                printing()
+            except SystemExit as error:
+                if error.code != BROKEN_PIPE:
+                    raise
+                raise BrokenPipeError from error
         except OSError:
             self._reads = False
             # What is still buffered must not fail a second time when Python ends.
@@ -99,7 +144,8 @@ class SessionConsole(Console):
             failed = hows.count("failed")
             written = hows.count("done")
             counts = [str(count) if count else "" for count in (written, len(hows) - written - failed, failed)]
-            table.add_row(*map(printable, (camera, iso, *counts, ", ".join(_networks(outcomes)))))
+            words = (camera, f"{iso:g}" if iso else "", *counts, "; ".join(_networks(outcomes)))
+            table.add_row(*map(printable, words))
         return table
 
 
@@ -149,7 +195,7 @@ def _networks(outcomes: list[Outcome]) -> list[str]:
     found: dict[str, None] = {}
     for entry in (outcome.entry for outcome in outcomes if outcome.entry.network and outcome.error is None):
         kind, _, digest = str(entry.network).partition(" ")
-        found[f"{kind} {digest[:12]}" + (f", noise {entry.noise}" if entry.noise else "")] = None
+        found[f"{kind} {digest[:12]}" if kind == "model" else f"{kind}, noise {entry.noise}".removesuffix(GROUP)] = None
     return list(found)
 
 

@@ -28,7 +28,7 @@ __all__ = ["watch_command"]
 
 
 def watch_command(
-    folders: Annotated[list[Path], typer.Argument(metavar="FOLDERS", help="Searched recursively.", show_default=False)],
+    inputs: Annotated[list[Path], typer.Argument(metavar="FOLDERS", help="Searched recursively.", show_default=False)],
     output: Output,
     model: SensorModels = None,
     profile: Profiles = None,
@@ -54,13 +54,13 @@ def watch_command(
     from burst_denoise.inference.denoiser import DenoiseSettings
     from burst_denoise.jobs.denoise import SessionSettings, watch_session
 
-    for folder in folders:
+    for folder in inputs:
         if not folder.is_dir():
             raise InputFileError(f"{folder}: is no folder that could be watched; check the name, or use denoise")
     settings = SessionSettings(format, name, max_megapixels=max_megapixels)
     denoise_settings = DenoiseSettings(strength, quality, any_sensor=any_sensor, device=device)
     with SessionConsole(as_json=as_json) as console, ended_by_signals():
         denoisers = session_denoisers(
-            model, profile, calibration_files(darks, folders), denoise_settings, console, strict=strict
+            model, profile, calibration_files(darks, inputs), denoise_settings, console, strict=strict
         )
-        watch_session(folders, output, denoisers, settings, console)
+        watch_session(inputs, output, denoisers, settings, console)

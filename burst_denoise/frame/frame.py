@@ -5,6 +5,7 @@ An *image* here is an array of photosites: (H, W) for a Bayer mosaic or a mono p
 are information.
 """
 
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -12,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from burst_denoise.arrays import Float
+from burst_denoise.frame.geometry import BAND, row_bands
 from burst_denoise.frame.mosaic import Mosaic
 from burst_denoise.schemas import FrameInfo, NoiseProfile
 
@@ -85,17 +87,33 @@ def to_linear(dn: npt.NDArray[np.generic], info: FrameInfo) -> Float:
     -------
     (H, W) or (3, H, W) float32 array, linear
     """
-    black, scale = _levels(dn.shape, info)
-    return (dn.astype(np.float32) - black) / scale
+    linear = np.empty(dn.shape, np.float32)
+    for rows, black, scale in _levels(dn.shape, info):
+        band = linear[..., rows, :]
+        band[...] = dn[..., rows, :]
+        band -= black
+        band /= scale
+    return linear
 
 
 def to_dn(linear: Float, info: FrameInfo) -> Float:
     """Return linear values as DN, neither rounded nor clipped; the inverse of `to_linear`."""
-    black, scale = _levels(linear.shape, info)
-    return linear * scale + black
+    dn = np.empty(linear.shape, np.float32)
+    for rows, black, scale in _levels(linear.shape, info):
+        band = dn[..., rows, :]
+        np.multiply(linear[..., rows, :], scale, out=band)
+        band += black
+    return dn
 
 
-def _levels(shape: tuple[int, ...], info: FrameInfo) -> tuple[Float, Float]:
-    """Return black level and (white - black) as arrays that broadcast over an image of ``shape``."""
-    black = Mosaic.of(info).spread(info.black_level, shape)
-    return black, np.float32(info.white_level) - black
+def _levels(shape: tuple[int, ...], info: FrameInfo) -> Iterator[tuple[slice, Float, Float]]:
+    """Yield bands of rows of an image of ``shape``, with black level and (white - black), which broadcast over each."""
+    *_, height, width = shape
+    size = (min(BAND, height), width)
+    black = Mosaic.of(info).spread(info.black_level, size)
+    scale = np.float32(info.white_level) - black
+    for rows in row_bands(height):
+        if black.ndim == 2:  # they differ from row to row, and the last band has fewer
+            yield rows, black[: rows.stop - rows.start], scale[: rows.stop - rows.start]
+        else:
+            yield rows, black, scale

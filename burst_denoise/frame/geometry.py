@@ -9,7 +9,19 @@ import numpy.typing as npt
 
 from burst_denoise.arrays import Float
 
-__all__ = ["DIHEDRAL", "Tile", "Window", "blocks", "dihedral", "dihedral_inverse", "plan_tiles", "spread_windows"]
+__all__ = [
+    "BAND",
+    "DIHEDRAL",
+    "Tile",
+    "Window",
+    "blocks",
+    "dihedral",
+    "dihedral_inverse",
+    "plan_tiles",
+    "reflected",
+    "row_bands",
+    "spread_windows",
+]
 
 T = TypeVar("T", bound=np.generic)
 
@@ -18,6 +30,20 @@ Window = tuple[slice, slice]
 
 DIHEDRAL = range(8)
 """Transform k turns by k % 4 quarter turns counter-clockwise, after a left-right flip when k >= 4."""
+
+
+BAND = 32
+"""Rows worked on at a time, even, for a mosaic repeats in twos: what is computed for them stays in the cache."""
+
+
+def row_bands(height: int) -> Iterator[slice]:
+    """Yield the rows of an image in bands of `BAND`, from the top; the last may be smaller.
+
+    To go through an image band by band takes no memory of its own, and where several steps follow each other half the
+    time.
+    """
+    for top in range(0, height, BAND):
+        yield slice(top, min(top + BAND, height))
 
 
 def dihedral(image: npt.NDArray[T], k: int) -> npt.NDArray[T]:
@@ -71,12 +97,38 @@ def spread_windows(shape: tuple[int, ...], side: int, most: int) -> list[Window]
     ]
 
 
+def reflected(image: npt.NDArray[T], window: Window) -> npt.NDArray[T]:
+    """Return a window of an image (..., H, W) that may reach beyond it on all sides, where the image is reflected.
+
+    Parameters
+    ----------
+    image : (..., H, W) array
+    window : (rows, columns) slices
+        Counted from the top left of the image; what lies before is negative.
+
+    Returns
+    -------
+    array
+        As ``np.pad`` with ``mode="reflect"`` would have it; a view where nothing lies beyond.
+    """
+    part = image
+    for axis, span in zip((-2, -1), window, strict=True):
+        size = image.shape[axis]
+        if span.start >= 0 and span.stop <= size:
+            part = part[..., span, :] if axis == -2 else part[..., span]
+        else:
+            last = max(size - 1, 1)
+            away = np.abs(np.arange(span.start, span.stop)) % (2 * last)
+            part = part.take(np.minimum(last - np.abs(last - away), size - 1), axis)
+    return part
+
+
 @dataclass(frozen=True)
 class Tile:
     """One tile of an image: what to read (with its halo), and what it contributes."""
 
     read: tuple[slice, slice]
-    """Rows and columns in the image extended by `margin` on all sides."""
+    """Rows and columns in the image, which they may reach beyond; see `reflected`."""
     write: tuple[slice, slice]
     """Rows and columns in the image."""
 
@@ -87,8 +139,7 @@ def plan_tiles(height: int, width: int, tile: int, margin: int, step: int = 1) -
     Parameters
     ----------
     height, width : int
-        Size of the image. It must have been extended by ``margin`` on all four sides, and at the bottom and right by
-        what brings it to a multiple of ``step``.
+        Size of the image.
     tile : int
         Side of what a tile contributes; rounded up to a multiple of ``step``.
     margin : int
@@ -108,6 +159,6 @@ def plan_tiles(height: int, width: int, tile: int, margin: int, step: int = 1) -
     for top in range(0, height, side):
         for left in range(0, width, side):
             rows, columns = min(side, height - top), min(side, width - left)
-            read_rows, read_columns = (-(-size // step) * step + 2 * margin for size in (rows, columns))
-            read = slice(top, top + read_rows), slice(left, left + read_columns)
+            below, right = (-(-size // step) * step + margin for size in (rows, columns))
+            read = slice(top - margin, top + below), slice(left - margin, left + right)
             yield Tile(read, write=(slice(top, top + rows), slice(left, left + columns)))

@@ -81,6 +81,12 @@ class Mosaic:
         rows, columns = ((at + first) % 2 for at, first in zip(PLACES[plane], self.phase, strict=True))
         return slice(rows, None, 2), slice(columns, None, 2)
 
+    def parts(self, image: npt.NDArray[T]) -> list[npt.NDArray[T]]:
+        """Return the photosites of each plane as a view of an image; unlike `pack`, without any beyond it."""
+        if self.domain == "rgb":
+            return list(image)
+        return [image[self.place(plane)] for plane in range(len(self.plane_names))]
+
     def plane_of(self, shape: tuple[int, int]) -> Index:
         """Return for every photosite of (H, W) which plane it belongs to; 0 for pictures."""
         planes = np.zeros(shape, np.intp)
@@ -101,7 +107,9 @@ class Mosaic:
 
     def evened(self, image: Float, gains: Sequence[float]) -> Float:
         """Return an image divided by one gain per plane; windows of a mosaic begin at even rows and columns."""
-        even: Float = image / self.spread(gains, image.shape)
+        even = image.copy()
+        for part, gain in zip(self.parts(even), gains, strict=True):
+            part /= np.float32(gain)
         return even
 
     def pack(self, image: npt.NDArray[T]) -> npt.NDArray[T]:
@@ -123,7 +131,8 @@ class Mosaic:
             return image[None] if image.ndim == 2 else image
         top, left = self.phase
         height, width = image.shape
-        padded = np.pad(image, ((top, (height + top) % 2), (left, (width + left) % 2)), mode="reflect")
+        beyond = ((top, (height + top) % 2), (left, (width + left) % 2))
+        padded = np.pad(image, beyond, mode="reflect") if np.any(beyond) else image
         return np.stack([padded[row::2, column::2] for row, column in PLACES])
 
     def unpack(self, planes: npt.NDArray[T], shape: tuple[int, ...]) -> npt.NDArray[T]:

@@ -17,6 +17,7 @@ from burst_denoise.burst.burst import Burst
 from burst_denoise.burst.darks import DarkSet, dark_for
 from burst_denoise.errors import ConfigError, InputFileError, ModelFileError
 from burst_denoise.frame.frame import Frame
+from burst_denoise.frame.geometry import row_bands
 from burst_denoise.frame.mosaic import Mosaic
 from burst_denoise.inference.engine import Engine, fastest_engine
 from burst_denoise.inference.noise_source import MeasuredNoise, ShotNoise, estimated_noise, noise_figures, shot_noise
@@ -156,10 +157,11 @@ class Denoiser:
             return replace(frame, notes=notes)
         image = frame.linear
         if dark is not None:
-            image = np.where(image >= 1, image, image - dark)
+            np.subtract(image, dark, out=image, where=image < 1)
         if (repair := self._repair(frame, burst)) is not None:
-            image = repair.apply(image)
-        clean = Frame.of_linear(self._run(image, frame, engine, profile), frame, notes)
+            repair.mend(image)
+        image = self._run(image, frame, engine, profile)  # the noisy one makes room
+        clean = Frame.of_linear(image, frame, notes)
         return replace(clean.with_profile(_left(profile, settings.strength)), noise_reduction=settings.strength)
 
     def estimate(self, frames: Iterable[Frame]) -> ShotNoise:
@@ -195,7 +197,8 @@ class Denoiser:
             augment=settings.quality == "best",
             tile=settings.tile,
         )
-        return _with_means_of(image, clean, frame.mosaic, profile)
+        _keep_means(image, clean, frame.mosaic, profile)
+        return clean
 
     @cached_property
     def _engines(self) -> dict[str, tuple[Engine, str]]:
@@ -294,23 +297,24 @@ class Denoiser:
             self._note(text)
 
 
-def _with_means_of(noisy: Float, clean: Float, mosaic: Mosaic, profile: NoiseProfile) -> Float:
-    """Return a denoised image, each plane scaled to the mean of the noisy one where that is known to a thousandth.
+def _keep_means(noisy: Float, clean: Float, mosaic: Mosaic, profile: NoiseProfile) -> None:
+    """Scale each plane of a denoised image to the mean of the noisy one, in place, where that is known to a thousandth.
 
     Noise has the mean 0, and over a whole frame its mean is as good as that; a network that was trained for minutes
     puts a colour off by half a per cent. Photosites at the white level keep their value.
     """
-    light = noisy < 1
-    counted = mosaic.pack(light.astype(np.float32))
-    before, after = (
-        mosaic.pack(np.where(light, each, 0)).sum(axis=(1, 2), dtype=np.float64) for each in (noisy, clean)
-    )
-    counts = np.maximum(counted.sum(axis=(1, 2), dtype=np.float64), 1)
+    counts, before, after = np.zeros((3, len(mosaic.plane_names)))
+    for rows in row_bands(noisy.shape[-2]):
+        light = noisy[..., rows, :] < 1
+        for sums, image in ((counts, light), (before, noisy[..., rows, :]), (after, clean[..., rows, :])):
+            sums += [part.sum(dtype=np.float64) for part in mosaic.parts(image * light)]
+    counts = np.maximum(counts, 1)
     variance = noise_variance((before / counts).astype(np.float32)[:, None, None], profile)[:, 0, 0]
     known = (np.sqrt(variance / counts) < SURE_MEAN * before / counts) & (after > 0)
-    factors = np.divide(before, after, out=np.ones_like(before), where=known)
-    scaled: Float = np.where(light, clean * mosaic.spread(factors.astype(np.float32), clean.shape), clean)
-    return scaled
+    factors = np.divide(before, after, out=np.ones_like(before), where=known).astype(np.float32)
+    for rows in row_bands(noisy.shape[-2]):
+        light, band = noisy[..., rows, :] < 1, clean[..., rows, :]
+        np.multiply(band, mosaic.spread(factors, band.shape), out=band, where=light)
 
 
 def _left(profile: NoiseProfile, strength: float) -> NoiseProfile:

@@ -1,11 +1,13 @@
 """Engines: what runs the convolutions of a network. PyTorch, or OpenVINO where it is installed."""
 
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from importlib import import_module
 from importlib.util import find_spec
-from typing import Any, Literal
+from queue import SimpleQueue
+from typing import Any, Literal, TypeVar
 
 import numpy as np
 import torch
@@ -22,9 +24,14 @@ __all__ = [
     "graph_inputs",
     "import_openvino",
     "noise_graph",
+    "side_by_side",
 ]
 
+T = TypeVar("T")
 EngineName = Literal["openvino", "torch"]
+
+MOST_LANES = 4
+"""Tiles at the same time: each takes some 50 MB, and a shot has not so many tiles that more would end together."""
 
 
 @dataclass(frozen=True)
@@ -39,6 +46,28 @@ class Engine:
     run: Callable[[Tensor], Tensor]
     """(B, C, H, W) stabilised float32 planes in memory -> denoised ones, without the outermost
     `margin` of every side, which would have to see beyond it."""
+    lanes: int = 1
+    """Threads that may `run` tiles at the same time, each with its share of the cores."""
+
+
+def side_by_side(engine: Engine, work: Callable[[T], None], pieces: Iterable[T]) -> None:
+    """Do some work with every piece of an image, in as many threads as the engine has lanes.
+
+    Tiles side by side need a fifth less processor time than each tile on all cores: nobody waits for another between
+    the layers of the network. And where a core has other work, the other goes on.
+    """
+    if engine.lanes == 1:
+        for piece in pieces:
+            work(piece)
+        return
+    threads = torch.get_num_threads()
+    share = max(1, threads // engine.lanes)
+    try:
+        with ThreadPoolExecutor(engine.lanes, initializer=torch.set_num_threads, initargs=(share,)) as lanes:
+            for _ in lanes.map(work, pieces):
+                pass
+    finally:
+        torch.set_num_threads(threads)  # what a thread sets for itself, PyTorch also gives to all threads to come
 
 
 def fastest_engine(network: FrequencySplitResNet, dtype: torch.dtype, name: EngineName | None = None) -> Engine:
@@ -83,22 +112,31 @@ def _torch_run(network: FrequencySplitResNet, device: torch.device, dtype: torch
 
 def graph_engine(network: FastNet, graph: Any, dtype: torch.dtype) -> Engine:
     """Return the engine that runs the `noise_graph` of a network, as it was built or changed since (quantised)."""
+    threads = torch.get_num_threads()
+    lanes = min(threads, MOST_LANES)
     settings = {
         "INFERENCE_PRECISION_HINT": "bf16" if dtype == torch.bfloat16 else "f32",
-        "INFERENCE_NUM_THREADS": torch.get_num_threads(),
-        "PERFORMANCE_HINT": "LATENCY",
+        "INFERENCE_NUM_THREADS": threads,
+        "NUM_STREAMS": lanes,
     }
-    request = import_openvino().Core().compile_model(graph, "CPU", settings).create_infer_request()
+    compiled = import_openvino().Core().compile_model(graph, "CPU", settings)
+    requests: SimpleQueue[Any] = SimpleQueue()
+    for _ in range(lanes):
+        requests.put(compiled.create_infer_request())
     centre = slice(network.margin, -network.margin)
 
     @torch.inference_mode()
     def run(planes: Tensor) -> Tensor:
         bands = [band.numpy() for band in graph_inputs(network, planes)]
-        (noise,) = request.infer(bands, share_inputs=True, share_outputs=True).values()
         inner = planes[..., centre, centre]
-        return inner - torch.from_numpy(noise)[..., : inner.shape[-2], : inner.shape[-1]]
+        request = requests.get()
+        try:
+            (noise,) = request.infer(bands, share_inputs=True, share_outputs=True).values()
+            return inner - torch.from_numpy(noise)[..., : inner.shape[-2], : inner.shape[-1]]
+        finally:
+            requests.put(request)
 
-    return Engine("openvino", network.margin, network.step, run)
+    return Engine("openvino", network.margin, network.step, run, lanes)
 
 
 def graph_inputs(network: FastNet, planes: Tensor) -> list[Tensor]:

@@ -14,6 +14,7 @@ from burst_denoise.frame.frame import Frame
 from burst_denoise.frame.mosaic import MOSAICS, Mosaic
 from burst_denoise.inference.engine import Engine
 from burst_denoise.inference.residual_noise import refine_noise
+from burst_denoise.io.limits import read_document
 from burst_denoise.schemas import ChannelProfile, FrameInfo, NoiseProfile
 from burst_denoise.sensor.identity import Sensor
 from burst_denoise.sensor.noise_model import extrapolate_profile, noise_variance
@@ -260,7 +261,7 @@ def read_measured_noise(path: Path, note: Callable[[str], None]) -> MeasuredNois
         If the file is missing, is something else, or has nothing usable in it.
     """
     try:
-        text = path.read_text(encoding="utf-8")
+        text = read_document(path).decode()
         listed = text.lstrip().startswith("[")
         records = json.loads(text) if listed else [json.loads(line) for line in text.splitlines() if line.strip()]
         channels = [ChannelProfile.parse(json.dumps(record), "channel") for record in records]
@@ -268,7 +269,9 @@ def read_measured_noise(path: Path, note: Callable[[str], None]) -> MeasuredNois
         raise ConfigError(
             f"{path}: cannot be read ({error.strerror}); name a file made by burst-denoise profile -o"
         ) from error
-    except (ValueError, ConfigError) as error:
+    except InputFileError as error:
+        raise ConfigError(str(error)) from error
+    except (ValueError, RecursionError, ConfigError) as error:
         raise ConfigError(
             f"{path}: is no noise profile ({error}); name a file made by burst-denoise profile -o"
         ) from error

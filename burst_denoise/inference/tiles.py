@@ -5,9 +5,9 @@ import torch
 
 from burst_denoise.arrays import Float
 from burst_denoise.errors import DeviceError
-from burst_denoise.frame.geometry import DIHEDRAL, dihedral, dihedral_inverse, plan_tiles
+from burst_denoise.frame.geometry import DIHEDRAL, Tile, dihedral, dihedral_inverse, plan_tiles, reflected
 from burst_denoise.frame.mosaic import Mosaic
-from burst_denoise.inference.engine import Engine
+from burst_denoise.inference.engine import Engine, side_by_side
 from burst_denoise.schemas import TILE, NoiseProfile
 from burst_denoise.sensor.noise_model import stabilise, unstabilised_change
 
@@ -60,17 +60,18 @@ def denoise_image(
     if strength == 0:
         return image.copy()
     step, margin = mosaic.period * engine.step, mosaic.period * (engine.margin + engine.step)
-    height, width = image.shape[-2:]
-    sides = [(margin, margin + -size % step) for size in (height, width)]
-    extended = np.pad(image, [(0, 0)] * (image.ndim - 2) + sides, mode="reflect")
     result = np.empty_like(image)
-    for piece in plan_tiles(height, width, tile, margin, step):
-        tile_change = _change(extended[..., *piece.read], mosaic, engine, profile, augment=augment)
+
+    def denoise(piece: Tile) -> None:
+        tile_change = _change(reflected(image, piece.read), mosaic, engine, profile, augment=augment)
         # The engine took off all of the margin but a step.
         rows, columns = (slice(step, step + part.stop - part.start) for part in piece.write)
         change, noisy, denoised = tile_change[..., rows, columns], image[..., *piece.write], result[..., *piece.write]
         np.add(noisy, change if strength == 1 else np.float32(strength) * change, out=denoised)
         np.copyto(denoised, noisy, where=noisy >= 1)
+
+    height, width = image.shape[-2:]
+    side_by_side(engine, denoise, plan_tiles(height, width, tile, margin, step))
     return result
 
 

@@ -2,15 +2,18 @@
 
 import contextlib
 import logging
+import math
 import struct
 import threading
 from collections.abc import Iterator
 from itertools import islice
 from pathlib import Path
 
+import numpy as np
 import tifffile
 
 from burst_denoise.errors import InputFileError
+from burst_denoise.io.limits import refuse_claim, refuse_special_file
 from burst_denoise.io.tags import Tag
 
 __all__ = ["DAMAGE", "TIFF_HEADS", "main_directories", "refuse_incomplete", "silenced"]
@@ -21,7 +24,11 @@ DAMAGE = (ValueError, LookupError, TypeError, AttributeError, ArithmeticError, s
 TIFF_HEADS = (b"II*\0", b"MM\0*")
 """How a TIFF begins, and many a raw format made from it."""
 
+SIZED = frozenset((".dng", ".tif", ".tiff"))
+"""Suffixes of TIFFs that say how they are packed; raw formats of makers may have a way of their own."""
+
 MOST_DIRECTORIES = 64
+CUT_OFF = "its directory is cut off"
 
 SILENCE = threading.RLock()
 """Held while a library is silenced: shots are read and written at the same time."""
@@ -43,15 +50,22 @@ def silenced(name: str) -> Iterator[None]:
 @contextlib.contextmanager
 def main_directories(path: Path) -> Iterator[list[tifffile.TiffPage]]:
     """Give the first directory of a TIFF and the one of its main image; none when they cannot be parsed."""
-    with silenced("tifffile"), contextlib.ExitStack() as stack:
+    with _directories(path) as pages:
+        yield [pages[0], pages[-1]] if pages else []
+
+
+@contextlib.contextmanager
+def _directories(path: Path) -> Iterator[list[tifffile.TiffPage]]:
+    """Give the directories of a TIFF, that of its main image once more at the end; none when they cannot be parsed."""
+    with silenced("tifffile"), np.errstate(all="ignore"), contextlib.ExitStack() as stack:
         try:
             pages = _pages(stack.enter_context(tifffile.TiffFile(path)))
             cfa = tifffile.PHOTOMETRIC.CFA
             mosaics = [page for page in pages if page.tags.valueof(Tag.PHOTOMETRIC_INTERPRETATION) == cfa]
-            main = max(mosaics or pages, key=lambda page: sum(map(int, page.databytecounts)), default=None)
+            pages.append(max(mosaics or pages, key=lambda page: sum(map(int, page.databytecounts))))
         except (tifffile.TiffFileError, OSError, *DAMAGE):
-            main = None
-        yield [] if main is None else [pages[0], main]
+            pages = []
+        yield pages
 
 
 def _pages(tiff: tifffile.TiffFile) -> list[tifffile.TiffPage]:
@@ -61,15 +75,13 @@ def _pages(tiff: tifffile.TiffFile) -> list[tifffile.TiffPage]:
     return pages + [page for found in below for page in found if isinstance(page, tifffile.TiffPage)]
 
 
-def refuse_incomplete(path: Path) -> None:
+def refuse_incomplete(path: Path, max_megapixels: float) -> None:
     """Raise `InputFileError` unless ``path`` is a readable file with something in it, a TIFF (DNG, CR2, NEF) all of it.
 
-    LibRaw and OpenCV fill what is missing at the end of some truncated files with zeros, without an error.
+    LibRaw and OpenCV fill what is missing at the end of some truncated files with zeros, without an error. No image of
+    a TIFF, and no tile of one, may claim more megapixels than are to be read.
     """
-    if path.is_dir():
-        raise InputFileError(f"{path}: is a folder where a file is needed; name a file in it")
-    if path.exists() and not path.is_file():
-        raise InputFileError(f"{path}: is a pipe or a device where a file is needed; copy what it gives into a file")
+    refuse_special_file(path)
     try:
         size = path.stat().st_size
         with path.open("rb") as file:
@@ -79,12 +91,31 @@ def refuse_incomplete(path: Path) -> None:
     if size == 0:
         raise InputFileError(f"{path}: is empty (0 bytes); copy it from the camera again")
     if head in TIFF_HEADS:
-        with main_directories(path) as pages:
-            parts = [part for page in pages[-1:] for part in zip(page.dataoffsets, page.databytecounts, strict=False)]
+        with _directories(path) as pages:
             try:
-                end = max((int(start) + int(count) for start, count in parts), default=0)
+                for page in pages:
+                    refuse_claim(path, page.imagelength, page.imagewidth, max_megapixels)
+                    refuse_claim(path, page.tilelength, page.tilewidth, max_megapixels)
+                missing = _missing(pages[-1], size, sized=path.suffix.lower() in SIZED)
             except DAMAGE:
-                parts = []
-        if not parts or end > size:
-            there = f"{size} of at least {end} bytes are there" if parts else "its directory is cut off"
-            raise InputFileError(f"{path}: is truncated ({there}); copy it from the camera again")
+                missing = CUT_OFF
+        if missing:
+            raise InputFileError(f"{path}: is truncated ({missing}); copy it from the camera again")
+
+
+def _missing(page: tifffile.TiffPage, size: int, *, sized: bool) -> str:
+    """Return in words what of the image of a directory is not in a file of so many bytes; empty where all is there.
+
+    Where the directory is ``sized``, an image that is not compressed takes all the bits that it says.
+    """
+    ends = [int(start) + int(count) for start, count in zip(page.dataoffsets, page.databytecounts, strict=False)]
+    if not ends:
+        return CUT_OFF
+    end = max(ends)
+    if sized and page.compression == tifffile.COMPRESSION.NONE:  # strips may lie over each other
+        row = -(-int(page.imagewidth) * int(page.samplesperpixel) * int(page.bitspersample) // 8)
+        end = max(end, int(page.imagelength) * row)
+    if end > size:
+        return f"{size} of at least {end} bytes are there"
+    tiles = math.prod(page.chunked) if page.is_tiled else 0
+    return f"{len(ends)} of {tiles} tiles are there" if len(ends) < tiles else ""

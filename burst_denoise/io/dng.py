@@ -13,6 +13,7 @@ import tifffile
 
 from burst_denoise.arrays import UInt16
 from burst_denoise.frame.frame import Dn, Frame
+from burst_denoise.frame.geometry import row_bands
 from burst_denoise.frame.mosaic import Mosaic
 from burst_denoise.io.metadata import UNKNOWN_CAMERA
 from burst_denoise.io.preview import encode_jpeg, render, thumbnail
@@ -47,7 +48,10 @@ def rounded_dn(dn: Dn) -> UInt16:
     -------
     (H, W) uint16 array, DN
     """
-    return np.clip(np.rint(dn), 0, 65535).astype(np.uint16)
+    rounded = np.empty(dn.shape, np.uint16)
+    for rows in row_bands(dn.shape[-2]):
+        rounded[..., rows, :] = np.clip(np.rint(dn[..., rows, :]), 0, 65535)
+    return rounded
 
 
 def write_dng(path: Path, frame: Frame, finish: Callable[[Path], None] = lambda _: None) -> None:

@@ -1,10 +1,12 @@
 """A measurement after the EMVA 1288 standard: its descriptor file says which picture shows which light level."""
 
+import math
 from dataclasses import dataclass, replace
 from pathlib import Path, PureWindowsPath
 
 from burst_denoise.errors import InputFileError
 from burst_denoise.frame.frame import Frame
+from burst_denoise.io.limits import read_document
 from burst_denoise.io.picture import read_picture
 from burst_denoise.schemas import FrameInfo
 
@@ -54,14 +56,20 @@ def read_emva(folder: Path) -> list[EmvaLevel] | None:
         return None
     bits = width = height = 0
     levels: list[EmvaLevel] = []
-    for number, line in enumerate(path.read_text(encoding="utf-8", errors="replace").splitlines(), 1):
+    for number, line in enumerate(read_document(path).decode(errors="replace").splitlines(), 1):
         kind, *values = line.split(maxsplit=1)[:2] if line.strip() else ("#",)
         try:
             if kind == "n":
                 bits, width, height = (int(value) for value in values[0].split())
+                if not 0 < bits <= 16:
+                    raise ValueError
             elif kind in ("b", "d"):
                 levels.append(EmvaLevel(kind == "d", float(values[0].split()[0]), ()))
+                if not 0 <= levels[-1].exposure_ns < math.inf:
+                    raise ValueError
             elif kind == "i":
+                if not bits:
+                    raise ValueError
                 level, frame = levels[-1], _frame(folder, values[0], bits, width, height)
                 if frame is not None:
                     levels[-1] = replace(level, frames=(*level.frames, frame))
@@ -78,7 +86,11 @@ def read_emva(folder: Path) -> list[EmvaLevel] | None:
 def _frame(folder: Path, named: str, bits: int, width: int, height: int) -> Frame | None:
     """Return the picture that a descriptor names, or None where it was not copied along."""
     inside = PureWindowsPath(named)
-    path = next((place for place in (folder / inside.name, folder.joinpath(*inside.parts)) if place.is_file()), None)
+    places = (folder / inside.name, folder.joinpath(*inside.parts))
+    try:
+        path = next((place for place in places if place.is_file()), None)
+    except OSError:  # a name that no disk can hold
+        return None
     if path is None:
         return None
     frame = read_picture(path)

@@ -13,7 +13,6 @@ import contextlib
 import os
 import shutil
 import subprocess
-import tempfile
 import threading
 from collections.abc import Iterator
 from functools import cached_property
@@ -22,7 +21,7 @@ from typing import Self
 
 from burst_denoise import __version__
 from burst_denoise.errors import OutputError
-from burst_denoise.files import absolute
+from burst_denoise.files import absolute, temporary_folder
 
 __all__ = ["ExifTool", "exiftool_on_path"]
 
@@ -142,7 +141,7 @@ class ExifTool:
         develop settings.
         """
         try:
-            with tempfile.TemporaryDirectory() as folder:
+            with temporary_folder() as folder:
                 return self._copy(source, target, Path(folder))
         except (OutputError, OSError) as error:
             with contextlib.suppress(OSError):  # where it had not begun to write

@@ -5,7 +5,9 @@ are turned upright, by OpenCV.
 """
 
 import contextlib
-import math
+import os
+import re
+import struct
 import warnings
 import zlib
 from collections.abc import Iterator
@@ -21,6 +23,7 @@ from PIL import Image
 from burst_denoise.errors import InputFileError
 from burst_denoise.frame.frame import Frame
 from burst_denoise.io.directories import DAMAGE, TIFF_HEADS, refuse_incomplete, silenced
+from burst_denoise.io.limits import MAX_MEGAPIXELS, refuse_claim
 from burst_denoise.io.metadata import Exif, Header, read_exif
 from burst_denoise.schemas import FrameInfo
 
@@ -38,18 +41,23 @@ VIDEO_SUFFIXES = frozenset({".avi", ".m4v", ".mkv", ".mov", ".mp4", ".mpeg", ".m
 
 JPEG_START, PNG_START, BMP_START = b"\xff\xd8", b"\x89PNG\r\n\x1a\n", b"BM"
 START_OF_SCAN, END_OF_IMAGE = 0xDA, b"\xff\xd9"
+START_OF_FRAME = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
+JPEG_MARKER = re.compile(rb"\xff+([^\x00\xff])", re.DOTALL)
+"""What libjpeg goes on to, over bytes that belong to nothing."""
 
 CHANNELS: dict[str, tuple[int, ...]] = {"L": (), "I;16": (), "I;16B": (), "RGB": (3,)}
 """Pillow's modes of the pictures that `read_picture` gives as they are: 8 and 16 bits, grey and RGB."""
 
 
-def read_picture(path: Path) -> Frame:
+def read_picture(path: Path, *, max_megapixels: float = MAX_MEGAPIXELS) -> Frame:
     """Return a picture as a frame: the values as stored, black 0, white the greatest value of its type.
 
     Parameters
     ----------
     path : Path
         PNG or TIFF of 8 or 16 bits, JPEG or BMP; grey or RGB.
+    max_megapixels : float
+        A picture that claims more is refused before anything of that size is made.
 
     Returns
     -------
@@ -59,11 +67,12 @@ def read_picture(path: Path) -> Frame:
     Raises
     ------
     InputFileError
-        If the file is missing, empty, truncated, damaged or not a picture, has an alpha channel, or values of another
-        type.
+        If the file is missing, empty, truncated, damaged, too large or not a picture, has an alpha channel, or values
+        of another type.
     """
-    refuse_incomplete(path)
+    refuse_incomplete(path, max_megapixels)
     data = path.read_bytes()
+    refuse_claim(path, *_claimed_size(data), max_megapixels)
     _refuse_damaged(data, path)
     try:
         with _quiet_opencv():
@@ -83,7 +92,7 @@ def read_picture(path: Path) -> Frame:
     return Frame(dn, _info(dn.shape, np.iinfo(dn.dtype).max, exif), path)
 
 
-def read_picture_header(path: Path) -> Header:
+def read_picture_header(path: Path, *, max_megapixels: float = MAX_MEGAPIXELS) -> Header:
     """Return what a picture says about its frame without decoding its values.
 
     A picture that does not say at its start that it is grey or RGB (a palette, transparency, ...) is decoded after all,
@@ -94,7 +103,7 @@ def read_picture_header(path: Path) -> Header:
     InputFileError
         As `read_picture`; but damage further on in the file only decoding tells.
     """
-    refuse_incomplete(path)
+    refuse_incomplete(path, max_megapixels)
     try:
         with (
             silenced("PIL.TiffImagePlugin"),
@@ -102,12 +111,13 @@ def read_picture_header(path: Path) -> Header:
             Image.open(path, formats=("JPEG", "PNG", "TIFF", "BMP")) as picture,
         ):
             shape = (*CHANNELS[picture.mode], picture.height, picture.width)
-        return Header.of(_info(shape, math.inf, read_exif(path)))  # the white level is in no header
     except (OSError, Image.DecompressionBombError, *DAMAGE):
-        return Header.of(read_picture(path).info)
+        return Header.of(read_picture(path, max_megapixels=max_megapixels).info)
+    refuse_claim(path, shape[-2], shape[-1], max_megapixels)
+    return Header.of(_info(shape, 255, read_exif(path)))  # a header has no white level
 
 
-def read_video(path: Path, limit: int) -> list[Frame]:
+def read_video(path: Path, limit: int, *, max_megapixels: float = MAX_MEGAPIXELS) -> list[Frame]:
     """Return the first frames of a video.
 
     Parameters
@@ -116,6 +126,8 @@ def read_video(path: Path, limit: int) -> list[Frame]:
         Any video that OpenCV's FFmpeg reads.
     limit : int
         At most so many frames.
+    max_megapixels : float
+        A video whose frames claim more is refused before one is decoded.
 
     Returns
     -------
@@ -125,13 +137,16 @@ def read_video(path: Path, limit: int) -> list[Frame]:
     Raises
     ------
     InputFileError
-        If the file is missing, empty or not a video.
+        If the file is missing, empty, not a video, or too large.
     """
-    refuse_incomplete(path)
+    refuse_incomplete(path, max_megapixels)
     frames: list[Frame] = []
+    os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")  # else FFmpeg writes to stderr about damaged files
     with _quiet_opencv():
         video = cv2.VideoCapture(str(path), cv2.CAP_FFMPEG)
     try:
+        height, width = video.get(cv2.CAP_PROP_FRAME_HEIGHT), video.get(cv2.CAP_PROP_FRAME_WIDTH)
+        refuse_claim(path, height, width, max_megapixels)
         while len(frames) < limit:
             read, bgr = video.read()
             if not read:
@@ -146,7 +161,7 @@ def read_video(path: Path, limit: int) -> list[Frame]:
     return frames
 
 
-def read_video_header(path: Path) -> Header:
+def read_video_header(path: Path, *, max_megapixels: float = MAX_MEGAPIXELS) -> Header:
     """Return what the first frame of a video says; that one is decoded.
 
     Raises
@@ -154,7 +169,7 @@ def read_video_header(path: Path) -> Header:
     InputFileError
         As `read_video`.
     """
-    return Header.of(read_video(path, 1)[0].info)
+    return Header.of(read_video(path, 1, max_megapixels=max_megapixels)[0].info)
 
 
 def _channels_first(bgr: npt.NDArray[Any]) -> npt.NDArray[Any]:
@@ -189,6 +204,31 @@ def _refuse_damaged(data: bytes, path: Path) -> None:
     checks = {JPEG_START: _jpeg_has_end, PNG_START: _png_is_sound, BMP_START: _bmp_has_end}
     if not all(is_whole(data) for start, is_whole in checks.items() if data.startswith(start)):
         raise InputFileError(f"{path}: is truncated or damaged; copy it from the camera again")
+
+
+def _claimed_size(data: bytes) -> tuple[int, int]:
+    """Return the rows and columns that a PNG, BMP or JPEG claims to have; (0, 0) where it claims none."""
+    if data.startswith(PNG_START) and len(data) >= 24:
+        width, height = struct.unpack_from(">II", data, 16)
+        return height, width
+    if data.startswith(BMP_START) and len(data) >= 26:
+        width, height = struct.unpack_from("<HH" if data[14] == 12 else "<ii", data, 18)
+        return abs(height), abs(width)
+    return _jpeg_size(data) if data.startswith(JPEG_START) else (0, 0)
+
+
+def _jpeg_size(data: bytes) -> tuple[int, int]:
+    place = len(JPEG_START)
+    while marker := JPEG_MARKER.search(data, place):
+        place = marker.end()
+        if marker[1][0] in START_OF_FRAME:
+            height, width = struct.unpack(">HH", data[place + 3 : place + 7].ljust(4, b"\0"))
+            return height, width
+        if marker[1][0] == START_OF_SCAN:
+            break
+        if not 0xD0 <= marker[1][0] <= 0xD8 and marker[1][0] != 0x01:  # those have nothing behind them
+            place += max(2, int.from_bytes(data[place : place + 2]))
+    return 0, 0
 
 
 def _jpeg_has_end(data: bytes) -> bool:

@@ -11,14 +11,13 @@ import tifffile
 
 from burst_denoise.arrays import Double, Picture, UInt16
 from burst_denoise.frame.frame import Frame, to_linear
+from burst_denoise.frame.geometry import BAND, row_bands
 from burst_denoise.frame.srgb import linear_to_srgb
 from burst_denoise.io.tags import D65
 from burst_denoise.schemas import FrameInfo
 
 __all__ = ["encode_jpeg", "render", "thumbnail"]
 
-BAND = 32
-"""Rows worked on at a time, even: what is computed for them stays in the cache."""
 WHITE = 65535
 """Linear light of white in 16 bits, which is finer than any camera's."""
 THUMBNAIL_SIDE = 256
@@ -64,11 +63,10 @@ def render(frame: Frame) -> Picture:
     mosaic = cv2.copyMakeBorder(_balanced(frame, multipliers), 1, 1, 1, 1, cv2.BORDER_REFLECT_101)
     curve = np.rint(linear_to_srgb(np.arange(65536, dtype=np.float32) / np.float32(WHITE)) * 255).astype(np.uint8)
     picture = np.empty((*frame.dn.shape, 3), np.uint8)
-    for top in range(0, len(picture), BAND):
-        rows = picture[top : top + BAND]
-        camera_rgb = cv2.demosaicing(mosaic[top : top + len(rows) + 2], phase)[1:-1, 1:-1]
+    for rows in row_bands(len(picture)):
+        camera_rgb = cv2.demosaicing(mosaic[rows.start : rows.stop + 2], phase)[1:-1, 1:-1]
         srgb_light = np.asarray(cv2.transform(camera_rgb, matrix), np.uint16)  # clipped, too
-        np.take(curve, srgb_light, out=rows, mode="clip")  # "raise", the default, would buffer its output
+        np.take(curve, srgb_light, out=picture[rows], mode="clip")  # "raise", the default, would buffer its output
     return picture[_default_crop(info)]
 
 
@@ -113,10 +111,10 @@ def _balanced(frame: Frame, multipliers: Double) -> UInt16:
     red, green, blue = multipliers * WHITE
     factors = frame.mosaic.spread([red, green, green, blue], (BAND, frame.dn.shape[1]))
     levels = np.empty(frame.dn.shape, np.uint16)
-    for top in range(0, len(levels), BAND):
-        linear = to_linear(frame.dn[top : top + BAND], frame.info)
+    for rows in row_bands(len(levels)):
+        linear = to_linear(frame.dn[rows], frame.info)
         linear *= factors[: len(linear)]
-        levels[top : top + BAND] = np.rint(np.clip(linear, 0, WHITE, out=linear), out=linear)
+        levels[rows] = np.rint(np.clip(linear, 0, WHITE, out=linear), out=linear)
     return levels
 
 

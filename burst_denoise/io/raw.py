@@ -4,6 +4,7 @@ The only file that knows rawpy (LibRaw).
 """
 
 import contextlib
+import math
 from collections.abc import Iterable, Iterator
 from dataclasses import astuple
 from datetime import UTC
@@ -19,6 +20,7 @@ from burst_denoise.frame.frame import Frame, RawBorder
 from burst_denoise.frame.mosaic import BAYER_PHASES, Mosaic
 from burst_denoise.io.directories import refuse_incomplete
 from burst_denoise.io.dng_header import Area, DngHeader, read_dng_header
+from burst_denoise.io.limits import MAX_MEGAPIXELS, refuse_claim
 from burst_denoise.io.metadata import UNKNOWN_CAMERA, Exif, Header, possible, processing_note, read_exif
 from burst_denoise.io.tags import D65, FieldType, Tag
 from burst_denoise.schemas import DngTag, FrameInfo
@@ -37,13 +39,15 @@ EXIF_ORIENTATION = {0: 1, 1: 2, 2: 4, 3: 3, 4: 5, 5: 8, 6: 6, 7: 7}
 """LibRaw's flip (1 mirror columns, 2 mirror rows, 4 transpose, added up) to Exif orientation."""
 
 
-def read_raw(path: Path) -> Frame:
+def read_raw(path: Path, *, max_megapixels: float = MAX_MEGAPIXELS) -> Frame:
     """Return the photosites of a raw file with a Bayer mosaic, as stored, and what the file says about them.
 
     Parameters
     ----------
     path : Path
         Any file that LibRaw reads: DNG, CR2, CR3, NEF, ARW, RAF, RW2, ORF, PEF, ...
+    max_megapixels : float
+        A file that claims more is refused before anything of that size is made.
 
     Returns
     -------
@@ -54,12 +58,15 @@ def read_raw(path: Path) -> Frame:
     Raises
     ------
     InputFileError
-        If the file is missing, empty, truncated or not a raw file, or its mosaic is not 2x2 Bayer.
+        If the file is missing, empty, truncated, too large or not a raw file, or its mosaic is not 2x2 Bayer.
     """
-    with _decoded(path) as (raw, dng):
+    with _decoded(path, max_megapixels) as (raw, dng):
         whole: UInt16 = raw.raw_image.copy()
         area = _active_area(raw, dng)
         dn = area.of(whole)
+        if dn.shape != (area.height, area.width):
+            raise InputFileError(f"{path}: says that it has {area.height} x {area.width} photosites, and "
+                                 f"{dn.shape[0]} x {dn.shape[1]} are there; copy it from the camera again")  # fmt: skip
         info = _info(raw, dng, path)
         raised = None if dng is None else dng.black.raised(dn.shape)
         if raised is not None:
@@ -69,7 +76,7 @@ def read_raw(path: Path) -> Frame:
         return Frame(dn, info, path, border, processing_note(path), reduction)
 
 
-def read_raw_header(path: Path) -> Header:
+def read_raw_header(path: Path, *, max_megapixels: float = MAX_MEGAPIXELS) -> Header:
     """Return what a raw file says about its frame without decoding the photosites.
 
     Exif and DNG tags say it. Where those of another format than DNG leave something unsaid, the file is decoded after
@@ -78,10 +85,10 @@ def read_raw_header(path: Path) -> Header:
     Raises
     ------
     InputFileError
-        If the file is missing, empty, truncated, not a raw file or of a kind that is not read here. That the mosaic of
-        another format than DNG is not 2x2 Bayer, or its photosites are damaged, only decoding tells.
+        If the file is missing, empty, truncated, too large, not a raw file or of a kind that is not read here. That the
+        mosaic of another format than DNG is not 2x2 Bayer, or its photosites are damaged, only decoding tells.
     """
-    with _opened(path) as (raw, dng):
+    with _opened(path, max_megapixels) as (raw, dng):
         exif, area = read_exif(path), _active_area(raw, dng)
         header = Header(
             domain="bayer",
@@ -124,7 +131,7 @@ def develop(source: Path, mosaic_dn: UInt16) -> UInt16:
     ValueError
         If the shapes differ.
     """
-    with _decoded(source) as (raw, dng):
+    with _decoded(source, math.inf) as (raw, dng):  # it was read already
         stored = _active_area(raw, dng).of(raw.raw_image)
         if stored.shape != mosaic_dn.shape:
             raise ValueError(f"{source}: a mosaic of {mosaic_dn.shape} for an active area of {stored.shape}")
@@ -144,24 +151,26 @@ def develop(source: Path, mosaic_dn: UInt16) -> UInt16:
 
 
 @contextlib.contextmanager
-def _decoded(path: Path) -> Iterator[tuple[rawpy.RawPy, DngHeader | None]]:
+def _decoded(path: Path, max_megapixels: float) -> Iterator[tuple[rawpy.RawPy, DngHeader | None]]:
     """Open and decode a raw file with a Bayer mosaic; all that can be wrong with it is an `InputFileError`."""
-    with _opened(path) as (raw, dng):
+    with _opened(path, max_megapixels) as (raw, dng):
         _refuse_other_mosaics(raw, path)
         yield raw, dng
 
 
 @contextlib.contextmanager
-def _opened(path: Path) -> Iterator[tuple[rawpy.RawPy, DngHeader | None]]:
+def _opened(path: Path, max_megapixels: float) -> Iterator[tuple[rawpy.RawPy, DngHeader | None]]:
     """Open a raw file without decoding it, and name what is wrong with it, then or later, as an `InputFileError`."""
     if path.suffix.lower() == ".gpr" and path.is_file():
         raise InputFileError(f"{path}: GoPro GPR is not read here; convert it to DNG (gpr_tools, Adobe DNG Converter)")
-    refuse_incomplete(path)
+    refuse_incomplete(path, max_megapixels)
     dng = read_dng_header(path)
     if dng is not None and dng.unread is not None:
         raise InputFileError(f"{path}: {dng.unread}")
     try:
         with rawpy.imread(str(path)) as raw:
+            refuse_claim(path, raw.sizes.raw_height, raw.sizes.raw_width, max_megapixels)
+            refuse_claim(path, raw.sizes.height, raw.sizes.width, max_megapixels)
             yield raw, dng
     except rawpy.LibRawFileUnsupportedError as error:
         version = ".".join(str(part) for part in rawpy.libraw_version)

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 from burst_denoise.frame.frame import Frame
+from burst_denoise.io.limits import MAX_MEGAPIXELS
 from burst_denoise.io.metadata import Header
 from burst_denoise.io.picture import (
     PICTURE_SUFFIXES,
@@ -29,25 +30,39 @@ def is_video(path: Path) -> bool:
     return path.suffix.lower() in VIDEO_SUFFIXES
 
 
-def read_frame(path: Path) -> Frame:
+def read_frame(path: Path, *, max_megapixels: float = MAX_MEGAPIXELS) -> Frame:
     """Decode one raw or picture file.
 
+    Parameters
+    ----------
+    path : Path
+    max_megapixels : float
+        A file that claims more is refused before anything of that size is made.
+
     Raises
     ------
     InputFileError
-        If it is missing, damaged or not supported.
+        If it is missing, damaged, not supported or too large.
     """
-    return read_raw(path) if is_raw(path) else read_picture(path)
+    read = read_raw if is_raw(path) else read_picture
+    return read(path, max_megapixels=max_megapixels)
 
 
-def read_header(path: Path) -> Header:
+def read_header(path: Path, *, max_megapixels: float = MAX_MEGAPIXELS) -> Header:
     """Return what a file says about its frames; only of a video is the first one decoded.
 
+    Parameters
+    ----------
+    path : Path
+    max_megapixels : float
+        As `read_frame`.
+
     Raises
     ------
     InputFileError
-        If it is missing, damaged or not supported, as far as its header tells.
+        If it is missing, damaged, not supported or too large, as far as its header tells.
     """
     if is_video(path):
-        return read_video_header(path)
-    return read_raw_header(path) if is_raw(path) else read_picture_header(path)
+        return read_video_header(path, max_megapixels=max_megapixels)
+    read = read_raw_header if is_raw(path) else read_picture_header
+    return read(path, max_megapixels=max_megapixels)

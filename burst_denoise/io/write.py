@@ -3,6 +3,8 @@
 import os
 from pathlib import Path
 
+import numpy as np
+
 from burst_denoise.errors import OutputError
 from burst_denoise.frame.frame import Frame
 from burst_denoise.io.dng import write_dng
@@ -35,9 +37,13 @@ def write_frame(frame: Frame, target: Path, source: Path | None, exiftool: ExifT
     Raises
     ------
     OutputError
-        If ``target`` exists, cannot be written, or no frame of this kind can become one.
+        If ``target`` exists, cannot be written, or no frame of this kind can become one; if the frame has values that
+        are not finite.
     """
     refuse_unwritable(frame, target, source)
+    if not (np.isfinite(frame.dn.min()) and np.isfinite(frame.dn.max())):
+        raise OutputError(f"{target}: not written, because some of its values are not finite: the noise profile or the "
+                          "model is wrong; make it again, or report this")  # fmt: skip
     warning = None
 
     def finish(aside: Path) -> None:

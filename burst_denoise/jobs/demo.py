@@ -3,7 +3,6 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
 import cv2
 import numpy as np
@@ -14,7 +13,7 @@ import torch
 from burst_denoise.burst.darks import read_darks
 from burst_denoise.burst.grouping import CLEAN_REFERENCE
 from burst_denoise.burst.store import Burst, sharing_defects
-from burst_denoise.files import atomic_write, refuse_existing
+from burst_denoise.files import atomic_write, refuse_existing, temporary_folder
 from burst_denoise.frame.frame import Frame, to_dn
 from burst_denoise.frame.synthetic import Fault, SyntheticCamera, scene_from_picture, shoot
 from burst_denoise.io.dng import rounded_dn, write_dng
@@ -93,7 +92,7 @@ def demo(folder: Path, minutes: float, device: torch.device, listener: Listener 
         _write(shots / "darks", shoot(camera, np.zeros((*SIZE, 3), np.float32), iso, DARKS, 7 * iso)[0], f"iso{iso}_")
     listener.note("2/5 checking every frame")
     watcher = SeriesWatcher(listener)
-    with TemporaryDirectory(prefix="burst_denoise_") as kept:
+    with temporary_folder() as kept:
         darks = read_darks([shots / "darks"], keep=Path(kept))
         ingested = ingest([shots / "calibration"], stored / "calibration", darks, listener=watcher)
         tests = ingest([shots / "test"], stored / "test", darks, listener=watcher)

@@ -5,14 +5,13 @@ import shutil
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import NoReturn
 
 import numpy as np
 import tifffile
 
 from burst_denoise.arrays import Float, Mask
-from burst_denoise.burst.darks import DarkFramesMet, DarkSet, KeptFrame, dark_for, refuse_other_sensor
+from burst_denoise.burst.darks import DarkFramesMet, DarkSet, dark_for, refuse_other_sensor
 from burst_denoise.burst.grouping import (
     CLEAN_REFERENCE,
     Series,
@@ -21,6 +20,7 @@ from burst_denoise.burst.grouping import (
     group_series,
     read_series,
 )
+from burst_denoise.burst.kept import HeldFrames
 from burst_denoise.burst.series import FEWEST_FRAMES, SeriesVerdict, judge
 from burst_denoise.burst.store import (
     BURST_SUFFIX,
@@ -39,14 +39,14 @@ from burst_denoise.errors import (
     SeriesError,
     TooFewFramesError,
 )
-from burst_denoise.files import absolute, created_parents, disk_refusals, refuse_existing
+from burst_denoise.files import absolute, created_parents, disk_refusals, refuse_existing, temporary_folder
 from burst_denoise.frame.frame import Frame, to_linear
 from burst_denoise.io.read import is_video
 from burst_denoise.jobs.listener import Listener
-from burst_denoise.schemas import LONGEST_PAUSE_S, MOST_FRAMES, FrameInfo
+from burst_denoise.schemas import LONGEST_PAUSE_S, MOST_FRAMES, FrameInfo, NoiseProfile
 from burst_denoise.sensor.defects import find_defects
 from burst_denoise.sensor.identity import Sensor
-from burst_denoise.sensor.moments import frame_moments
+from burst_denoise.sensor.moments import FrameMoments, frame_moments
 from burst_denoise.sensor.photon_transfer import fit_noise_profile
 from burst_denoise.sensor.prnu_from_scenes import SceneMean
 
@@ -219,7 +219,7 @@ class _Judged:
     place: Path
     """Of its burst."""
     verdict: SeriesVerdict
-    kept: tuple[KeptFrame, ...]
+    accepted: HeldFrames
 
 
 def store_series(
@@ -248,8 +248,8 @@ def store_series(
         met = DarkFramesMet(settings.keep or waiting)
         judged = _judge(list(zip(found, places, strict=True)), waiting, met, darks, settings, listener)
         if one_sensor:
-            refuse_mixture([(one.kept[0].info, one.kept[0].path) for one in judged])
-        serving = [*darks, *_serving(met, [one.kept[0].info for one in judged], settings, listener)]
+            refuse_mixture([(one.accepted[0].info, one.accepted[0].path) for one in judged])
+        serving = [*darks, *_serving(met, [one.accepted[0].info for one in judged], settings, listener)]
         try:
             bursts = [_stored(one, serving, settings, listener, written) for one in judged]
         except BurstDenoiseError:
@@ -264,7 +264,7 @@ def _waiting_room(folder: Path) -> Iterator[Path]:
     """Give a hidden folder in ``folder``, on the disk that has room for bursts, and take it away again."""
     with disk_refusals(folder):
         folder.mkdir(parents=True, exist_ok=True)
-        room = TemporaryDirectory(prefix=".frames_", dir=folder)
+        room = temporary_folder(folder)
     with room as name:
         yield Path(name)
 
@@ -283,7 +283,9 @@ def _judge(
     refused: list[SeriesVerdict] = []
     for number, (series, place) in enumerate(found):
         met.begin_series()
-        read = read_series(series, settings.limit, left_out, met.add)
+        place_of_frames = waiting / f"{number:04d}"
+        place_of_frames.mkdir()
+        read = read_series(series, settings.limit, left_out, met.add, place_of_frames)
         if not read.frames:
             continue
         if darks:
@@ -292,12 +294,11 @@ def _judge(
             refuse_other_sensor(shot.path, sensor, dark.paths[0], dark.sensor, any_sensor=settings.any_sensor)
         verdict = judge(series, read)
         listener.on_series(verdict, read.frames)
+        # Verdicts on incompatible frames come after those on the frames.
+        good = [verdict.accepted and found.accepted for found in verdict.frames]
+        read.frames.where([not one for one in good]).discard()
         if verdict.accepted:
-            kept = (
-                KeptFrame.keep(frame, waiting / f"{number:04d}_{k:04d}.npy")
-                for k, frame in enumerate(_accepted(read.frames, verdict))
-            )
-            judged.append(_Judged(place, verdict, tuple(kept)))
+            judged.append(_Judged(place, verdict, read.frames.where(good)))
         else:
             refused.append(verdict)
     if not judged:
@@ -337,9 +338,9 @@ def _stored(
     judged: _Judged, darks: Sequence[DarkSet], settings: IngestSettings, listener: Listener, written: list[Path]
 ) -> Burst:
     """Store an accepted series, or open the burst that an earlier call stored; note in ``written`` what was written."""
-    verdict, info = judged.verdict, judged.kept[0].info
+    verdict, accepted = judged.verdict, judged.accepted
+    info = accepted[0].info
     own = [dark for dark in darks if _refusal(dark, info, any_sensor=settings.any_sensor) is None]
-    accepted = [kept.frame for kept in judged.kept]
     dark_offset = _dark_of(verdict.series, info, own, settings, listener)
     defects = _defects(accepted, verdict, dark_offset, own)
     if find_bursts(judged.place):
@@ -348,8 +349,7 @@ def _stored(
         clean = _clean_reference(accepted[0])
         burst = store_burst(judged.place, accepted, verdict, clean, defects, dark_offset)
         written.append(judged.place)
-    for kept in judged.kept:  # no more room is taken than that of one burst
-        kept.place.unlink()
+    accepted.discard()  # no more room is taken than that of one burst
     return burst
 
 
@@ -379,11 +379,6 @@ def open_inputs(
     refuse_mixture([(burst.info, burst.folder) for burst in bursts])
     own = [dark for dark in met if _refusal(dark, bursts[0].info, any_sensor=settings.any_sensor) is None]
     return Ingested(bursts, [*darks, *own])
-
-
-def _accepted(frames: Sequence[Frame], verdict: SeriesVerdict) -> list[Frame]:
-    # Verdicts on incompatible frames come after those on the frames.
-    return [frame for frame, found in zip(frames, verdict.frames, strict=False) if found.accepted]
 
 
 def _without(sources: Sequence[Path], darks: Sequence[DarkSet], apart: frozenset[Path]) -> list[Path]:
@@ -426,9 +421,11 @@ def _defects(accepted: Sequence[Frame], verdict: SeriesVerdict, dark: Float | No
         profile = fit_noise_profile([(frame[middle].copy() for frame in frames())], mosaic, info.iso)
     except ValueError:  # all overexposed
         return find_defects(mosaic, masters) if masters else np.zeros(accepted[0].dn.shape, np.bool_)
-    moments = frame_moments(frames())
-    mean, variance = moments.mean.astype(np.float32), moments.variance.astype(np.float32)
-    return find_defects(mosaic, masters, [SceneMean(mean, len(accepted), profile, variance)])
+    return find_defects(mosaic, masters, [_scene(frame_moments(frames()), profile)])
+
+
+def _scene(moments: FrameMoments, profile: NoiseProfile) -> SceneMean:
+    return SceneMean(moments.mean.astype(np.float32), moments.count, profile, moments.variance.astype(np.float32))
 
 
 def _known_burst(

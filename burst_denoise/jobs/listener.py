@@ -22,6 +22,9 @@ class Listener:
     def on_progress(self, progress: "Progress") -> None:
         """Hear where a training stands, after every step."""
 
+    def on_session(self, shots: int, megapixels: float, memory_bytes: float) -> None:
+        """Hear, before a session begins, how large it is and how much memory it takes at most."""
+
     def on_shot(self, outcome: "Outcome", standing: "Standing") -> None:
         """Hear what became of a shot, and where its session stands."""
 

@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
 import numpy as np
 
@@ -11,7 +10,7 @@ from burst_denoise.arrays import Mask
 from burst_denoise.burst.darks import read_darks
 from burst_denoise.burst.store import Burst, pooled_by_iso
 from burst_denoise.errors import SeriesError
-from burst_denoise.files import refuse_existing
+from burst_denoise.files import refuse_existing, temporary_folder
 from burst_denoise.frame.frame import Frame
 from burst_denoise.io.metadata import DENOISED_MARK
 from burst_denoise.io.write import write_frame
@@ -51,7 +50,7 @@ def merge(
         Whatever is wrong with the inputs.
     """
     refuse_existing(output)
-    with TemporaryDirectory(prefix="burst_denoise_") as folder:
+    with temporary_folder() as folder:
         bursts = open_inputs(inputs, Path(folder), read_darks(darks), settings, listener).bursts
         if len(bursts) > 1:
             names = ", ".join(burst.name for burst in bursts)

@@ -4,7 +4,6 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
@@ -14,6 +13,7 @@ from burst_denoise.burst.darks import DarkSet, read_darks, refuse_other_sensor
 from burst_denoise.burst.flats import read_flat
 from burst_denoise.burst.store import Burst, sharing_defects
 from burst_denoise.errors import SeriesError
+from burst_denoise.files import temporary_folder
 from burst_denoise.frame.exposure import first_of_each_setting, same_exposure
 from burst_denoise.frame.frame import Frame, to_linear
 from burst_denoise.frame.mosaic import MONO, Mosaic
@@ -99,7 +99,7 @@ def profile(
         if darks or flats:
             raise SeriesError(f"{inputs[0]}: an EMVA 1288 measurement has darks and flats of its own; give no others")
         return found
-    with TemporaryDirectory(prefix="burst_denoise_") as folder:
+    with temporary_folder() as folder:
         dark_sets = read_darks(darks, keep=Path(folder))
         settings = replace(settings.without(flats), keep=Path(folder))
         opened = open_inputs(inputs, Path(folder) / "bursts", dark_sets, settings, listener)

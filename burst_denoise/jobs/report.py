@@ -6,7 +6,6 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
 import cv2
 import numpy as np
@@ -16,7 +15,7 @@ from burst_denoise.burst.darks import read_darks
 from burst_denoise.burst.series import SeriesVerdict
 from burst_denoise.burst.store import Burst
 from burst_denoise.errors import ModelFileError
-from burst_denoise.files import refuse_existing
+from burst_denoise.files import refuse_existing, temporary_folder
 from burst_denoise.frame.frame import Frame
 from burst_denoise.frame.srgb import developed
 from burst_denoise.inference.denoiser import Denoiser, DenoiseSettings
@@ -103,7 +102,7 @@ def report(
     """
     refuse_existing(path)
     watcher = SeriesWatcher(listener)
-    with TemporaryDirectory(prefix="burst_denoise_") as folder:
+    with temporary_folder() as folder:
         listener.note("1/4 checking every frame")
         darks = read_darks(sources.darks, keep=Path(folder))
         ingesting = replace(settings.ingest.without(sources.flats), keep=Path(folder))
@@ -150,9 +149,8 @@ class SeriesWatcher(Listener):
 
     def on_series(self, verdict: SeriesVerdict, frames: Sequence[Frame]) -> None:
         """Keep the verdict and make the thumbnails, while the frames are at hand."""
-        shown = {frame.path.name: frame for frame in frames}
-        thumbnails = [_thumbnail(shown[frame.file]) if frame.file in shown else None for frame in verdict.frames]
-        self.series.append(JudgedSeries(verdict, thumbnails))
+        shown = {frame.path.name: _thumbnail(frame) for frame in frames}
+        self.series.append(JudgedSeries(verdict, [shown.get(frame.file) for frame in verdict.frames]))
         self._listener.on_series(verdict, frames)
 
     def note(self, text: str) -> None:

@@ -17,9 +17,10 @@ from safetensors.torch import save
 
 from burst_denoise import __version__
 from burst_denoise.burst.store import Burst
-from burst_denoise.errors import ConfigError, ModelFileError
+from burst_denoise.errors import ConfigError, InputFileError, ModelFileError
 from burst_denoise.files import write_file
 from burst_denoise.frame.mosaic import Mosaic
+from burst_denoise.io.limits import MAX_MEGAPIXELS, refuse_claim, refuse_special_file
 from burst_denoise.model.network import FrequencySplitResNet, build_network
 from burst_denoise.schemas import FrameInfo, ModelHeader, NoiseProfile, TrainingRecord
 from burst_denoise.sensor.identity import Sensor
@@ -134,18 +135,28 @@ def model_of(network: FrequencySplitResNet, bursts: Sequence[Burst], record: Tra
     )
 
 
-def load_model(path: Path, device: torch.device) -> Model:
+def load_model(path: Path, device: torch.device, *, max_megapixels: float = MAX_MEGAPIXELS) -> Model:
     """Read a model file and build its network on a device.
+
+    Parameters
+    ----------
+    path : Path
+    device : torch.device
+    max_megapixels : float
+        A model that claims to be of larger frames is refused, before a map of their defects is made.
 
     Raises
     ------
     ModelFileError
-        If the file is missing, damaged, not a model of ours, or of another format version.
+        If the file is missing, damaged, not a model of ours, of too large frames, or of another format version.
     """
     try:
+        refuse_special_file(path)
         with safe_open(path, "pt") as handle:
             metadata = handle.metadata() or {}
             weights = {key: handle.get_tensor(key) for key in handle.keys()}  # noqa: SIM118 (not a mapping)
+    except InputFileError as error:
+        raise ModelFileError(str(error)) from error
     except (SafetensorError, OSError) as error:
         what = "is missing" if not path.exists() else f"is not a readable model file ({error})"
         raise ModelFileError(f"{path}: {what}; name a file made by calibrate or train") from error
@@ -157,8 +168,13 @@ def load_model(path: Path, device: torch.device) -> Model:
         raise ModelFileError(f"{path}: header differs from what was written; the file is damaged, calibrate again")
     try:
         header = ModelHeader.parse(metadata[HEADER], str(path))
+        for shape in (header.size, header.defects_shape):
+            if shape is not None:
+                refuse_claim(path, shape[-2], shape[-1], max_megapixels)
     except ConfigError as error:
         raise ModelFileError(f"{error}; the model is damaged or of another version, calibrate again") from error
+    except InputFileError as error:
+        raise ModelFileError(str(error)) from error
     places = weights.pop(DEFECTS, None)
     defects = None if places is None else places.numpy()
     digest = None if defects is None else _sha256(defects.tobytes())

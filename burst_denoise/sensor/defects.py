@@ -255,7 +255,12 @@ class Repair:
             Where the window begins in the whole image. Defects nearer than `reach` to its border may stay as they are.
         """
         repaired = image.copy()
-        layers = _layers(repaired)
+        self.mend(repaired, top, left)
+        return repaired
+
+    def mend(self, image: npt.NDArray[T], top: int = 0, left: int = 0) -> None:
+        """Repair the defects of an image in place; otherwise as `apply`."""
+        layers = _layers(image)
         corner = np.array([0, top, left])[:, None]
         places = self._places - corner
         size = np.array(layers.shape)[:, None]
@@ -264,4 +269,3 @@ class Repair:
         known = ((near >= 0) & (near < size[..., None])).all(axis=(0, 2))
         here, near = here[known], near[:, known]
         layers[tuple(places[:, here])] = (layers[tuple(near)] * self._weights[here]).sum(axis=1)
-        return repaired

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from burst_denoise.arrays import Double, Float
+from burst_denoise.frame.geometry import row_bands
 
 __all__ = ["FrameMoments", "frame_moments"]
 
@@ -57,10 +58,15 @@ def frame_moments(frames: Iterable[Float]) -> FrameMoments:
     """
     count, mean, squares = 0, np.zeros(()), np.zeros(())
     for frame in frames:
+        if not count:
+            mean, squares = np.zeros(frame.shape), np.zeros(frame.shape)
         count += 1
-        step = frame - mean
-        mean = mean + step / count
-        squares = squares + step * (frame - mean)
+        # Band by band, in place: whole steps in float64 would take as much memory again as the moments.
+        for rows in row_bands(frame.shape[-2]):
+            part, middle = frame[..., rows, :], mean[..., rows, :]
+            step = part - middle
+            middle += step / count
+            squares[..., rows, :] += step * (part - middle)
     if not count:
         raise ValueError("no frame given")
     return FrameMoments(count, mean, squares)

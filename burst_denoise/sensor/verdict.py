@@ -91,6 +91,8 @@ def contradictions(channels: Sequence[ChannelProfile]) -> list[str]:
     What `assess_channel` finds is in a profile's ``reasons``; this is asked of profiles that others made, too.
     """
     found = [NOTHING_AT_BLACK] if any(channel.read_noise_variance < 0 for channel in channels) else []
+    if any(channel.shot_noise_scale < 0 for channel in channels):
+        found.append("the noise falls with the light, which no sensor's does")
     low, high = (by(channels, key=lambda channel: channel.gain_dn_per_e) for by in (min, max))
     apart = low.gain_dn_per_e_interval[1] < high.gain_dn_per_e_interval[0]
     if apart and high.gain_dn_per_e > LARGEST_GAIN_RATIO * low.gain_dn_per_e:

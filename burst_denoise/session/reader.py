@@ -21,15 +21,14 @@ from typing import Any, TypeVar
 
 from burst_denoise.errors import BurstDenoiseError, InputFileError
 from burst_denoise.frame.frame import Frame
+from burst_denoise.io.limits import MAX_MEGAPIXELS
 from burst_denoise.io.metadata import Header
 from burst_denoise.io.read import read_frame, read_header
 from burst_denoise.session.ledger import digest_of
 
-__all__ = ["MAX_MEGAPIXELS", "ReadLimits", "Reader", "UnforeseenError", "serve", "shared_reader"]
+__all__ = ["ReadLimits", "Reader", "UnforeseenError", "serve", "shared_reader"]
 
 T = TypeVar("T")
-
-MAX_MEGAPIXELS = 200.0
 
 BYTES_PER_PIXEL = 16
 """Of a file while it is decoded: stored, decoded, copied, and once as floats."""
@@ -99,16 +98,20 @@ class Reader:
 
     def header(self, path: Path, limits: ReadLimits) -> Header:
         """Return what a file says about its frame; errors as of `frame`."""
-        return self._ask(read_header, path, limits)
+        return self._ask(_header, path, limits)
 
     def close(self) -> None:
         """End the process."""
         process, self._process = self._process, None
         if process is not None:
             process.kill()
-            process.communicate()
+            for stream in (process.stdin, process.stdout):
+                assert stream is not None
+                with contextlib.suppress(OSError):  # what was not yet sent
+                    stream.close()
+            process.wait()
 
-    def _ask(self, work: Callable[[Path], T], path: Path, limits: ReadLimits) -> T:
+    def _ask(self, work: Callable[[Path, ReadLimits], T], path: Path, limits: ReadLimits) -> T:
         with self._lock:
             process = self._running()
             assert process.stdin is not None
@@ -182,9 +185,9 @@ def serve() -> None:
         answers.flush()
 
 
-def _answer(work: Callable[[Path], Any], path: Path, limits: ReadLimits) -> object:
+def _answer(work: Callable[[Path, ReadLimits], Any], path: Path, limits: ReadLimits) -> object:
     try:
-        return work(path)
+        return work(path, limits)
     except BurstDenoiseError as error:
         return error
     except UnicodeEncodeError:  # LibRaw takes names in UTF-8 only
@@ -200,8 +203,12 @@ def _answer(work: Callable[[Path], Any], path: Path, limits: ReadLimits) -> obje
                                traceback.format_exc())  # fmt: skip
 
 
-def _frame_and_digest(path: Path) -> tuple[Frame, str]:
-    return read_frame(path), digest_of(path)
+def _frame_and_digest(path: Path, limits: ReadLimits) -> tuple[Frame, str]:
+    return read_frame(path, max_megapixels=limits.max_megapixels), digest_of(path)
+
+
+def _header(path: Path, limits: ReadLimits) -> Header:
+    return read_header(path, max_megapixels=limits.max_megapixels)
 
 
 def _address_space() -> int:

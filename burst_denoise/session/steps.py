@@ -4,6 +4,7 @@ Reading, denoising and writing need `Tools` alone, so that any process may do th
 """
 
 import os
+import shutil
 import time
 import traceback
 from collections.abc import Callable
@@ -18,6 +19,7 @@ from burst_denoise.files import atomic_write
 from burst_denoise.frame.frame import Frame
 from burst_denoise.inference.noise_source import ShotNoise
 from burst_denoise.io.exiftool import ExifTool
+from burst_denoise.io.metadata import is_denoised
 from burst_denoise.io.read import is_raw
 from burst_denoise.io.sidecars import copy_sidecars
 from burst_denoise.io.write import refuse_unwritable, write_frame
@@ -47,6 +49,8 @@ __all__ = [
 ]
 
 FORCED = "--overwrite makes it anew"
+EXIFTOOL_FAILED = "Error writing"
+"""How exiftool says that the disk refused: what it copies must not be missing in a result that counts as done."""
 
 
 class ShotFailedError(BurstDenoiseError):
@@ -99,6 +103,9 @@ class Work:
     state: FileState
     claim: Claim
     replaces: bool = False
+    """The result that is there, which the ledger knows or nobody needs."""
+    must_equal: bool = False
+    """What is there in its place may stay only if it is the very result."""
     frame: Frame | None = None
     clean: Frame | None = None
     info: FrameInfo | None = None
@@ -130,7 +137,7 @@ def is_current(shot: Shot, target: Path, with_what: Workshop) -> bool:
     Raises
     ------
     OutputError
-        If it is there and was changed since, so that it must not be replaced.
+        If it is there and was changed since, or is that of another shot, so that it must not be replaced.
     """
     ledger, tools = with_what.ledger, with_what.tools
     entry = ledger.done(target)
@@ -143,9 +150,13 @@ def is_current(shot: Shot, target: Path, with_what: Workshop) -> bool:
         digest_of(target) != entry.output_sha256
     ):
         raise OutputError(f"{target}: was changed since it was written and is left as it is; {FORCED}")
-    state = FileState.of(shot.place)
-    same = entry.input == str(shot.place) and state == FileState(entry.input_bytes, entry.input_mtime_ns)
-    if entry.info is None or not (same or digest_of(shot.place) == entry.input_sha256):
+    its_own = entry.input == _in_utf8(str(shot.place))
+    untouched = its_own and FileState.of(shot.place) == FileState(entry.input_bytes, entry.input_mtime_ns)
+    if not untouched and digest_of(shot.place) != entry.input_sha256:
+        if not its_own:
+            raise OutputError(f"{target}: exists already, made of {entry.input}; name another output, or {FORCED}")
+        return False
+    if entry.info is None:
         return False
     try:
         serving = tools.denoisers.serving(entry.info, shot.place.name, alone=tools.alone)
@@ -173,6 +184,8 @@ def take(shot: Shot, target: Path, with_what: Workshop, known_error: BurstDenois
     def settled() -> Outcome | None:
         recent = ledger.of_this_session(target)
         if recent is not None and recent.outcome == "failed":
+            if FileState.of(shot.place) != FileState(recent.input_bytes, recent.input_mtime_ns):
+                return None
             error = ShotFailedError(recent.error or "failed")
             return Outcome(shot, target, recent, "failed", error)
         if is_current(shot, target, with_what):
@@ -206,11 +219,16 @@ def take(shot: Shot, target: Path, with_what: Workshop, known_error: BurstDenois
         # Its process was killed between the result and this line of the ledger.
         take_sidecars(work, with_what.tools)
         ledger.append(claim.before)
-        ledger.release(claim)
-        return Outcome(shot, target, claim.before, "done before")
+        claim.intend(None)
+        if refused is None and not open_still():
+            ledger.release(claim)
+            return Outcome(shot, target, claim.before, "done before")
     work.replaces = with_what.overwrite or ledger.done(target) is not None
     if refused is None and not work.replaces and os.path.lexists(target):
-        refused = OutputError(f"{target}: exists already and is no result of this session; delete it, or {FORCED}")
+        # A damaged ledger may have lost its line: then it is what will be made again.
+        work.must_equal = is_denoised(target)
+        if not work.must_equal:
+            refused = _foreign(target)
     work.error = refused or known_error
     return work
 
@@ -226,6 +244,7 @@ def denoise(work: Work, tools: Tools, noise: Callable[[FrameInfo], ShotNoise | N
     frame, work.frame = work.frame, None
     assert frame is not None
     refuse_unwritable(frame, work.target, work.shot.source)  # before the work, not after it
+    _refuse_full_disk(work.target, frame.dn.size)
     serving = tools.denoisers.serving(frame.info, frame.path.name, alone=tools.alone)
     work.network, work.settings = serving.network, serving.settings
     estimated = None if serving.measured or work.shot.burst is not None else noise(frame.info)
@@ -238,14 +257,18 @@ def write(work: Work, tools: Tools) -> None:
     clean, work.clean = work.clean, None
     assert clean is not None
     try:
-        with atomic_write(work.target, overwrite=work.replaces) as aside:
+        with atomic_write(work.target, overwrite=work.replaces or work.must_equal) as aside:
             warning = write_frame(clean, aside, work.shot.source, tools.exiftool)
-            written = FileState.of(aside)
+            if warning is not None and EXIFTOOL_FAILED in warning:
+                raise OutputError(f"{aside}: exiftool cannot write its tags; free the disk or choose another place")
+            written, digest = FileState.of(aside), digest_of(aside)
+            if work.must_equal and digest != digest_of(work.target):
+                raise _foreign(work.target)
             work.entry = entry_of(work).model_copy(
                 update={
                     "output_bytes": written.size,
                     "output_mtime_ns": written.mtime_ns,
-                    "output_sha256": digest_of(aside),
+                    "output_sha256": digest,
                 }
             )
             work.claim.intend(work.entry)
@@ -255,6 +278,21 @@ def write(work: Work, tools: Tools) -> None:
     if warning is not None:
         tools.note(f"{work.shot.name}: exiftool: {warning}")
     take_sidecars(work, tools)
+
+
+def _foreign(target: Path) -> OutputError:
+    return OutputError(f"{target}: exists already and is no result of this session; delete it, or {FORCED}")
+
+
+def _refuse_full_disk(target: Path, size: int) -> None:
+    """Raise `OutputError` where a result of so many bytes, or more, has no room."""
+    there = next((folder for folder in target.parents if folder.is_dir()), None)
+    free = size if there is None else shutil.disk_usage(there).free
+    if free < size:
+        raise OutputError(
+            f"{target}: cannot be written (needs {size / 1e6:.2f} MB at least, {free / 1e6:.2f} MB are free); free the "
+            "disk or choose another place"
+        )
 
 
 def take_sidecars(work: Work, tools: Tools) -> None:

@@ -17,7 +17,7 @@ import torch
 from torch import Tensor, nn
 
 from burst_denoise.arrays import Float
-from burst_denoise.frame.geometry import DIHEDRAL, dihedral, dihedral_inverse, plan_tiles
+from burst_denoise.frame.geometry import DIHEDRAL, dihedral, dihedral_inverse, plan_tiles, reflected
 from burst_denoise.model.network import PaperNet
 from experiments.pictures import DataSet, random_crops
 from experiments.systems.initialisation import initialised
@@ -43,11 +43,10 @@ def on_a_grid(network: nn.Module, picture: Float, tile: int = TILE) -> Float:
     """Return a picture (3, H, W) denoised in tiles that see all that decides their pixels: equal to the whole."""
     height, width = picture.shape[1:]
     margin = PaperNet.margin
-    extended = np.pad(picture, ((0, 0), (margin, margin), (margin, margin)), mode="reflect")
     result = np.empty_like(picture)
     for piece in plan_tiles(height, width, tile, margin):
         with torch.inference_mode():
-            seen = torch.from_numpy(extended[:, *piece.read])[None]
+            seen = torch.from_numpy(reflected(picture, piece.read))[None]
             result[:, *piece.write] = _without_border(network, seen, margin - REACH)[0].numpy()
     return result
 
