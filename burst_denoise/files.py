@@ -11,7 +11,7 @@ import platform
 import re
 import shutil
 import time
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from functools import cache
 from pathlib import Path
 from tempfile import TemporaryDirectory, gettempdir
@@ -27,6 +27,7 @@ __all__ = [
     "disk_refusals",
     "is_running",
     "refuse_existing",
+    "remove_asides",
     "remove_leftovers",
     "temporary_folder",
     "write_file",
@@ -140,6 +141,18 @@ def remove_leftovers(folder: Path) -> None:
                 else:
                     left = not is_running(int(found["process"]), changed)
                 if left:
+                    _remove(path)
+
+
+def remove_asides(products: Collection[Path]) -> None:
+    """Take away what killed processes, on whatever machine, wrote aside for products that nobody is at any more."""
+    stems = {cut_to_bytes(path.stem, LONGEST_NAME) for path in products}
+    for folder in {path.parent for path in products}:
+        with contextlib.suppress(OSError):
+            for path in folder.iterdir():
+                # One written aside for what was itself aside has both marks; the stem is before the first.
+                stem, mark, _ = path.name.lstrip(".").partition(".partial")
+                if mark and stem.rpartition(".")[0] in stems and LEFTOVER.match(path.name):
                     _remove(path)
 
 

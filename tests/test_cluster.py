@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 
 from burst_denoise.errors import ConfigError, DeviceError, InputFileError, JobError
 from burst_denoise.inference.denoiser import DenoiseSettings
@@ -191,6 +192,8 @@ def test_workers_that_die_cost_their_shot_alone_and_none_that_is_written_is_made
 ) -> None:
     denoise(shots, tmp_path / "local")
     dying = [cluster.worker(DIES_AT=at) for at in ("executing", "memory")]
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / ".frame_000-denoised.01234567-89.partial.dng").touch()  # of one on another machine
     replaced_at: list[datetime] = []
 
     def replace_them() -> None:
@@ -252,20 +255,23 @@ def test_ctrl_c_gives_the_shots_in_hand_free_and_the_same_command_does_them(
 
 
 def test_a_session_waits_for_a_worker_and_a_damaged_shot_is_named_as_in_a_local_run(
-    tmp_path: Path, shots: Path, cluster: Cluster
+    tmp_path: Path, shots: Path, cluster: Cluster, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     class Hiring(Recorder):
         def note(self, text: str) -> None:
+            super().note(text)
             if "has no workers, and is waited for" in text:
                 cluster.worker()
 
     damaged = shots / "frame_002.dng"
     damaged.write_bytes(damaged.read_bytes()[:-2000])
-    told = []
+    monkeypatch.setattr(session_cluster, "compute_dtype", lambda device: torch.float64)  # of this machine alone
+    told, listener = [], Hiring()
     for name, where in (("local", None), ("out", cluster)):
         with pytest.raises(JobError) as caught:
-            denoise(shots, tmp_path / name, where, Hiring())
+            denoise(shots, tmp_path / name, where, listener)
         told.append({shot: (type(error), str(error)) for shot, error in caught.value.failures.items()})
+    assert sum("this machine in float64; results of the two differ in the last bits" in n for n in listener.notes) == 1
     assert list(told[0]) == ["frame_002.dng"]
     assert told[0] == told[1]
     assert results(tmp_path / "out") == results(tmp_path / "local")
@@ -314,7 +320,7 @@ def test_without_dask_the_extra_is_named(
 def test_three_workers_of_which_one_is_killed_every_20_s_give_the_bytes_of_a_local_run(
     tmp_path: Path, cluster: Cluster
 ) -> None:
-    write_frames(tmp_path / "shots", burst_frames(120, size=(1000, 1504)))
+    write_frames(tmp_path / "shots", burst_frames(150, size=(1000, 1504)))
     denoise(tmp_path / "shots", tmp_path / "local")
     workers = [cluster.worker() for _ in range(3)]
     ended, killed = threading.Event(), []

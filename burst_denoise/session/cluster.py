@@ -25,6 +25,7 @@ from typing import Any
 from uuid import uuid4
 
 from burst_denoise.errors import BurstDenoiseError, ConfigError, DeviceError, InputFileError, OutputError
+from burst_denoise.files import remove_asides
 from burst_denoise.io.exiftool import ExifTool
 from burst_denoise.model.device import choose_device, compute_dtype
 from burst_denoise.schemas import NoiseEntry, ShotEntry
@@ -88,7 +89,10 @@ def denoise_on_cluster(
     """
     with _connected(address) as client:
         cluster = _Cluster(address, client, with_what)
-        yield from until_all_ended(targets, failed, with_what, cluster.run)
+        try:
+            yield from until_all_ended(targets, failed, with_what, cluster.run)
+        finally:
+            remove_asides(cluster.written)  # what workers left that died
 
 
 @contextlib.contextmanager
@@ -126,6 +130,8 @@ class _Cluster:
         self._address, self._client, self._with_what = address, client, with_what
         self._accepted: set[str] = set()
         self._told: set[str] = set()
+        self.written: set[Path] = set()
+        """What workers write for us: results, and into claims."""
         tools = with_what.tools
         kit = (tools.denoisers, tools.limits, tools.exiftool is not None, tools.alone)
         # What is scattered is lost with the workers that hold it; what a task gave is made again.
@@ -211,6 +217,7 @@ class _Cluster:
 
     def _submit(self, work: Work) -> Any:
         noise = self._with_what.noise.entry(work.shot)
+        self.written |= {work.target, work.claim.place}
         with self._scheduler_is_there():
             key = ("denoise", work.output, uuid4().hex)
             return self._client.submit(_denoise_here, work, noise, self._kit, key=key)
@@ -294,16 +301,27 @@ def _denoise_here(work: Work, noise: NoiseEntry | None, kit: bytes) -> Done:
     def write_here(work: Work) -> None:
         if not work.claim.is_held():
             raise OutputError(f"{work.target}: is not written, as whoever wanted it has given it up")
-        write(work, tools)
+        try:
+            write(work, tools)
+        except OutputError:
+            # Another worker may have been taken for dead, and have written it meanwhile.
+            work.entry = _written(work)
+            if work.entry is None:
+                raise
 
-    work.entry = work.claim.intended()
-    if work.entry is not None and was_written(work.entry, work.target):
+    work.entry = _written(work)
+    if work.entry is not None:
         take_sidecars(work, tools)
     else:
-        work.entry = None
         for do in (read_here, denoise_here, write_here):
             step(do)(work)
     return entry_of(work), work.error, notes
+
+
+def _written(work: Work) -> ShotEntry | None:
+    """Return the line about the result that another worker has written for the same claim, if it has."""
+    entry = work.claim.intended()
+    return entry if entry is not None and was_written(entry, work.target) else None
 
 
 @lru_cache(maxsize=1)
