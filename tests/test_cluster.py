@@ -170,19 +170,25 @@ class AtFirstShot(Recorder):
 
 
 def test_a_cluster_gives_the_bytes_of_a_local_run_and_begins_each_shot_once(
-    tmp_path: Path, shots: Path, cluster: Cluster, run: Run, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, shots: Path, cluster: Cluster
 ) -> None:
     denoise(shots, tmp_path / "local")
     cluster.worker()
     cluster.worker()
-    monkeypatch.chdir(tmp_path)  # the workers are elsewhere
-    ended = run("denoise", "shots", "-o", "out", "--cluster", cluster.address, "--device", "cpu")
-    assert ended.code == 0
+    command = [sys.executable, "-m", "burst_denoise", "denoise", "shots", "-o", "out", "--cluster", cluster.address]
+    ended = subprocess.run(
+        [*command, "--device", "cpu"],
+        env=os.environ | {"PYTHONPATH": str(PROJECT)},
+        cwd=tmp_path,  # the workers are elsewhere
+        capture_output=True,
+        text=True,
+        check=True,
+    )
     assert results(tmp_path / "out") == results(tmp_path / "local")
     assert sorted(ledger(tmp_path / "out")) == sorted(results(tmp_path / "out"))
     assert cluster.begun() == Counter(list(results(tmp_path / "out")))
-    assert ended.out.count("written to") == 6
-    assert ended.err.count("noise estimated from 3 shots of its camera and ISO") == 1  # whichever worker said so
+    assert ended.stdout.count("written to") == 6
+    assert ended.stderr.count("noise estimated from 3 shots of its camera and ISO") == 1  # whichever worker said so
     again = denoise(shots, tmp_path / "out", cluster)
     assert [outcome.how for outcome in again.outcomes] == ["done before"] * 6
 
@@ -296,6 +302,13 @@ def test_a_worker_of_another_version_is_refused(tmp_path: Path, shots: Path, clu
     ):
         denoise(shots, tmp_path / "out", cluster)
     assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.skipif(shutil.which("exiftool") is None, reason="needs exiftool")
+def test_a_worker_without_the_exiftool_that_is_here_is_refused(tmp_path: Path, shots: Path, cluster: Cluster) -> None:
+    cluster.worker(PATH=str(tmp_path))
+    with pytest.raises(ConfigError, match=r"worker tcp:.*: has no exiftool on its PATH, as this machine has; install"):
+        denoise(shots, tmp_path / "out", cluster)
 
 
 def test_an_address_where_no_scheduler_answers_is_one_clear_line(

@@ -102,7 +102,7 @@ def _connected(address: str) -> Iterator[Any]:
         raise ConfigError("--cluster needs the extra cluster: pip install 'burst-denoise[cluster]'")
     settings = {
         "distributed.admin.large-graph-warning-threshold": "1TB",  # models and dark frames are large
-        "logging.distributed.client": "critical",  # what is lost is told by us
+        "logging": {"distributed.client": "critical"},  # what is lost is told by us
     }
     with import_module("dask").config.set(settings):
         try:
