@@ -161,7 +161,9 @@ def open_burst(folder: Path) -> Burst:
         for name, digest in digests.items():
             refuse_special_file(folder / name)
             array = _array(folder / name)
-            if array.shape != shape or array.dtype not in (("u1", "u2") if name not in IMAGES else (IMAGES[name],)):
+            if array.shape != shape or array.dtype not in (
+                ("u1", "u2", "f4") if name not in IMAGES else (IMAGES[name],)
+            ):
                 raise BurstStoreError(
                     f"{folder / name}: is of {array.dtype}, {array.shape}, and does not fit a frame of {shape}; ingest "
                     "the frames of this burst again"
