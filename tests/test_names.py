@@ -70,6 +70,15 @@ def test_a_result_in_the_place_of_a_shot_is_refused() -> None:
         Naming("{stem}").targets(shots("a.dng"), ROOT)
 
 
+def test_a_shot_is_no_result_by_another_name_of_its_file(tmp_path: Path) -> None:
+    (tmp_path / "card").mkdir()
+    (tmp_path / "link").symlink_to(tmp_path / "card")
+    shot = Shot("a.DNG", tmp_path / "link", tmp_path / "link" / "a.DNG")
+    for output in (tmp_path / "card", tmp_path / "link", tmp_path / "card" / "A.dng", tmp_path / "link" / "a.DNG"):
+        with pytest.raises(OutputError, match="is a shot to denoise itself"):
+            Naming("{stem}").targets([shot], output)
+
+
 def test_the_folder_of_a_file_holds_its_ledger() -> None:
     assert results_folder(Path("clean/a.dng")) == Path("clean")
     assert results_folder(Path("clean")) == Path("clean")

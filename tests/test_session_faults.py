@@ -146,6 +146,10 @@ def test_a_session_goes_on_when_nobody_reads_what_it_prints(night: Path) -> None
     assert "Traceback" not in done.stderr
     assert "Exception" not in done.stderr
     assert len(results(night / "out")) == 9
+    neither = subprocess.run(["bash", "-c", f"{line} --overwrite 2>&1 | head -1; echo ${{PIPESTATUS[0]}}"],
+                             capture_output=True, text=True, check=False)  # fmt: skip
+    assert neither.stdout.splitlines()[1] == "0"
+    assert sum(times_done(night / "out").values()) == 18
     if Path("/dev/full").exists():
         to_full = ["sh", "-c", f"{line} --strength 0.5 > /dev/full; echo $?"]
         full = subprocess.run(to_full, capture_output=True, text=True, check=False)
@@ -178,3 +182,30 @@ def test_watch_denoises_what_comes_when_it_has_been_written(night: Path, tmp_pat
     assert sorted(results(tmp_path / "out")) == ["a-denoised.dng", "b-denoised.dng"]
     assert [line["outcome"] for line in shots_of(tmp_path / "out")] == ["done", "done"], told
     assert out.count("written to") == 2
+
+
+def test_watch_serves_the_first_shot_like_those_that_come_later_and_tells_what_is_wrong(night: Path) -> None:
+    into, out = night / "into", night / "out"
+    into.mkdir()
+    shutil.copy(night / "card" / "Sony" / "1600_0.dng", into / "a.dng")
+    process = subprocess.Popen(
+        [*PROGRAM, "watch", str(into), "-m", str(night / "models"), "-o", str(out)],
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    deadline = time.monotonic() + 60
+    while not (out / "a-denoised.dng").exists() and time.monotonic() < deadline:
+        time.sleep(0.2)
+    process.send_signal(signal.SIGTERM)
+    _, told = process.communicate()
+    assert [(line["outcome"], line["noise"]) for line in shots_of(out)] == [
+        ("done", "estimated from one shot of its camera and ISO")
+    ], told
+    (into / "a.dng").write_bytes(b"no raw file")
+    broken = subprocess.Popen(
+        [*PROGRAM, "watch", str(into), "-o", str(out)], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+    deadline = time.monotonic() + 60
+    while len(shots_of(out)) < 2 and time.monotonic() < deadline:
+        time.sleep(0.2)
+    broken.send_signal(signal.SIGTERM)
+    assert "a.dng" in broken.communicate()[1]

@@ -160,3 +160,37 @@ def test_a_ledger_with_a_broken_line_is_told_and_costs_no_result(night: Path, ru
     assert done.code == 1, "of another session"
     assert done.err.count("exists already and is no result of this session") == 10
     assert results(night / "out") == before
+
+
+def test_a_shot_is_not_overwritten_by_its_own_result(night: Path, run: Run) -> None:
+    (shot,) = write_frames(night, burst_frames(1, size=SMALL))
+    before = shot.read_bytes()
+    done = run("denoise", shot, "-o", shot, "--overwrite")
+    assert (done.code, shot.read_bytes() == before) == (1, True)
+    assert "is a shot to denoise itself" in done.err
+
+
+def test_a_shot_whose_place_another_took_gets_another(tmp_path: Path, run: Run) -> None:
+    for suffix, seed in (("dng", 1), ("DNG", 2)):
+        frame = burst_frames(1, seed=seed, size=SMALL)[0]
+        write_frames(tmp_path / "card", [replace(frame, path=Path(f"a.{suffix}"))])
+        assert run("denoise", tmp_path / "card" / f"a.{suffix}", "-o", tmp_path / "out", "--overwrite").code == 0
+    done = run("denoise", tmp_path / "card", "-o", tmp_path / "out")
+    assert done.code == 0, done.err
+    assert sorted(results(tmp_path / "out")) == ["a-denoised.dng", "a.dng-denoised.dng"]
+
+
+def test_a_body_whose_model_is_of_other_isos_is_told_so(night: Path, run: Run) -> None:
+    (shot,) = write_frames(night / "far", burst_frames(1, 12800, size=SMALL), camera="Nikon D5")
+    done = run("denoise", shot, "-m", night / "models", "-o", night / "out")
+    assert (done.code, "ISO 12800 is outside the calibrated span (1600)" in done.err) == (1, True)
+
+
+def test_a_dry_run_tells_of_a_result_that_cannot_be_read(night: Path, run: Run) -> None:
+    out = night / "out"
+    job = ("denoise", night / "card" / "Sony", "-o", out)
+    assert run(*job).code == 0
+    (out / "1600_0-denoised.dng").unlink()
+    (out / "1600_0-denoised.dng").symlink_to("nowhere")
+    done = run(*job, "--dry-run")
+    assert (done.code, done.out.count("done before")) == (0, 2)

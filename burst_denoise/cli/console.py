@@ -1,5 +1,6 @@
 """What a person or a program gets to read: results on stdout, verdicts and progress on stderr, JSON lines."""
 
+import contextlib
 import json
 import math
 import os
@@ -74,12 +75,12 @@ def show(result: RenderableType, *, wrapped: bool = False) -> None:
 
 def note(text: RenderableType) -> None:
     """Print how things stand on stderr."""
-    stderr_console().print(printable(text) if isinstance(text, str) else text)
+    _tell(printable(text) if isinstance(text, str) else text)
 
 
 def fail(text: str) -> None:
     """Print what went wrong on stderr, in one line."""
-    stderr_console().print(printable(" ".join(text.splitlines())), style=BAD)
+    _tell(printable(" ".join(text.splitlines())), BAD)
 
 
 def printable(text: str) -> str:
@@ -183,9 +184,28 @@ def stderr_console() -> RichConsole:
     return _console(stderr=True)
 
 
+def _tell(text: RenderableType, style: str | None = None) -> None:
+    """Print on stderr as long as somebody reads it or there is room: the work goes on without."""
+    try:
+        stderr_console().print(text, style=style)
+    except OSError:
+        # What is still buffered must not fail a second time when Python ends.
+        with contextlib.suppress(OSError, ValueError):
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stderr.fileno())
+
+
+class _Console(RichConsole):
+    """Raises `BrokenPipeError` where nobody reads stderr; that of rich closes stdout and ends the program."""
+
+    def on_broken_pipe(self) -> None:
+        if self.stderr:
+            raise BrokenPipeError
+        super().on_broken_pipe()
+
+
 def _console(*, stderr: bool = False) -> RichConsole:
     # Names of files are printed as they are: no [markup], no :emoji:, no colours by guess, no wrapped lines.
-    console = RichConsole(stderr=stderr, soft_wrap=True, markup=False, emoji=False, highlight=False)
+    console = _Console(stderr=stderr, soft_wrap=True, markup=False, emoji=False, highlight=False)
     if not console.is_terminal:
         console.width = max(console.width, PIPED_WIDTH)
     return console

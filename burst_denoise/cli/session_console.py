@@ -49,10 +49,12 @@ class SessionConsole(Console):
     ----------
     as_json : bool
         Print the lines of the ledger instead of text.
+    endless : bool
+        More shots may come, so that what was wrong with a single one is not raised in the end.
     """
 
-    def __init__(self, *, as_json: bool = False) -> None:
-        self._json = as_json
+    def __init__(self, *, as_json: bool = False, endless: bool = False) -> None:
+        self._json, self._endless = as_json, endless
         self._reads = True
         self._outcomes: dict[tuple[str, float], list[Outcome]] = defaultdict(list)
         self._said = time.monotonic()
@@ -95,7 +97,7 @@ class SessionConsole(Console):
                 self._above_bar(line)
             else:
                 self._print(lambda: show(line))
-        if outcome.error is not None and standing.count > 1:
+        if outcome.error is not None and (standing.count > 1 or self._endless):
             told = " ".join(str(outcome.error).splitlines())
             self._tell(told if outcome.shot.place.name in told else f"{outcome.shot.name}: {told}", BAD)
         text = standing_text(standing)

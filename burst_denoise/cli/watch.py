@@ -59,7 +59,7 @@ def watch_command(
             raise InputFileError(f"{folder}: is no folder that could be watched; check the name, or use denoise")
     settings = SessionSettings(format, name, max_megapixels=max_megapixels)
     denoise_settings = DenoiseSettings(strength, quality, any_sensor=any_sensor, device=device)
-    with SessionConsole(as_json=as_json) as console, ended_by_signals():
+    with SessionConsole(as_json=as_json, endless=True) as console, ended_by_signals():
         denoisers = session_denoisers(
             model, profile, calibration_files(darks, inputs), denoise_settings, console, strict=strict
         )

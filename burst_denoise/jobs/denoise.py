@@ -192,7 +192,7 @@ class _Session:
         As for `denoise_session`.
     ledger : Ledger
     headers : dict, optional
-        Of files that were read before; new ones are added.
+        Of files that were read before, where others are to come; new ones are added.
     """
 
     def __init__(
@@ -223,13 +223,14 @@ class _Session:
         known = {
             str(shot.place): ledger.folder / entry.output
             for shot in found.shots
-            if (entry := ledger.of_input(shot.place)) is not None
+            # Another shot may have been given its place since.
+            if (entry := ledger.of_input(shot.place)) is not None and ledger.done(ledger.folder / entry.output) is entry
         }
         self._targets = naming.targets(found.shots, output, facts, known)
         number, parts = settings.shard
         self.own_shots = found.shots[number - 1 :: parts]
         """Those that this process is to denoise."""
-        self._alone = len(found.shots) == 1
+        self._alone = headers is None and len(found.shots) == 1
 
     def run(
         self, shots: Sequence[Shot], exiftool: ExifTool | None, listener: Listener, pace: Pace
@@ -260,6 +261,8 @@ class _Session:
                 refuse_existing(target)
         except BurstDenoiseError as error:
             problem = problem or error
+        except OSError as error:
+            problem = problem or InputFileError(f"{shot.place}: {error}")
         return PlannedShot(shot, target, not current and problem is None, self._megapixels(shot), problem)
 
     def _workshop(self, exiftool: ExifTool | None, note: Callable[[str], None]) -> Workshop:

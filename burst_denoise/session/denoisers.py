@@ -142,13 +142,15 @@ class Denoisers:
 
     def _choose(self, info: FrameInfo, name: str, *, strict: bool) -> Serving:
         refused: ModelFileError | ConfigError | None = None
+        own = [model for model in self._models if model.sensor.camera == info.camera]
         any_sensor = self.settings.any_sensor
         for loose in dict.fromkeys((False, any_sensor)):
             for model in self._models:
                 try:
                     profile = model.profile_for(info, name, any_sensor=loose)
                 except ModelFileError as error:
-                    refused = refused or error
+                    if refused is None or (own and model is own[0]):  # that of its own camera tells more
+                        refused = error
                 else:
                     network = f"model {model.header.weights_sha256}"
                     return Serving(self._denoiser(model, None), network, self._settings(profile), True)

@@ -1,15 +1,17 @@
 """Where results go: a name of its own for each shot, made from a template, in the folders of the shots."""
 
 import hashlib
+import os
 import string
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Literal
 
 from burst_denoise.errors import ConfigError, OutputError
-from burst_denoise.files import absolute, cut_to_bytes, refuse_existing
+from burst_denoise.files import cut_to_bytes, refuse_existing
 from burst_denoise.io.read import FRAME_SUFFIXES
 from burst_denoise.session.shots import Shot
 
@@ -85,6 +87,7 @@ class Naming:
             If a target is a shot itself, or ``output`` cannot be what it is named.
         """
         if _is_one_file(output, len(shots), self.format):
+            _refuse_shots([output], shots)
             return {shots[0]: output}
         several = len({shot.root for shot in shots}) > 1
         choices = {shot: list(self._choices(shot, output, facts.get(shot, (None, None)), several)) for shot in shots}
@@ -102,10 +105,7 @@ class Naming:
             for shot in clashing:
                 level[shot] += 1
         targets = {shot: found.get(shot, choices[shot][level[shot]]) for shot in shots}
-        sources = {shot.source for shot in shots}
-        for target in targets.values():
-            if absolute(target) in sources:
-                raise OutputError(f"{target}: is a shot to denoise itself; name another folder for the results")
+        _refuse_shots(list(targets.values()), shots)
         return targets
 
     def _choices(
@@ -135,6 +135,19 @@ class Naming:
 def results_folder(output: Path) -> Path:
     """Return the folder that results go to, that of the file where ``output`` names one."""
     return output.parent if output.suffix.lower() in FRAME_SUFFIXES and not output.is_dir() else output
+
+
+def _refuse_shots(targets: Sequence[Path], shots: Sequence[Shot]) -> None:
+    """Raise `OutputError` where a target is the file of a shot, by another path or on a case-blind disk, too."""
+    folder = cache(os.path.realpath)
+
+    def place(path: Path) -> str:
+        return os.path.join(folder(path.parent), path.name).casefold()  # noqa: PTH118 (thousands of shots)
+
+    sources = {place(shot.source) for shot in shots if shot.source is not None}
+    for target in targets:
+        if place(target) in sources:
+            raise OutputError(f"{target}: is a shot to denoise itself; name another folder for the results")
 
 
 def _in_a_name(words: str) -> str:
