@@ -15,7 +15,7 @@ from burst_denoise.frame.synthetic import Fault, SyntheticCamera, scene_from_pic
 from burst_denoise.io.dng import write_dng
 from burst_denoise.jobs.listener import Listener
 from burst_denoise.schemas import FrameInfo, FrameVerdict, TrainingRecord, TrainSettings
-from burst_denoise.session.pace import Standing
+from burst_denoise.session.progress import SessionProgress
 from burst_denoise.session.steps import Outcome
 
 SIZE = (160, 192)
@@ -29,7 +29,7 @@ class Recorder(Listener):
         self.verdicts: list[SeriesVerdict] = []
         self.notes: list[str] = []
         self.outcomes: list[Outcome] = []
-        self.standings: list[Standing] = []
+        self.standings: list[SessionProgress] = []
         self.progress: list[object] = []
 
     def on_series(self, verdict: SeriesVerdict, frames: Sequence[Frame]) -> None:
@@ -38,7 +38,7 @@ class Recorder(Listener):
     def on_progress(self, progress: object) -> None:
         self.progress.append(progress)
 
-    def on_shot(self, outcome: Outcome, standing: Standing) -> None:
+    def on_shot(self, outcome: Outcome, standing: SessionProgress) -> None:
         self.outcomes.append(outcome)
         self.standings.append(standing)
 

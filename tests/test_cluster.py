@@ -23,7 +23,7 @@ from burst_denoise.jobs.denoise import SessionSettings, denoise_session
 from burst_denoise.session import cluster as session_cluster
 from burst_denoise.session.denoisers import Denoisers
 from burst_denoise.session.ledger import LEDGER_NAME
-from burst_denoise.session.pace import Standing
+from burst_denoise.session.progress import SessionProgress
 from burst_denoise.session.steps import Outcome
 from tests.conftest import PROJECT, Run
 from tests.shots import Recorder, burst_frames, everything_in, write_frames
@@ -163,7 +163,7 @@ class AtFirstShot(Recorder):
         super().__init__()
         self._what = what
 
-    def on_shot(self, outcome: Outcome, standing: Standing) -> None:
+    def on_shot(self, outcome: Outcome, standing: SessionProgress) -> None:
         super().on_shot(outcome, standing)
         if len(self.outcomes) == 1:
             self._what()

@@ -28,10 +28,10 @@ from burst_denoise.cli.console import (
     styled,
 )
 from burst_denoise.errors import JobError
-from burst_denoise.session.pace import Standing
+from burst_denoise.session.progress import SessionProgress
 from burst_denoise.session.steps import Outcome
 
-__all__ = ["SessionConsole", "ended_by_signals", "standing_text"]
+__all__ = ["SessionConsole", "ended_by_signals", "progress_text"]
 
 TOLD_EVERY_S = 60.0
 GROUP = " of its camera and ISO"
@@ -83,7 +83,7 @@ class SessionConsole(Console):
         if shots > 1:
             self.note(f"{shots} shots, {megapixels:,.0f} megapixels; at most {memory_bytes / 1e9:.1f} GB of memory")
 
-    def on_shot(self, outcome: Outcome, standing: Standing) -> None:
+    def on_shot(self, outcome: Outcome, standing: SessionProgress) -> None:
         """Print a line about a shot."""
         info = outcome.entry.info
         camera = "not read" if info is None else info.camera or "unknown camera"
@@ -100,7 +100,7 @@ class SessionConsole(Console):
         if outcome.error is not None and (standing.count > 1 or self._endless):
             told = " ".join(str(outcome.error).splitlines())
             self._tell(told if outcome.shot.place.name in told else f"{outcome.shot.name}: {told}", BAD)
-        text = standing_text(standing)
+        text = progress_text(standing)
         self._bar.update(self._task, total=standing.count, completed=standing.ended, description=text)
         if self._bar.disable and time.monotonic() - self._said > TOLD_EVERY_S:
             self._said = time.monotonic()
@@ -151,7 +151,7 @@ class SessionConsole(Console):
         return table
 
 
-def standing_text(standing: Standing) -> str:
+def progress_text(standing: SessionProgress) -> str:
     """Return in a line where a session stands."""
     parts = [f"{standing.ended} of {standing.count} shots"]
     if standing.megapixels_per_s is not None:

@@ -21,10 +21,10 @@ from burst_denoise.session.denoisers import Denoisers
 from burst_denoise.session.ledger import FileState, Ledger
 from burst_denoise.session.names import DEFAULT_NAME, Naming, OutputFormat, results_folder
 from burst_denoise.session.noise import Group, SessionNoise, group_of
-from burst_denoise.session.pace import Pace
+from burst_denoise.session.progress import ProgressMeter
 from burst_denoise.session.reader import ReadLimits, UnforeseenError, shared_reader
 from burst_denoise.session.shots import Shot, find_shots
-from burst_denoise.session.steps import Tools, Workshop, is_current, read_shot
+from burst_denoise.session.steps import SessionContext, WorkerContext, is_current, read_shot
 from burst_denoise.session.workers import denoise_shots
 
 __all__ = ["PlannedShot", "SessionSettings", "denoise_session", "plan_session", "watch_session"]
@@ -114,7 +114,7 @@ def denoise_session(
         if session.passed_over:
             listener.note(f"{session.passed_over}: passed over")
         listener.on_session(len(session.own_shots), *session.size())
-        failures = session.run(session.own_shots, exiftool, listener, Pace())
+        failures = session.run(session.own_shots, exiftool, listener, ProgressMeter())
         if ledger.damaged_lines:
             listener.note(f"{ledger.path}: {ledger.damaged_lines} damaged lines are passed over")
     _raise(failures, len(session.own_shots))
@@ -148,7 +148,7 @@ def watch_session(
     headers: _Headers = {}
     seen: dict[Path, tuple[FileState, float]] = {}
     ended: dict[Path, FileState] = {}
-    pace = Pace()
+    pace = ProgressMeter()
     with Ledger(results_folder(output)) as ledger, exiftool_on_path() as exiftool:
         while True:
             now = time.monotonic()
@@ -233,7 +233,7 @@ class _Session:
         self._alone = headers is None and len(found.shots) == 1
 
     def run(
-        self, shots: Sequence[Shot], exiftool: ExifTool | None, listener: Listener, pace: Pace
+        self, shots: Sequence[Shot], exiftool: ExifTool | None, listener: Listener, pace: ProgressMeter
     ) -> dict[str, BurstDenoiseError]:
         """Denoise shots, and return what was wrong with those that failed, by name."""
         for folder in {self._targets[shot].parent for shot in shots}:
@@ -244,7 +244,7 @@ class _Session:
         failed = {shot: of for shot, of in self._headers.items() if isinstance(of, BurstDenoiseError)}
         address = self._settings.cluster
         run = denoise_shots if address is None else partial(denoise_on_cluster, address)
-        for outcome in run(targets, failed, self._workshop(exiftool, listener.note)):
+        for outcome in run(targets, failed, self._context(exiftool, listener.note)):
             if outcome.error is not None:
                 failures[outcome.shot.name] = outcome.error
             listener.on_shot(outcome, pace.after(outcome, self._megapixels(outcome.shot)))
@@ -256,7 +256,7 @@ class _Session:
         problem = header if isinstance(header, BurstDenoiseError) else None
         current = False
         try:
-            current = is_current(shot, target, self._workshop(None, lambda _: None))
+            current = is_current(shot, target, self._context(None, lambda _: None))
             if not (current or self._settings.overwrite or self._ledger.done(target)):
                 refuse_existing(target)
         except BurstDenoiseError as error:
@@ -265,7 +265,7 @@ class _Session:
             problem = problem or InputFileError(f"{shot.place}: {error}")
         return PlannedShot(shot, target, not current and problem is None, self._megapixels(shot), problem)
 
-    def _workshop(self, exiftool: ExifTool | None, note: Callable[[str], None]) -> Workshop:
+    def _context(self, exiftool: ExifTool | None, note: Callable[[str], None]) -> SessionContext:
         reader, limits = shared_reader(), self._limits
 
         def read(shot: Shot) -> Frame:
@@ -277,8 +277,8 @@ class _Session:
                 groups[group].append(shot)
         overwrite = self._settings.overwrite
         noise = SessionNoise(self._ledger, {} if self._alone else groups, read, self._denoisers, anew=overwrite)
-        tools = Tools(self._denoisers, limits, reader, exiftool, note, self._alone)
-        return Workshop(self._ledger, noise, tools, overwrite)
+        tools = WorkerContext(self._denoisers, limits, reader, exiftool, note, self._alone)
+        return SessionContext(self._ledger, noise, tools, overwrite)
 
     def size(self) -> tuple[float, float]:
         """Return the megapixels of this process' shots, and the bytes of memory that denoising them takes at most."""

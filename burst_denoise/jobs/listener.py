@@ -7,7 +7,7 @@ if TYPE_CHECKING:
     from burst_denoise.burst.series import SeriesVerdict
     from burst_denoise.frame.frame import Frame
     from burst_denoise.model.train import Progress
-    from burst_denoise.session.pace import Standing
+    from burst_denoise.session.progress import SessionProgress
     from burst_denoise.session.steps import Outcome
 
 __all__ = ["Listener"]
@@ -25,7 +25,7 @@ class Listener:
     def on_session(self, shots: int, megapixels: float, memory_bytes: float) -> None:
         """Hear, before a session begins, how large it is and how much memory it takes at most."""
 
-    def on_shot(self, outcome: "Outcome", standing: "Standing") -> None:
+    def on_shot(self, outcome: "Outcome", standing: "SessionProgress") -> None:
         """Hear what became of a shot, and where its session stands."""
 
     def note(self, text: str) -> None:

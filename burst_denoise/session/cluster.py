@@ -36,9 +36,9 @@ from burst_denoise.session.reader import ReadLimits, shared_reader
 from burst_denoise.session.shots import Shot
 from burst_denoise.session.steps import (
     Outcome,
-    Tools,
+    SessionContext,
     Work,
-    Workshop,
+    WorkerContext,
     close,
     denoise,
     entry_of,
@@ -64,7 +64,7 @@ _computing = threading.Lock()
 
 
 def denoise_on_cluster(
-    address: str, targets: dict[Shot, Path], failed: dict[Shot, BurstDenoiseError], with_what: Workshop
+    address: str, targets: dict[Shot, Path], failed: dict[Shot, BurstDenoiseError], context: SessionContext
 ) -> Iterator[Outcome]:
     """Denoise shots on a cluster, each once unless its worker dies, and give what became of each.
 
@@ -72,7 +72,7 @@ def denoise_on_cluster(
     ----------
     address : str
         Of the Dask scheduler.
-    targets, failed, with_what
+    targets, failed, context
         As for `burst_denoise.session.workers.denoise_shots`; all paths from the root.
 
     Yields
@@ -88,9 +88,9 @@ def denoise_on_cluster(
         If the scheduler cannot be reached, or is lost.
     """
     with _connected(address) as client:
-        cluster = _Cluster(address, client, with_what)
+        cluster = _Cluster(address, client, context)
         try:
-            yield from until_all_ended(targets, failed, with_what, cluster.run)
+            yield from until_all_ended(targets, failed, context, cluster.run)
         finally:
             remove_asides(cluster.written)  # what workers left that died
 
@@ -123,16 +123,16 @@ class _Cluster:
     ----------
     address : str
     client : distributed.Client
-    with_what : Workshop
+    context : SessionContext
     """
 
-    def __init__(self, address: str, client: Any, with_what: Workshop) -> None:
-        self._address, self._client, self._with_what = address, client, with_what
+    def __init__(self, address: str, client: Any, context: SessionContext) -> None:
+        self._address, self._client, self._with_what = address, client, context
         self._accepted: set[str] = set()
         self._told: set[str] = set()
         self.written: set[Path] = set()
         """What workers write for us: results, and into claims."""
-        tools = with_what.tools
+        tools = context.tools
         kit = (tools.denoisers, tools.limits, tools.exiftool is not None, tools.alone)
         # What is scattered is lost with the workers that hold it; what a task gave is made again.
         self._kit = client.submit(bytes, pickle.dumps(kit), pure=False)
@@ -281,7 +281,7 @@ def _denoise_here(work: Work, noise: NoiseEntry | None, kit: bytes) -> Done:
     with _computing:
         denoisers, limits, with_exiftool, alone = _unpacked(kit)
     reader, exiftool = shared_reader(), _exiftool() if with_exiftool else None
-    tools = Tools(denoisers, limits, reader, exiftool, lambda text: notes.append((None, text)), alone)
+    tools = WorkerContext(denoisers, limits, reader, exiftool, lambda text: notes.append((None, text)), alone)
 
     def read_here(work: Work) -> None:
         for place, error in ((work.claim.place, OutputError), (work.shot.place, InputFileError)):

@@ -20,14 +20,14 @@ from burst_denoise.model.model_file import Model
 from burst_denoise.model.prior import load_prior, prior_file
 from burst_denoise.schemas import Domain, FrameInfo, NoiseProfile
 
-__all__ = ["Denoisers", "Serving"]
+__all__ = ["ChosenDenoiser", "Denoisers"]
 
 TRIAL_SIDE = 1600
 """Photosites along a side of what the speed is measured on."""
 
 
 @dataclass(frozen=True)
-class Serving:
+class ChosenDenoiser:
     """What denoises a shot, and all that decides about its result."""
 
     denoiser: Denoiser
@@ -75,7 +75,7 @@ class Denoisers:
         self._models, self._profiles, self._darks = tuple(models), tuple(profiles), tuple(darks)
         self._told: set[tuple[str | None, float | None]] = set()
         self._made: dict[int, Denoiser] = {}
-        self._serving: dict[tuple[object, ...], Serving] = {}
+        self._serving: dict[tuple[object, ...], ChosenDenoiser] = {}
 
     def __getstate__(self) -> dict[str, Any]:
         """Return what travels to another process: all but what was made here and who is told; the device is settled."""
@@ -93,7 +93,7 @@ class Denoisers:
         """The dark frames."""
         return self._darks
 
-    def serving(self, info: FrameInfo, name: str, *, alone: bool = False) -> Serving:
+    def serving(self, info: FrameInfo, name: str, *, alone: bool = False) -> ChosenDenoiser:
         """Return what denoises a shot.
 
         Parameters
@@ -140,7 +140,7 @@ class Denoisers:
         denoiser(frame)
         return TRIAL_SIDE**2 / 1e6 / (time.perf_counter() - begun)
 
-    def _choose(self, info: FrameInfo, name: str, *, strict: bool) -> Serving:
+    def _choose(self, info: FrameInfo, name: str, *, strict: bool) -> ChosenDenoiser:
         refused: ModelFileError | ConfigError | None = None
         own = [model for model in self._models if model.sensor.camera == info.camera]
         any_sensor = self.settings.any_sensor
@@ -153,20 +153,22 @@ class Denoisers:
                         refused = error
                 else:
                     network = f"model {model.header.weights_sha256}"
-                    return Serving(self._denoiser(model, None), network, self._settings(profile), True)
+                    return ChosenDenoiser(self._denoiser(model, None), network, self._settings(profile), True)
             for noise in self._profiles:
                 try:
                     profile, _ = noise.profile_for(info, name, any_sensor=loose)
                 except ConfigError as error:
                     refused = refused or error
                 else:
-                    return Serving(self._denoiser(None, noise), _prior(info.domain), self._settings(profile), True)
+                    return ChosenDenoiser(
+                        self._denoiser(None, noise), _prior(info.domain), self._settings(profile), True
+                    )
         if refused is not None and (strict or not prior_file(info.domain).is_file()):
             raise refused
         if refused is not None and (info.camera, info.iso) not in self._told:
             self._told.add((info.camera, info.iso))
             self.note(f"{refused}; until then the network that comes with the program serves such shots")
-        return Serving(self._denoiser(None, None), _prior(info.domain), self._settings(None), False)
+        return ChosenDenoiser(self._denoiser(None, None), _prior(info.domain), self._settings(None), False)
 
     def _denoiser(self, model: Model | None, noise: MeasuredNoise | None) -> Denoiser:
         key = id(model or noise)

@@ -53,7 +53,7 @@ def digest_of(path: Path) -> str:
         return hashlib.file_digest(handle, "sha256").hexdigest()
 
 
-class _Holder(Document):
+class _ClaimRecord(Document):
     """Who has a claim."""
 
     node: str
@@ -76,7 +76,7 @@ class Claim:
     It can be pickled: another process may do the work, while this one answers for it.
     """
 
-    def __init__(self, place: Path, holder: _Holder, before: ShotEntry | None) -> None:
+    def __init__(self, place: Path, holder: _ClaimRecord, before: ShotEntry | None) -> None:
         self.place = place
         self.before = before
         """What a process that died with this claim was about to write to the ledger."""
@@ -93,9 +93,9 @@ class Claim:
         holder = self._read()
         return None if holder is None else holder.entry
 
-    def _read(self) -> _Holder | None:
+    def _read(self) -> _ClaimRecord | None:
         with contextlib.suppress(OSError, ValueError):
-            return _Holder.model_validate_json(self.place.read_bytes())
+            return _ClaimRecord.model_validate_json(self.place.read_bytes())
         return None
 
     def intend(self, entry: ShotEntry | None) -> None:
@@ -263,7 +263,7 @@ class Ledger:
                 before, dead = _left_by(place)
                 if not dead:
                     return None
-            holder = _Holder(node=platform.node(), process=os.getpid(), started_at=time.time())
+            holder = _ClaimRecord(node=platform.node(), process=os.getpid(), started_at=time.time())
             with created_parents(place):
                 claim = Claim(place, holder, before)
             self._held[place] = claim
@@ -342,7 +342,7 @@ def _left_by(place: Path) -> tuple[ShotEntry | None, bool]:
     if not place.is_file():
         return None, True
     try:
-        holder = _Holder.model_validate_json(place.read_bytes())
+        holder = _ClaimRecord.model_validate_json(place.read_bytes())
     except (ValueError, ValidationError):
         return None, True  # damaged
     return holder.entry, holder.is_dead(silent_s)

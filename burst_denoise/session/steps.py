@@ -1,6 +1,6 @@
 """The steps of one shot: taken, read, denoised, written and told to the ledger.
 
-Reading, denoising and writing need `Tools` alone, so that any process may do them for the one that took the shot.
+Reading, denoising and writing need a `WorkerContext` alone, so that any process may do them for the one that took it.
 """
 
 import os
@@ -32,10 +32,10 @@ from burst_denoise.session.shots import Shot
 
 __all__ = [
     "Outcome",
+    "SessionContext",
     "ShotFailedError",
-    "Tools",
     "Work",
-    "Workshop",
+    "WorkerContext",
     "close",
     "denoise",
     "entry_of",
@@ -69,7 +69,7 @@ class Outcome:
 
 
 @dataclass(frozen=True)
-class Tools:
+class WorkerContext:
     """What a process reads, denoises and writes shots with."""
 
     denoisers: Denoisers
@@ -83,12 +83,12 @@ class Tools:
 
 
 @dataclass(frozen=True)
-class Workshop:
+class SessionContext:
     """What shots are denoised with, and whose they are."""
 
     ledger: Ledger
     noise: SessionNoise
-    tools: Tools
+    tools: WorkerContext
     overwrite: bool = False
 
 
@@ -131,7 +131,7 @@ def read_shot(shot: Shot, reader: Reader, limits: ReadLimits) -> tuple[Frame, st
     return reader.frame(shot.place, limits)
 
 
-def is_current(shot: Shot, target: Path, with_what: Workshop) -> bool:
+def is_current(shot: Shot, target: Path, context: SessionContext) -> bool:
     """Return whether the result of a shot is there, made of the shot as it is by what would serve it now.
 
     Raises
@@ -139,12 +139,12 @@ def is_current(shot: Shot, target: Path, with_what: Workshop) -> bool:
     OutputError
         If it is there and was changed since, or is that of another shot, so that it must not be replaced.
     """
-    ledger, tools = with_what.ledger, with_what.tools
+    ledger, tools = context.ledger, context.tools
     entry = ledger.done(target)
     if entry is None or not os.path.lexists(target):
         return False
     recent = ledger.of_this_session(target)
-    if with_what.overwrite:
+    if context.overwrite:
         return recent is not None and recent.outcome == "done"
     if FileState.of(target) != FileState(entry.output_bytes or 0, entry.output_mtime_ns or 0) and (
         digest_of(target) != entry.output_sha256
@@ -165,7 +165,9 @@ def is_current(shot: Shot, target: Path, with_what: Workshop) -> bool:
     return (entry.network, entry.settings) == (serving.network, serving.settings)
 
 
-def take(shot: Shot, target: Path, with_what: Workshop, known_error: BurstDenoiseError | None) -> Work | Outcome | None:
+def take(
+    shot: Shot, target: Path, context: SessionContext, known_error: BurstDenoiseError | None
+) -> Work | Outcome | None:
     """Return what is to be done about a shot, what became of it before, or None where another process is at it.
 
     Parameters
@@ -173,11 +175,11 @@ def take(shot: Shot, target: Path, with_what: Workshop, known_error: BurstDenois
     shot : Shot
     target : Path
         Where its result goes.
-    with_what : Workshop
+    context : SessionContext
     known_error : BurstDenoiseError or None
         What is wrong with it; it is told in its turn.
     """
-    ledger = with_what.ledger
+    ledger = context.ledger
     name = ledger.name_of(target)
     refused: BurstDenoiseError | None = None
 
@@ -188,7 +190,7 @@ def take(shot: Shot, target: Path, with_what: Workshop, known_error: BurstDenois
                 return None
             error = ShotFailedError(recent.error or "failed")
             return Outcome(shot, target, recent, "failed", error)
-        if is_current(shot, target, with_what):
+        if is_current(shot, target, context):
             entry = ledger.done(target)
             assert entry is not None
             return Outcome(shot, target, entry, "done before" if recent is None else "done by another process")
@@ -217,13 +219,13 @@ def take(shot: Shot, target: Path, with_what: Workshop, known_error: BurstDenois
     work = Work(shot, target, name, state, claim)
     if claim.before is not None and claim.before.output == name and was_written(claim.before, target):
         # Its process was killed between the result and this line of the ledger.
-        take_sidecars(work, with_what.tools)
+        take_sidecars(work, context.tools)
         ledger.append(claim.before)
         claim.intend(None)
         if refused is None and not open_still():
             ledger.release(claim)
             return Outcome(shot, target, claim.before, "done before")
-    work.replaces = with_what.overwrite or ledger.done(target) is not None
+    work.replaces = context.overwrite or ledger.done(target) is not None
     if refused is None and not work.replaces and os.path.lexists(target):
         # A damaged ledger may have lost its line: then it is what will be made again.
         work.must_equal = is_denoised(target)
@@ -233,13 +235,13 @@ def take(shot: Shot, target: Path, with_what: Workshop, known_error: BurstDenois
     return work
 
 
-def read(work: Work, tools: Tools) -> None:
+def read(work: Work, tools: WorkerContext) -> None:
     """Read a shot."""
     work.frame, work.digest = read_shot(work.shot, tools.reader, tools.limits)
     work.info = work.frame.info.model_copy(update={"dng_tags": (), "noise_profile": None})
 
 
-def denoise(work: Work, tools: Tools, noise: Callable[[FrameInfo], ShotNoise | None]) -> None:
+def denoise(work: Work, tools: WorkerContext, noise: Callable[[FrameInfo], ShotNoise | None]) -> None:
     """Denoise a shot that was read, where nothing measured its noise with that of its camera and ISO."""
     frame, work.frame = work.frame, None
     assert frame is not None
@@ -252,7 +254,7 @@ def denoise(work: Work, tools: Tools, noise: Callable[[FrameInfo], ShotNoise | N
     work.noise = _noise_source(work.clean)
 
 
-def write(work: Work, tools: Tools) -> None:
+def write(work: Work, tools: WorkerContext) -> None:
     """Write the result of a shot; the claim knows of it before it has its name."""
     clean, work.clean = work.clean, None
     assert clean is not None
@@ -295,7 +297,7 @@ def _refuse_full_disk(target: Path, size: int) -> None:
         )
 
 
-def take_sidecars(work: Work, tools: Tools) -> None:
+def take_sidecars(work: Work, tools: WorkerContext) -> None:
     """Copy what lies beside a shot to its result."""
     # The develop settings of a raw file are not for a picture developed from it.
     source, target = work.shot.source, work.target
@@ -310,13 +312,13 @@ def take_sidecars(work: Work, tools: Tools) -> None:
             tools.note(f"{path}: was there before and is left as it is")
 
 
-def close(work: Work, with_what: Workshop) -> None:
+def close(work: Work, context: SessionContext) -> None:
     """Write a shot's line to the ledger and give it free."""
     entry = work.entry = entry_of(work)
     # A mistake with one shot, told at once, leaves nothing behind.
-    if work.error is None or not with_what.tools.alone:
-        with_what.ledger.append(entry)
-    with_what.ledger.release(work.claim)
+    if work.error is None or not context.tools.alone:
+        context.ledger.append(entry)
+    context.ledger.release(work.claim)
 
 
 def entry_of(work: Work) -> ShotEntry:

@@ -12,7 +12,7 @@ from typing import TypeVar
 
 from burst_denoise.errors import BurstDenoiseError
 from burst_denoise.session.shots import Shot
-from burst_denoise.session.steps import Outcome, Work, Workshop, close, denoise, read, step, take, write
+from burst_denoise.session.steps import Outcome, SessionContext, Work, close, denoise, read, step, take, write
 
 __all__ = ["Run", "denoise_shots", "until_all_ended"]
 
@@ -26,7 +26,7 @@ WAIT_S = 0.3
 
 
 def denoise_shots(
-    targets: dict[Shot, Path], failed: dict[Shot, BurstDenoiseError], with_what: Workshop
+    targets: dict[Shot, Path], failed: dict[Shot, BurstDenoiseError], context: SessionContext
 ) -> Iterator[Outcome]:
     """Denoise shots that no other process has done or is at, and give what became of each.
 
@@ -36,19 +36,19 @@ def denoise_shots(
         Where the result of each goes.
     failed : dict of Shot to BurstDenoiseError
         What is known to be wrong with some.
-    with_what : Workshop
+    context : SessionContext
 
     Yields
     ------
     Outcome
         As they end. When this ends early, the shot being written is written to its end.
     """
-    tools = with_what.tools
+    tools = context.tools
 
     def run(items: Iterator[Work | Outcome]) -> Iterator[Outcome]:
         reading = step(lambda work: read(work, tools))
-        denoising = step(lambda work: denoise(work, tools, with_what.noise.estimate))
-        writing = step(lambda work: write(work, tools), last=lambda work: close(work, with_what))
+        denoising = step(lambda work: denoise(work, tools, context.noise.estimate))
+        writing = step(lambda work: write(work, tools), last=lambda work: close(work, context))
         with closing(_ahead(reading, items)) as frames:
             try:
                 for work in _ahead(writing, map(denoising, frames)):
@@ -57,17 +57,17 @@ def denoise_shots(
                 tools.reader.close()  # what it is at is no longer wanted, and nobody must wait for it
                 raise
 
-    return until_all_ended(targets, failed, with_what, run)
+    return until_all_ended(targets, failed, context, run)
 
 
 def until_all_ended(
-    targets: dict[Shot, Path], failed: dict[Shot, BurstDenoiseError], with_what: Workshop, run: Run
+    targets: dict[Shot, Path], failed: dict[Shot, BurstDenoiseError], context: SessionContext, run: Run
 ) -> Iterator[Outcome]:
     """Take shots and run what is to be done, until nothing is left that other processes are at.
 
     Parameters
     ----------
-    targets, failed, with_what
+    targets, failed, context
         As for `denoise_shots`.
     run : Run
         Called with the shots that nobody else is at, again and again.
@@ -78,7 +78,7 @@ def until_all_ended(
 
         def found(shots: list[Shot] = waiting, others: list[Shot] = of_others) -> Iterator[Work | Outcome]:
             for shot in shots:
-                item = take(shot, targets[shot], with_what, failed.get(shot))
+                item = take(shot, targets[shot], context, failed.get(shot))
                 if item is None:
                     others.append(shot)
                 else:

@@ -6,11 +6,11 @@ from dataclasses import dataclass, field
 
 from burst_denoise.session.steps import Outcome
 
-__all__ = ["Pace", "Standing"]
+__all__ = ["ProgressMeter", "SessionProgress"]
 
 
 @dataclass(frozen=True)
-class Standing:
+class SessionProgress:
     """Where a session stands after a shot."""
 
     count: int
@@ -24,7 +24,7 @@ class Standing:
 
 
 @dataclass
-class Pace:
+class ProgressMeter:
     """Counts a session's shots and the time they take."""
 
     count: int = 0
@@ -39,7 +39,7 @@ class Pace:
         self.count += len(megapixels)
         self.megapixels_left += sum(megapixels)
 
-    def after(self, outcome: Outcome, megapixels: float) -> Standing:
+    def after(self, outcome: Outcome, megapixels: float) -> SessionProgress:
         """Count a shot that has ended, and return where the session stands."""
         self.ended += 1
         self.failed += outcome.how == "failed"
@@ -47,6 +47,6 @@ class Pace:
         if outcome.how in ("done", "done by another process"):
             self.megapixels += megapixels
         rate = self.megapixels / max(time.monotonic() - self.begun_at, 1e-3)
-        return Standing(
+        return SessionProgress(
             self.count, self.ended, self.failed, rate or None, self.megapixels_left / rate if rate > 0 else None
         )
