@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from burst_denoise.errors import ConfigError, OutputError
+from burst_denoise.io.metadata import Header
 from burst_denoise.session.names import Naming, results_folder
 from burst_denoise.session.shots import Shot
 
@@ -52,17 +53,25 @@ def test_shots_of_several_folders_go_below_these_where_their_names_meet() -> Non
 
 def test_a_template_may_have_iso_and_camera_and_what_no_name_can_hold_is_replaced() -> None:
     (shot,) = shots("a.dng")
-    facts = {shot: (1600.0, "Make/Model: 7\n")}
-    assert named([shot], "{stem}-{iso}-{camera}", facts=facts) == ["a-1600-Make_Model_ 7_.dng"]
+    header = Header("bayer", "Make/Model: 7\n", 4, 4, 1600.0, None, None)
+    assert named([shot], "{stem}-{iso}-{camera}", headers={shot: header}) == ["a-1600-Make_Model_ 7_.dng"]
     assert named([shot], "{stem}-{iso}") == ["a-unknown.dng"]
 
 
 @pytest.mark.parametrize(
-    "template", ["denoised", "{stem", "{stem}-{mood}", "x/{stem}", "{stem.__class__}", "{0}{stem}"]
+    "template",
+    ["denoised", "{stem", "{stem}-{mood}", "x/{stem}", "{stem.__class__}", "{0}{stem}", "{stem!r}", "{stem:>400}"],
 )
 def test_a_template_that_names_nothing_is_refused(template: str) -> None:
     with pytest.raises(ConfigError, match="name "):
         Naming(template)
+
+
+def test_a_place_that_holds_the_result_of_another_shot_is_left_to_it() -> None:
+    first = OUT / "IMG_1-denoised.dng"
+    assert named(shots("IMG_1.CR2"), is_of_another=lambda _, place: place == first) == ["IMG_1.CR2-denoised.dng"]
+    (last,) = named(shots("IMG_1.CR2"), is_of_another=lambda *_: True)
+    assert last.startswith("IMG_1-denoised-")
 
 
 def test_a_result_in_the_place_of_a_shot_is_refused() -> None:

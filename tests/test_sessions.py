@@ -11,7 +11,7 @@ import pytest
 from burst_denoise.io.raw import read_raw
 from tests.conftest import Run
 from tests.sessions import SMALL, results, shots_of, write_night
-from tests.shots import burst_frames, write_frames
+from tests.shots import burst_frames, dark_frames, write_frames
 
 
 @pytest.fixture
@@ -177,7 +177,7 @@ def test_a_shot_whose_place_another_took_gets_another(tmp_path: Path, run: Run) 
         assert run("denoise", tmp_path / "card" / f"a.{suffix}", "-o", tmp_path / "out", "--overwrite").code == 0
     done = run("denoise", tmp_path / "card", "-o", tmp_path / "out")
     assert done.code == 0, done.err
-    assert sorted(results(tmp_path / "out")) == ["a-denoised.dng", "a.dng-denoised.dng"]
+    assert sorted(results(tmp_path / "out")) == ["a-denoised.dng", "a.DNG-denoised.dng"]
 
 
 def test_a_body_whose_model_is_of_other_isos_is_told_so(night: Path, run: Run) -> None:
@@ -194,3 +194,49 @@ def test_a_dry_run_tells_of_a_result_that_cannot_be_read(night: Path, run: Run) 
     (out / "1600_0-denoised.dng").symlink_to("nowhere")
     done = run(*job, "--dry-run")
     assert (done.code, done.out.count("done before")) == (0, 2)
+
+
+def test_two_cards_with_the_same_names_do_not_meet_in_one_folder_of_results(tmp_path: Path, run: Run) -> None:
+    for day in (1, 2):
+        write_frames(tmp_path / f"day{day}", burst_frames(2, seed=day, size=SMALL), taken_at=1e9 * day)
+        assert run("denoise", tmp_path / f"day{day}", "-o", tmp_path / "out").code == 0
+    names = [f"frame_00{k}{suffix}-denoised.dng" for k in (0, 1) for suffix in ("", ".dng")]
+    assert sorted(results(tmp_path / "out")) == sorted(names)
+    for day in (1, 2):
+        assert run("denoise", tmp_path / f"day{day}", "-o", tmp_path / "out").out.count("done before") == 2
+
+
+def test_a_card_that_was_formatted_and_filled_again_does_not_cost_the_results_of_yesterday(
+    tmp_path: Path, run: Run
+) -> None:
+    for day in (1, 2):
+        (shot,) = write_frames(tmp_path / "card", burst_frames(1, seed=day, size=SMALL), taken_at=1e9 * day)
+        assert run("denoise", tmp_path / "card", "-o", tmp_path / "out").code == 0
+        before = results(tmp_path / "out")
+        shot.unlink()
+    assert len(before) == 2
+
+
+def test_a_folder_of_shots_that_was_moved_is_known_again(night: Path, run: Run) -> None:
+    assert run("denoise", night / "card", "-o", night / "out").code == 0
+    moved = (night / "card").rename(night / "elsewhere")
+    done = run("denoise", moved, "-o", night / "out")
+    assert (done.code, done.out.count("done before")) == (0, 9)
+    assert {Path(line["input"]).parent.parent for line in shots_of(night / "out")[9:]} == {moved}
+
+
+def test_dark_frames_of_one_body_make_the_shots_of_no_other_anew(night: Path, run: Run) -> None:
+    write_frames(night / "darks", dark_frames(4, size=SMALL), camera="Nikon D5")
+    job = ("denoise", night / "card", "-o", night / "out")
+    assert run(*job).code == 0
+    done = run(*job, "--darks", night / "darks")
+    written = [line.split()[1].split("/")[0] for line in done.out.splitlines() if "written to" in line]
+    assert written == ["Nikon"] * 3
+
+
+def test_a_broken_model_in_a_folder_is_told_and_the_others_serve(night: Path, run: Run) -> None:
+    broken = night / "models" / "broken.safetensors"
+    broken.write_bytes(b"no model")
+    done = run("denoise", night / "card", "-m", night / "models", "-o", night / "out")
+    assert (done.code, f"{broken}: is not a readable model file" in done.err) == (0, True)
+    assert run("denoise", night / "card", "-m", broken, "-o", night / "other").code == 1

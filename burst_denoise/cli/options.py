@@ -300,8 +300,18 @@ def session_denoisers(
             raise ModelFileError(f"{given}: no {MODEL_SUFFIX} files in this folder; name one that holds models")
         files += found
     chosen = choose_device(settings.device)
+    loaded: list[Model] = []
+    for path in dict.fromkeys(files):
+        try:
+            loaded.append(load_model(path, chosen))
+        except ModelFileError as error:
+            if path in (models or []) or len(files) == 1:
+                raise
+            listener.note(f"{error}; passed over")
+    if files and not loaded:
+        raise ModelFileError(f"{files[0].parent}: none of the {len(files)} models in this folder can be read")
     return Denoisers(
-        [load_model(path, chosen) for path in dict.fromkeys(files)],
+        loaded,
         [read_measured_noise(path, listener.note) for path in profiles or []],
         read_darks(dark_files),
         settings,

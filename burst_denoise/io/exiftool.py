@@ -196,6 +196,7 @@ class ExifTool:
         process = subprocess.Popen(
             [self._program, "-stay_open", "True", "-@", "-", "-common_args", *COMMON],
             start_new_session=True,  # Ctrl+C is for us
+            env=os.environ | {"LC_ALL": "C"},  # else perl complains of locales that are not installed
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,  # what it says of errors comes before the line that ends its answer

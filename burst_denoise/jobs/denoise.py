@@ -5,7 +5,7 @@ import time
 from collections import defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import partial
+from functools import cached_property, partial
 from pathlib import Path
 
 from burst_denoise.errors import BurstDenoiseError, InputFileError, JobError
@@ -18,7 +18,7 @@ from burst_denoise.io.read import FRAME_SUFFIXES
 from burst_denoise.jobs.listener import Listener
 from burst_denoise.session.cluster import denoise_on_cluster
 from burst_denoise.session.denoisers import Denoisers
-from burst_denoise.session.ledger import FileState, Ledger
+from burst_denoise.session.ledger import FileState, Ledger, digest_of
 from burst_denoise.session.names import DEFAULT_NAME, Naming, OutputFormat, results_folder
 from burst_denoise.session.noise import Group, SessionNoise, group_of
 from burst_denoise.session.progress import ProgressMeter
@@ -148,7 +148,7 @@ def watch_session(
     headers: _Headers = {}
     seen: dict[Path, tuple[FileState, float]] = {}
     ended: dict[Path, FileState] = {}
-    pace = ProgressMeter()
+    meter = ProgressMeter()
     with Ledger(results_folder(output)) as ledger, exiftool_on_path() as exiftool:
         while True:
             now = time.monotonic()
@@ -166,7 +166,7 @@ def watch_session(
                 with contextlib.suppress(InputFileError):  # none of them is a shot
                     session = _Session(folders, output, denoisers, settings, ledger, headers)
                     shots = [shot for shot in session.own_shots if shot.place in ready]
-                    session.run(shots, exiftool, listener, pace)
+                    session.run(shots, exiftool, listener, meter)
             time.sleep(LOOK_S)
 
 
@@ -219,27 +219,44 @@ class _Session:
                 f"{inputs[0]}: nothing to denoise is there but dark frames or results; name other shots"
             )
         self._headers = {shot: self._header(shot) for shot in found.shots}
-        facts = {shot: (of.iso, of.camera) for shot, of in self._headers.items() if isinstance(of, Header)}
+        headers_read = {shot: of for shot, of in self._headers.items() if isinstance(of, Header)}
         known = {
             str(shot.place): ledger.folder / entry.output
             for shot in found.shots
             # Another shot may have been given its place since.
             if (entry := ledger.of_input(shot.place)) is not None and ledger.done(ledger.folder / entry.output) is entry
         }
-        self._targets = naming.targets(found.shots, output, facts, known)
+        self._targets = naming.targets(found.shots, output, headers_read, known, self._is_of_another)
         number, parts = settings.shard
         self.own_shots = found.shots[number - 1 :: parts]
         """Those that this process is to denoise."""
         self._alone = headers is None and len(found.shots) == 1
 
+    def _is_of_another(self, shot: Shot, target: Path) -> bool:
+        """Return whether the result at a place is that of another shot: cameras count their files from one again."""
+        entry = self._ledger.done(target)
+        if entry is None or not target.exists():
+            return False
+        header = self._headers[shot]
+        if entry.input == str(shot.place):  # the card may have been formatted since
+            return (
+                isinstance(header, Header)
+                and entry.info is not None
+                and (entry.info.taken_at, entry.info.camera) != (header.taken_at, header.camera)
+            )
+        try:  # the folder of shots may have been moved
+            return FileState.of(shot.place).size != entry.input_bytes or digest_of(shot.place) != entry.input_sha256
+        except OSError:
+            return True
+
     def run(
-        self, shots: Sequence[Shot], exiftool: ExifTool | None, listener: Listener, pace: ProgressMeter
+        self, shots: Sequence[Shot], exiftool: ExifTool | None, listener: Listener, meter: ProgressMeter
     ) -> dict[str, BurstDenoiseError]:
         """Denoise shots, and return what was wrong with those that failed, by name."""
         for folder in {self._targets[shot].parent for shot in shots}:
             remove_leftovers(folder)
         failures: dict[str, BurstDenoiseError] = {}
-        pace.expect([self._megapixels(shot) for shot in shots])
+        meter.expect([self._megapixels(shot) for shot in shots])
         targets = {shot: self._targets[shot] for shot in shots}
         failed = {shot: of for shot, of in self._headers.items() if isinstance(of, BurstDenoiseError)}
         address = self._settings.cluster
@@ -247,7 +264,7 @@ class _Session:
         for outcome in run(targets, failed, self._context(exiftool, listener.note)):
             if outcome.error is not None:
                 failures[outcome.shot.name] = outcome.error
-            listener.on_shot(outcome, pace.after(outcome, self._megapixels(outcome.shot)))
+            listener.on_shot(outcome, meter.after(outcome, self._megapixels(outcome.shot)))
         return failures
 
     def planned(self, shot: Shot) -> PlannedShot:
@@ -256,7 +273,7 @@ class _Session:
         problem = header if isinstance(header, BurstDenoiseError) else None
         current = False
         try:
-            current = is_current(shot, target, self._context(None, lambda _: None))
+            current = is_current(shot, target, self._planning)
             if not (current or self._settings.overwrite or self._ledger.done(target)):
                 refuse_existing(target)
         except BurstDenoiseError as error:
@@ -264,6 +281,10 @@ class _Session:
         except OSError as error:
             problem = problem or InputFileError(f"{shot.place}: {error}")
         return PlannedShot(shot, target, not current and problem is None, self._megapixels(shot), problem)
+
+    @cached_property
+    def _planning(self) -> SessionContext:
+        return self._context(None, lambda _: None)
 
     def _context(self, exiftool: ExifTool | None, note: Callable[[str], None]) -> SessionContext:
         reader, limits = shared_reader(), self._limits
@@ -277,8 +298,8 @@ class _Session:
                 groups[group].append(shot)
         overwrite = self._settings.overwrite
         noise = SessionNoise(self._ledger, {} if self._alone else groups, read, self._denoisers, anew=overwrite)
-        tools = WorkerContext(self._denoisers, limits, reader, exiftool, note, self._alone)
-        return SessionContext(self._ledger, noise, tools, overwrite)
+        worker = WorkerContext(self._denoisers, limits, reader, exiftool, note, self._alone)
+        return SessionContext(self._ledger, noise, worker, overwrite)
 
     def size(self) -> tuple[float, float]:
         """Return the megapixels of this process' shots, and the bytes of memory that denoising them takes at most."""

@@ -127,15 +127,15 @@ class _Cluster:
     """
 
     def __init__(self, address: str, client: Any, context: SessionContext) -> None:
-        self._address, self._client, self._with_what = address, client, context
+        self._address, self._client, self._context = address, client, context
         self._accepted: set[str] = set()
         self._told: set[str] = set()
         self.written: set[Path] = set()
         """What workers write for us: results, and into claims."""
-        tools = context.tools
-        kit = (tools.denoisers, tools.limits, tools.exiftool is not None, tools.alone)
+        worker = context.worker
+        packed = (worker.denoisers, worker.limits, worker.exiftool is not None, worker.alone)
         # What is scattered is lost with the workers that hold it; what a task gave is made again.
-        self._kit = client.submit(bytes, pickle.dumps(kit), pure=False)
+        self._packed = client.submit(bytes, pickle.dumps(packed), pure=False)
 
     def run(self, items: Iterator[Work | Outcome]) -> Iterator[Outcome]:
         """Denoise shots, as many at a time as the workers have threads, and give what became of each."""
@@ -200,12 +200,12 @@ class _Cluster:
                         f"worker {worker}: has {package} {theirs[package] or 'not at all'} instead of "
                         f"{own[package] or 'none'} as here; install the same versions on all machines"
                     )
-        tools = self._with_what.tools
-        device = tools.denoisers.settings.device
+        worker = self._context.worker
+        device = worker.denoisers.settings.device
         precision = _precision(device)
         asked = {"workers": list(workers), "on_error": "ignore"}
         for worker, program in self._client.run(shutil.which, "exiftool", **asked).items():
-            if tools.exiftool is not None and program is None:
+            if worker.exiftool is not None and program is None:
                 raise ConfigError(
                     f"worker {worker}: has no exiftool on its PATH, as this machine has; install it there"
                 )
@@ -216,11 +216,11 @@ class _Cluster:
         self._accepted |= workers
 
     def _submit(self, work: Work) -> Any:
-        noise = self._with_what.noise.entry(work.shot)
+        noise = self._context.noise.entry(work.shot)
         self.written |= {work.target, work.claim.place}
         with self._scheduler_is_there():
             key = ("denoise", work.output, uuid4().hex)
-            return self._client.submit(_denoise_here, work, noise, self._kit, key=key)
+            return self._client.submit(_denoise_here, work, noise, self._packed, key=key)
 
     def _closed(self, work: Work, future: Any = None) -> Outcome:
         """Return what became of a shot, once it stands in the ledger."""
@@ -237,14 +237,14 @@ class _Cluster:
 
         if future is not None and future.cancelled():
             raise self._lost()
-        step(fetch, last=lambda work: close(work, self._with_what))(work)
+        step(fetch, last=lambda work: close(work, self._context))(work)
         return work.outcome
 
     def _note(self, text: str, subject: str | None = None) -> None:
         """Tell a line of text, once about a subject."""
         if subject is None or subject not in self._told:
             self._told |= {subject} if subject else set()
-            self._with_what.tools.note(text)
+            self._context.worker.note(text)
 
     @contextlib.contextmanager
     def _scheduler_is_there(self) -> Iterator[None]:
@@ -275,13 +275,13 @@ Done = tuple[ShotEntry, BurstDenoiseError | None, list[tuple[str | None, str]]]
 """The line for the ledger, what went wrong, and notes, each with what it is about if one of the kind is enough."""
 
 
-def _denoise_here(work: Work, noise: NoiseEntry | None, kit: bytes) -> Done:
+def _denoise_here(work: Work, noise: NoiseEntry | None, packed: bytes) -> Done:
     """Read, denoise and write a shot in this process, a worker's, unless one that died had written it."""
     notes: list[tuple[str | None, str]] = []
     with _computing:
-        denoisers, limits, with_exiftool, alone = _unpacked(kit)
+        denoisers, limits, with_exiftool, alone = _unpacked(packed)
     reader, exiftool = shared_reader(), _exiftool() if with_exiftool else None
-    tools = WorkerContext(denoisers, limits, reader, exiftool, lambda text: notes.append((None, text)), alone)
+    worker = WorkerContext(denoisers, limits, reader, exiftool, lambda text: notes.append((None, text)), alone)
 
     def read_here(work: Work) -> None:
         for place, error in ((work.claim.place, OutputError), (work.shot.place, InputFileError)):
@@ -290,19 +290,19 @@ def _denoise_here(work: Work, noise: NoiseEntry | None, kit: bytes) -> Done:
                     f"{place}: is not there on {platform.node()}, a machine of the cluster; all must have the folders "
                     "of shots and results under the same names"
                 )
-        read(work, tools)
+        read(work, worker)
 
     def denoise_here(work: Work) -> None:
         with _computing:
             # One shot after another is named, by many workers; what follows is the same.
             denoisers.note = lambda text: notes.append((text.partition(": ")[2], text))
-            denoise(work, tools, partial(noise_for, noise))
+            denoise(work, worker, partial(noise_for, noise))
 
     def write_here(work: Work) -> None:
         if not work.claim.is_held():
             raise OutputError(f"{work.target}: is not written, as whoever wanted it has given it up")
         try:
-            write(work, tools)
+            write(work, worker)
         except OutputError:
             # Another worker may have been taken for dead, and have written it meanwhile.
             work.entry = _written(work)
@@ -311,7 +311,7 @@ def _denoise_here(work: Work, noise: NoiseEntry | None, kit: bytes) -> Done:
 
     work.entry = _written(work)
     if work.entry is not None:
-        take_sidecars(work, tools)
+        take_sidecars(work, worker)
     else:
         for do in (read_here, denoise_here, write_here):
             step(do)(work)
@@ -325,9 +325,9 @@ def _written(work: Work) -> ShotEntry | None:
 
 
 @lru_cache(maxsize=1)
-def _unpacked(kit: bytes) -> tuple[Denoisers, ReadLimits, bool, bool]:
+def _unpacked(packed: bytes) -> tuple[Denoisers, ReadLimits, bool, bool]:
     """Return what a session denoises with; its engines are made once a process."""
-    found: tuple[Denoisers, ReadLimits, bool, bool] = pickle.loads(kit)
+    found: tuple[Denoisers, ReadLimits, bool, bool] = pickle.loads(packed)
     return found
 
 

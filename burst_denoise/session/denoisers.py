@@ -19,6 +19,7 @@ from burst_denoise.model.device import choose_device
 from burst_denoise.model.model_file import Model
 from burst_denoise.model.prior import load_prior, prior_file
 from burst_denoise.schemas import Domain, FrameInfo, NoiseProfile
+from burst_denoise.sensor.identity import Sensor
 
 __all__ = ["ChosenDenoiser", "Denoisers"]
 
@@ -153,7 +154,7 @@ class Denoisers:
                         refused = error
                 else:
                     network = f"model {model.header.weights_sha256}"
-                    return ChosenDenoiser(self._denoiser(model, None), network, self._settings(profile), True)
+                    return ChosenDenoiser(self._denoiser(model, None), network, self._settings(profile, info), True)
             for noise in self._profiles:
                 try:
                     profile, _ = noise.profile_for(info, name, any_sensor=loose)
@@ -161,14 +162,14 @@ class Denoisers:
                     refused = refused or error
                 else:
                     return ChosenDenoiser(
-                        self._denoiser(None, noise), _prior(info.domain), self._settings(profile), True
+                        self._denoiser(None, noise), _prior(info.domain), self._settings(profile, info), True
                     )
         if refused is not None and (strict or not prior_file(info.domain).is_file()):
             raise refused
         if refused is not None and (info.camera, info.iso) not in self._told:
             self._told.add((info.camera, info.iso))
             self.note(f"{refused}; until then the network that comes with the program serves such shots")
-        return ChosenDenoiser(self._denoiser(None, None), _prior(info.domain), self._settings(None), False)
+        return ChosenDenoiser(self._denoiser(None, None), _prior(info.domain), self._settings(None, info), False)
 
     def _denoiser(self, model: Model | None, noise: MeasuredNoise | None) -> Denoiser:
         key = id(model or noise)
@@ -179,19 +180,21 @@ class Denoisers:
     def _tell(self, text: str) -> None:
         self.note(text)
 
-    def _settings(self, profile: NoiseProfile | None) -> dict[str, str | float | bool | None]:
+    def _settings(self, profile: NoiseProfile | None, info: FrameInfo) -> dict[str, str | float | bool | None]:
         of = self.settings
         return {
             "strength": of.strength,
             "quality": of.quality,
-            "darks": self._darks_digest,
+            "darks": self._darks_digest if self._darks and self._have_darks(info) else None,
             "noise_profile": None if profile is None else _digest(profile.model_dump_json().encode()),
         }
 
+    def _have_darks(self, info: FrameInfo) -> bool:
+        """Return whether the dark frames are of a shot's sensor: their mean or their defects count."""
+        return self.settings.any_sensor or not Sensor.of(info).refusals(self._darks[0].sensor)
+
     @cached_property
-    def _darks_digest(self) -> str | None:
-        if not self._darks:
-            return None
+    def _darks_digest(self) -> str:
         return _digest(b"".join(dark.master.offset.tobytes() for dark in self._darks))
 
 

@@ -104,9 +104,10 @@ class Claim:
         write_file(self.place, json.dumps(holder.model_dump(mode="json")).encode(), overwrite=True)
 
     def release(self) -> None:
-        """Give the shot free."""
-        with contextlib.suppress(OSError):
-            self.place.unlink()
+        """Give the shot free, unless it was taken over meanwhile."""
+        if self.is_held():
+            with contextlib.suppress(OSError):
+                self.place.unlink()
 
 
 class Ledger:

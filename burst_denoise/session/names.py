@@ -4,7 +4,7 @@ import hashlib
 import os
 import string
 from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -12,6 +12,7 @@ from typing import Literal
 
 from burst_denoise.errors import ConfigError, OutputError
 from burst_denoise.files import cut_to_bytes, refuse_existing
+from burst_denoise.io.metadata import Header
 from burst_denoise.io.read import FRAME_SUFFIXES
 from burst_denoise.session.shots import Shot
 
@@ -44,11 +45,10 @@ class Naming:
 
     def __post_init__(self) -> None:
         try:
-            fields = [
-                field for _, field, spec, conversion in string.Formatter().parse(self.template) if field is not None
-            ]
+            parts = [part for part in string.Formatter().parse(self.template) if part[1] is not None]
             self.template.format(**dict.fromkeys(FIELDS, ""))
-            if not set(fields) <= set(FIELDS) or "stem" not in fields:
+            fields = {field for _, field, _, _ in parts}
+            if not {"stem"} <= fields <= set(FIELDS) or any(layout or change for _, _, layout, change in parts):
                 raise KeyError
         except (ValueError, KeyError, IndexError, AttributeError) as error:
             raise ConfigError(
@@ -66,8 +66,9 @@ class Naming:
         self,
         shots: Sequence[Shot],
         output: Path,
-        facts: Mapping[Shot, tuple[float | None, str | None]] = {},
+        headers: Mapping[Shot, Header] = {},
         known: Mapping[str, Path] = {},
+        is_of_another: Callable[[Shot, Path], bool] = lambda *_: False,
     ) -> dict[Shot, Path]:
         """Return where the result of each shot goes, no two to one place, letters' case apart.
 
@@ -76,10 +77,12 @@ class Naming:
         shots : sequence of Shot
         output : Path
             A file, for a single shot, if it has the suffix of a format; otherwise the folder for all results.
-        facts : mapping of Shot to (ISO, camera)
-            For templates that need them.
+        headers : mapping of Shot to Header
+            What their files say, as far as known.
         known : mapping of str to Path
             By its file, where the result of a shot went in an earlier session.
+        is_of_another : callable
+            Tells whether a place holds the result of another shot, from an earlier session.
 
         Raises
         ------
@@ -90,7 +93,10 @@ class Naming:
             _refuse_shots([output], shots)
             return {shots[0]: output}
         several = len({shot.root for shot in shots}) > 1
-        choices = {shot: list(self._choices(shot, output, facts.get(shot, (None, None)), several)) for shot in shots}
+        choices = {}
+        for shot in shots:
+            *named, last = self._choices(shot, output, headers.get(shot), several)
+            choices[shot] = [place for place in named if not is_of_another(shot, place)] + [last]
         found = {
             shot: known[str(shot.place)] for shot in shots if known.get(str(shot.place)) in choices[shot]
         }  # as it is there
@@ -108,12 +114,10 @@ class Naming:
         _refuse_shots(list(targets.values()), shots)
         return targets
 
-    def _choices(
-        self, shot: Shot, output: Path, facts: tuple[float | None, str | None], several: bool
-    ) -> Iterator[Path]:
+    def _choices(self, shot: Shot, output: Path, header: Header | None, several: bool) -> Iterator[Path]:
         """Give names for the result of a shot, the best first, the last one that of no other shot."""
         suffix = SUFFIXES[self.format or ("dng" if shot.is_raw else "tiff")]
-        iso, camera = facts
+        iso, camera, taken_at = (None,) * 3 if header is None else (header.iso, header.camera, header.taken_at)
         words = {"iso": "unknown" if iso is None else f"{iso:g}", "camera": _in_a_name(camera or "unknown")}
 
         def named(stem: str, mark: str = "") -> str:
@@ -129,7 +133,8 @@ class Naming:
         for folder in folders:
             yield folder / named(short)
             yield folder / named(full)
-        yield folders[0] / named(short, "-" + hashlib.sha256(str(shot.place).encode(errors="replace")).hexdigest()[:12])
+        whose = f"{shot.place} {taken_at}".encode(errors="replace")
+        yield folders[0] / named(short, "-" + hashlib.sha256(whose).hexdigest()[:12])
 
 
 def results_folder(output: Path) -> Path:

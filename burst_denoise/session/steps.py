@@ -88,7 +88,7 @@ class SessionContext:
 
     ledger: Ledger
     noise: SessionNoise
-    tools: WorkerContext
+    worker: WorkerContext
     overwrite: bool = False
 
 
@@ -104,6 +104,8 @@ class Work:
     claim: Claim
     replaces: bool = False
     """The result that is there, which the ledger knows or nobody needs."""
+    replaced: str | None = None
+    """SHA-256 of the result that may be replaced; None where any may."""
     must_equal: bool = False
     """What is there in its place may stay only if it is the very result."""
     frame: Frame | None = None
@@ -139,7 +141,7 @@ def is_current(shot: Shot, target: Path, context: SessionContext) -> bool:
     OutputError
         If it is there and was changed since, or is that of another shot, so that it must not be replaced.
     """
-    ledger, tools = context.ledger, context.tools
+    ledger, worker = context.ledger, context.worker
     entry = ledger.done(target)
     if entry is None or not os.path.lexists(target):
         return False
@@ -159,7 +161,7 @@ def is_current(shot: Shot, target: Path, context: SessionContext) -> bool:
     if entry.info is None:
         return False
     try:
-        serving = tools.denoisers.serving(entry.info, shot.place.name, alone=tools.alone)
+        serving = worker.denoisers.serving(entry.info, shot.place.name, alone=worker.alone)
     except BurstDenoiseError:
         return False  # it will be named when its turn comes
     return (entry.network, entry.settings) == (serving.network, serving.settings)
@@ -205,7 +207,13 @@ def take(
             return True
 
     if not open_still():
-        return settled()
+        outcome = settled()
+        if outcome is not None and outcome.how == "done before" and outcome.entry.input != _in_utf8(str(shot.place)):
+            # The folder of shots was moved: the next run knows where it is.
+            state = FileState.of(shot.place)
+            moved = {"input": _in_utf8(str(shot.place)), "input_mtime_ns": state.mtime_ns}
+            ledger.append(outcome.entry.model_copy(update=moved))
+        return outcome
     claim = ledger.claim(name, open_still)
     if claim is None:
         return settled() if refused is None and not open_still() else None
@@ -219,13 +227,15 @@ def take(
     work = Work(shot, target, name, state, claim)
     if claim.before is not None and claim.before.output == name and was_written(claim.before, target):
         # Its process was killed between the result and this line of the ledger.
-        take_sidecars(work, context.tools)
+        take_sidecars(work, context.worker)
         ledger.append(claim.before)
         claim.intend(None)
         if refused is None and not open_still():
             ledger.release(claim)
             return Outcome(shot, target, claim.before, "done before")
-    work.replaces = context.overwrite or ledger.done(target) is not None
+    done = ledger.done(target)
+    work.replaces = context.overwrite or done is not None
+    work.replaced = None if context.overwrite or done is None else done.output_sha256
     if refused is None and not work.replaces and os.path.lexists(target):
         # A damaged ledger may have lost its line: then it is what will be made again.
         work.must_equal = is_denoised(target)
@@ -235,37 +245,41 @@ def take(
     return work
 
 
-def read(work: Work, tools: WorkerContext) -> None:
+def read(work: Work, worker: WorkerContext) -> None:
     """Read a shot."""
-    work.frame, work.digest = read_shot(work.shot, tools.reader, tools.limits)
+    work.frame, work.digest = read_shot(work.shot, worker.reader, worker.limits)
     work.info = work.frame.info.model_copy(update={"dng_tags": (), "noise_profile": None})
 
 
-def denoise(work: Work, tools: WorkerContext, noise: Callable[[FrameInfo], ShotNoise | None]) -> None:
+def denoise(work: Work, worker: WorkerContext, noise: Callable[[FrameInfo], ShotNoise | None]) -> None:
     """Denoise a shot that was read, where nothing measured its noise with that of its camera and ISO."""
     frame, work.frame = work.frame, None
     assert frame is not None
     refuse_unwritable(frame, work.target, work.shot.source)  # before the work, not after it
     _refuse_full_disk(work.target, frame.dn.size)
-    serving = tools.denoisers.serving(frame.info, frame.path.name, alone=tools.alone)
+    serving = worker.denoisers.serving(frame.info, frame.path.name, alone=worker.alone)
     work.network, work.settings = serving.network, serving.settings
     estimated = None if serving.measured or work.shot.burst is not None else noise(frame.info)
     work.clean = serving.denoiser(frame, work.shot.burst, estimated)
     work.noise = _noise_source(work.clean)
 
 
-def write(work: Work, tools: WorkerContext) -> None:
+def write(work: Work, worker: WorkerContext) -> None:
     """Write the result of a shot; the claim knows of it before it has its name."""
     clean, work.clean = work.clean, None
     assert clean is not None
     try:
         with atomic_write(work.target, overwrite=work.replaces or work.must_equal) as aside:
-            warning = write_frame(clean, aside, work.shot.source, tools.exiftool)
+            warning = write_frame(clean, aside, work.shot.source, worker.exiftool)
             if warning is not None and EXIFTOOL_FAILED in warning:
                 raise OutputError(f"{aside}: exiftool cannot write its tags; free the disk or choose another place")
             written, digest = FileState.of(aside), digest_of(aside)
             if work.must_equal and digest != digest_of(work.target):
                 raise _foreign(work.target)
+            if work.replaced is not None and work.target.exists() and digest_of(work.target) != work.replaced:
+                raise OutputError(f"{work.target}: was changed meanwhile and is left as it is; {FORCED}")
+            if not work.claim.is_held():
+                raise OutputError(f"{work.target}: is not written, as another process has taken the shot over")
             work.entry = entry_of(work).model_copy(
                 update={
                     "output_bytes": written.size,
@@ -278,8 +292,8 @@ def write(work: Work, tools: WorkerContext) -> None:
         # The name aside is nobody's business.
         raise OutputError(str(error).replace(str(aside), str(work.target))) from error
     if warning is not None:
-        tools.note(f"{work.shot.name}: exiftool: {warning}")
-    take_sidecars(work, tools)
+        worker.note(f"{work.shot.name}: exiftool: {warning}")
+    take_sidecars(work, worker)
 
 
 def _foreign(target: Path) -> OutputError:
@@ -297,26 +311,26 @@ def _refuse_full_disk(target: Path, size: int) -> None:
         )
 
 
-def take_sidecars(work: Work, tools: WorkerContext) -> None:
+def take_sidecars(work: Work, worker: WorkerContext) -> None:
     """Copy what lies beside a shot to its result."""
     # The develop settings of a raw file are not for a picture developed from it.
     source, target = work.shot.source, work.target
     if source is None or is_raw(source) != (target.suffix.lower() == ".dng"):
         return
     try:
-        copies = copy_sidecars(source, target, denoised=tools.denoisers.settings.strength > 0)
+        copies = copy_sidecars(source, target, denoised=worker.denoisers.settings.strength > 0)
     except BurstDenoiseError as error:
-        tools.note(str(error))
+        worker.note(str(error))
     else:
         for path in copies.left:
-            tools.note(f"{path}: was there before and is left as it is")
+            worker.note(f"{path}: was there before and is left as it is")
 
 
 def close(work: Work, context: SessionContext) -> None:
     """Write a shot's line to the ledger and give it free."""
     entry = work.entry = entry_of(work)
     # A mistake with one shot, told at once, leaves nothing behind.
-    if work.error is None or not context.tools.alone:
+    if work.error is None or not context.worker.alone:
         context.ledger.append(entry)
     context.ledger.release(work.claim)
 

@@ -23,6 +23,7 @@ Run = Callable[[Iterator[Work | Outcome]], Iterator[Outcome]]
 """From shots to do, and what became of others before, to what became of each."""
 
 WAIT_S = 0.3
+TOLD_AFTER_S = 10.0
 
 
 def denoise_shots(
@@ -43,18 +44,18 @@ def denoise_shots(
     Outcome
         As they end. When this ends early, the shot being written is written to its end.
     """
-    tools = context.tools
+    worker = context.worker
 
     def run(items: Iterator[Work | Outcome]) -> Iterator[Outcome]:
-        reading = step(lambda work: read(work, tools))
-        denoising = step(lambda work: denoise(work, tools, context.noise.estimate))
-        writing = step(lambda work: write(work, tools), last=lambda work: close(work, context))
+        reading = step(lambda work: read(work, worker))
+        denoising = step(lambda work: denoise(work, worker, context.noise.estimate))
+        writing = step(lambda work: write(work, worker), last=lambda work: close(work, context))
         with closing(_ahead(reading, items)) as frames:
             try:
                 for work in _ahead(writing, map(denoising, frames)):
                     yield work.outcome if isinstance(work, Work) else work
             except BaseException:
-                tools.reader.close()  # what it is at is no longer wanted, and nobody must wait for it
+                worker.reader.close()  # what it is at is no longer wanted, and nobody must wait for it
                 raise
 
     return until_all_ended(targets, failed, context, run)
@@ -72,7 +73,8 @@ def until_all_ended(
     run : Run
         Called with the shots that nobody else is at, again and again.
     """
-    waiting = list(targets)
+    waiting, told = list(targets), False
+    alone_since = time.monotonic()
     while waiting:
         of_others: list[Shot] = []
 
@@ -84,9 +86,14 @@ def until_all_ended(
                 else:
                     yield item
 
-        yield from run(found())
+        for outcome in run(found()):
+            alone_since = time.monotonic()
+            yield outcome
         waiting = of_others
         if waiting:
+            if not told and time.monotonic() - alone_since > TOLD_AFTER_S:
+                told = True
+                context.worker.note(f"{len(waiting)} shots are in the hands of other processes, and are waited for")
             time.sleep(WAIT_S)
 
 
