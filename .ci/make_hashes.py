@@ -13,6 +13,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).parent.parent
 GLIBCS = ["2_39", "2_36", "2_35", "2_34", "2_31", "2_28", "2_27", "2_26", "2_24", "2_17", "2_12", "2_5"]
+OLD_NAMES = ["manylinux2014", "manylinux2010", "manylinux1"]
 
 
 def main() -> None:
@@ -24,7 +25,8 @@ def main() -> None:
         hashed.write_text("\n".join(pin for pin in pins if not pin.startswith("torch==")))
         for machine in ("x86_64", "aarch64"):
             report = Path(folder, f"{machine}.json")
-            platforms = [f"--platform=manylinux_{glibc}_{machine}" for glibc in GLIBCS]
+            systems = [*(f"manylinux_{glibc}" for glibc in GLIBCS), *OLD_NAMES]
+            platforms = [f"--platform={system}_{machine}" for system in systems]
             pip = [sys.executable, "-m", "pip", "install", "--quiet", "--dry-run", "--ignore-installed", "--no-deps"]
             where = ["--target", folder, "--python-version=3.11", *platforms]
             subprocess.run([*pip, *where, "--report", str(report), "-r", str(hashed)], check=True)

@@ -114,7 +114,7 @@ def scripts() -> list[str]:
     return [block for block in re.findall(r"```python\n(.*?)```", readme, re.DOTALL) if "import burst_denoise" in block]
 
 
-@pytest.mark.parametrize("script", scripts(), ids=["owner", "researcher", "batch"])
+@pytest.mark.parametrize("script", scripts(), ids=["owner", "researcher"])
 def test_the_scripts_of_the_readme_run(desk: Path, script: str, monkeypatch: pytest.MonkeyPatch):
     lines = [line for line in script.splitlines() if line.strip()]
     assert len(lines) <= 10

@@ -123,6 +123,19 @@ def test_who_dies_between_the_result_and_its_line_has_left_both(tmp_path: Path) 
     assert not was_written(intended, target)
 
 
+def test_a_claim_whose_line_was_written_is_swept_away(tmp_path: Path) -> None:
+    target = tmp_path / "a-denoised.dng"
+    target.write_bytes(b"a result")
+    intended = entry(output_bytes=8, output_mtime_ns=FileState.of(target).mtime_ns, output_sha256=digest_of(target))
+    die_with_a_claim(tmp_path, intended)
+    with Ledger(tmp_path) as ledger:
+        ledger.append(entry("b"))
+    assert len(list((tmp_path / ".burst-denoise-claims").iterdir())) == 1, "its shot's turn has not come"
+    with Ledger(tmp_path) as ledger:
+        ledger.append(intended)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["a-denoised.dng", LEDGER_NAME]
+
+
 def test_the_claims_of_the_dead_are_swept_away(tmp_path: Path) -> None:
     die_with_a_claim(tmp_path, None)
     with Ledger(tmp_path) as ledger:

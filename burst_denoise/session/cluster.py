@@ -200,12 +200,12 @@ class _Cluster:
                         f"worker {worker}: has {package} {theirs[package] or 'not at all'} instead of "
                         f"{own[package] or 'none'} as here; install the same versions on all machines"
                     )
-        worker = self._context.worker
-        device = worker.denoisers.settings.device
+        here = self._context.worker
+        device = here.denoisers.settings.device
         precision = _precision(device)
         asked = {"workers": list(workers), "on_error": "ignore"}
         for worker, program in self._client.run(shutil.which, "exiftool", **asked).items():
-            if worker.exiftool is not None and program is None:
+            if here.exiftool is not None and program is None:
                 raise ConfigError(
                     f"worker {worker}: has no exiftool on its PATH, as this machine has; install it there"
                 )

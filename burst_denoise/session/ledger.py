@@ -149,6 +149,8 @@ class Ledger:
     def __exit__(self, *_: object) -> None:
         """Release what is still held, and take the folder of claims away if nobody has one."""
         self._closed.set()
+        if self._beating is not None:
+            self._beating.join()
         for claim in list(self._held.values()):
             self.release(claim)
         with contextlib.suppress(OSError, OutputError):
@@ -278,14 +280,15 @@ class Ledger:
             self._held.pop(claim.place, None)
 
     def _sweep(self) -> None:
-        """Take away what dead processes held; the results that they had finished get their line."""
+        """Take away what dead processes held, but for results without a line: their turn comes with their shots."""
         if not (self.folder / CLAIMS_NAME).is_dir():
             return
         with self._locked():
             for place in (self.folder / CLAIMS_NAME).iterdir():
                 with contextlib.suppress(FileNotFoundError):
                     before, dead = _left_by(place)
-                    if dead and (before is None or not was_written(before, self.folder / before.output)):
+                    known = before is None or self._done.get(before.output) == before
+                    if dead and (before is None or known or not was_written(before, self.folder / before.output)):
                         place.unlink()
 
     def _remove_if_empty(self) -> None:
