@@ -82,6 +82,9 @@ def denoise_command(
 
     Example: burst-denoise denoise shots/ -m my_camera.safetensors -o clean
     """
+    from burst_denoise.session.reader import shared_reader
+
+    shared_reader().start()  # beside what takes longer to be imported
     from burst_denoise.cli.session_console import SessionConsole, ended_by_signals
     from burst_denoise.inference.denoiser import DenoiseSettings
     from burst_denoise.jobs.denoise import SessionSettings, denoise_session, plan_session

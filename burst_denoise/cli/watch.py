@@ -50,6 +50,9 @@ def watch_command(
 
     Example: burst-denoise watch CARD -m my_camera.safetensors -o CLEAN
     """
+    from burst_denoise.session.reader import shared_reader
+
+    shared_reader().start()  # beside what takes longer to be imported
     from burst_denoise.cli.session_console import SessionConsole, ended_by_signals
     from burst_denoise.inference.denoiser import DenoiseSettings
     from burst_denoise.jobs.denoise import SessionSettings, watch_session
