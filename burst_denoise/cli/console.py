@@ -84,8 +84,8 @@ def fail(text: str) -> None:
 
 
 def printable(text: str) -> str:
-    """Return a text in which control characters are spelled: names of files and cameras may hold a terminal's own."""
-    return "".join(repr(c)[1:-1] if unicodedata.category(c) == "Cc" and c != "\n" else c for c in text)
+    """Return a text in which control and formatting characters are spelled: names may hold a terminal's own."""
+    return "".join(repr(c)[1:-1] if unicodedata.category(c) in ("Cc", "Cf") and c != "\n" else c for c in text)
 
 
 def styled(text: str, style: str = "") -> Text:
