@@ -219,6 +219,7 @@ def test_workers_that_die_cost_their_shot_alone_and_none_that_is_written_is_made
     assert sum(end <= replaced_at[0] for end in ends) == 1
 
 
+@pytest.mark.slow
 def test_a_shot_that_its_workers_die_of_is_named_and_the_rest_is_done(
     tmp_path: Path, shots: Path, strict_cluster: Cluster
 ) -> None:
