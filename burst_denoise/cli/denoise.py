@@ -91,7 +91,7 @@ def denoise_command(
 
     settings = SessionSettings(format, name, overwrite, _part(shard), max_megapixels, cluster)
     denoise_settings = DenoiseSettings(strength, quality, tile, any_sensor, force, device)
-    with SessionConsole(as_json=as_json) as console, ended_by_signals():
+    with ended_by_signals(), SessionConsole(as_json=as_json) as console:
         denoisers = session_denoisers(
             model, profile, calibration_files(darks, inputs), denoise_settings, console, strict=strict
         )

@@ -60,12 +60,12 @@ class SessionConsole(Console):
         self._said = time.monotonic()
 
     def __enter__(self) -> Self:
-        """Begin to show where it stands: on a terminal below the lines, in a log now and then."""
+        """Begin to show where it stands: on a terminal below the lines, elsewhere now and then."""
         console = stderr_console()
         columns = (TextColumn("denoising"), BarColumn(), TextColumn("{task.description}"))
         self._bar = Progress(
             *columns, console=console, transient=True, redirect_stdout=False, redirect_stderr=False,
-            disable=not console.is_terminal,
+            disable=not (console.is_terminal and sys.stdout.isatty()),
         )  # fmt: skip
         self._task = self._bar.add_task("", total=None)
         self._bar.start()

@@ -62,7 +62,7 @@ def watch_command(
             raise InputFileError(f"{folder}: is no folder that could be watched; check the name, or use denoise")
     settings = SessionSettings(format, name, max_megapixels=max_megapixels)
     denoise_settings = DenoiseSettings(strength, quality, any_sensor=any_sensor, device=device)
-    with SessionConsole(as_json=as_json, endless=True) as console, ended_by_signals():
+    with ended_by_signals(), SessionConsole(as_json=as_json, endless=True) as console:
         denoisers = session_denoisers(
             model, profile, calibration_files(darks, inputs), denoise_settings, console, strict=strict
         )
