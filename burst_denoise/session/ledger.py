@@ -13,7 +13,7 @@ import os
 import platform
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Set
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -134,6 +134,7 @@ class Ledger:
         self._noise: dict[tuple[str, float, int, int], tuple[NoiseEntry, bool]] = {}
         self._session = False
         self._held: dict[Path, Claim] = {}
+        self._own: set[float] = set()
         self._thread_lock = threading.RLock()
         self._made: list[Path] = []
         self._beating: threading.Thread | None = None
@@ -267,6 +268,7 @@ class Ledger:
                 if not dead:
                     return None
             holder = _ClaimRecord(node=platform.node(), process=os.getpid(), started_at=time.time())
+            self._own.add(holder.started_at)  # before it is on the disk: Ctrl-C may come at any moment
             with created_parents(place):
                 claim = Claim(place, holder, before)
             self._held[place] = claim
@@ -286,7 +288,7 @@ class Ledger:
         with self._locked():
             for place in (self.folder / CLAIMS_NAME).iterdir():
                 with contextlib.suppress(FileNotFoundError):
-                    before, dead = _left_by(place)
+                    before, dead = _left_by(place, self._own)
                     known = before is None or self._done.get(before.output) == before
                     if dead and (before is None or known or not was_written(before, self.folder / before.output)):
                         place.unlink()
@@ -340,8 +342,11 @@ def was_written(entry: ShotEntry, target: Path) -> bool:
         return False
 
 
-def _left_by(place: Path) -> tuple[ShotEntry | None, bool]:
-    """Return what the holder of a claim intends to write, and whether that is a dead process."""
+def _left_by(place: Path, ended: Set[float] = frozenset()) -> tuple[ShotEntry | None, bool]:
+    """Return what the holder of a claim intends to write, and whether that is a dead process.
+
+    Claims of this process that were taken at the times ``ended`` count as those of a dead one.
+    """
     silent_s = time.time() - place.stat().st_mtime
     if not place.is_file():
         return None, True
@@ -349,7 +354,8 @@ def _left_by(place: Path) -> tuple[ShotEntry | None, bool]:
         holder = _ClaimRecord.model_validate_json(place.read_bytes())
     except (ValueError, ValidationError):
         return None, True  # damaged
-    return holder.entry, holder.is_dead(silent_s)
+    own = holder.process == os.getpid() and holder.started_at in ended
+    return holder.entry, own or holder.is_dead(silent_s)
 
 
 def _last_byte(path: Path) -> bytes:
