@@ -26,6 +26,7 @@ def small(monkeypatch):
 
 
 @pytest.mark.usefixtures("small")
+@pytest.mark.slow  # as `make demo-quick` runs wherever this does
 def test_the_demo_leaves_bursts_plot_model_shots_picture_and_table(tmp_path):
     told = Recorder()
     result = demo(tmp_path / "demo", 0.005, torch.device("cpu"), told)
