@@ -24,6 +24,7 @@ __all__ = [
     "atomic_write",
     "created_parents",
     "cut_to_bytes",
+    "digest_of",
     "disk_refusals",
     "is_running",
     "refuse_existing",
@@ -176,6 +177,12 @@ def is_running(process: int, seen_at: float) -> bool:
         return False
     except psutil.AccessDenied:
         return True
+
+
+def digest_of(path: Path) -> str:
+    """Return the SHA-256 of a file's content, hexadecimal; `OSError` where it cannot be read."""
+    with path.open("rb") as handle:
+        return hashlib.file_digest(handle, "sha256").hexdigest()
 
 
 def cut_to_bytes(name: str, most: int) -> str:

@@ -10,8 +10,9 @@ from pathlib import Path
 import pytest
 
 from burst_denoise.errors import OutputError
+from burst_denoise.files import digest_of
 from burst_denoise.schemas import NoiseEntry, NoiseProfile, ShotEntry
-from burst_denoise.session.ledger import LEDGER_NAME, FileState, Ledger, digest_of, was_written
+from burst_denoise.session.ledger import LEDGER_NAME, FileState, Ledger, was_written
 
 
 def entry(output: str = "a-denoised.dng", outcome: str = "done", **changes: object) -> ShotEntry:

@@ -11,8 +11,8 @@ import psutil
 import pytest
 
 from burst_denoise.errors import InputFileError
+from burst_denoise.files import digest_of
 from burst_denoise.io.raw import read_raw
-from burst_denoise.session.ledger import digest_of
 from burst_denoise.session.reader import Reader, ReadLimits, UnforeseenError
 from tests.shots import burst_frames, write_frames
 

@@ -16,7 +16,7 @@ from burst_denoise.burst.burst import CLEAN, DARK, DEFECTS, SATURATED, SUM, Burs
 from burst_denoise.burst.grouping import BURST_SUFFIX, passed_over
 from burst_denoise.burst.series import SeriesVerdict
 from burst_denoise.errors import BurstStoreError, ConfigError, InputFileError, SeriesError
-from burst_denoise.files import atomic_write
+from burst_denoise.files import atomic_write, digest_of
 from burst_denoise.frame.exposure import first_of_each_setting
 from burst_denoise.frame.frame import Frame
 from burst_denoise.io.limits import read_document, refuse_special_file
@@ -109,7 +109,7 @@ def store_burst(
         for name, image in images.items():
             if image is not None:
                 np.save(aside / name, image.astype(IMAGES[name], copy=False))
-                digests[f"{Path(name).stem}_sha256"] = _digest(aside / name)
+                digests[f"{Path(name).stem}_sha256"] = digest_of(aside / name)
         manifest = BurstManifest(
             series=series,
             info=info,
@@ -117,7 +117,7 @@ def store_burst(
             sigma=verdict.sigma,
             frames=verdict.frames,
             black_levels=tuple(frame.info.black_level for frame in frames),
-            sha256=tuple(_digest(aside / frame_file(index)) for index in range(len(frames))),
+            sha256=tuple(digest_of(aside / frame_file(index)) for index in range(len(frames))),
             noise=noise,
             profile=profile,
             version=__version__,
@@ -168,7 +168,7 @@ def open_burst(folder: Path) -> Burst:
                     f"{folder / name}: is of {array.dtype}, {array.shape}, and does not fit a frame of {shape}; ingest "
                     "the frames of this burst again"
                 )
-            if (digest and _digest(folder / name) != digest) or not _is_possible(array):
+            if (digest and digest_of(folder / name) != digest) or not _is_possible(array):
                 raise BurstStoreError(f"{folder / name}: damaged; ingest the frames of this burst again")
     except OSError as error:
         raise BurstStoreError(f"{folder}: stored burst is damaged ({error}); ingest its frames again") from error
@@ -223,11 +223,6 @@ def _refuse_copies(series: str, frames: Sequence[Frame]) -> None:
                 "take the copies away"
             )
         seen[digest] = frame.path
-
-
-def _digest(path: Path) -> str:
-    with path.open("rb") as handle:
-        return hashlib.file_digest(handle, "sha256").hexdigest()
 
 
 def _array(path: Path) -> npt.NDArray[np.generic]:

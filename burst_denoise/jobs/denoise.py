@@ -9,7 +9,7 @@ from functools import cached_property, partial
 from pathlib import Path
 
 from burst_denoise.errors import BurstDenoiseError, InputFileError, JobError
-from burst_denoise.files import absolute, refuse_existing, remove_leftovers
+from burst_denoise.files import absolute, digest_of, refuse_existing, remove_leftovers
 from burst_denoise.frame.frame import Frame
 from burst_denoise.io.exiftool import ExifTool, exiftool_on_path
 from burst_denoise.io.limits import MAX_MEGAPIXELS
@@ -18,7 +18,7 @@ from burst_denoise.io.read import FRAME_SUFFIXES
 from burst_denoise.jobs.listener import Listener
 from burst_denoise.session.cluster import denoise_on_cluster
 from burst_denoise.session.denoisers import Denoisers
-from burst_denoise.session.ledger import FileState, Ledger, digest_of
+from burst_denoise.session.ledger import FileState, Ledger
 from burst_denoise.session.names import DEFAULT_NAME, Naming, OutputFormat, results_folder
 from burst_denoise.session.noise import Group, SessionNoise, group_of
 from burst_denoise.session.progress import ProgressMeter

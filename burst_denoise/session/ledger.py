@@ -20,10 +20,10 @@ from pathlib import Path
 from pydantic import Field, FiniteFloat, ValidationError
 
 from burst_denoise.errors import OutputError
-from burst_denoise.files import absolute, created_parents, disk_refusals, is_running, write_file
+from burst_denoise.files import absolute, created_parents, digest_of, disk_refusals, is_running, write_file
 from burst_denoise.schemas import Document, NoiseEntry, ShotEntry
 
-__all__ = ["LEDGER_NAME", "Claim", "FileState", "Ledger", "digest_of", "was_written"]
+__all__ = ["LEDGER_NAME", "Claim", "FileState", "Ledger", "was_written"]
 
 LEDGER_NAME = "burst-denoise.jsonl"
 CLAIMS_NAME = ".burst-denoise-claims"
@@ -45,12 +45,6 @@ class FileState:
         """Return that of a file; `OSError` where there is none."""
         found = path.stat()
         return cls(found.st_size, found.st_mtime_ns)
-
-
-def digest_of(path: Path) -> str:
-    """Return the SHA-256 of a file's content, hexadecimal; `OSError` where it cannot be read."""
-    with path.open("rb") as handle:
-        return hashlib.file_digest(handle, "sha256").hexdigest()
 
 
 class _ClaimRecord(Document):
@@ -85,18 +79,13 @@ class Claim:
 
     def is_held(self) -> bool:
         """Return whether it stands on the disk, as seen by this process, and is still that of its holder."""
-        holder = self._read()
+        holder = _record_at(self.place)
         return holder is not None and holder.model_copy(update={"entry": None}) == self._holder
 
     def intended(self) -> ShotEntry | None:
         """Return the line that whoever did the work before has kept, if any."""
-        holder = self._read()
+        holder = _record_at(self.place)
         return None if holder is None else holder.entry
-
-    def _read(self) -> _ClaimRecord | None:
-        with contextlib.suppress(OSError, ValueError):
-            return _ClaimRecord.model_validate_json(self.place.read_bytes())
-        return None
 
     def intend(self, entry: ShotEntry | None) -> None:
         """Keep the line that will be written to the ledger when the result has its name."""
@@ -342,17 +331,22 @@ def was_written(entry: ShotEntry, target: Path) -> bool:
         return False
 
 
+def _record_at(place: Path) -> _ClaimRecord | None:
+    """Return who has a claim, or None where no file says so."""
+    with contextlib.suppress(OSError, ValueError):
+        if place.is_file():
+            return _ClaimRecord.model_validate_json(place.read_bytes())
+    return None
+
+
 def _left_by(place: Path, ended: Set[float] = frozenset()) -> tuple[ShotEntry | None, bool]:
     """Return what the holder of a claim intends to write, and whether that is a dead process.
 
     Claims of this process that were taken at the times ``ended`` count as those of a dead one.
     """
     silent_s = time.time() - place.stat().st_mtime
-    if not place.is_file():
-        return None, True
-    try:
-        holder = _ClaimRecord.model_validate_json(place.read_bytes())
-    except (ValueError, ValidationError):
+    holder = _record_at(place)
+    if holder is None:
         return None, True  # damaged
     own = holder.process == os.getpid() and holder.started_at in ended
     return holder.entry, own or holder.is_dead(silent_s)

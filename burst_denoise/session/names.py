@@ -57,11 +57,6 @@ class Naming:
         if set(self.template) & set("/\\\0"):
             raise ConfigError(f"name {self.template!r}: has a folder in it; name that with -o")
 
-    @property
-    def needs_headers(self) -> bool:
-        """Whether names depend on more than the names of the shots."""
-        return self.template.replace("{stem}", "").count("{") > 0
-
     def targets(
         self,
         shots: Sequence[Shot],

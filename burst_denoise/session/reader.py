@@ -20,11 +20,11 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from burst_denoise.errors import BurstDenoiseError, InputFileError
+from burst_denoise.files import digest_of
 from burst_denoise.frame.frame import Frame
 from burst_denoise.io.limits import MAX_MEGAPIXELS
 from burst_denoise.io.metadata import Header
 from burst_denoise.io.read import read_frame, read_header
-from burst_denoise.session.ledger import digest_of
 
 __all__ = ["ReadLimits", "Reader", "UnforeseenError", "serve", "shared_reader"]
 

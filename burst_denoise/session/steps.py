@@ -15,7 +15,7 @@ from typing import Literal
 
 from burst_denoise import __version__
 from burst_denoise.errors import BurstDenoiseError, DeviceError, InputFileError, OutputError
-from burst_denoise.files import atomic_write
+from burst_denoise.files import atomic_write, digest_of
 from burst_denoise.frame.frame import Frame
 from burst_denoise.inference.noise_source import ShotNoise
 from burst_denoise.io.exiftool import ExifTool
@@ -25,7 +25,7 @@ from burst_denoise.io.sidecars import copy_sidecars
 from burst_denoise.io.write import refuse_unwritable, write_frame
 from burst_denoise.schemas import FrameInfo, ShotEntry
 from burst_denoise.session.denoisers import Denoisers
-from burst_denoise.session.ledger import Claim, FileState, Ledger, digest_of, was_written
+from burst_denoise.session.ledger import Claim, FileState, Ledger, was_written
 from burst_denoise.session.noise import SessionNoise
 from burst_denoise.session.reader import Reader, ReadLimits, UnforeseenError
 from burst_denoise.session.shots import Shot
@@ -184,6 +184,7 @@ def take(
     ledger = context.ledger
     name = ledger.name_of(target)
     refused: BurstDenoiseError | None = None
+    outcome: Outcome | None = None
 
     def settled() -> Outcome | None:
         recent = ledger.of_this_session(target)
@@ -199,15 +200,15 @@ def take(
         return None
 
     def open_still() -> bool:
-        nonlocal refused
+        nonlocal refused, outcome
+        outcome = None
         try:
-            return settled() is None
+            outcome = settled()
         except (BurstDenoiseError, OSError) as error:
             refused = error if isinstance(error, BurstDenoiseError) else InputFileError(f"{shot.place}: {error}")
-            return True
+        return outcome is None
 
     if not open_still():
-        outcome = settled()
         if outcome is not None and outcome.how == "done before" and outcome.entry.input != _in_utf8(str(shot.place)):
             # The folder of shots was moved: the next run knows where it is.
             state = FileState.of(shot.place)
@@ -216,7 +217,7 @@ def take(
         return outcome
     claim = ledger.claim(name, open_still)
     if claim is None:
-        return settled() if refused is None and not open_still() else None
+        return outcome  # of another process, or none as yet
     try:
         state = FileState.of(shot.place)
     except OSError as error:
