@@ -494,23 +494,46 @@ def denoise(
     return denoiser(frame)
 
 
-def merge(burst: Burst) -> Frame:
-    """Return the mean of the accepted frames of a burst as one frame, with the noise profile of what is left.
+def merge(
+    burst: Burst,
+    model: Model | Denoiser | None = None,
+    *,
+    denoise: bool = True,
+    listener: Listener = Listener(),
+) -> Frame:
+    """Merge the frames of a burst to one, with what a single frame alone shows left out, and denoise the mean.
 
     Parameters
     ----------
     burst : Burst
         From `ingest`; its dark is subtracted, its gains are evened out and its defects repaired.
+    model : Model or Denoiser, optional
+        Without it the network that comes with the package serves, for raw frames; the mean of pictures stays as it is.
+    denoise : bool
+        Denoise the mean, as one of so many frames.
+    listener : Listener
+        Hears of frames of which a part is left out.
+
+    Returns
+    -------
+    Frame
+        With the noise profile of what is left.
+
+    Raises
+    ------
+    ModelFileError
+        If the model does not serve the burst's sensor or ISO.
 
     Examples
     --------
     >>> (burst,) = bd.ingest("frames/")
-    >>> merged = bd.merge(burst)
-    >>> merged.save("merged.dng")
-    >>> round(burst.profile.shot_noise_scale[0] / merged.noise_profile.shot_noise_scale[0])
+    >>> bd.merge(burst).save("merged.dng")
+    >>> mean = bd.merge(burst, denoise=False)
+    >>> round(burst.profile.shot_noise_scale[0] / mean.noise_profile.shot_noise_scale[0])
     4
     """
-    return Frame._of(merge_burst(burst))
+    denoiser = model if isinstance(model, Denoiser) else Denoiser(model)
+    return Frame._of(merge_burst(burst, denoiser if denoise else None, listener=listener))
 
 
 def benchmark(

@@ -1,5 +1,6 @@
 """One clean frame from a burst: the mean of its accepted frames, its noise variance 1 / N, in a file others read."""
 
+import shutil
 from pathlib import Path
 
 import cv2
@@ -18,7 +19,17 @@ from burst_denoise.io.picture import read_picture
 from burst_denoise.io.raw import read_raw
 from burst_denoise.jobs.ingest import ingest
 from burst_denoise.jobs.merge import merge, merge_burst
-from tests.shots import Recorder, burst_frames, dark_frames, everything_in, scene, stored, verdicts, write_frames
+from tests.shots import (
+    Recorder,
+    burst_frames,
+    dark_frames,
+    everything_in,
+    frame_of,
+    scene,
+    stored,
+    verdicts,
+    write_frames,
+)
 
 PERFECT = SyntheticCamera(hot_fraction=0, prnu=0, dark_offset_std_dn=0)
 """A camera without fixed pattern, which no averaging takes away."""
@@ -44,7 +55,7 @@ def description(path: Path) -> str:
 
 def test_the_mean_of_the_accepted_frames_becomes_a_dng_that_libraw_reads(tmp_path: Path, shots: Path, burst: Burst):
     before, told = everything_in(shots), Recorder()
-    merged = merge([shots], tmp_path / "new" / "a.dng", listener=told)
+    merged = merge([shots], tmp_path / "new" / "a.dng", None, listener=told)
     assert len(burst) == 5
     assert merged.linear == pytest.approx(np.where(merged.linear < 1, burst.mean(), merged.linear), abs=1e-6)
     with rawpy.imread(str(tmp_path / "new" / "a.dng")) as raw:
@@ -63,7 +74,7 @@ def test_the_mean_of_the_accepted_frames_becomes_a_dng_that_libraw_reads(tmp_pat
 def test_the_noise_profile_of_what_is_left_is_that_of_a_frame_by_their_number(
     tmp_path: Path, shots: Path, burst: Burst
 ):
-    merged = merge([shots], tmp_path / "a.dng")
+    merged = merge([shots], tmp_path / "a.dng", None)
     count = len(burst)
     assert merged.noise_profile.shot_noise_scale == pytest.approx([s / count for s in burst.profile.shot_noise_scale])
     assert merged.noise_profile.read_noise_variance == pytest.approx(
@@ -80,7 +91,7 @@ def test_the_noise_profile_of_what_is_left_is_that_of_a_frame_by_their_number(
 def test_the_error_against_the_known_clean_image_falls_by_the_number_of_frames(tmp_path: Path, count: int):
     frames, clean_dn = shoot(PERFECT, scene(), 6400, count, 1)
     write_frames(tmp_path / "in", frames)
-    merge([tmp_path / "in"], tmp_path / "a.dng")
+    merge([tmp_path / "in"], tmp_path / "a.dng", None)
     clean = to_linear(clean_dn, frames[0].info)
     merged = read_raw(tmp_path / "a.dng")
     errors = [np.mean((frame.linear - clean)[clean < 0.9] ** 2) for frame in (merged, frames[0])]
@@ -96,8 +107,8 @@ def test_the_error_against_the_known_clean_image_falls_by_the_number_of_frames(t
 def test_a_dark_is_subtracted_and_the_notes_say_so(tmp_path: Path):
     write_frames(tmp_path / "in", burst_frames(4))
     write_frames(tmp_path / "darks", dark_frames(8))
-    plain = merge([tmp_path / "in"], tmp_path / "plain.dng")
-    merged = merge([tmp_path / "in"], tmp_path / "a.dng", [tmp_path / "darks"])
+    plain = merge([tmp_path / "in"], tmp_path / "plain.dng", None)
+    merged = merge([tmp_path / "in"], tmp_path / "a.dng", None, [tmp_path / "darks"])
     assert "dark" not in plain.notes
     assert merged.notes.endswith("; mean of 4 frames; dark subtracted")
     assert description(tmp_path / "a.dng").endswith("; mean of 4 frames; dark subtracted")
@@ -113,15 +124,20 @@ def test_gains_are_evened_out_and_defects_repaired(tmp_path: Path):
     for frame in frames:
         frame.dn[50, 60] = 15000
     gains = [1.0, 1.02, 0.98]
+    frames = [
+        frame_of(frame.linear * np.float32(gain), frame.info, path=frame.path)
+        for frame, gain in zip(frames, gains, strict=True)
+    ]
     burst = stored(tmp_path / "a.burst", "a", frames, verdicts(frames, gains), 0.1, 0.001, defects=defects)
-    merged = merge_burst(burst).linear
+    merged = merge_burst(burst, None).linear
     expected = np.mean([frame.linear / gain for frame, gain in zip(frames, gains, strict=True)], axis=0)
-    assert merged[~defects] == pytest.approx(expected[~defects], abs=1e-6)
+    unlike = defects | burst.saturated
+    assert merged[~unlike] == pytest.approx(expected[~unlike], abs=1e-6)
     assert merged[50, 60] < expected[50, 60] - 0.3
 
 
 def test_a_stored_burst_is_merged_too(tmp_path: Path, shots: Path, burst: Burst):
-    one, other = merge([burst.folder], tmp_path / "a.dng"), merge([shots], tmp_path / "b.dng")
+    one, other = merge([burst.folder], tmp_path / "a.dng", None), merge([shots], tmp_path / "b.dng", None)
     assert np.array_equal(one.dn, other.dn)
     assert np.array_equal(read_raw(tmp_path / "a.dng").dn, read_raw(tmp_path / "b.dng").dn)
 
@@ -133,45 +149,47 @@ def test_pictures_become_a_tiff_of_16_bits_that_keeps_what_averaging_gained(tmp_
     pictures = [np.rint(clean + rng.normal(0, 3, (48, 64, 3))).astype(np.uint8) for _ in range(8)]
     for number, picture in enumerate(pictures):
         cv2.imwrite(str(tmp_path / "in" / f"a_{number}.png"), picture)
-    merge([tmp_path / "in"], tmp_path / "a.tif")
+    merge([tmp_path / "in"], tmp_path / "a.tif", None)
     written = read_picture(tmp_path / "a.tif")
     assert written.dn.dtype == np.uint16
     mean = np.moveaxis(np.mean(pictures, axis=0)[..., ::-1], 2, 0)
     assert written.dn / 257 == pytest.approx(mean, abs=1.5)  # but for gains near 1
     assert (written.dn % 257 != 0).mean() > 0.5
-    merge([tmp_path / "in"], tmp_path / "a.png")
+    merge([tmp_path / "in"], tmp_path / "a.png", None)
     assert np.array_equal(read_picture(tmp_path / "a.png").dn, written.dn)
     with pytest.raises(OutputError, match="cannot become a DNG; choose tiff or png"):
-        merge([tmp_path / "in"], tmp_path / "a.dng")
+        merge([tmp_path / "in"], tmp_path / "a.dng", None)
 
 
 def test_several_series_are_refused_by_name(tmp_path: Path):
     for seed, name in enumerate(("kitchen", "garden")):
         write_frames(tmp_path / "in" / name, burst_frames(3, seed=seed))
     with pytest.raises(SeriesError, match=r"2 series were accepted \(garden, kitchen\), .* name one"):
-        merge([tmp_path / "in"], tmp_path / "a.dng")
+        merge([tmp_path / "in"], tmp_path / "a.dng", None)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["in"]
 
 
 def test_what_cannot_be_written_is_refused_and_nothing_is_left(
     tmp_path: Path, shots: Path, monkeypatch: pytest.MonkeyPatch
 ):
+    stored = ingest([shots], tmp_path / "bursts")
     with pytest.raises(OutputError, match="only a raw file can be developed to a picture, not a frame of a burst"):
-        merge([shots], tmp_path / "a.tif")
+        merge([stored[0].folder], tmp_path / "a.tif", None)
+    shutil.rmtree(tmp_path / "bursts")
     with pytest.raises(TooFewFramesError):
-        merge(sorted(shots.iterdir())[:2], tmp_path / "a.dng")
+        merge(sorted(shots.iterdir())[:2], tmp_path / "a.dng", None)
     with pytest.raises(InputFileError):
-        merge([tmp_path / "nowhere"], tmp_path / "a.dng")
+        merge([tmp_path / "nowhere"], tmp_path / "a.dng", None)
     assert not list(tmp_path.iterdir())
     (tmp_path / "a.dng").write_text("mine")
     monkeypatch.setattr("burst_denoise.io.read.read_raw", pytest.fail)  # it is refused before any work
     with pytest.raises(OutputError, match="exists already"):
-        merge([shots], tmp_path / "a.dng")
+        merge([shots], tmp_path / "a.dng", None)
 
 
 def test_the_merged_frame_is_computed_and_the_burst_is_left_alone(burst: Burst):
     before = everything_in(burst.folder)
-    merged = merge_burst(burst)
+    merged = merge_burst(burst, None)
     assert isinstance(merged, Frame)
     assert merged.dn.dtype == np.float32
     assert everything_in(burst.folder) == before
@@ -186,7 +204,8 @@ def test_what_is_overexposed_in_every_frame_is_so_in_the_mean_whatever_gains_and
     frames[1].dn[60:70, 30:40] = 15304
     gains, dark = [1.0, 1.02, 0.99], np.full(frames[0].dn.shape, 0.01, np.float32)
     burst = stored(tmp_path / "a.burst", "a", frames, verdicts(frames, gains), 0.1, 0.001, defects=defects, dark=dark)
-    merged = merge_burst(burst)
+    merged = merge_burst(burst, None)
     assert (rounded_dn(merged.dn)[10:20, 30:40] == 15304).all()  # or else highlights would turn pink
     assert merged.linear[100, 100] < 0.9  # a hot photosite is repaired
-    assert merged.linear[60:70, 30:40] == pytest.approx(burst.mean()[60:70, 30:40], abs=1e-6)
+    others = np.mean([burst.linear(0), burst.linear(2)], axis=0)
+    assert merged.linear[60:70, 30:40] == pytest.approx(others[60:70, 30:40], abs=1e-6)  # a flash in one frame alone

@@ -21,7 +21,7 @@ SUBPACKAGES = {
     "fixed_pattern dark_frame prnu_from_scenes defects verdict",
     "io": "tags limits directories containers dng_header metadata raw picture read pairs preview sidecars tiff_writer "
     "dng tiff_png exiftool write noise_profile_export emva1288",
-    "burst": "kept grouping alignment motion flicker checks series burst store darks flats",
+    "burst": "kept grouping alignment motion flicker checks series burst moved merging store darks flats",
     "score": "metrics reference unbiased residual baselines outputs resources rows benchmark paired",
     "model": "device content pairs network model_file prior validation train",
     "reporting": "figures page report",

@@ -13,7 +13,7 @@ from burst_denoise.frame.geometry import blocks
 from burst_denoise.frame.mosaic import Mosaic
 from burst_denoise.sensor.defects import beside
 
-__all__ = ["Alignment", "align", "grey_picture", "tile_sums"]
+__all__ = ["Alignment", "align", "displacement", "grey_picture", "tile_sums"]
 
 
 LARGEST_PICTURE = 2_600_000
@@ -139,6 +139,20 @@ def align(greys: Iterable[tuple[Float, int]], tolerance: float) -> Alignment:
     shifts = np.where(errors[:, :1] * pitch > tolerance, np.nan, moved[:, :2] * pitch)
     corners = np.where(np.isinf(errors[:, 1:]), 0.0, moved[:, 2:] * pitch)
     return Alignment(shifts, corners, tuple(inliers))
+
+
+def displacement(
+    reference: tuple[Float, int], picture: tuple[Float, int], tolerance: float
+) -> tuple[Double, Double] | None:
+    """Return how far one picture moved against another: its centre (right, down) and its corners, photosites.
+
+    The corners as in `Alignment`. None where the shift is known to no better than a third of ``tolerance``, photosites.
+    """
+    (still, moved), pitch = _band_pictures([reference, picture])
+    place, error = _similarity(still, moved, _whole_pixels(still, moved), tolerance / pitch)
+    if not 3 * error[0] * pitch < tolerance:
+        return None
+    return place[:2] * pitch, place[2:] * pitch
 
 
 def _distances(moved: Double) -> Double:

@@ -161,8 +161,30 @@ class Denoiser:
         if (repair := self._repair(frame, burst)) is not None:
             repair.mend(image)
         image = self._run(image, frame, engine, profile)  # the noisy one makes room
-        clean = Frame.of_linear(image, frame, notes)
-        return replace(clean.with_profile(_left(profile, settings.strength)), noise_reduction=settings.strength)
+        return self._result(image, frame, profile, notes)
+
+    def merged(self, frame: Frame) -> Frame:
+        """Return a merged frame denoised.
+
+        Parameters
+        ----------
+        frame : Frame
+            The mean of several, dark subtracted and defects repaired; its noise profile is that of the mean.
+
+        Raises
+        ------
+        ModelFileError
+            If the model does not serve the frame's sensor or ISO, or no prior comes for frames of its kind.
+        """
+        _, words = self._serving(frame)
+        assert frame.noise_profile is not None
+        image = self.image(frame.linear, frame, frame.noise_profile)
+        return self._result(image, frame, frame.noise_profile, f"{frame.notes}; {words}")
+
+    def _result(self, image: Float, frame: Frame, profile: NoiseProfile, notes: str) -> Frame:
+        strength = self.settings.strength
+        clean = Frame.of_linear(image, frame, notes).with_profile(_left(profile, strength))
+        return replace(clean, noise_reduction=strength)
 
     def estimate(self, frames: Iterable[Frame]) -> ShotNoise:
         """Return the noise of shots of one camera and ISO, estimated from them; see `estimated_noise`."""
@@ -172,7 +194,7 @@ class Denoiser:
             raise InputFileError("no shot to estimate noise from could be read")
         return estimated_noise(chain([first], frames), self._serving(first)[0])
 
-    def image(self, image: Float, frame: Frame) -> Float:
+    def image(self, image: Float, frame: Frame, profile: NoiseProfile | None = None) -> Float:
         """Return an image denoised whose dark and defects are taken care of: a method for the benchmark.
 
         Parameters
@@ -181,10 +203,12 @@ class Denoiser:
             A whole frame or a window of one; not modified.
         frame : Frame
             That it is of; without a model its noise profile counts.
+        profile : NoiseProfile, optional
+            Of the image, where its noise is not that of a frame.
         """
         engine, _ = self._serving(frame)
-        profile, _ = self._profile(frame, frame.noise_profile)
-        return self._run(image, frame, engine, profile)
+        own, _ = self._profile(frame, frame.noise_profile)
+        return self._run(image, frame, engine, profile or own)
 
     def _run(self, image: Float, frame: Frame, engine: Engine, profile: NoiseProfile) -> Float:
         settings = self.settings

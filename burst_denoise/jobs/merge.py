@@ -1,44 +1,59 @@
-"""The job `merge`: one clean frame from all accepted frames of a burst."""
+"""The job `merge`: one clean frame from all frames of a burst that show the same scene."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
-import numpy as np
-
 from burst_denoise import __version__
-from burst_denoise.arrays import Mask
 from burst_denoise.burst.darks import read_darks
+from burst_denoise.burst.kept import KeptFrame
+from burst_denoise.burst.merging import merge_frames, merged_profile
+from burst_denoise.burst.moved import MovedFrame, move_into_place
+from burst_denoise.burst.series import SeriesVerdict
 from burst_denoise.burst.store import Burst, pooled_by_iso
 from burst_denoise.errors import SeriesError
 from burst_denoise.files import refuse_existing, temporary_folder
 from burst_denoise.frame.frame import Frame
-from burst_denoise.io.metadata import DENOISED_MARK
-from burst_denoise.io.write import write_frame
+from burst_denoise.inference.denoiser import Denoiser
+from burst_denoise.io.exiftool import exiftool_on_path
+from burst_denoise.io.metadata import DARK_MARK, DENOISED_MARK
+from burst_denoise.io.write import refuse_unwritable, write_frame
 from burst_denoise.jobs.ingest import IngestSettings, open_inputs
 from burst_denoise.jobs.listener import Listener
+from burst_denoise.model.prior import prior_file
+from burst_denoise.session.denoisers import Denoisers
 
 __all__ = ["merge", "merge_burst"]
+
+NOTABLE_SHARE = 0.001
+"""Share of a frame that is no part of the mean from which on it is told."""
 
 
 def merge(
     inputs: Sequence[Path],
     output: Path,
+    denoisers: Denoisers | None,
     darks: Sequence[Path] = (),
     settings: IngestSettings = IngestSettings(),
     listener: Listener = Listener(),
 ) -> Frame:
-    """Merge the accepted frames of one burst and write the result; each file is decoded once.
+    """Merge the frames of one burst, denoise the mean and write it; each file is decoded once.
 
     Parameters
     ----------
     inputs : sequence of Path
         Frames or a folder of them, or a stored burst: one series.
     output : Path
-        ``.dng`` for raw frames, ``.tif`` or ``.png`` for pictures; must not exist.
+        ``.dng`` for raw frames, ``.tif`` or ``.png`` for pictures and, developed by LibRaw, for raw files; must not
+        exist. It has all that the first frame's file says.
+    denoisers : Denoisers or None
+        What denoises the mean, the first that fits; None leaves it as it is. Without a model there is a network for raw
+        frames alone.
     darks : sequence of Path
         Dark frames of the camera; see `burst_denoise.jobs.ingest.ingest`.
     settings : IngestSettings
     listener : Listener
+        Hears the verdict on each series, which frames were moved into place, and where frames have no part.
 
     Raises
     ------
@@ -50,49 +65,102 @@ def merge(
         Whatever is wrong with the inputs.
     """
     refuse_existing(output)
-    with temporary_folder() as folder:
-        bursts = open_inputs(inputs, Path(folder), read_darks(darks), settings, listener).bursts
+    with temporary_folder() as name, exiftool_on_path() as exiftool:
+        folder = Path(name)
+        series = _SeriesFiles(listener, folder)
+        bursts = open_inputs(inputs, folder / "bursts", read_darks(darks), settings, series).bursts
         if len(bursts) > 1:
             names = ", ".join(burst.name for burst in bursts)
             raise SeriesError(f"{len(bursts)} series were accepted ({names}), and one is merged at a time; name one")
-        merged = merge_burst(pooled_by_iso(bursts)[0])
-        write_frame(merged, output, None)
+        burst = pooled_by_iso(bursts)[0]
+        source = series.first.get(burst.name)
+        first = burst.frame(0)
+        refuse_unwritable(first, output, source)
+        serving = None if denoisers is None else denoisers.serving(first.info, first.path.name, alone=True)
+        denoiser = None if serving is None else serving.denoiser
+        merged = merge_burst(burst, denoiser, series.moved(burst), listener)
+        warning = write_frame(merged, output, source, exiftool)
+        if warning:
+            listener.note(f"{output.name}: exiftool: {warning}")
     return merged
 
 
-def merge_burst(burst: Burst) -> Frame:
-    """Return the mean of the accepted frames of a burst as one frame, with the noise profile of what is left.
+def merge_burst(
+    burst: Burst,
+    denoiser: Denoiser | None,
+    moved: Sequence[MovedFrame] = (),
+    listener: Listener = Listener(),
+) -> Frame:
+    """Return the frames of a burst merged and denoised, with the noise profile of what is left.
 
     Parameters
     ----------
     burst : Burst
-        Its dark is subtracted, its gains are evened out and its defects repaired.
+    denoiser : Denoiser or None
+        What denoises the mean; None leaves it as it is.
+    moved : sequence of MovedFrame
+        More frames of the scene.
+    listener : Listener
 
     Returns
     -------
     Frame
         float32 DN, with the levels, exposure and colours of the first frame. Photosites that are at the white level in
-        every frame are there in the mean too. The variance of a mean of N frames is that of one frame / N.
+        every frame are there in the mean too.
     """
-    shot, count = burst.frame(0), len(burst)
-    notes = f"{DENOISED_MARK}: version {__version__}; mean of {count} frames"
+    mean = merge_frames(burst, moved=moved)
+    names = [frame.path.name for frame in map(burst.frame, range(len(burst)))] + [frame.name for frame in moved]
+    for name, share in zip(names, mean.left_out, strict=True):
+        if share > NOTABLE_SHARE:
+            listener.note(f"{name}: {share:.1%} of it shows something else than the other frames and is left out")
+    notes = f"{DENOISED_MARK}: version {__version__}; mean of {len(names)} frames"
     if burst.dark is not None:
-        notes += "; dark subtracted"
-    profile = burst.profile.model_copy(
-        update={
-            "shot_noise_scale": tuple(scale / count for scale in burst.profile.shot_noise_scale),
-            "read_noise_variance": tuple(variance / count for variance in burst.profile.read_noise_variance),
-        }
-    )
-    mean = burst.mean()
-    overexposed = _overexposed(burst)
-    mean[overexposed] = np.maximum(mean[overexposed], 1)
-    return Frame.of_linear(mean, shot, notes).with_profile(profile)
+        notes += f"; {DARK_MARK}"
+    merged = Frame.of_linear(mean.mean, burst.frame(0), notes).with_profile(merged_profile(burst.profile, mean.count))
+    if denoiser is None:
+        return merged
+    if denoiser.model is None and not prior_file(burst.info.domain).is_file():
+        listener.note("no network comes with the program for pictures; the mean is left as it is (calibrate a model)")
+        return merged
+    return denoiser.merged(merged)
 
 
-def _overexposed(burst: Burst) -> Mask:
-    """Return the healthy photosites at the white level in every frame: dark and gain would bring them below it."""
-    always = burst.saturated.copy()
-    for index in range(len(burst)):
-        always &= burst.frame(index).dn >= burst.info.white_level
-    return always if burst.defects is None else always & ~burst.defects
+class _SeriesFiles(Listener):
+    """Keeps of each accepted series where its first frame lies, and the frames that have moved; hands all on."""
+
+    def __init__(self, listener: Listener, folder: Path) -> None:
+        self._listener, self._folder = listener, folder
+        self._moved: dict[str, list[KeptFrame]] = {}
+        self.first: dict[str, Path] = {}
+        """By the name of the series."""
+
+    def on_series(self, verdict: SeriesVerdict, frames: Sequence[Frame]) -> None:
+        """Keep what has moved, while it is at hand."""
+        self._listener.on_series(verdict, frames)
+        if not verdict.accepted:
+            return
+        found = list(zip(frames, verdict.frames, strict=False))  # those that do not fit the series come last
+        self.first[verdict.series] = next(frame.path for frame, of in found if of.accepted)
+        apart = [frame for frame, of in found if of.reasons == ("shift",)]
+        self._moved[verdict.series] = [
+            KeptFrame.keep(frame, self._folder / f"{len(self._moved)}-{number}.npy")
+            for number, frame in enumerate(apart)
+        ]
+
+    def note(self, text: str) -> None:
+        """Hand it on."""
+        self._listener.note(text)
+
+    def moved(self, burst: Burst) -> list[MovedFrame]:
+        """Return the frames of a series that had moved by whole pairs of photosites, in their place; tell of them."""
+        placed: list[MovedFrame] = []
+        mean = burst.mean() if self._moved.get(burst.name) else None
+        for kept in self._moved.get(burst.name, []):
+            assert mean is not None
+            try:
+                moved = move_into_place(replace(kept.frame, path=kept.path), burst, mean, self._folder)
+            except SeriesError:  # the verdict has told why it is no frame of the series
+                continue
+            self._listener.note(f"{moved.name}: moved back by ({moved.down}, {moved.right}) photosites and merged too")
+            placed.append(moved)
+        return placed
