@@ -33,6 +33,8 @@ POOLED = {4: 3, 3: 3, 1: 5}
 POOLED_SIGMA = 10.0
 """Standard deviations of the pooled squares of white noise beyond which a window is an outlier. Simulated bursts, whose
 read noise has long tails and rows of its own, lose 0.1 % of their photosites at 6.5 and 0.002 to 0.006 % at 10."""
+TAIL = 0.977
+"""Quantile that lies two standard deviations above the middle."""
 SINGLE_SIGMA = 6.0
 """Standard deviations of the noise beyond which a photosite alone is an outlier."""
 ROUNDS = 3
@@ -190,7 +192,7 @@ def _outliers(planes: Float, good: Mask, saturated: Mask, profile: NoiseProfile)
     or higher.
     """
     side = POOLED[planes.shape[1]]
-    limit = 1 + POOLED_SIGMA * math.sqrt(2 / (side * side * planes.shape[1]))
+    white = 1 + POOLED_SIGMA * math.sqrt(2 / (side * side * planes.shape[1]))
     centre: Float = np.where(good, planes, 0).sum(axis=0) / np.maximum(good.sum(axis=0), 1)
     away = planes - centre  # or else squares of float32 would know nothing of the noise
     level = noise_variance(centre, profile)
@@ -214,6 +216,7 @@ def _outliers(planes: Float, good: Mask, saturated: Mask, profile: NoiseProfile)
             scale = np.maximum(np.maximum(level, variance), expected / np.maximum(share, 1e-6))
             alone.append(squared > SINGLE_SIGMA**2 * scale)
         worst = np.max(pooled, axis=0)
+        limit = max(white, _upper_limit(pooled))
         around = np.ones((side, side), np.uint8)
         new = np.zeros_like(found)
         for number, ratio in enumerate(pooled):
@@ -224,6 +227,15 @@ def _outliers(planes: Float, good: Mask, saturated: Mask, profile: NoiseProfile)
             break
         found |= new
     return found & (good | saturated)
+
+
+def _upper_limit(pooled: Sequence[Float]) -> float:
+    """Return the limit where noise is correlated, as that of camera JPEGs is: the pooled squares spread wider then.
+
+    From the upper tail of a frame in the middle: what is in a few frames has no say.
+    """
+    middle, high = np.median([np.quantile(ratio[::2, ::2], (0.5, TAIL)) for ratio in pooled], axis=0)
+    return float(middle + POOLED_SIGMA * (high - middle) / 2)
 
 
 def _pooled(planes: Float, side: int) -> Float:

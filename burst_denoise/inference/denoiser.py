@@ -176,10 +176,13 @@ class Denoiser:
         ModelFileError
             If the model does not serve the frame's sensor or ISO, or no prior comes for frames of its kind.
         """
-        _, words = self._serving(frame)
-        assert frame.noise_profile is not None
-        image = self.image(frame.linear, frame, frame.noise_profile)
-        return self._result(image, frame, frame.noise_profile, f"{frame.notes}; {words}")
+        engine, words = self._serving(frame)
+        profile = frame.noise_profile
+        assert profile is not None
+        if self.model is not None:
+            self.model.profile_for(frame.info, frame.path.name, any_sensor=self.settings.any_sensor)
+        image = self._run(frame.linear, frame, engine, profile)
+        return self._result(image, frame, profile, f"{frame.notes}; {words}")
 
     def _result(self, image: Float, frame: Frame, profile: NoiseProfile, notes: str) -> Frame:
         strength = self.settings.strength
@@ -194,7 +197,7 @@ class Denoiser:
             raise InputFileError("no shot to estimate noise from could be read")
         return estimated_noise(chain([first], frames), self._serving(first)[0])
 
-    def image(self, image: Float, frame: Frame, profile: NoiseProfile | None = None) -> Float:
+    def image(self, image: Float, frame: Frame) -> Float:
         """Return an image denoised whose dark and defects are taken care of: a method for the benchmark.
 
         Parameters
@@ -203,12 +206,10 @@ class Denoiser:
             A whole frame or a window of one; not modified.
         frame : Frame
             That it is of; without a model its noise profile counts.
-        profile : NoiseProfile, optional
-            Of the image, where its noise is not that of a frame.
         """
         engine, _ = self._serving(frame)
-        own, _ = self._profile(frame, frame.noise_profile)
-        return self._run(image, frame, engine, profile or own)
+        profile, _ = self._profile(frame, frame.noise_profile)
+        return self._run(image, frame, engine, profile)
 
     def _run(self, image: Float, frame: Frame, engine: Engine, profile: NoiseProfile) -> Float:
         settings = self.settings
