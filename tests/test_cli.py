@@ -17,6 +17,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+import tifffile
 from safetensors import safe_open
 
 from burst_denoise import __version__
@@ -371,7 +372,9 @@ def test_benchmark_prints_json_lines_and_writes_the_same(run: Run, shoot: Shoot,
     assert done.code == 0
     assert "frame_004.dng: shift" in done.err
     rows = [json.loads(line) for line in done.out.splitlines()]
-    assert [row["method"] for row in rows] == ["single frame", "mean of 2", "nlm-stabilised", "prior", "model"]
+    assert [row["method"] for row in rows] == [
+        *("single frame", "mean of 2", "nlm-stabilised", "prior", "model", "merge 2", "model merge 2")
+    ]
     keys = {"method", "burst", "corrected_psnr_db", "true_psnr_db", "seconds_per_megapixel", "peak_memory_mb"}
     assert all(keys <= set(row) and {"versions", "seed"} <= set(row) for row in rows)
     assert all(row["true_psnr_db"] is None and row["burst"] == "good" for row in rows)
@@ -403,10 +406,10 @@ def test_benchmark_tunes_baselines_on_other_bursts_where_asked(run: Run, shoot: 
     assert done.code == 0
     assert [row["method"] for row in rows] == [
         *("single frame", "mean of 2", "nlm-colour-8bit", "nlm-16bit", "nlm-stabilised", "tv", "wavelet", "nl-means"),
-        "prior",
+        *("prior", "merge 2"),
     ]
     assert "favours them" not in done.err
-    assert all(row["strength"] > 0 for row in rows[2:-1])
+    assert all(row["strength"] > 0 for row in rows[2:-2])
 
 
 def write_pairs(folder: Path) -> None:
@@ -488,12 +491,26 @@ def test_the_whole_way_from_frames_to_a_denoised_shot(run: Run, shoot: Shoot, tm
 
 def test_a_burst_is_merged_to_one_frame(run: Run, shoot: Shoot, tmp_path: Path) -> None:
     done = run("merge", shoot.good, "-o", tmp_path / "a.dng")
-    assert (done.code, done.out) == (0, f"{tmp_path / 'a.dng'}: mean of 4 frames\n")
+    assert done.code == 0
+    assert re.fullmatch(f"{tmp_path / 'a.dng'}: mean of 4 frames; prior [0-9a-f]{{12}}\n", done.out)
     assert "frame_004.dng: shift" in done.err
-    assert read_raw(tmp_path / "a.dng").info.noise_profile is not None
+    mean = run("merge", shoot.good, "--no-denoise", "-o", tmp_path / "mean.dng")
+    assert mean.out == f"{tmp_path / 'mean.dng'}: mean of 4 frames\n"
+    by_model = run("merge", shoot.good, "-m", shoot.model, "-o", tmp_path / "model.dng")
+    assert re.search("; model [0-9a-f]{12}$", by_model.out.strip())
+    merged, plain, same = (read_raw(tmp_path / name) for name in ("a.dng", "mean.dng", "model.dng"))
+    assert merged.info.noise_profile.shot_noise_scale[0] < plain.info.noise_profile.shot_noise_scale[0] / 50
+    assert np.abs(same.linear - plain.linear).max() < 2e-3, "a model that changes nothing"
+    run("merge", shoot.good, "-o", tmp_path / "a.tif")
+    with tifffile.TiffFile(tmp_path / "a.tif") as file:
+        assert file.pages[0].shape == (160, 192, 3)
     error = refused(run, ["merge", shoot.good, shoot.other_camera, "-o", tmp_path / "b.dng"], tmp_path)
     assert "give the frames of one sensor at a time" in error
-    assert "only a raw file can be developed" in refused(run, ["merge", shoot.good, "-o", tmp_path / "b.tif"], tmp_path)
+    assert "only a raw file can be developed" in refused(
+        run, ["merge", shoot.bursts / "good.burst", "-o", tmp_path / "b.tif"], tmp_path
+    )
+    error = refused(run, ["merge", shoot.other_camera, "-m", shoot.model, "-o", tmp_path / "b.dng"], tmp_path)
+    assert "--any-sensor" in error
 
 
 # Dark frames and flats
@@ -528,7 +545,7 @@ def test_darks_are_folders_files_and_quoted_patterns_and_may_be_repeated(
         options = [word for path in paths for word in ("--darks", path)]
         done = run("merge", shoot.good, *options, "-o", tmp_path / f"{number}.dng")
         assert done.code == 0, done.err
-        assert done.out.endswith(": mean of 4 frames; dark subtracted\n")
+        assert ": mean of 4 frames; dark subtracted; prior " in done.out
     first = read_raw(tmp_path / "0.dng").dn
     assert all(np.array_equal(read_raw(tmp_path / f"{number}.dng").dn, first) for number in range(1, len(given)))
 
@@ -568,8 +585,8 @@ def test_shots_and_darks_of_one_folder_are_told_apart_where_each_is_named(
     for frame, copy in zip(frames, named, strict=True):
         copy.write_bytes(frame.read_bytes())
     options = [word for path in named for word in ("--darks", path)]
-    assert run("merge", *shots, *options, "-o", tmp_path / "a.dng").out.endswith("3 frames; dark subtracted\n")
-    assert run("merge", tmp_path, *options, "-o", tmp_path / "b.dng").out.endswith("3 frames; dark subtracted\n")
+    assert "3 frames; dark subtracted" in run("merge", *shots, *options, "-o", tmp_path / "a.dng").out
+    assert "3 frames; dark subtracted" in run("merge", tmp_path, *options, "-o", tmp_path / "b.dng").out
 
 
 def test_a_pattern_that_finds_nothing_is_told(run: Run, shoot: Shoot, tmp_path: Path) -> None:

@@ -22,6 +22,7 @@ from burst_denoise.jobs.benchmark import (
 )
 from burst_denoise.jobs.ingest import ingest
 from burst_denoise.model.model_file import Model, load_model
+from burst_denoise.reporting.page import best_method
 from burst_denoise.score.outputs import Outputs
 from tests.shots import Recorder, burst_frames, write_frames, write_identity_model
 
@@ -82,8 +83,8 @@ def test_another_camera_of_the_same_kind_is_passed_over_unless_told_otherwise(mo
         [row.method for row in benchmark_bursts(bursts, {"m": model}, {}, settings)]
         for settings in (ONE, told_otherwise)
     )
-    assert plain == ["single frame", "mean of 2", "prior"]
-    assert told == ["single frame", "mean of 2", "prior", "m", "m + augmentation"]
+    assert plain == ["single frame", "mean of 2", "prior", "merge 2"]
+    assert told == ["single frame", "mean of 2", "prior", "m", "m + augmentation", "merge 2", "m merge 2"]
 
 
 def test_a_model_that_fits_nothing_is_refused_before_any_work(model: Model, tmp_path):
@@ -110,8 +111,8 @@ def test_a_function_of_the_user_is_a_method_and_may_refuse(raw_burst: Burst):
 
     listener = Recorder()
     rows = list(benchmark_bursts([raw_burst], {"mine": lambda image, frame: image, "no": refuses}, {}, ONE, listener))
-    assert [row.method for row in rows] == ["single frame", "mean of 2", "prior", "mine"]
-    assert rows[-1].corrected_psnr_db == rows[0].corrected_psnr_db
+    assert [row.method for row in rows] == ["single frame", "mean of 2", "prior", "mine", "merge 2"]
+    assert rows[-2].corrected_psnr_db == rows[0].corrected_psnr_db
     assert listener.notes == []
 
 
@@ -146,3 +147,14 @@ def test_outputs_without_a_frame_in_common_are_refused_before_any_work(shots: Pa
 def test_no_input_is_an_error_of_the_user(tmp_path):
     with pytest.raises(BurstDenoiseError):
         bursts_by_sensor([tmp_path], tmp_path / "b", ONE, Recorder())
+
+
+def test_half_of_a_burst_merged_is_judged_by_the_other_half(tmp_path):
+    write_frames(tmp_path / "in", burst_frames(10, 6400))
+    bursts = ingest([tmp_path / "in"], tmp_path / "bursts")
+    rows = {row.method: row for row in benchmark_bursts(bursts, {}, {}, ONE)}
+    merged, alone = rows["merge 5"], rows["prior"]
+    assert (merged.averaged, alone.averaged, rows["mean of 2"].averaged) == (5, 1, 2)
+    assert merged.corrected_psnr_db > alone.corrected_psnr_db + 1
+    assert merged.worth_frames > 5
+    assert best_method(list(rows.values())) == "prior", "what takes five frames is no method for one"

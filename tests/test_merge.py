@@ -13,12 +13,14 @@ from burst_denoise.burst.store import Burst
 from burst_denoise.errors import InputFileError, OutputError, SeriesError, TooFewFramesError
 from burst_denoise.frame.frame import Frame, to_linear
 from burst_denoise.frame.synthetic import Fault, SyntheticCamera, shoot
+from burst_denoise.inference.denoiser import Denoiser
 from burst_denoise.io.dng import rounded_dn
 from burst_denoise.io.metadata import is_denoised
 from burst_denoise.io.picture import read_picture
 from burst_denoise.io.raw import read_raw
 from burst_denoise.jobs.ingest import ingest
 from burst_denoise.jobs.merge import merge, merge_burst
+from burst_denoise.session.denoisers import Denoisers
 from tests.shots import (
     Recorder,
     burst_frames,
@@ -209,3 +211,38 @@ def test_what_is_overexposed_in_every_frame_is_so_in_the_mean_whatever_gains_and
     assert merged.linear[100, 100] < 0.9  # a hot photosite is repaired
     others = np.mean([burst.linear(0), burst.linear(2)], axis=0)
     assert merged.linear[60:70, 30:40] == pytest.approx(others[60:70, 30:40], abs=1e-6)  # a flash in one frame alone
+
+
+def test_a_video_becomes_a_picture(tmp_path: Path):
+    rng = np.random.default_rng(0)
+    seen = cv2.resize(rng.integers(60, 180, (6, 8, 3), np.uint8), (96, 64), interpolation=cv2.INTER_CUBIC).astype(float)
+    movie = cv2.VideoWriter(str(tmp_path / "clip.avi"), cv2.VideoWriter.fourcc(*"FFV1"), 10, (96, 64))
+    for _ in range(6):
+        movie.write(np.clip(seen + rng.normal(0, 4, seen.shape), 0, 255).astype(np.uint8))
+    movie.release()
+    told = Recorder()
+    merged = merge([tmp_path / "clip.avi"], tmp_path / "a.tif", Denoisers(), listener=told)
+    assert merged.notes.endswith("; mean of 6 frames")
+    assert [note for note in told.notes if "no network comes with the program for pictures" in note]
+    written = read_picture(tmp_path / "a.tif").dn / 257
+    assert np.std(written - np.moveaxis(seen[..., ::-1], 2, 0)) < 4 / np.sqrt(6) * 1.2
+
+
+def test_the_merged_frame_carries_what_the_first_frame_says(tmp_path: Path, shots: Path):
+    merge([shots], tmp_path / "a.dng", Denoisers())
+    first, merged = read_raw(sorted(shots.iterdir())[0]), read_raw(tmp_path / "a.dng")
+    assert merged.info.dng_tags == first.info.dng_tags
+    assert merged.info.taken_at == first.info.taken_at
+    with tifffile.TiffFile(tmp_path / "a.dng") as file:
+        assert file.pages[0].pages[0].tags["NoiseReductionApplied"].value == (1, 1)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", [f"kodim{k:02d}_iso{iso}" for k in (1, 2, 3) for iso in (1600, 6400)])
+def test_a_merged_burst_is_nearer_to_the_truth_than_its_mean(tmp_path: Path, shared_data: Path, name: str):
+    (burst,) = ingest([shared_data / "sim_canon700d" / name], tmp_path)
+    counts, clean = ~burst.excluded, burst.clean.astype(np.float64)
+    merged, mean = merge_burst(burst, Denoiser()).linear, burst.mean()
+    clean *= (mean[counts] @ clean[counts]) / (clean[counts] @ clean[counts])
+    errors = [np.mean((image[counts] - clean[counts]) ** 2) for image in (mean, merged)]
+    assert 10 * np.log10(errors[0] / errors[1]) > 0.15

@@ -176,13 +176,10 @@ class Denoiser:
         ModelFileError
             If the model does not serve the frame's sensor or ISO, or no prior comes for frames of its kind.
         """
-        engine, words = self._serving(frame)
-        profile = frame.noise_profile
-        assert profile is not None
-        if self.model is not None:
-            self.model.profile_for(frame.info, frame.path.name, any_sensor=self.settings.any_sensor)
-        image = self._run(frame.linear, frame, engine, profile)
-        return self._result(image, frame, profile, f"{frame.notes}; {words}")
+        _, words = self._serving(frame)
+        assert frame.noise_profile is not None
+        image = self.mean_image(frame.linear, frame)
+        return self._result(image, frame, frame.noise_profile, f"{frame.notes}; {words}")
 
     def _result(self, image: Float, frame: Frame, profile: NoiseProfile, notes: str) -> Frame:
         strength = self.settings.strength
@@ -210,6 +207,14 @@ class Denoiser:
         engine, _ = self._serving(frame)
         profile, _ = self._profile(frame, frame.noise_profile)
         return self._run(image, frame, engine, profile)
+
+    def mean_image(self, image: Float, frame: Frame) -> Float:
+        """Return the mean of several frames denoised, under the noise profile of the frame; otherwise as `image`."""
+        assert frame.noise_profile is not None
+        if self.model is not None:  # its own profile is of single frames
+            self.model.profile_for(frame.info, frame.path.name, any_sensor=self.settings.any_sensor)
+        engine, _ = self._serving(frame)
+        return self._run(image, frame, engine, frame.noise_profile)
 
     def _run(self, image: Float, frame: Frame, engine: Engine, profile: NoiseProfile) -> Float:
         settings = self.settings

@@ -14,12 +14,13 @@ from burst_denoise.model.model_file import Model
 from burst_denoise.model.prior import prior_file
 from burst_denoise.schemas import LONGEST_PAUSE_S, MOST_FRAMES, FrameInfo
 from burst_denoise.score.baselines import UNTUNED, Method, baselines_for, tuned_strengths
-from burst_denoise.score.benchmark import SINGLE_FRAME, frames_with_outputs, score_methods
+from burst_denoise.score.benchmark import SINGLE_FRAME, MergeMethod, frames_with_outputs, score_methods
 from burst_denoise.score.outputs import MatchedOutputs, Outputs
 from burst_denoise.score.rows import BenchmarkRow
 from burst_denoise.sensor.identity import Sensor
 
 __all__ = [
+    "MERGE",
     "PRIOR",
     "BenchmarkSettings",
     "ScoredMethod",
@@ -37,6 +38,9 @@ __all__ = [
 
 PRIOR = "prior"
 """Name of the row of the network that comes with the package, under the burst's own noise profile, uncalibrated."""
+
+MERGE = "merge"
+"""Beginning of the names of rows of merged frames: by the prior, or by a model, whose name stands before it."""
 
 ScoredMethod = Model | Method | Outputs | MatchedOutputs
 """What has a row beside the baselines."""
@@ -129,7 +133,7 @@ def benchmark_bursts(
     settings : BenchmarkSettings
     listener : Listener
     """
-    scored = prepared(methods, bursts[0].info, settings)
+    scored = prepared(methods, bursts[0].info, settings) | _merging(methods, bursts[0].info, settings)
     for name, method in methods.items():
         for burst in bursts:
             if isinstance(method, MatchedOutputs) and not method.frames_of(burst):
@@ -155,7 +159,7 @@ def prepared(
     ConfigError
         If a method is called as a row of the benchmark's own.
     """
-    taken = {PRIOR, SINGLE_FRAME, *baselines_for(info)} & set(methods)
+    taken = {PRIOR, MERGE, SINGLE_FRAME, *baselines_for(info)} & set(methods)
     if taken:
         raise ConfigError(
             f"a method is called {min(taken)!r}, as a row of the benchmark's own is; give it another name"
@@ -172,6 +176,18 @@ def prepared(
             best = DenoiseSettings(quality="best", any_sensor=settings.any_sensor)
             scored[f"{name} + augmentation"] = Denoiser(method, settings=best).image
     return scored
+
+
+def _merging(
+    methods: Mapping[str, Model | Method | MatchedOutputs], info: FrameInfo, settings: BenchmarkSettings
+) -> dict[str, Method | MergeMethod | MatchedOutputs]:
+    """Return the rows of merged frames, denoised by the prior, where one comes for such frames, and by each model."""
+    how = DenoiseSettings(any_sensor=settings.any_sensor, device=settings.device)
+    denoisers = {MERGE: Denoiser(settings=how)} if prior_file(info.domain).exists() else {}
+    denoisers |= {
+        f"{name} {MERGE}": Denoiser(of, settings=how) for name, of in methods.items() if isinstance(of, Model)
+    }
+    return {name: MergeMethod(denoiser.mean_image) for name, denoiser in denoisers.items()}
 
 
 def matched_outputs(

@@ -23,6 +23,7 @@ from burst_denoise.jobs.calibrate import calibrate
 from burst_denoise.jobs.denoise import denoise_session
 from burst_denoise.jobs.ingest import ingest, of_one_sensor
 from burst_denoise.jobs.listener import Listener
+from burst_denoise.jobs.merge import merge
 from burst_denoise.jobs.profile import profile_bursts
 from burst_denoise.jobs.report import SeriesWatcher, crop_sets, measured_channels, pattern_maps, provenance
 from burst_denoise.model.model_file import Model
@@ -81,7 +82,7 @@ def demo(folder: Path, minutes: float, device: torch.device, listener: Listener 
     refuse_existing(folder)
     camera, shots, stored = SyntheticCamera(), folder / "shots", folder / "bursts"
     listener.note(
-        f"1/5 shooting {len(CALIBRATION_SCENES) + 1} scenes and dark frames at two ISOs with a synthetic camera, "
+        f"1/6 shooting {len(CALIBRATION_SCENES) + 1} scenes and dark frames at two ISOs with a synthetic camera, "
         "to DNG files"
     )
     for seed, scene in enumerate((*CALIBRATION_SCENES, TEST_SCENE)):
@@ -90,29 +91,31 @@ def demo(folder: Path, minutes: float, device: torch.device, listener: Listener 
             _shoot(camera, scene, iso, seed, place)
     for iso in ISOS:
         _write(shots / "darks", shoot(camera, np.zeros((*SIZE, 3), np.float32), iso, DARKS, 7 * iso)[0], f"iso{iso}_")
-    listener.note("2/5 checking every frame")
+    listener.note("2/6 checking every frame")
     watcher = SeriesWatcher(listener)
     with temporary_folder() as kept:
         darks = read_darks([shots / "darks"], keep=Path(kept))
         ingested = ingest([shots / "calibration"], stored / "calibration", darks, listener=watcher)
         tests = ingest([shots / "test"], stored / "test", darks, listener=watcher)
         sensor = profile_bursts(sharing_defects(ingested + tests), darks, listener=listener)
-    listener.note(f"3/5 calibrating for {minutes:g} minutes on {', '.join(CALIBRATION_SCENES)}")
+    listener.note(f"3/6 calibrating for {minutes:g} minutes on {', '.join(CALIBRATION_SCENES)}")
     model_file = folder / "model.safetensors"
     model = calibrate(
         [stored / "calibration"], model_file, [], TrainSettings(minutes=minutes), device, listener=listener
     )
-    listener.note(f"4/5 denoising a shot of {TEST_SCENE}, which the model never saw")
+    listener.note(f"4/6 denoising a shot of {TEST_SCENE}, which the model never saw")
     shot = shots / "test" / f"{TEST_SCENE}_iso{ISOS[1]}" / "frame_000.dng"
     for suffix in ("dng", "tif"):
         denoise_session([shot], folder / f"denoised.{suffix}", Denoisers([model]))
-    listener.note("5/5 scoring against the known clean picture")
+    listener.note(f"5/6 merging the whole burst of {TEST_SCENE} to one picture")
+    merged = merge([shot.parent], folder / "merged.dng", Denoisers([model]), [shots / "darks"])
+    listener.note("6/6 scoring against the known clean picture")
     models = {"model": model}
     strengths = model.header.training.baseline_strength
     tests = of_one_sensor(tests)
     rows = list(benchmark_bursts(tests, models, strengths, listener=listener))
     write_rows(folder / "benchmark.jsonl", rows)
-    _compare(folder / "before_after.png", shot, folder / "denoised.dng", tests[-1], model)
+    _compare(folder / "before_after.png", shot, folder / "denoised.dng", merged, tests[-1], model)
     report = Report(
         title=f"{camera.name}: the demo",
         series=watcher.series,
@@ -156,8 +159,8 @@ def _fitted(picture: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
     return large[top : top + SIZE[0], left : left + SIZE[1]].astype(np.uint8)
 
 
-def _compare(path: Path, shot: Path, denoised: Path, burst: Burst, model: Model) -> None:
-    """Draw the same crop noisy, by tuned NLM, by the model and from the mean of the burst, all developed by LibRaw."""
+def _compare(path: Path, shot: Path, denoised: Path, merged: Frame, burst: Burst, model: Model) -> None:
+    """Draw the same crop noisy, by tuned NLM, by the model and from the merged burst, all developed by LibRaw."""
     info, clean = burst.info, burst.clean
     assert clean is not None
     counts = ~burst.excluded  # as in the benchmark
@@ -168,7 +171,7 @@ def _compare(path: Path, shot: Path, denoised: Path, burst: Burst, model: Model)
         "one noisy frame": noisy,
         "OpenCV NLM, tuned": filtered,
         "burst_denoise": read_raw(denoised).linear,
-        f"mean of all {len(burst)} frames": burst.mean(),
+        f"{len(burst)} frames merged": merged.linear,
     }
     panels = [
         (
@@ -187,8 +190,9 @@ def _compare(path: Path, shot: Path, denoised: Path, burst: Burst, model: Model)
 def _next_steps(folder: Path) -> str:
     return f"""
 Look at  {folder}/report.html        all of it on one page: the sensor, the gain with intervals, before and after
-         {folder}/before_after.png   one frame, NLM, burst_denoise and the mean of all frames
+         {folder}/before_after.png   one frame, NLM, burst_denoise and the merged burst
          {folder}/denoised.dng       opens in any raw converter; denoised.tif is LibRaw's development of it
+         {folder}/merged.dng         all frames of the burst as one picture
          {folder}/benchmark.jsonl    the table above, for machines
 
 With your own camera: put it on a tripod, set RAW, a high ISO, manual exposure and focus, and take 10 to 14 frames
@@ -196,4 +200,5 @@ each of a few still, varied scenes with a remote release. Then (after `. .venv/b
 
   burst-denoise inspect FOLDER                                   are the frames usable, and if not, why?
   burst-denoise calibrate FOLDER -o my_camera.safetensors        five minutes
-  burst-denoise denoise SHOTS -m my_camera.safetensors -o OUT    denoised DNGs"""
+  burst-denoise denoise SHOTS -m my_camera.safetensors -o OUT    denoised DNGs
+  burst-denoise merge BURST -m my_camera.safetensors -o ONE.dng  a whole burst as one picture"""

@@ -139,7 +139,7 @@ def best_method(rows: Sequence[BenchmarkRow]) -> str | None:
     """Return the method with the highest mean corrected PSNR, those apart that average several frames."""
     scores: dict[str, list[float]] = {}
     for row in rows:
-        if row.corrected_psnr_db is not None and not row.method.startswith("mean of"):
+        if row.corrected_psnr_db is not None and row.averaged == 1:
             scores.setdefault(row.method, []).append(row.corrected_psnr_db)
     return max(scores, key=lambda method: float(np.mean(scores[method]))) if scores else None
 

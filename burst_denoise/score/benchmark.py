@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from burst_denoise.arrays import Float
+from burst_denoise.burst.merging import merge_frames, merged_profile
 from burst_denoise.burst.store import Burst
 from burst_denoise.errors import InputFileError, ModelFileError, TooFewFramesError
 from burst_denoise.score.baselines import Method, baseline_method, baselines_for
@@ -21,7 +22,7 @@ from burst_denoise.score.rows import BenchmarkRow, with_interval
 from burst_denoise.score.unbiased import BurstScore, paired_difference_db
 from burst_denoise.sensor.noise_model import noise_variance
 
-__all__ = ["REFERENCE_METHOD", "SINGLE_FRAME", "frames_with_outputs", "score_methods"]
+__all__ = ["REFERENCE_METHOD", "SINGLE_FRAME", "MergeMethod", "frames_with_outputs", "score_methods"]
 
 WHITE = 1.0
 """Peak of every PSNR here: the white level, linear."""
@@ -32,9 +33,17 @@ MEANS = (2,)
 """Rows "mean of k"; left out where a burst has fewer than k + 2 frames."""
 
 
+@dataclass(frozen=True)
+class MergeMethod:
+    """A method for half of a burst, merged; the other half judges it. Its row is called "NAME k", of k frames."""
+
+    method: Method
+    """Is given the mean, and a frame with the noise profile of the mean."""
+
+
 def score_methods(
     bursts: Iterable[Burst],
-    methods: Mapping[str, Method | MatchedOutputs],
+    methods: Mapping[str, Method | MergeMethod | MatchedOutputs],
     *,
     strengths: Mapping[str, float],
     frames: int = 3,
@@ -46,7 +55,7 @@ def score_methods(
     ----------
     bursts : iterable of Burst
         Of at least three frames each; not those the methods or the baselines were tuned on.
-    methods : mapping from name to Method or MatchedOutputs
+    methods : mapping from name to Method, MergeMethod or MatchedOutputs
         One that refuses a burst by `ModelFileError`, because it belongs to another sensor, has no row there; nor have
         outputs of other bursts.
     strengths : mapping from baseline name to strength
@@ -100,10 +109,11 @@ class _Row:
     method: Method | MatchedOutputs
     averaged: int = 1
     strength: float | None = None
+    merged: bool = False
 
 
 def _rows(
-    burst: Burst, methods: Mapping[str, Method | MatchedOutputs], strengths: Mapping[str, float]
+    burst: Burst, methods: Mapping[str, Method | MergeMethod | MatchedOutputs], strengths: Mapping[str, float]
 ) -> Iterator[_Row]:
     for count in (1, *MEANS):
         if len(burst) >= count + 2:
@@ -112,8 +122,12 @@ def _rows(
         if name in strengths:
             strength = strengths[name]
             yield _Row(name, baseline_method(baseline, burst.profile, strength), strength=strength)
+    half = len(burst) // 2
     for name, method in methods.items():
-        if not isinstance(method, MatchedOutputs) or method.frames_of(burst):
+        if isinstance(method, MergeMethod):
+            if half > 1:
+                yield _Row(f"{name} {half}", method.method, averaged=half, merged=True)
+        elif not isinstance(method, MatchedOutputs) or method.frames_of(burst):
             yield _Row(name, method)
 
 
@@ -196,6 +210,9 @@ def _scored(row: _Row, evaluation: _EvaluationSet) -> tuple[BurstScore, dict[str
         else:
             image = used[0] if len(used) == 1 else np.mean(used, axis=0)
             frame = burst.frame(group[0]).with_profile(burst.profile)
+            if row.merged:
+                merged = merge_frames(burst, group)
+                image, frame = merged.mean, frame.with_profile(merged_profile(burst.profile, merged.count))
             done = measured(partial(row.method, image, frame))
             denoised = done.result
             costs.append(done)
@@ -211,6 +228,7 @@ def _scored(row: _Row, evaluation: _EvaluationSet) -> tuple[BurstScore, dict[str
     return score, {
         "method": row.name,
         "burst": burst.name,
+        "averaged": row.averaged,
         "iso": info.iso,
         **with_interval("corrected_psnr_db", score.psnr_db()),
         "upsnr_db": score.upsnr_db(),

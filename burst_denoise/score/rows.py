@@ -45,6 +45,8 @@ class BenchmarkRow(Document):
 
     method: str
     burst: str
+    averaged: int = 1
+    """Frames averaged or merged for each result."""
     iso: float | None
     corrected_psnr_db: Finite
     """Leave-one-out-corrected PSNR in linear light, peak at the white level; null where the error is too small for this
@@ -166,7 +168,7 @@ def _mean_fields(rows: Sequence[BenchmarkRow]) -> dict[str, Any]:
             means[name] = unknown if half is None else (value - half, value + half)
         elif name in ("iso", "strength"):
             means[name] = values[0] if len(set(values)) == 1 else None
-        elif name not in ("burst", "frames", "method", "seed", "versions"):
+        elif name not in ("averaged", "burst", "frames", "method", "seed", "versions"):
             means[name] = None if None in values else sum(values) / len(rows)
     return means
 
