@@ -40,6 +40,9 @@ FiniteInterval = Annotated[
 """An interval; None where one of its ends is out of reach."""
 
 
+Bracket = tuple[Finite, Finite] | None
+
+
 class BenchmarkRow(Document):
     """The scores of one method on one burst."""
 
@@ -48,9 +51,13 @@ class BenchmarkRow(Document):
     iso: float | None
     corrected_psnr_db: Finite
     """Leave-one-out-corrected PSNR in linear light, peak at the white level; null where the error is too small for this
-    burst to measure. It takes the fixed pattern of the sensor for scene."""
+    burst to measure. It takes the fixed pattern of the sensor for scene, or what flats have left of it."""
     corrected_psnr_db_interval: tuple[Finite, Finite]
-    """Its 95 % interval; an end is null where it is out of reach of this burst."""
+    """Its 95 % interval, chance alone; an end is null where it is out of reach of this burst."""
+    corrected_psnr_db_bracket: Bracket = None
+    """Between these the PSNR against the scene without fixed pattern lies: the interval, widened by what the pattern
+    may do, from all of it removed by the method to as much kept as of the noise. Null for developed pictures and pairs;
+    an end is null where the pattern may be all of the error."""
     upsnr_db: Finite
     """The same error measured with three frames besides the scored one (uPSNR), for comparison; null without them."""
     true_psnr_db: Finite
@@ -61,6 +68,13 @@ class BenchmarkRow(Document):
     fixed_pattern_psnr_db: Finite
     """PSNR that the burst's fixed pattern alone would leave against the clean reference, the same for all methods: by
     this error the two scores above may differ. Null without a clean reference."""
+    pattern_psnr_db: Finite = None
+    """PSNR that the fixed pattern in the reference frames alone would leave, at least."""
+    pattern_source: str | None = None
+    """Who says so: "flats", "framings" (bursts of several scenes), "burst" (what its own texture leaves room for), or
+    "assumed" (PRNU 1 %, DSNU a fifth of the read noise)."""
+    noise_kept: Finite = None
+    """Share of the noise of its frames that the method keeps, and so of the pattern at most; 1 for frames and means."""
     stabilised_psnr_db: Finite
     """As the corrected PSNR, but every photosite counts in units of its own noise: 0 dB is the noise of one frame, so
     shadows count as much as highlights."""
@@ -69,6 +83,8 @@ class BenchmarkRow(Document):
     """Corrected PSNR minus that of the row ``nlm-stabilised`` on the same frames and photosites (paired); of a
     noisy/clean pair the true PSNR."""
     over_nlm_db_interval: FiniteInterval
+    over_nlm_db_bracket: Bracket = None
+    """As ``corrected_psnr_db_bracket``, for the difference: where it holds 0, the pattern may turn the order."""
     worth_frames: Finite
     """How many averaged frames leave the same error as one frame through this method."""
     worth_frames_interval: FiniteInterval

@@ -1,4 +1,7 @@
-"""Fixed pattern from tripod bursts of several scenes, without darks or flats: what their means share."""
+"""Fixed pattern from tripod bursts, without darks or flats: what the means of several scenes share.
+
+A single scene tells how much pattern there is at most: what the neighbours of a photosite do not predict.
+"""
 
 import itertools
 from collections.abc import Callable, Sequence
@@ -13,7 +16,7 @@ from burst_denoise.frame.mosaic import Mosaic
 from burst_denoise.schemas import Estimate, NoiseProfile
 from burst_denoise.sensor.intervals import band_sums, jackknife, leave_one_out, root_of_variance
 
-__all__ = ["SceneMean", "ScenePattern", "prnu_from_scenes", "scene_numbers"]
+__all__ = ["PatternBound", "SceneMean", "ScenePattern", "pattern_bound", "prnu_from_scenes", "scene_numbers"]
 
 
 SAME_SCENE = 0.4
@@ -105,6 +108,66 @@ def prnu_from_scenes(bursts: Sequence[SceneMean], mosaic: Mosaic) -> ScenePatter
     groups = np.einsum("pijg,pq->pijqg", planes, np.eye(len(planes))).reshape(*planes.shape[:-1], -1)
     together = root_of_variance(jackknife(_without_each(_common_slope, groups)))
     return ScenePattern(len(set(apart)), unknown(0), together, {iso: unknown(index) for iso, index in within.items()})
+
+
+@dataclass(frozen=True)
+class PatternBound:
+    """How much of a burst mean may be fixed pattern: PRNU and DSNU together, and fine texture that passes for them."""
+
+    mean_variance: Estimate
+    """Mean over the photosites that count, linear units squared; texture adds to it, so it is an upper bound."""
+    variance: Float
+    """The same at each photosite, of the value; the shape of the mean."""
+
+
+def pattern_bound(burst: SceneMean, mosaic: Mosaic) -> PatternBound:
+    """Return how much fixed pattern one burst may hold at most.
+
+    Parameters
+    ----------
+    burst : SceneMean
+        With its temporal variance.
+    mosaic : Mosaic
+
+    Notes
+    -----
+    Prediction and weights are those of `prnu_from_scenes`. The square of what the prediction leaves, less the noise of
+    the mean, is P^2 (x^2 + sum w^2 x^2) + D^2 (1 + sum w^2) and what texture the neighbours do not predict. P^2 and D^2
+    are fitted for all planes together. In a soft scene the bound is the pattern itself, in a sharp one many times that.
+    Interval by jackknife over bands of rows.
+    """
+    level_squared = float((burst.mean.astype(np.float64) ** 2)[_counted(burst)].mean())
+    planes = [_pattern_equations(burst, mosaic, plane) for plane in range(len(mosaic.pack(burst.mean)))]
+    solutions = _without_each(_solution, np.concatenate(planes, axis=-1))
+    means = jackknife(solutions[0] * level_squared + solutions[1])
+    prnu, dsnu = (np.float32(max(found, 0.0)) for found in solutions[:, -1])
+    return PatternBound(means, prnu * burst.mean**2 + dsnu)
+
+
+def _counted(burst: SceneMean) -> Mask:
+    return np.ones(burst.mean.shape, np.bool_) if burst.excluded is None else ~burst.excluded
+
+
+def _pattern_equations(burst: SceneMean, mosaic: Mosaic, plane: int) -> Double:
+    """Return, per band of rows, the weighted normal equations of fine^2 - noise = P^2 level^2 + D^2: (2, 3, bands)."""
+    assert burst.variance is not None
+    seen = _prediction_residual(burst, mosaic, plane)
+    squares = seen.kernel**2
+    gain = 1 + float(squares.sum())
+
+    def spread(layer: Float) -> Double:
+        """Return a photosite's own value and what its neighbours' errors add in the prediction."""
+        around = cv2.filter2D(layer, -1, squares)[seen.own]
+        return np.asarray(layer[seen.own] + around, np.float64) / gain
+
+    variance = burst.variance if burst.variance.ndim == 2 else burst.variance[plane]
+    # The fit of the prediction has taken its share of degrees of freedom.
+    free = 1 - (seen.kernel.size - 1) / max(int(seen.counts.sum()), seen.kernel.size)
+    pattern = seen.fine.astype(np.float64) ** 2 / (gain * free) - spread(variance) / burst.count
+    # The level of a photosite itself is averaged, or else its noise would be fitted to itself.
+    level = (seen.level.astype(np.float64) ** 2 + cv2.filter2D(seen.layer**2, -1, squares)[seen.own]) / gain
+    weight = seen.counts * gain**2 / seen.variance.astype(np.float64) ** 2
+    return np.array([[band_sums(weight * x * y) for y in (level, 1, pattern)] for x in (level, 1)])
 
 
 def scene_numbers(means: Sequence[Float], mosaic: Mosaic) -> list[int]:
