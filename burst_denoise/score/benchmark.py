@@ -177,9 +177,10 @@ class _EvaluationSet:
 
     def score(self) -> BurstScore:
         """Return the score of a method that has no results yet."""
-        if self.pattern is None:
+        of = self.pattern
+        if of is None:
             return BurstScore(self.burst.linear, len(self.burst), self.counts, self.variance)
-        return BurstScore(self.pattern.reference, len(self.burst), self.counts, self.variance, self.pattern.variance)
+        return BurstScore(of.reference, len(self.burst), self.counts, self.variance, of.variance, of.least)
 
     def groups(self, averaged: int) -> list[list[int]]:
         """Return the frames that go into each result: a scored one and as many others; no frame is in two."""
@@ -252,6 +253,9 @@ def _pattern_fields(score: BurstScore, pattern: BurstPattern) -> dict[str, Any]:
     return {
         "corrected_psnr_db_bracket": score.psnr_db_bracket(),
         "noise_kept": score.noise_kept(),
-        "pattern_psnr_db": psnr_of_mse(pattern.bound, peak=WHITE),
+        "pattern_psnr_db_bracket": (
+            psnr_of_mse(pattern.most, peak=WHITE),
+            psnr_of_mse(pattern.least, peak=WHITE),
+        ),
         "pattern_source": pattern.source,
     }

@@ -38,6 +38,8 @@ class BurstScore:
         Expected noise variance of one frame, the unit of the stabilised score.
     pattern : float array of that shape, linear units squared, optional
         Largest variance of the fixed pattern in the frames as ``read`` gives them; none without it.
+    pattern_least : float, linear units squared
+        Least mean of that variance over the photosites that count.
 
     Raises
     ------
@@ -66,6 +68,7 @@ class BurstScore:
         mask: Mask,
         variance: Float,
         pattern: Float | None = None,
+        pattern_least: float = 0.0,
     ) -> None:
         if not mask.any():
             raise ValueError("the mask leaves no value to score")
@@ -74,6 +77,8 @@ class BurstScore:
         self._mask = mask
         self._variance = variance
         self._pattern = np.zeros_like(variance) if pattern is None else pattern
+        most = float(self._pattern[mask].mean(dtype=np.float64))
+        self.pattern_range = (min(pattern_least, most), most)
         self._strips = [strip for strip in row_blocks(mask.shape[-2]) if mask[..., strip, :].any()]
         self._photosites = int(mask.sum())
         self._used: list[frozenset[int]] = []
@@ -140,11 +145,6 @@ class BurstScore:
         share = _delta_method(value, (1 / noise.value, error), (-value / noise.value, noise))
         return Estimate(value=_inverse(share.value), low=_inverse(share.high), high=_inverse(share.low))
 
-    @property
-    def pattern_bound(self) -> float:
-        """The largest mean square of the fixed pattern in the frames, linear units squared."""
-        return float(self._pattern[self._mask].mean(dtype=np.float64))
-
     def noise_kept(self) -> float:
         """Return the share of its frames' noise that the method keeps, each photosite weighted by its fixed pattern.
 
@@ -157,7 +157,7 @@ class BurstScore:
         ----------
         Stein, "Estimation of the mean of a multivariate normal distribution", Annals of Statistics 9(6), 1981.
         """
-        if not self.pattern_bound > 0:
+        if not self.pattern_range[1] > 0:
             return 1.0
         shares = []
         for used, products in zip(self._used, self._products, strict=True):
@@ -177,7 +177,7 @@ class BurstScore:
         See `burst_denoise.score.bracket`; the upper end is ``inf`` where the pattern may be all of the error.
         """
         mse = self.mse()
-        return psnr_bracket_db(mse.low, mse.high, self.noise_kept(), self.pattern_bound)
+        return psnr_bracket_db(mse.low, mse.high, self.noise_kept(), self.pattern_range)
 
     def upsnr_db(self) -> float | None:
         """Return uPSNR, for comparison: the same error measured with three frames besides each result; None without.
@@ -249,7 +249,7 @@ def paired_bracket_db(a: BurstScore, b: BurstScore) -> tuple[float, float] | Non
     if difference is None or not math.isfinite(measured):
         return None
     mine, other = ((score.mse().value, score.noise_kept()) for score in (a, b))
-    low, high = difference_bracket_db(mine, other, a.pattern_bound)
+    low, high = difference_bracket_db(mine, other, a.pattern_range)
     return difference.low + low - measured, difference.high + high - measured
 
 

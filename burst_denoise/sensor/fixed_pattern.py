@@ -70,8 +70,8 @@ class FlatField:
 
     sensitivity: Float
     """(H, W) or (3, H, W), around 1: Wiener-shrunken, to divide a frame by."""
-    residual_prnu: tuple[float, ...]
-    """Per plane, relative to 1: standard deviation of the sensitivities that are expected to remain."""
+    residual_prnu: tuple[tuple[float, ...], tuple[float, ...]]
+    """Relative to 1, per plane: between which the standard deviation of the sensitivities that remain lies."""
 
 
 @dataclass(frozen=True)
@@ -185,14 +185,16 @@ def flat_field(flats: FrameMoments, dark: MasterDark | None, mosaic: Mosaic) -> 
         noise = noise + dark.variance / dark.count
     planes = mosaic.pack(found).copy()
     levels, noises = mosaic.pack(level.astype(np.float32)), mosaic.pack(noise.astype(np.float32))
-    left = []
+    left: list[tuple[float, float]] = []
     for plane, level_plane, noise_plane, fine in zip(planes, levels, noises, response.fine, strict=True):
         healthy = _typical(plane)
         noise_share = float(noise_plane[healthy].mean()) / float(level_plane[healthy].mean()) ** 2
         real = fine.value**2 / max(fine.value**2 + noise_share, 1e-18)
-        left.append(math.hypot((1 - real) * fine.high, real * math.sqrt(noise_share)))
+        added = real * math.sqrt(noise_share)
+        left.append((math.hypot((1 - real) * fine.low, added), math.hypot((1 - real) * fine.high, added)))
         plane[:] = np.where(healthy, 1 + np.float32(real) * (plane - 1), np.float32(1))
-    return FlatField(mosaic.unpack(planes, found.shape), tuple(left))
+    least, most = zip(*left, strict=True)
+    return FlatField(mosaic.unpack(planes, found.shape), (least, most))
 
 
 def _non_uniformity(mean: Float, noise_variance: Float, mosaic: Mosaic, *, relative: bool) -> NonUniformity:

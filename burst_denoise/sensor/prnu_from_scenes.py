@@ -4,7 +4,7 @@ A single scene tells how much pattern there is at most: what the neighbours of a
 """
 
 import itertools
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import cv2
@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from burst_denoise.arrays import Double, Float, Mask
+from burst_denoise.frame.exposure import same_setting
 from burst_denoise.frame.mosaic import Mosaic
 from burst_denoise.schemas import Estimate, NoiseProfile
 from burst_denoise.sensor.intervals import band_sums, jackknife, leave_one_out, root_of_variance
@@ -46,6 +47,16 @@ class SceneMean:
 
 
 @dataclass(frozen=True)
+class PatternBound:
+    """How much of a burst mean is fixed pattern, PRNU and DSNU together."""
+
+    mean_variance: Estimate
+    """Mean over the photosites that count, linear units squared."""
+    variance: Float
+    """At each photosite, linear units squared; the shape of the mean."""
+
+
+@dataclass(frozen=True)
 class ScenePattern:
     """The fixed pattern that bursts of different scenes share."""
 
@@ -57,6 +68,13 @@ class ScenePattern:
     """Of all planes together: of one sensor they are mostly alike, and this is what sharp scenes still tell."""
     dsnu: dict[float | None, tuple[Estimate, ...]]
     """Per ISO of at least two scenes: per plane, linear units."""
+    left_out: Mapping[float | None, Double]
+    """Per such ISO: P^2 and D^2 of all planes together, (2, G + 1): each group of rows left out in turn, then none."""
+
+    def in_burst(self, burst: SceneMean) -> PatternBound | None:
+        """Return the pattern of a burst of this sensor; None where its ISO has not two scenes."""
+        known = [found for iso, found in self.left_out.items() if same_setting(iso, burst.profile.iso)]
+        return _in_burst(known[0], burst) if known else None
 
 
 def prnu_from_scenes(bursts: Sequence[SceneMean], mosaic: Mosaic) -> ScenePattern | None:
@@ -107,21 +125,18 @@ def prnu_from_scenes(bursts: Sequence[SceneMean], mosaic: Mosaic) -> ScenePatter
     planes = np.stack(equations)
     groups = np.einsum("pijg,pq->pijqg", planes, np.eye(len(planes))).reshape(*planes.shape[:-1], -1)
     together = root_of_variance(jackknife(_without_each(_common_slope, groups)))
-    return ScenePattern(len(set(apart)), unknown(0), together, {iso: unknown(index) for iso, index in within.items()})
-
-
-@dataclass(frozen=True)
-class PatternBound:
-    """How much of a burst mean may be fixed pattern: PRNU and DSNU together, and fine texture that passes for them."""
-
-    mean_variance: Estimate
-    """Mean over the photosites that count, linear units squared; texture adds to it, so it is an upper bound."""
-    variance: Float
-    """The same at each photosite, of the value; the shape of the mean."""
+    alike = _without_each(_solution, groups.sum(axis=0))
+    return ScenePattern(
+        len(set(apart)),
+        unknown(0),
+        together,
+        {iso: unknown(index) for iso, index in within.items()},
+        {iso: alike[[0, index]] for iso, index in within.items()},
+    )
 
 
 def pattern_bound(burst: SceneMean, mosaic: Mosaic) -> PatternBound:
-    """Return how much fixed pattern one burst may hold at most.
+    """Return how much fixed pattern one burst may hold at most, because texture passes for it.
 
     Parameters
     ----------
@@ -136,16 +151,18 @@ def pattern_bound(burst: SceneMean, mosaic: Mosaic) -> PatternBound:
     are fitted for all planes together. In a soft scene the bound is the pattern itself, in a sharp one many times that.
     Interval by jackknife over bands of rows.
     """
-    level_squared = float((burst.mean.astype(np.float64) ** 2)[_counted(burst)].mean())
     planes = [_pattern_equations(burst, mosaic, plane) for plane in range(len(mosaic.pack(burst.mean)))]
-    solutions = _without_each(_solution, np.concatenate(planes, axis=-1))
-    means = jackknife(solutions[0] * level_squared + solutions[1])
-    prnu, dsnu = (np.float32(max(found, 0.0)) for found in solutions[:, -1])
-    return PatternBound(means, prnu * burst.mean**2 + dsnu)
+    return _in_burst(_without_each(_solution, np.concatenate(planes, axis=-1)), burst)
 
 
-def _counted(burst: SceneMean) -> Mask:
-    return np.ones(burst.mean.shape, np.bool_) if burst.excluded is None else ~burst.excluded
+def _in_burst(left_out: Double, burst: SceneMean) -> PatternBound:
+    """Return the pattern of a burst from P^2 and D^2, (2, G + 1)."""
+    counted = burst.mean if burst.excluded is None else burst.mean[~burst.excluded]
+    level_squared = float((counted.astype(np.float64) ** 2).mean())
+    prnu, dsnu = (np.float32(max(found, 0.0)) for found in left_out[:, -1])
+    return PatternBound(
+        jackknife(left_out[0] * level_squared + left_out[1]), np.asarray(prnu * burst.mean**2 + dsnu, np.float32)
+    )
 
 
 def _pattern_equations(burst: SceneMean, mosaic: Mosaic, plane: int) -> Double:
