@@ -518,7 +518,6 @@ def benchmark(
     methods: Mapping[str, ScoredMethod] | None = None,
     *,
     tune_on: Sequence[Burst] | Sequence[NoisyCleanPair] = (),
-    flats: Paths = (),
     frames: int = 3,
     seed: int = 0,
     any_sensor: bool = False,
@@ -539,9 +538,6 @@ def benchmark(
         Others like those to tune the baselines on. By default those for bursts are as tuned when the first model of
         their sensor was made; without such a model, and for pairs always, they are tuned on what is scored, which
         favours them.
-    flats : path or sequence of paths
-        Frames of an evenly lit surface, files or folders: what they show of uneven response is taken out of the frames
-        that judge. Without them ``corrected_psnr_db_bracket`` of a row is wider.
     frames : int
         Frames scored per burst and method; a pair has one.
     seed : int
@@ -578,7 +574,7 @@ def benchmark(
     >>> half["corrected_psnr_db"] < rows[0]["corrected_psnr_db"]
     True
     """
-    settings = BenchmarkSettings(frames=frames, seed=seed, any_sensor=any_sensor, flats=_paths(flats))
+    settings = BenchmarkSettings(frames=frames, seed=seed, any_sensor=any_sensor)
     scored = methods or {}
     for argument, given in (("bursts", bursts), ("tune_on", tune_on)):
         for one in given:

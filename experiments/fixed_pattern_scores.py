@@ -228,6 +228,6 @@ if __name__ == "__main__":
     for number in range(arguments.first_seed, arguments.first_seed + arguments.bursts):
         with tempfile.TemporaryDirectory() as place:
             rows += outcomes(number, Path(place))
-    report(rows)
     if arguments.output:
         write_file(arguments.output, "".join(json.dumps(asdict(row)) + "\n" for row in rows).encode())
+    report(rows)
