@@ -148,12 +148,15 @@ def _gain_in_words(report: Report) -> str:
     bar = "the best classical method" if report.model else "the best other classical method"
     text = "One denoised shot " if report.model else f"One shot through {rows[0].method} "
     text += f"is worth at least {_worst(worth, best=best)} averaged frames and " if worth else ""
-    text += f"lies at least {_worst(gains, best=best, unit=' dB')} above the noisy one"
-    if over and max(over) <= 0:
-        text += f", but not surely above {bar}"
+    if min(gains) > 0:
+        text += f"lies at least {_worst(gains, best=best, unit=' dB')} over the noisy one"
+    else:
+        text += "does not surely lie over the noisy one"
+    if over and min(over) > 0:
+        text += f", at least {_worst(over, best=best, unit=' dB')} over {bar}"
     elif over:
-        text += f", at least {_worst(over, best=best, unit=' dB')} above {bar}"
-    return f"{text}. In brackets: the best of {len(measured)} bursts." if best else f"{text}."
+        text += f", but not surely over {bar}" + (" on every burst" if max(over) > 0 else "")
+    return f"{text}. In brackets: the best of the {len(measured)} bursts." if best else f"{text}."
 
 
 def _judged_rows(report: Report) -> tuple[list[BenchmarkRow], list[float]]:
@@ -187,5 +190,5 @@ def _least_worth(row: BenchmarkRow) -> float | None:
 
 def _worst(values: Sequence[float], *, best: bool, unit: str = "") -> str:
     """Return the least of values, and where there are several bursts the largest after it, in brackets."""
-    low, high = (f"{round(end, 1) + 0.0:.1f}{unit}".replace("-", "−") for end in (min(values), max(values)))
+    low, high = (f"{end:.1f}{unit}" for end in (min(values), max(values)))
     return f"{low} ({high})" if best else low
