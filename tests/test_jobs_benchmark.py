@@ -11,6 +11,7 @@ import torch
 from burst_denoise.burst.store import Burst
 from burst_denoise.errors import BurstDenoiseError, InputFileError, ModelFileError
 from burst_denoise.frame.frame import Frame
+from burst_denoise.frame.synthetic import SyntheticCamera, shoot
 from burst_denoise.io.dng import write_dng
 from burst_denoise.jobs import benchmark as job
 from burst_denoise.jobs.benchmark import (
@@ -18,11 +19,13 @@ from burst_denoise.jobs.benchmark import (
     benchmark,
     benchmark_bursts,
     bursts_by_sensor,
+    sensor_pattern,
     strengths_for,
 )
 from burst_denoise.jobs.ingest import ingest
 from burst_denoise.model.model_file import Model, load_model
 from burst_denoise.score.outputs import Outputs
+from burst_denoise.score.pattern import SensorPattern
 from tests.shots import Recorder, burst_frames, write_frames, write_identity_model
 
 CPU = torch.device("cpu")
@@ -146,3 +149,14 @@ def test_outputs_without_a_frame_in_common_are_refused_before_any_work(shots: Pa
 def test_no_input_is_an_error_of_the_user(tmp_path):
     with pytest.raises(BurstDenoiseError):
         bursts_by_sensor([tmp_path], tmp_path / "b", ONE, Recorder())
+
+
+def test_flats_settle_the_pattern_or_else_several_scenes_do(raw_burst: Burst, tmp_path: Path):
+    assert sensor_pattern([raw_burst], BenchmarkSettings()) == SensorPattern()
+    lit, _ = shoot(SyntheticCamera(), np.full((*raw_burst.saturated.shape, 3), 0.5, np.float32), 100, 4, 9)
+    flats = tuple(write_frames(tmp_path, lit, camera=raw_burst.info.camera))
+    found = sensor_pattern([raw_burst], BenchmarkSettings(flats=flats, any_sensor=True))
+    assert found.framings is None
+    assert found.flat.sensitivity.shape == raw_burst.saturated.shape
+    row = next(benchmark_bursts([raw_burst], {}, {}, ONE, pattern=found))
+    assert row.pattern_psnr_db_bracket[0] < row.pattern_psnr_db_bracket[1] < np.inf

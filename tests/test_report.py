@@ -298,7 +298,7 @@ def test_the_headline_tells_the_gain_over_all_bursts(page):
     # The ends of intervals that are worst for it, so that no two numbers pass for an interval.
     assert "One denoised shot is worth at least 2.2 (3.4) averaged frames and lies at least" in text
     assert "3.4 dB (5.4 dB) over the noisy one, at least 1.5 dB (2.1 dB) over the best classical method." in text
-    assert text.endswith("In brackets: the best of the 2 bursts.")
+    assert "In brackets: the best of the 2 bursts." in text
 
 
 def test_the_headline_compares_with_the_best_classical_method_of_each_burst(page):
@@ -359,7 +359,7 @@ def test_a_score_that_the_fixed_pattern_may_change_says_so_and_a_dagger_where_it
     sure = {"over_nlm_db": 0.5, "over_nlm_db_interval": (0.3, 0.7), "corrected_psnr_db_bracket": (42.5, None)}
     open_ = only("odd", **sure, over_nlm_db_bracket=(-0.2, 0.9), pattern_psnr_db_bracket=(50.0, None))
     whole = page(Report("t", rows=open_))
-    assert whole.line("★ odd")[1:3] == ["43.0042.88 to 43.1442.50 to ? with fixed pattern", "+0.50+0.30 to +0.70 †"]
+    assert [cell.strip() for cell in whole.line("★ odd")[1:3]] == ["43.0042.88 to 43.1442.50 to ? with fixed pattern", "+0.50+0.30 to +0.70 †"]
     assert "† surer than chance, but the fixed pattern" in whole.text
     assert "the fixed pattern alone: at worst 50.0 dB, assumed" in page(Report("t", rows=open_[1:])).text
     closed = page(Report("t", rows=only("odd", **sure, over_nlm_db_bracket=(0.1, None))))
