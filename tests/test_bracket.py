@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from burst_denoise.score.bracket import difference_bracket_db, psnr_bracket_db
+from burst_denoise.score.bracket import difference_bracket_db, psnr_bracket_db, sure_change
 
 SQUARES = st.floats(1e-8, 1e-3)
 SHARES = st.floats(0, 1)
@@ -61,3 +61,15 @@ def test_methods_that_keep_little_are_told_apart_where_the_pattern_is_no_small_p
     # A mean of frames keeps it.
     low, high = difference_bracket_db((1.0e-5, 1), (1.5e-5, 0.02), (0, 5e-6))
     assert low < 0 < high
+
+
+@given(own=SQUARES, pattern=SQUARES, share=SHARES, wider=st.floats(1, 4))
+def test_the_sure_change_never_promises_more_than_the_truth(own: float, pattern: float, share: float, wider: float):
+    error, span = measured(own, share, pattern), (pattern / wider, pattern * wider)
+    change = sure_change(share, span)
+    assert change <= 0
+    if share < 0.5:
+        assert own + share**2 * pattern <= (error + change) * (1 + 1e-9)
+    # What is left is the lower end of the bracket, so the score lies in it.
+    low, high = psnr_bracket_db(error, error, share, span)
+    assert low - 1e-9 <= -10 * math.log10(error + change) <= high + 1e-9

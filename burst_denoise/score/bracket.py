@@ -12,7 +12,16 @@ import math
 
 from burst_denoise.score.metrics import psnr_of_mse
 
-__all__ = ["difference_bracket_db", "psnr_bracket_db"]
+__all__ = ["difference_bracket_db", "psnr_bracket_db", "sure_change"]
+
+
+def sure_change(kept: float, pattern: tuple[float, float]) -> float:
+    """Return by how much the error against the scene surely differs from the measured one, linear units squared.
+
+    Nothing or negative: a method that keeps less than half of a pattern loses at least what the least pattern costs it.
+    Arguments are those of `psnr_bracket_db`.
+    """
+    return min(2 * kept - 1, 0.0) * min(pattern)
 
 
 def psnr_bracket_db(low: float, high: float, kept: float, pattern: tuple[float, float]) -> tuple[float, float]:

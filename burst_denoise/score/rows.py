@@ -12,7 +12,7 @@ from pydantic import AfterValidator
 
 from burst_denoise.files import atomic_write
 from burst_denoise.schemas import Document, Estimate
-from burst_denoise.score.bracket import difference_bracket_db
+from burst_denoise.score.bracket import difference_bracket_db, sure_change
 
 __all__ = [
     "COLUMNS",
@@ -69,7 +69,8 @@ class BenchmarkRow(Document):
     iso: float | None
     corrected_psnr_db: Finite
     """Leave-one-out-corrected PSNR in linear light, peak at the white level; null where the error is too small for this
-    burst to measure. It takes the fixed pattern of the sensor for scene, or what flats have left of it."""
+    burst to measure. It takes the fixed pattern of the sensor for scene, or what flats have left of it, but for what a
+    method that keeps less than half of it surely loses by that."""
     corrected_psnr_db_interval: tuple[Finite, Finite]
     """Its 95 % interval, chance alone; an end is null where it is out of reach of this burst."""
     corrected_psnr_db_bracket: Bracket = None
@@ -271,9 +272,11 @@ def least_gain_db(row: BenchmarkRow, other: BenchmarkRow) -> float | None:
     # The upper end of the PSNR is the least pattern.
     most, least = (0.0 if end is None else 10 ** (-end / 10) for end in row.pattern_psnr_db_bracket or (None, None))
     mine, theirs = (
-        (10 ** (-one.corrected_psnr_db / 10), 1.0 if one.noise_kept is None else one.noise_kept)
-        for one in (row, other)
-        if one.corrected_psnr_db is not None
+        (10 ** (-score / 10) - sure_change(kept, (least, most)), kept)
+        for score, kept in (
+            (row.corrected_psnr_db, _kept(row)),
+            (other.corrected_psnr_db, _kept(other)),
+        )
     )
     low, _ = difference_bracket_db(mine, theirs, (least, most))
     return low - math.hypot(*(half or 0.0 for half in halves))
@@ -315,3 +318,7 @@ def _written(text: str, path: Path | str | None) -> str:
         with atomic_write(Path(path)) as aside:
             aside.write_text(text, encoding="utf-8")
     return text
+
+
+def _kept(row: BenchmarkRow) -> float:
+    return 1.0 if row.noise_kept is None else row.noise_kept

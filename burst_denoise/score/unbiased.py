@@ -14,7 +14,7 @@ import numpy as np
 from burst_denoise.arrays import Double, Float, Index, Mask
 from burst_denoise.burst.burst import Window
 from burst_denoise.schemas import Estimate
-from burst_denoise.score.bracket import difference_bracket_db, psnr_bracket_db
+from burst_denoise.score.bracket import difference_bracket_db, psnr_bracket_db, sure_change
 from burst_denoise.score.metrics import psnr_of_mse
 from burst_denoise.sensor.intervals import group_influences, interval, leave_one_out, row_blocks
 
@@ -123,8 +123,11 @@ class BurstScore:
         return np.stack([distances @ distances.T, weighted @ distances.T, patterned @ distances.T])
 
     def mse(self) -> Estimate:
-        """Return the mean squared error over all results, linear units squared; unbiased, so it can be below zero."""
-        return _estimate(self._results().error())
+        """Return the mean squared error over all results, linear units squared; unbiased, so it can be below zero.
+
+        What a method surely loses by smoothing the references' fixed pattern away is taken off.
+        """
+        return _estimate(self._error())
 
     def psnr_db(self) -> Estimate:
         """Return the peak signal-to-noise ratio, dB, peak at white; ``inf`` is an error that may be nothing."""
@@ -140,7 +143,7 @@ class BurstScore:
 
     def worth_frames(self) -> Estimate:
         """Return how many averaged frames leave the same error: one frame's variance / the error; may be ``inf``."""
-        error, noise = self._results().error(), self._results().noise()
+        error, noise = self._error(), self._results().noise()
         value = error.value / noise.value
         share = _delta_method(value, (1 / noise.value, error), (-value / noise.value, noise))
         return Estimate(value=_inverse(share.value), low=_inverse(share.high), high=_inverse(share.low))
@@ -176,8 +179,8 @@ class BurstScore:
 
         See `burst_denoise.score.bracket`; the upper end is ``inf`` where the pattern may be all of the error.
         """
-        mse = self.mse()
-        return psnr_bracket_db(mse.low, mse.high, self.noise_kept(), self.pattern_range)
+        measured = _estimate(self._results().error())
+        return psnr_bracket_db(measured.low, measured.high, self.noise_kept(), self.pattern_range)
 
     def upsnr_db(self) -> float | None:
         """Return uPSNR, for comparison: the same error measured with three frames besides each result; None without.
@@ -197,6 +200,14 @@ class BurstScore:
             total = products[0].sum(axis=0)
             errors.append(total[a, a] - (total[b, b] + total[c, c] - 2 * total[b, c]) / 2)
         return psnr_of_mse(float(np.mean(errors)) / self._photosites, peak=1.0)
+
+    def _error(self) -> "_Sums":
+        return self._changed(self._results().error())
+
+    def _changed(self, sums: "_Sums") -> "_Sums":
+        """Return an error less what is surely owed to the fixed pattern."""
+        change = sure_change(self.noise_kept(), self.pattern_range)
+        return sums._replace(blocks=sums.blocks + change / len(sums.blocks))
 
     def _results(self, *, stabilised: bool = False, chosen: Sequence[int] | None = None) -> "_Results":
         """Return the sums of all results, or of those chosen."""
@@ -231,7 +242,7 @@ def paired_difference_db(a: BurstScore, b: BurstScore) -> Estimate | None:
     if not pairs:
         raise ValueError("the two scores have no frame in common")
     mine, other = a._results(chosen=[i for i, _ in pairs]), b._results(chosen=[j for _, j in pairs])
-    error, bar = mine.error(), _Results(other.products, mine.used).error()
+    error, bar = a._changed(mine.error()), b._changed(_Results(other.products, mine.used).error())
     if min(error.value, bar.value) <= 0:
         return None
     # The logarithm's slope: a relative error of 1 is 10 / ln 10 = 4.3 dB.
@@ -248,7 +259,7 @@ def paired_bracket_db(a: BurstScore, b: BurstScore) -> tuple[float, float] | Non
     difference, measured = paired_difference_db(a, b), a.psnr_db().value - b.psnr_db().value
     if difference is None or not math.isfinite(measured):
         return None
-    mine, other = ((score.mse().value, score.noise_kept()) for score in (a, b))
+    mine, other = ((score._results().error().value, score.noise_kept()) for score in (a, b))
     low, high = difference_bracket_db(mine, other, a.pattern_range)
     return difference.low + low - measured, difference.high + high - measured
 
