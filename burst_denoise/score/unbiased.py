@@ -151,8 +151,9 @@ class BurstScore:
     def noise_kept(self) -> float:
         """Return the share of its frames' noise that the method keeps, each photosite weighted by its fixed pattern.
 
-        1 for a frame and for means of frames, 0 where nothing is kept. It is the regression of the results on the noise
-        of their frames; the noise of the mean m of the other frames, which both f - m and y - m hold, is taken off.
+        1 for a frame and for means of frames, 0 where nothing is kept; 1 also where there is no pattern or no frame. It is
+        the regression of the results on the noise of their frames; the noise of the mean m of the other frames, which
+        both f - m and y - m hold, is taken off.
         By Stein's lemma it is the mean derivative of the result with respect to its frame, hence what is kept of any
         weak white pattern.
 
@@ -160,10 +161,11 @@ class BurstScore:
         ----------
         Stein, "Estimation of the mean of a multivariate normal distribution", Annals of Statistics 9(6), 1981.
         """
-        if not self.pattern_range[1] > 0:
+        made_of_frames = [(used, sums) for used, sums in zip(self._used, self._products, strict=True) if used]
+        if not self.pattern_range[1] > 0 or not made_of_frames:
             return 1.0
         shares = []
-        for used, products in zip(self._used, self._products, strict=True):
+        for used, products in made_of_frames:
             own = np.isin(np.arange(self._count), list(used))
             mean_of_used, mean_of_others = own / own.sum(), ~own / (~own).sum()
             sums = products[2].sum(axis=0)
