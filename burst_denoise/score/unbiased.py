@@ -151,11 +151,10 @@ class BurstScore:
     def noise_kept(self) -> float:
         """Return the share of its frames' noise that the method keeps, each photosite weighted by its fixed pattern.
 
-        1 for a frame and for means of frames, 0 where nothing is kept; 1 also where there is no pattern or no frame. It is
-        the regression of the results on the noise of their frames; the noise of the mean m of the other frames, which
-        both f - m and y - m hold, is taken off.
-        By Stein's lemma it is the mean derivative of the result with respect to its frame, hence what is kept of any
-        weak white pattern.
+        1 for a frame and for means of frames, 0 where nothing is kept; 1 also where there is no pattern or no frame. It
+        is the regression of the results on the noise of their frames; the noise of the mean m of the other frames,
+        which both f - m and y - m hold, is taken off. By Stein's lemma it is the mean derivative of the result with
+        respect to its frame, hence what is kept of any weak white pattern.
 
         References
         ----------
