@@ -120,7 +120,7 @@ def rows() -> list[BenchmarkRow]:
         found += [
             row("single frame", *place, single, over_nlm_db=below, over_nlm_db_interval=(below - 0.05, below + 0.05),
                 worth_frames=1.0, worth_frames_interval=(1.0, 1.0), residual_correlation=0.0, signal_leak=0.0),
-            row("mean of 2", *place, single + 3.0, worth_frames=2.0, worth_frames_interval=(1.97, 2.03)),
+            row("mean of 2", *place, single + 3.0, averaged=2, worth_frames=2.0, worth_frames_interval=(1.97, 2.03)),
             row("nlm-stabilised", *place, nlm, strength=0.85, signal_leak=0.08, residual_correlation=0.11,
                 over_nlm_db=0.0, over_nlm_db_interval=(0.0, 0.0), worth_frames=1.56, worth_frames_interval=(1.5, 1.62)),
             row("nlm-colour-8bit", *place, nlm - 0.1, strength=7.5, signal_leak=0.09, residual_correlation=0.13),

@@ -176,6 +176,7 @@ def test_the_version_is_told(run: Run) -> None:
         ["benchmark", "x", "--pairs", "y"],
         ["benchmark", "--pairs", "y", "--frames", "3"],
         ["benchmark", "--pairs", "y", "--limit", "20"],
+        ["benchmark", "--pairs", "y", "--flats", "z"],
         ["benchmark", "x", "--outputs", "y"],
         ["benchmark", "x", "--outputs", "=y"],
         ["benchmark", "x", "--outputs", "a=y", "--outputs", "a=z"],

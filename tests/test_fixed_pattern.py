@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from burst_denoise.frame.mosaic import MONO
-from burst_denoise.sensor.fixed_pattern import master_dark, photo_response
+from burst_denoise.sensor.fixed_pattern import flat_field, master_dark, photo_response
 from burst_denoise.sensor.moments import frame_moments
 from tests.sensors import mosaic
 
@@ -81,6 +81,23 @@ def test_slow_dark_shading_is_subtracted_in_full():
     glow = 0.01 * np.linspace(0, 1, 320) ** 2
     dark = master_dark([frame + glow.astype(np.float32) for frame in shoot(0.0, 16)], MONO)
     assert (dark.offset - glow).std() < 1e-4
+
+
+@pytest.mark.parametrize(("prnu", "count"), [(0.0, 16), (0.002, 16), (0.01, 16), (0.01, 4)])
+def test_what_is_divided_by_leaves_no_more_pattern_than_there_was(prnu: float, count: int):
+    rng = np.random.default_rng(12)
+    response = 1 + prnu * rng.standard_normal((256, 320))
+    frames = [(0.5 * response + 4e-3 * rng.standard_normal(response.shape)).astype(np.float32) for _ in range(count)]
+    frames[0][40, 80] = frames[1][40, 80] = 0.0
+    field = flat_field(frame_moments(frames), None, MONO)
+    left = (response / field.sensitivity).std()
+    noise_std = 8e-3 / np.sqrt(count)
+    # The least error of a linear estimate; 1/31 of the noise is in the shading.
+    assert left == pytest.approx(prnu * noise_std / np.hypot(prnu, noise_std), abs=0.06 * noise_std)
+    (least,), (most,) = field.residual_prnu
+    assert least < left + 0.05 * noise_std
+    assert left - 0.05 * noise_std < most < least + 0.2 * noise_std
+    assert field.sensitivity[40, 80] == 1  # a defect is repaired, not divided
 
 
 def test_a_dark_flat_and_a_single_frame_are_refused():

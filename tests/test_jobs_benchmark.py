@@ -11,6 +11,7 @@ import torch
 from burst_denoise.burst.store import Burst
 from burst_denoise.errors import BurstDenoiseError, InputFileError, ModelFileError
 from burst_denoise.frame.frame import Frame
+from burst_denoise.frame.synthetic import SyntheticCamera, shoot
 from burst_denoise.io.dng import write_dng
 from burst_denoise.jobs import benchmark as job
 from burst_denoise.jobs.benchmark import (
@@ -18,12 +19,14 @@ from burst_denoise.jobs.benchmark import (
     benchmark,
     benchmark_bursts,
     bursts_by_sensor,
+    sensor_pattern,
     strengths_for,
 )
 from burst_denoise.jobs.ingest import ingest
 from burst_denoise.model.model_file import Model, load_model
 from burst_denoise.reporting.page import best_method
 from burst_denoise.score.outputs import Outputs
+from burst_denoise.score.pattern import SensorPattern
 from tests.shots import Recorder, burst_frames, write_frames, write_identity_model
 
 CPU = torch.device("cpu")
@@ -158,3 +161,14 @@ def test_half_of_a_burst_merged_is_judged_by_the_other_half(tmp_path):
     assert merged.corrected_psnr_db > alone.corrected_psnr_db + 1
     assert merged.worth_frames > 5
     assert best_method(list(rows.values())) == "prior", "what takes five frames is no method for one"
+
+
+def test_flats_settle_the_pattern_or_else_several_scenes_do(raw_burst: Burst, tmp_path: Path):
+    assert sensor_pattern([raw_burst], BenchmarkSettings()) == SensorPattern()
+    lit, _ = shoot(SyntheticCamera(), np.full((*raw_burst.saturated.shape, 3), 0.5, np.float32), 100, 4, 9)
+    flats = tuple(write_frames(tmp_path, lit, camera=raw_burst.info.camera))
+    found = sensor_pattern([raw_burst], BenchmarkSettings(flats=flats, any_sensor=True))
+    assert found.framings is None
+    assert found.flat.sensitivity.shape == raw_burst.saturated.shape
+    row = next(benchmark_bursts([raw_burst], {}, {}, ONE, pattern=found))
+    assert row.pattern_psnr_db_bracket[0] < row.pattern_psnr_db_bracket[1] < np.inf

@@ -22,7 +22,7 @@ SUBPACKAGES = {
     "io": "tags limits directories containers dng_header metadata raw picture read pairs preview sidecars tiff_writer "
     "dng tiff_png exiftool write noise_profile_export emva1288",
     "burst": "kept grouping alignment motion flicker checks series burst moved merging store darks flats",
-    "score": "metrics reference unbiased residual baselines outputs resources rows benchmark paired",
+    "score": "metrics bracket reference unbiased residual baselines outputs resources pattern rows benchmark paired",
     "model": "device content pairs network model_file prior validation train",
     "reporting": "figures page report",
     "inference": "engine tiles residual_noise noise_source denoiser",

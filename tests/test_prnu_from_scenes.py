@@ -9,7 +9,13 @@ from burst_denoise.frame.mosaic import MONO, RGGB
 from burst_denoise.frame.synthetic import SyntheticCamera, scene_from_picture, shoot
 from burst_denoise.jobs.demo import _fitted
 from burst_denoise.schemas import Estimate, NoiseProfile
-from burst_denoise.sensor.prnu_from_scenes import SceneMean, ScenePattern, prnu_from_scenes, scene_numbers
+from burst_denoise.sensor.prnu_from_scenes import (
+    SceneMean,
+    ScenePattern,
+    pattern_bound,
+    prnu_from_scenes,
+    scene_numbers,
+)
 
 NO_PROFILE = NoiseProfile(iso=None, shot_noise_scale=(), read_noise_variance=())
 """Only the ISO matters here."""
@@ -118,3 +124,43 @@ def test_simulated_canon_bursts_of_very_sharp_pictures_are_consistent_with_their
     # Sharp to the pixel, they tell little: measured 0.47 % [0.19, 0.64], where softer pictures give 2 %.
     assert found.prnu_of_all.low <= 0.005 <= found.prnu_of_all.high
     assert found.prnu_of_all.value == pytest.approx(0.005, rel=0.2)
+
+
+def soft_scene(prnu: float, seed: int, contrast: float = 0.0) -> tuple[SceneMean, float]:
+    """Return a burst mean of soft light, and of fine texture where there is contrast; and its true pattern."""
+    rng = np.random.default_rng(seed)
+    y, x = np.mgrid[:160, :192]
+    clean = 0.4 + 0.2 * np.sin(x / 40) * np.cos(y / 30) + contrast * rng.standard_normal(x.shape)
+    seen = clean * (1 + prnu * rng.standard_normal(x.shape)) + 1e-4 * rng.standard_normal(x.shape)
+    noise_variance, count = 1e-4, 8
+    noise = rng.standard_normal((count, *x.shape)) * np.sqrt(noise_variance)
+    variance = noise.var(axis=0, ddof=1).astype(np.float32)
+    mean = (seen + noise.mean(axis=0)).astype(np.float32)
+    true = prnu**2 * float((clean**2).mean()) + 1e-8
+    return SceneMean(mean, count, NO_PROFILE, variance), true
+
+
+@pytest.mark.parametrize("prnu", [0.005, 0.01, 0.02])
+def test_one_soft_scene_tells_its_pattern(prnu: float):
+    burst, true = soft_scene(prnu, 1)
+    found = pattern_bound(burst, RGGB)
+    assert found.mean_variance.low < true < found.mean_variance.high
+    assert found.mean_variance.value == pytest.approx(true, abs=3e-7)
+    assert found.variance.shape == burst.mean.shape
+
+
+def test_noise_is_no_pattern_but_texture_passes_for_it():
+    found = pattern_bound(soft_scene(0.0, 2)[0], RGGB)
+    assert found.mean_variance.low < 1e-8 < found.mean_variance.high < 1e-6
+    burst, true = soft_scene(0.005, 3, contrast=0.01)
+    assert pattern_bound(burst, RGGB).mean_variance.low > 10 * true
+
+
+def test_framings_tell_the_pattern_in_a_burst_and_nothing_at_an_iso_of_one_scene():
+    camera = SyntheticCamera(prnu=0.01, dark_offset_std_dn=0.3, hot_fraction=0)
+    bursts = [scene(camera, name, 1600, 7 + k) for k, name in enumerate(SCENES)]
+    found = prnu_from_scenes(bursts, camera.mosaic)
+    level_squared = float((bursts[0].mean[~bursts[0].excluded].astype(np.float64) ** 2).mean())
+    true = 0.01**2 * level_squared + (0.3 * 16 / (camera.white_level - camera.black_level[0])) ** 2
+    assert found.in_burst(bursts[0]).mean_variance.value == pytest.approx(true, rel=0.15)
+    assert found.in_burst(scene(camera, SCENES[0], 400, 5)) is None

@@ -6,6 +6,7 @@ import json
 import re
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from burst_denoise.errors import OutputError
@@ -15,8 +16,11 @@ from burst_denoise.score.rows import (
     BenchmarkRow,
     BenchmarkRows,
     filled_columns,
+    least_gain_db,
     mean_rows,
+    order_open,
     rounded,
+    wider_than_chance,
 )
 from tests.reports import row, rows
 
@@ -52,8 +56,8 @@ def test_csv_read_back_says_the_same_numbers(found: list[BenchmarkRow]):
     for cells, one in zip(read, found, strict=True):
         assert (cells["method"], cells["burst"]) == (one.method, one.burst)
         for name, value in one.model_dump().items():
-            if name.endswith("_interval"):
-                ends = [number(cells[name.replace("_interval", end)]) for end in ("_low", "_high")]
+            if name.endswith(("_interval", "_bracket")):
+                ends = [number(cells[name.removesuffix("_interval") + end]) for end in ("_low", "_high")]
                 assert ends == list(value or (None, None))
             elif isinstance(value, float) or value is None:
                 assert number(cells[name]) == value
@@ -103,13 +107,14 @@ def table(text: str) -> list[list[str]]:
 
 def test_latex_read_back_says_the_same_names_and_numbers(found: list[BenchmarkRow]):
     title, *body = table(BenchmarkRows.of(found).to_latex())
-    assert title == ["burst", "method", *(words for words, _, _ in LATEX_COLUMNS)]
+    columns = filled_columns(BenchmarkRows.of(found), LATEX_COLUMNS)
+    assert title == ["burst", "method", *(words for words, _, _ in columns)]
     assert len(body) == len(found)
     burst = ""
     for cells, one in zip(body, found, strict=True):
         burst = unescaped(cells[0]) or burst
         assert (burst, unescaped(cells[1])) == (one.burst, one.method)
-        for cell, (_, name, digits) in zip(cells[2:], LATEX_COLUMNS, strict=True):
+        for cell, (_, name, digits) in zip(cells[2:], columns, strict=True):
             value, interval = getattr(one, name), getattr(one, f"{name}_interval", None)
             if value is None:
                 assert cell == "--"
@@ -126,6 +131,65 @@ def test_a_burst_is_named_once_and_ruled_off(found: list[BenchmarkRow]):
     text = BenchmarkRows.of(found).to_latex()
     assert text.count(r"coffee\_iso1600") == 1
     assert text.count(r"\hline") == 3 + 2  # above, below and under the titles; between three bursts
+
+
+def test_a_row_whose_order_the_pattern_may_turn_has_a_dagger_and_a_legend():
+    sure = {"over_nlm_db": 0.5, "over_nlm_db_interval": (0.3, 0.7), "corrected_psnr_db_bracket": (39.5, 40.9)}
+    turned = row("odd", "b", 100, 40.0, **sure, over_nlm_db_bracket=(-0.1, 1.2))
+    text = BenchmarkRows.of([turned]).to_latex()
+    assert r"$39.50$--$40.90$ & $0.50 \pm 0.20^\dagger$" in text
+    assert r"$^\dagger$ surer than chance" in text
+    closed = turned.model_copy(update={"over_nlm_db_bracket": (0.1, 1.2)})
+    assert "dagger" not in BenchmarkRows.of([closed]).to_latex()
+
+
+@pytest.mark.parametrize(
+    ("interval", "bracket", "expected"),
+    [
+        ((0.3, 0.7), (-0.1, 1.2), True),
+        ((-0.7, -0.3), (-1.2, 0.1), True),
+        ((0.3, 0.7), (None, None), True),  # out of reach
+        ((0.3, 0.7), (0.1, 1.2), False),
+        ((-0.1, 0.9), (-0.5, 1.2), False),  # chance leaves it open as it is
+        ((0.3, 0.7), None, False),
+        (None, (-0.1, 1.2), False),
+    ],
+)
+def test_an_order_is_open_where_the_pattern_and_not_chance_may_turn_it(interval, bracket, expected: bool):
+    one = row("odd", "b", 100, 40.0, over_nlm_db=0.5, over_nlm_db_interval=interval, over_nlm_db_bracket=bracket)
+    assert order_open(one.model_dump()) is expected
+
+
+def test_the_least_gain_counts_chance_and_pattern():
+    better, worse = row("a", "b", 100, 43.0), row("c", "b", 100, 40.0)
+    chance = np.hypot(0.13, 0.13)
+    assert least_gain_db(better, worse) == pytest.approx(3 - chance)
+    paired = {"over_nlm_db": 1.0, "over_nlm_db_interval": (0.97, 1.03)}
+    assert least_gain_db(better.model_copy(update=paired), worse.model_copy(update=paired)) == pytest.approx(
+        3 - np.hypot(0.03, 0.03)
+    )
+    # All of a pattern of half the worse one's error may be what that one took away, and the better one kept.
+    pattern = {"pattern_psnr_db_bracket": (43.0103, None), "noise_kept": 1.0}
+    better, worse = (one.model_copy(update=pattern) for one in (better, worse))
+    turned = 10 * np.log10((1e-4 - 5e-5) / (10**-4.3 + 5e-5))
+    assert least_gain_db(better, worse) == pytest.approx(turned - chance, abs=1e-3)
+    assert least_gain_db(better, row("d", "b", 100, None)) is None
+
+
+def test_brackets_are_averaged_ends_and_shown_where_they_say_more_than_the_interval():
+    first = row("a", "b", 100, 40.0, corrected_psnr_db_bracket=(39.8, 41.0), pattern_source="burst")
+    second = row("a", "c", 100, 42.0, corrected_psnr_db_bracket=(41.8, 42.4), pattern_source="flats")
+    (mean,) = mean_rows([first, second])
+    assert mean.corrected_psnr_db_bracket == pytest.approx((40.8, 41.7))
+    assert mean.pattern_source is None
+    (none,) = mean_rows([first, second.model_copy(update={"corrected_psnr_db_bracket": (41.8, None)})])
+    assert none.corrected_psnr_db_bracket == (pytest.approx(40.8), None)
+    assert rounded(first.model_dump(), "corrected_psnr_db_bracket", 2) == "39.80 to 41.00"
+    assert rounded(none.model_dump(), "corrected_psnr_db_bracket", 1) == "40.8 to ?"
+    assert wider_than_chance(first.model_dump())
+    same = row("a", "b", 100, 40.0, corrected_psnr_db_bracket=(39.88, 40.14))
+    assert not wider_than_chance(same.model_dump())
+    assert "corrected_psnr_db_bracket" not in [field for _, field, _ in filled_columns(BenchmarkRows.of([same]))]
 
 
 # Files

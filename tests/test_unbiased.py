@@ -11,7 +11,7 @@ import pytest
 
 from burst_denoise.frame.mosaic import RGGB
 from burst_denoise.score.metrics import corrected_mse, mean_squared_error, psnr_of_mse
-from burst_denoise.score.unbiased import BurstScore, paired_difference_db
+from burst_denoise.score.unbiased import BurstScore, paired_bracket_db, paired_difference_db
 from burst_denoise.sensor.moments import frame_moments
 
 Denoise = Callable[[np.ndarray], np.ndarray]
@@ -343,3 +343,56 @@ def test_scores_are_true_and_intervals_hold_in_200_runs(method: str, level: str,
         # The naive scores fail where the corrected one holds.
         assert trials.uncorrected_db[count] < -0.1
     assert max(abs(bias) for bias in trials.against_full_mean_db.values()) > 0.2
+
+
+# Fixed pattern
+
+
+def pattern_score(frames: np.ndarray, results: dict[tuple[int, ...], np.ndarray]) -> BurstScore:
+    ones = np.ones_like(frames[0])
+    score = BurstScore(lambda k, w: frames[k][w], len(frames), ones > 0, ones, 1e-4 * ones, 4e-5)
+    for used, result in results.items():
+        score.add(result, used)
+    return score
+
+
+def test_frames_and_their_means_keep_all_of_their_noise():
+    frames = shoot(scene(64), 1e-3, 8, 4)
+    assert pattern_score(frames, {(1,): frames[1], (5,): frames[5]}).noise_kept() == pytest.approx(1, abs=1e-6)
+    means = {(0, 2): frames[[0, 2]].mean(axis=0), (3, 7): frames[[3, 7]].mean(axis=0)}
+    assert pattern_score(frames, means).noise_kept() == pytest.approx(1, abs=1e-4)
+
+
+@pytest.mark.parametrize("share", [0.0, 0.3, 0.8])
+def test_a_linear_method_keeps_the_share_that_it_keeps(share: float):
+    clean = scene()
+    frames = shoot(clean, 1e-3, 8, 5)
+    blurred = cv2.GaussianBlur(clean, (0, 0), 3)
+    results = {(k,): share * frames[k] + (1 - share) * blurred for k in (0, 3, 6)}
+    assert pattern_score(frames, results).noise_kept() == pytest.approx(share, abs=0.02)
+
+
+def test_a_method_keeps_as_much_of_a_fixed_pattern_as_of_noise():
+    clean, scale = scene(), 1e-3
+    pattern = 0.01 * np.random.default_rng(8).standard_normal(clean.shape).astype(np.float32)
+    frames = shoot(clean, scale, 12, 6) + pattern
+    results = {(k,): nlm(frames[k], scale) for k in range(10)}
+    kept = np.mean([((result - clean) * pattern).mean() for result in results.values()]) / (pattern**2).mean()
+    assert pattern_score(frames, results).noise_kept() == pytest.approx(kept, abs=0.04)
+
+
+def test_brackets_are_intervals_where_no_pattern_is_told_of_and_wider_where_one_is():
+    frames = shoot(scene(), 1e-3, 8, 7)
+    found = {(k,): nlm(frames[k], 1e-3) for k in (0, 3, 6)}
+    plain, interval = score_of(frames, found), score_of(frames, found).psnr_db()
+    assert plain.psnr_db_bracket() == pytest.approx((interval.low, interval.high))
+    score = pattern_score(frames, found)
+    assert score.pattern_range == pytest.approx((4e-5, 1e-4))
+    assert score.psnr_db_bracket()[1] > interval.high + 0.5
+    raw = pattern_score(frames, {(k,): frames[k] for k in (0, 3, 6)})
+    assert raw.psnr_db_bracket()[0] < raw.psnr_db().low
+    # The same pattern is in both, and neither keeps more than noise.
+    gain, (low, high) = paired_difference_db(score, raw), paired_bracket_db(score, raw)
+    assert low < gain.low
+    assert gain.high < high
+    assert paired_bracket_db(raw, score) == pytest.approx((-high, -low))

@@ -10,7 +10,7 @@ from burst_denoise.burst.grouping import Series, find_sources, group_series
 from burst_denoise.errors import InputFileError, TooFewFramesError
 from burst_denoise.frame.frame import Frame
 from burst_denoise.io.read import read_frame
-from burst_denoise.sensor.fixed_pattern import NonUniformity, photo_response, sensitivity
+from burst_denoise.sensor.fixed_pattern import FlatField, NonUniformity, flat_field, photo_response, sensitivity
 from burst_denoise.sensor.identity import Sensor
 from burst_denoise.sensor.moments import frame_moments
 
@@ -32,6 +32,8 @@ class Flat:
     """Photo-response non-uniformity, relative to 1."""
     picture: Float
     """Sensitivity of every photosite relative to the local mean of its colour; the shape of a frame."""
+    field: FlatField
+    """What takes PRNU out of a frame."""
 
 
 def read_flat(
@@ -95,4 +97,5 @@ def _measured(series: Series, shot: Frame, darks: Sequence[DarkSet], *, any_sens
             f"{path}: is not evenly lit: neighbouring photosites differ by {uneven:.0%}, {MOST_UNEVEN:.0%} at most "
             "passes for a flat; shoot a blank surface out of focus"
         )
-    return Flat(response, sensitivity(moments, dark, first.mosaic))
+    picture = sensitivity(moments, dark, first.mosaic)
+    return Flat(response, picture, flat_field(moments, dark, first.mosaic))

@@ -10,6 +10,7 @@ from burst_denoise.cli.options import (
     INPUTS,
     AnySensor,
     Device,
+    Flats,
     Json,
     Limit,
     Models,
@@ -18,6 +19,7 @@ from burst_denoise.cli.options import (
     Pause,
     Seed,
     TuneOn,
+    calibration_files,
     load_models,
     named_folders,
     writes,
@@ -38,6 +40,7 @@ def benchmark_command(
     model: Models = None,
     outputs: OutputFolders = None,
     tune_on: TuneOn = None,
+    flats: Flats = None,
     augment: Annotated[bool, AugmentOption] = False,
     frames: Annotated[int, FramesOption] = 3,
     output: Annotated[Path | None, writes("JSON lines file to write.")] = None,
@@ -57,6 +60,10 @@ def benchmark_command(
     if bool(inputs) == (pairs is not None):
         raise typer.BadParameter("name frames, folders or bursts, or else --pairs FOLDER", param_hint="INPUTS")
     if pairs is not None:
+        if flats:
+            raise typer.BadParameter(
+                "is for bursts; the clean picture of a pair is its reference", param_hint="--flats"
+            )
         for option in ("frames", "limit"):
             source = context.get_parameter_source(option)
             if source is not None and source.name != "DEFAULT":
@@ -74,7 +81,8 @@ def benchmark_command(
     if taken := methods.keys() & folders.keys():
         raise typer.BadParameter(f"{min(taken)} is the name of a model", param_hint="--outputs")
     methods |= {name: Outputs(folder) for name, folder in folders.items()}
-    settings = BenchmarkSettings(augment, frames, seed, limit, any_sensor, device, pause)
+    lit = calibration_files(flats, inputs or [])
+    settings = BenchmarkSettings(augment, frames, seed, limit, any_sensor, device, pause, lit)
     found = []
     with temporary_folder() as folder:
         if pairs is None:

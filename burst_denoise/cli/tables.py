@@ -7,11 +7,12 @@ from rich.table import Column, Table
 
 from burst_denoise.cli.console import printable
 from burst_denoise.schemas import ChannelProfile
-from burst_denoise.score.rows import BenchmarkRow, filled_columns, rounded
+from burst_denoise.score.rows import ORDER_OPEN, BenchmarkRow, filled_columns, order_open, rounded
 
 __all__ = ["format_assessment", "score_table", "sensor_table"]
 
 
+MARK = "†"
 MEASURED = {
     "gain DN/e-": "gain_dn_per_e",
     "read noise DN": "read_noise_std_dn",
@@ -26,16 +27,21 @@ MEASURED = {
 def score_table(rows: Iterable[BenchmarkRow]) -> Table:
     """Return rows as a table for the terminal, without the columns that no row fills.
 
-    The interval of a score is half its width, after the sign ±.
+    The interval of a score is half its width, after the sign ±; a dagger marks rows whose order the fixed pattern may
+    turn.
     """
     listed = [row.model_dump() for row in rows]
     columns = filled_columns(listed)
-    result = Table(Column("burst", overflow="fold"), Column("method", overflow="fold"))
+    legend = printable(f"{MARK} {ORDER_OPEN}") if any(map(order_open, listed)) else None
+    result = Table(
+        Column("burst", overflow="fold"), Column("method", overflow="fold"), caption=legend, caption_justify="left"
+    )
     for title, _, _ in columns:
         result.add_column(title, justify="right")
     for burst, group in groupby(listed, key=lambda row: str(row["burst"])):
         for place, row in enumerate(group):
-            cells = [rounded(row, field, digits) or "-" for _, field, digits in columns]
+            marks = {"over_nlm_db": MARK} if order_open(row) else {}
+            cells = [(rounded(row, field, digits) or "-") + marks.get(field, "") for _, field, digits in columns]
             result.add_row(*map(printable, ("" if place else burst, row["method"], *cells)))
         result.add_section()
     return result

@@ -4,6 +4,9 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
+
+from burst_denoise.burst.flats import read_flat
 from burst_denoise.burst.grouping import alike, find_sources, group_series
 from burst_denoise.burst.store import Burst, open_burst, split_inputs
 from burst_denoise.errors import ConfigError, ModelFileError
@@ -16,8 +19,10 @@ from burst_denoise.schemas import LONGEST_PAUSE_S, MOST_FRAMES, FrameInfo
 from burst_denoise.score.baselines import UNTUNED, Method, baselines_for, tuned_strengths
 from burst_denoise.score.benchmark import SINGLE_FRAME, MergeMethod, frames_with_outputs, score_methods
 from burst_denoise.score.outputs import MatchedOutputs, Outputs
+from burst_denoise.score.pattern import SensorPattern
 from burst_denoise.score.rows import BenchmarkRow
 from burst_denoise.sensor.identity import Sensor
+from burst_denoise.sensor.prnu_from_scenes import prnu_from_scenes
 
 __all__ = [
     "MERGE",
@@ -33,6 +38,7 @@ __all__ = [
     "prepared",
     "refusal",
     "same_sensor",
+    "sensor_pattern",
     "strengths_for",
 ]
 
@@ -44,6 +50,8 @@ MERGE = "merge"
 
 ScoredMethod = Model | Method | Outputs | MatchedOutputs
 """What has a row beside the baselines."""
+MOST_FRAMINGS = 8
+"""Bursts that the fixed pattern is looked for in, because every pair of them is compared."""
 MOST_UNEVEN = 0.01
 """Difference of brightness between outputs and frames from which on the reader is told."""
 
@@ -64,11 +72,13 @@ class BenchmarkSettings:
     """Where the prior computes; models are where they were loaded."""
     pause_s: float = LONGEST_PAUSE_S
     """Longest pause within a series, seconds."""
+    flats: Sequence[Path] = ()
+    """Frames of an evenly lit surface; what they show of uneven response is taken out of the frames that judge."""
 
     @property
     def ingest(self) -> IngestSettings:
         """How frames become bursts."""
-        return IngestSettings(self.limit, self.any_sensor, pause_s=self.pause_s)
+        return IngestSettings(self.limit, self.any_sensor, pause_s=self.pause_s).without(self.flats)
 
 
 def benchmark(
@@ -119,6 +129,7 @@ def benchmark_bursts(
     strengths: Mapping[str, float],
     settings: BenchmarkSettings = BenchmarkSettings(),
     listener: Listener = Listener(),
+    pattern: SensorPattern | None = None,
 ) -> Iterator[BenchmarkRow]:
     """Score methods, the prior and baselines on bursts of one sensor; a model of another sensor is passed over.
 
@@ -132,7 +143,10 @@ def benchmark_bursts(
         From `strengths_for`.
     settings : BenchmarkSettings
     listener : Listener
+    pattern : SensorPattern, optional
+        What is known of the fixed pattern; without it, what flats and bursts tell, see `sensor_pattern`.
     """
+    pattern = pattern or sensor_pattern(bursts, settings)
     scored = prepared(methods, bursts[0].info, settings) | _merging(methods, bursts[0].info, settings)
     for name, method in methods.items():
         for burst in bursts:
@@ -144,9 +158,32 @@ def benchmark_bursts(
                 listener.note(f"{name} is not scored on {refused}")
             elif not set(method.header.training.burst_sha256).isdisjoint(burst.manifest.sha256):
                 listener.note(f"warning: {name} was trained on {burst.name}; its score there proves nothing")
-    rows = score_methods(bursts, scored, strengths=strengths, frames=settings.frames, seed=settings.seed)
+    rows = score_methods(
+        bursts, scored, strengths=strengths, frames=settings.frames, seed=settings.seed, pattern=pattern
+    )
     outputs = [name for name, method in methods.items() if isinstance(method, MatchedOutputs)]
     return noting_brightness(rows, outputs, listener)
+
+
+def sensor_pattern(bursts: Sequence[Burst], settings: BenchmarkSettings) -> SensorPattern:
+    """Return what flats say about the fixed pattern of a sensor, or without them its bursts, if of several scenes.
+
+    Raises
+    ------
+    InputFileError
+        If flats are overexposed or not evenly lit.
+    IncompatibleFramesError
+        If they are of another sensor.
+    TooFewFramesError
+        If they are fewer than 4.
+    """
+    first = bursts[0]
+    flat = read_flat(settings.flats, first.frame(0), (), any_sensor=settings.any_sensor)
+    if flat is not None or first.info.domain == "rgb":
+        return SensorPattern.of(flat, None)
+    alike = [burst for burst in bursts if burst.saturated.shape == first.saturated.shape]
+    chosen = np.linspace(0, len(alike) - 1, min(len(alike), MOST_FRAMINGS)).astype(int)
+    return SensorPattern.of(None, prnu_from_scenes([alike[index].scene() for index in chosen], first.mosaic))
 
 
 def prepared(

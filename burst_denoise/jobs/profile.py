@@ -22,6 +22,7 @@ from burst_denoise.io.noise_profile_export import write_profile
 from burst_denoise.jobs.ingest import IngestSettings, open_inputs
 from burst_denoise.jobs.listener import Listener
 from burst_denoise.schemas import ChannelProfile, Estimate, FrameInfo
+from burst_denoise.score.pattern import SensorPattern
 from burst_denoise.sensor.channel_fit import ChannelNoise, fit_channels
 from burst_denoise.sensor.defects import Repair, find_defects
 from burst_denoise.sensor.fixed_pattern import MasterDark, master_dark, photo_response, sensitivity
@@ -54,6 +55,8 @@ class SensorProfile:
     """Sensitivity of every photosite relative to the local mean of its colour, from flats."""
     frame: Frame
     """One frame as it was shot."""
+    pattern: SensorPattern = SensorPattern()
+    """What scores of bursts of this sensor must know."""
 
     def save(self, path: Path | str) -> None:
         """Write the channels as JSON, to denoise with; `OutputError` if the file exists or cannot be written."""
@@ -187,6 +190,7 @@ def profile_bursts(
         dark=next(iter(masters.values()), None),
         response=flat.picture if flat else None,
         frame=frame,
+        pattern=SensorPattern.of(flat, shared, masters),
     )
 
 

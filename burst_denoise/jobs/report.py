@@ -116,7 +116,7 @@ def report(
         if sources.tune_on:
             tuning = bursts_by_sensor(sources.tune_on, Path(folder) / "tuning", settings, listener)
         strengths = strengths_for(bursts, same_sensor(tuning, bursts[0]), models, watcher)
-        rows = list(benchmark_bursts(bursts, models, strengths, settings, watcher))
+        rows = list(benchmark_bursts(bursts, models, strengths, settings, watcher, sensor.pattern))
         listener.note("4/4 drawing")
         page = Report(
             title=f"Sensor and denoising report: {bursts[0].info.camera or 'unknown camera'}",

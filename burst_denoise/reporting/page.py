@@ -24,7 +24,7 @@ from burst_denoise.reporting.figures import (
 )
 from burst_denoise.schemas import ChannelProfile, FrameVerdict
 from burst_denoise.score.benchmark import REFERENCE_METHOD
-from burst_denoise.score.rows import BenchmarkRow
+from burst_denoise.score.rows import ORDER_OPEN, BenchmarkRow, least_gain_db, order_open, wider_than_chance
 
 __all__ = [
     "LIGHTS",
@@ -44,6 +44,10 @@ LIGHTS = {"good": "Usable", "care": "Usable with care", "bad": "Not usable"}
 REASONS = {
     "shift": "camera moved", "light": "light changed", "motion": "subject moved", "focus": "out of focus",
     "saturation": "overexposed", "incompatible": "other settings",
+}  # fmt: skip
+PATTERN_SOURCES = {
+    "flats": "as flats have left it", "framings": "from several scenes", "burst": "what this scene has room for",
+    "assumed": "assumed",
 }  # fmt: skip
 TRANSFER_CHARTS = {"transfer": transfer_chart, "misfit": transfer_misfit_chart}
 
@@ -127,7 +131,8 @@ def render(**parts: object) -> str:
     page.filters.update(by_burst=_by_burst, cards=_cards, settings=_settings, known_pattern=_known_pattern)
     page.filters.update(reasons=_reasons, outcome=_outcome)
     page.globals.update(LIGHTS=LIGHTS, LARGEST_SIGMA=LARGEST_SIGMA, REFERENCE_METHOD=REFERENCE_METHOD)
-    page.globals.update(training_chart=training_chart)
+    page.globals.update(training_chart=training_chart, ORDER_OPEN=ORDER_OPEN)
+    page.tests.update(order_open=lambda row: order_open(vars(row)), wider=lambda row: wider_than_chance(vars(row)))
     html = page.get_template("page.html").render(parts, script_digest=SCRIPT_DIGEST)
     # No other script may run, whatever a file or a camera is called.
     script = html.rpartition("<script>")[2].partition("</script>")[0]
@@ -136,12 +141,20 @@ def render(**parts: object) -> str:
 
 
 def best_method(rows: Sequence[BenchmarkRow]) -> str | None:
-    """Return the method with the highest mean corrected PSNR, those apart that average several frames."""
+    """Return the method with the highest mean corrected PSNR, those apart that see several frames."""
     scores: dict[str, list[float]] = {}
     for row in rows:
         if row.corrected_psnr_db is not None and row.averaged == 1:
             scores.setdefault(row.method, []).append(row.corrected_psnr_db)
     return max(scores, key=lambda method: float(np.mean(scores[method]))) if scores else None
+
+
+def _surely_best(rows: Sequence[BenchmarkRow]) -> str | None:
+    """Return the best method of a burst where neither chance nor fixed pattern may put another first; else None."""
+    best = best_method(rows)
+    others = [row for row in rows if row.method != best and row.averaged == 1]
+    leads = [least_gain_db(row, other) for row in rows if row.method == best for other in others]
+    return best if all(lead is None or lead > 0 for lead in leads) else None
 
 
 def _by_burst(rows: Sequence[BenchmarkRow]) -> list[Part]:
@@ -150,16 +163,27 @@ def _by_burst(rows: Sequence[BenchmarkRow]) -> list[Part]:
 
 
 def _burst_scores(burst: str, rows: list[BenchmarkRow]) -> Part:
-    values = [value for row in rows for value in (row.corrected_psnr_db, *row.corrected_psnr_db_interval)]
+    values = [
+        value
+        for row in rows
+        for value in (
+            row.corrected_psnr_db,
+            *row.corrected_psnr_db_interval,
+            *(row.corrected_psnr_db_bracket or ()),
+        )
+    ]
     known = [value for value in values if value is not None]
     low, high = math.floor(min(known, default=0)), math.ceil(max(known, default=0) + 1e-9)
     first = rows[0]
     facts = f"{_iso(first.iso)}, frames {', '.join(map(str, first.frames))}, seed {first.seed}; bars {low} to {high} dB"
+    if first.pattern_psnr_db_bracket is not None and first.pattern_psnr_db_bracket[0] is not None:
+        source = PATTERN_SOURCES[first.pattern_source or "assumed"]
+        facts += f"; the fixed pattern alone: at worst {first.pattern_psnr_db_bracket[0]:.1f} dB, {source}"
     if first.fixed_pattern_psnr_db is not None:
-        facts += f"; the fixed pattern alone: {first.fixed_pattern_psnr_db:.1f} dB"
+        facts += f", in truth {first.fixed_pattern_psnr_db:.1f} dB"
     if first.ssim_reference_psnr_db is not None:
         facts += f"; reference of SSIM: {first.ssim_reference_psnr_db:.1f} dB"
-    return {"burst": burst, "facts": facts, "rows": rows, "best": best_method(rows), "low": low, "high": high}
+    return {"burst": burst, "facts": facts, "rows": rows, "best": _surely_best(rows), "low": low, "high": high}
 
 
 def _cards(series: Sequence[JudgedSeries]) -> list[Part]:

@@ -1,6 +1,5 @@
 """Results to files: the report people look at, one page of HTML; rows as JSON lines. Nothing is computed anew here."""
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -17,7 +16,7 @@ from burst_denoise.reporting.page import (
 )
 from burst_denoise.schemas import TrainingRecord
 from burst_denoise.score.benchmark import SINGLE_FRAME
-from burst_denoise.score.rows import BenchmarkRow
+from burst_denoise.score.rows import BenchmarkRow, least_gain_db, order_open
 
 __all__ = [
     "CropSet",
@@ -66,8 +65,9 @@ def write_report(path: Path, report: Report) -> None:
     Notes
     -----
     "Usable" stands for: at least one series was accepted and none rejected; every channel is usable and without a
-    doubt; the 95 % interval of the model lies above OpenCV NLM on every burst, and there is no caution. "Not usable"
-    for: no series, no channel, or a model worse than the noisy frame on a burst. All else is "usable with care".
+    doubt; the model lies above OpenCV NLM on every burst, chance and fixed pattern counted, and there is no caution.
+    "Not usable" for: no series, no channel, or a model worse than the noisy frame on a burst. All else is "usable with
+    care".
     """
     page = render(headline=_headline(report), **vars(report))
     write_file(path, page.encode(errors="backslashreplace"))  # a file's name may hold any byte
@@ -117,54 +117,78 @@ def _profile_light(report: Report) -> tuple[str, str]:
 
 
 def _denoiser_light(report: Report) -> tuple[str, str]:
-    rows, gains = _judged_rows(report)
+    rows, measured = _judged_rows(report)
     if report.model is None:
         return "care", "No model was given" + (f"; this is about {rows[0].method}." if rows else ".")
-    if not gains:
+    if not measured:
         return "care", "Not scored on these bursts."
-    if min(gains) <= 0:
+    if min(measured) <= 0:
         return "bad", "Worse than the noisy frame on a burst."
     over = [row.over_nlm_db_interval for row in rows]
-    sure = sum(ends is not None and ends[0] > 0 for ends in over)
-    fact = f"Better than OpenCV NLM on {sure} of {len(over)} bursts, beyond the 95 % interval."
+    sure = sum(
+        ends is not None and ends[0] > 0 and not order_open(vars(row)) for row, ends in zip(rows, over, strict=True)
+    )
+    fact = f"Better than OpenCV NLM on {sure} of {len(over)} bursts, beyond the 95 % interval and fixed pattern."
     return "good" if sure == len(over) and not report.cautions else "care", fact
 
 
 def _gain_in_words(report: Report) -> str:
-    rows, gains = _judged_rows(report)
-    if not gains:
+    """Return the gain as the ends of intervals and brackets that are worst for the method, on the worst burst first.
+
+    Two numbers joined by "to" would pass for an interval, but are the worst and the best of several bursts.
+    """
+    rows, measured = _judged_rows(report)
+    if not measured:
         return ""
-    worth = [row.worth_frames for row in rows if row.worth_frames is not None]
+    best = len(measured) > 1
+    worth = [least for row in rows if (least := _least_worth(row)) is not None]
+    gains = _least_gains(rows, [row for row in report.rows if row.method == SINGLE_FRAME])
     classical = [row for row in report.rows if row.strength is not None and row.method != rows[0].method]
-    over = _over_best(rows, classical)
+    over = _least_gains(rows, classical)
     bar = "the best classical method" if report.model else "the best other classical method"
     text = "One denoised shot " if report.model else f"One shot through {rows[0].method} "
-    text += f"is worth {_span(worth)} averaged frames: " if worth else "gains "
-    text += f"{_span(gains)} dB over the noisy one"
-    if not over:
-        return text + "."
-    if max(over) <= 0:
-        return text + f", but no gain over {bar} ({_span(over)} dB)."
-    return text + f", {_span(over)} dB over {bar}."
+    text += f"is worth at least {_worst(worth, best=best)} averaged frames and " if worth else ""
+    if min(gains) > 0:
+        text += f"lies at least {_worst(gains, best=best, unit=' dB')} over the noisy one"
+    else:
+        text += "does not surely lie over the noisy one"
+    if over and min(over) > 0:
+        text += f", at least {_worst(over, best=best, unit=' dB')} over {bar}"
+    elif over:
+        text += f", but not surely over {bar}" + (" on every burst" if max(over) > 0 else "")
+    return f"{text}. In brackets: the best of the {len(measured)} bursts." if best else f"{text}."
 
 
 def _judged_rows(report: Report) -> tuple[list[BenchmarkRow], list[float]]:
-    """Return the rows of the method that the headline is about, and by how many dB each is above the single frame."""
+    """Return the rows of the method that the headline is about, and by how many dB each was measured above a frame."""
     name = report.model or best_method([row for row in report.rows if row.strength is not None])
     rows = [row for row in report.rows if row.method == name]
-    return rows, _over_best(rows, [row for row in report.rows if row.method == SINGLE_FRAME])
+    frames = {row.burst: row.corrected_psnr_db for row in report.rows if row.method == SINGLE_FRAME}
+    pairs = [(row.corrected_psnr_db, frames.get(row.burst)) for row in rows]
+    return rows, [ours - frame for ours, frame in pairs if ours is not None and frame is not None]
 
 
-def _over_best(rows: Sequence[BenchmarkRow], others: Sequence[BenchmarkRow]) -> list[float]:
-    """Return by how many dB rows lie above the best of other rows of their burst, where both have a score."""
-    best_db: dict[str, float] = {}
-    for row in others:
-        if row.corrected_psnr_db is not None:
-            best_db[row.burst] = max(row.corrected_psnr_db, best_db.get(row.burst, -math.inf))
-    pairs = [(row.corrected_psnr_db, best_db.get(row.burst)) for row in rows]
-    return [ours - best for ours, best in pairs if ours is not None and best is not None]
+def _least_gains(rows: Sequence[BenchmarkRow], others: Sequence[BenchmarkRow]) -> list[float]:
+    """Return by how many dB each row lies above all others of its burst at least, where both have a score."""
+    leads = [
+        [lead for other in others if other.burst == row.burst and (lead := least_gain_db(row, other)) is not None]
+        for row in rows
+    ]
+    return [min(of_row) for of_row in leads if of_row]
 
 
-def _span(values: Sequence[float]) -> str:
-    low, high = (f"{round(end, 1) + 0.0:.1f}".replace("-", "−") for end in (min(values), max(values)))
-    return low if low == high else f"{low} to {high}"
+def _least_worth(row: BenchmarkRow) -> float | None:
+    """Return how many averaged frames a row is worth at least, chance and fixed pattern counted."""
+    if row.worth_frames is None:
+        return None
+    least = row.worth_frames if row.worth_frames_interval is None else row.worth_frames_interval[0]
+    bracket, ends = row.corrected_psnr_db_bracket, row.corrected_psnr_db_interval
+    if bracket is None or bracket[0] is None or ends[0] is None:
+        return least
+    return least * 10 ** (min(bracket[0] - ends[0], 0.0) / 10)
+
+
+def _worst(values: Sequence[float], *, best: bool, unit: str = "") -> str:
+    """Return the least of values, and where there are several bursts the largest after it, in brackets."""
+    low, high = (f"{end:.1f}{unit}" for end in (min(values), max(values)))
+    return f"{low} ({high})" if best else low

@@ -15,11 +15,12 @@ from burst_denoise.errors import InputFileError, ModelFileError, TooFewFramesErr
 from burst_denoise.score.baselines import Method, baseline_method, baselines_for
 from burst_denoise.score.metrics import displayed_ssim, psnr_of_mse, relative_brightness
 from burst_denoise.score.outputs import MatchedOutputs
+from burst_denoise.score.pattern import BurstPattern, SensorPattern
 from burst_denoise.score.reference import ReferenceScore
 from burst_denoise.score.residual import ResidualScore
 from burst_denoise.score.resources import costs_of, measured, versions
 from burst_denoise.score.rows import BenchmarkRow, with_interval
-from burst_denoise.score.unbiased import BurstScore, paired_difference_db
+from burst_denoise.score.unbiased import BurstScore, paired_bracket_db, paired_difference_db
 from burst_denoise.sensor.noise_model import noise_variance
 
 __all__ = ["REFERENCE_METHOD", "SINGLE_FRAME", "MergeMethod", "frames_with_outputs", "score_methods"]
@@ -48,6 +49,7 @@ def score_methods(
     strengths: Mapping[str, float],
     frames: int = 3,
     seed: int = 0,
+    pattern: SensorPattern = SensorPattern(),
 ) -> Iterator[BenchmarkRow]:
     """Score methods and baselines on bursts; give each row as soon as it is measured.
 
@@ -66,6 +68,9 @@ def score_methods(
         are outputs, only frames that have one of each program.
     seed : int
         Chooses the frames: one at random from each of ``frames`` equal parts of the burst.
+    pattern : SensorPattern
+        What is known of the fixed pattern. With flats the frames that results are judged by are divided by the
+        sensitivities, so what a method keeps of the pattern counts as error, as far as the flats are sure of it.
 
     Yields
     ------
@@ -83,12 +88,13 @@ def score_methods(
     All methods see the same frames and count on the same photosites: not those saturated in any frame, and not the
     burst's known defects, which the two scores would judge differently. Errors are averaged over the frames,
     then turned into dB. A clean reference is scaled by the one factor that brings it nearest to the burst's mean,
-    because lamp and shutter are never exact. Beside the little noise of a mean of frames the fixed pattern, which the
-    corrected score cannot see, is no longer small: `BenchmarkRow.fixed_pattern_psnr_db` says by how much.
+    because lamp and shutter are never exact. What the corrected score cannot see is fixed pattern. It matters where the
+    error is small, as of means of frames and of soft, bright scenes: `BenchmarkRow.corrected_psnr_db_bracket` says by
+    how much at most.
     """
     made_with = versions()
     for burst in bursts:
-        evaluation = _EvaluationSet(burst, frames, seed, frames_with_outputs(burst, methods))
+        evaluation = _EvaluationSet(burst, frames, seed, frames_with_outputs(burst, methods), pattern)
         rows = list(_rows(burst, methods, strengths))
         reference = next((_scored(row, evaluation) for row in rows if row.name == REFERENCE_METHOD), None)
         for row in rows:
@@ -98,7 +104,14 @@ def score_methods(
             except ModelFileError:
                 continue
             over_nlm = paired_difference_db(score, reference[0]) if reference else None
-            yield BenchmarkRow(**fields, **with_interval("over_nlm_db", over_nlm), seed=seed, versions=made_with)
+            bracket = paired_bracket_db(score, reference[0]) if reference and not known else None
+            yield BenchmarkRow(
+                **fields,
+                **with_interval("over_nlm_db", over_nlm),
+                over_nlm_db_bracket=bracket if evaluation.pattern else None,
+                seed=seed,
+                versions=made_with,
+            )
 
 
 @dataclass(frozen=True)
@@ -151,7 +164,7 @@ def frames_with_outputs(burst: Burst, methods: Mapping[str, object]) -> list[int
 class _EvaluationSet:
     """What all methods share on one burst."""
 
-    def __init__(self, burst: Burst, frames: int, seed: int, among: Sequence[int]) -> None:
+    def __init__(self, burst: Burst, frames: int, seed: int, among: Sequence[int], known: SensorPattern) -> None:
         total = len(burst)
         if total < 3:
             raise TooFewFramesError(f"{burst.name}: {total} frames; a benchmark needs at least 3")
@@ -164,6 +177,8 @@ class _EvaluationSet:
         self.counts = ~burst.excluded
         self.variance = mosaic.unpack(noise_variance(mosaic.pack(self.mean), burst.profile), self.mean.shape)
         self.residuals = ResidualScore(burst.linear, total, self.counts, self.variance, mosaic)
+        # Developed pictures have been filtered: their pattern is no longer white, and its strength is not known.
+        self.pattern = None if burst.info.domain == "rgb" else BurstPattern(burst, known)
         self.clean: Float | None = None
         self.fixed_pattern_psnr_db: float | None = None
         if burst.clean is not None:
@@ -176,7 +191,10 @@ class _EvaluationSet:
 
     def score(self) -> BurstScore:
         """Return the score of a method that has no results yet."""
-        return BurstScore(self.burst.linear, len(self.burst), self.counts, self.variance)
+        of = self.pattern
+        if of is None:
+            return BurstScore(self.burst.linear, len(self.burst), self.counts, self.variance)
+        return BurstScore(of.reference, len(self.burst), self.counts, self.variance, of.variance, of.least)
 
     def groups(self, averaged: int) -> list[list[int]]:
         """Return the frames that go into each result: a scored one and as many others; no frame is in two."""
@@ -231,6 +249,7 @@ def _scored(row: _Row, evaluation: _EvaluationSet) -> tuple[BurstScore, dict[str
         "averaged": row.averaged,
         "iso": info.iso,
         **with_interval("corrected_psnr_db", score.psnr_db()),
+        **({} if evaluation.pattern is None else _pattern_fields(score, evaluation.pattern)),
         "upsnr_db": score.upsnr_db(),
         **with_interval("true_psnr_db", None if true is None else true.psnr_db()),
         "fixed_pattern_psnr_db": evaluation.fixed_pattern_psnr_db,
@@ -244,4 +263,17 @@ def _scored(row: _Row, evaluation: _EvaluationSet) -> tuple[BurstScore, dict[str
         **costs_of(costs, info),
         "strength": row.strength,
         "frames": tuple(group[0] for group in groups),
+    }
+
+
+def _pattern_fields(score: BurstScore, pattern: BurstPattern) -> dict[str, Any]:
+    """Return what a row says of the fixed pattern and what it may do to the score."""
+    return {
+        "corrected_psnr_db_bracket": score.psnr_db_bracket(),
+        "noise_kept": score.noise_kept(),
+        "pattern_psnr_db_bracket": (
+            psnr_of_mse(pattern.most, peak=WHITE),
+            psnr_of_mse(pattern.least, peak=WHITE),
+        ),
+        "pattern_source": pattern.source,
     }

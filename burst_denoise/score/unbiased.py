@@ -14,10 +14,11 @@ import numpy as np
 from burst_denoise.arrays import Double, Float, Index, Mask
 from burst_denoise.burst.burst import Window
 from burst_denoise.schemas import Estimate
+from burst_denoise.score.bracket import difference_bracket_db, psnr_bracket_db, sure_change
 from burst_denoise.score.metrics import psnr_of_mse
 from burst_denoise.sensor.intervals import group_influences, interval, leave_one_out, row_blocks
 
-__all__ = ["BurstScore", "paired_difference_db"]
+__all__ = ["BurstScore", "paired_bracket_db", "paired_difference_db"]
 
 LEAST_REFERENCES = 2
 
@@ -35,6 +36,10 @@ class BurstScore:
         True where a photosite counts; saturated ones must not, since clipped noise is not zero-mean.
     variance : float array of that shape, linear units squared
         Expected noise variance of one frame, the unit of the stabilised score.
+    pattern : float array of that shape, linear units squared, optional
+        Largest variance of the fixed pattern in the frames as ``read`` gives them; none without it.
+    pattern_least : float, linear units squared
+        Least mean of that variance over the photosites that count.
 
     Raises
     ------
@@ -44,7 +49,8 @@ class BurstScore:
     Notes
     -----
     The error is the mean over pairs j != k of (f - y_j)(f - y_k), which equals (f - m)^2 - s^2 / K with m and s^2 the
-    mean and unbiased variance of the K frames that f was not made from. The scene includes the sensor's fixed pattern.
+    mean and unbiased variance of the K frames that f was not made from. The scene includes the sensor's fixed pattern:
+    `psnr_db_bracket` says what that may do to the score.
 
     The intervals are for the method's expected error on this very scene at this noise. The variance is that of a
     jackknife block by block, added up, because noise is independent between blocks while their content differs (a
@@ -55,13 +61,24 @@ class BurstScore:
     Where frames are too few to leave one out, the spread over blocks has to do.
     """
 
-    def __init__(self, read: Callable[[int, Window], Float], count: int, mask: Mask, variance: Float) -> None:
+    def __init__(
+        self,
+        read: Callable[[int, Window], Float],
+        count: int,
+        mask: Mask,
+        variance: Float,
+        pattern: Float | None = None,
+        pattern_least: float = 0.0,
+    ) -> None:
         if not mask.any():
             raise ValueError("the mask leaves no value to score")
         self._read = read
         self._count = count
         self._mask = mask
         self._variance = variance
+        self._pattern = np.zeros_like(variance) if pattern is None else pattern
+        most = float(self._pattern[mask].mean(dtype=np.float64))
+        self.pattern_range = (min(pattern_least, most), most)
         self._strips = [strip for strip in row_blocks(mask.shape[-2]) if mask[..., strip, :].any()]
         self._photosites = int(mask.sum())
         self._used: list[frozenset[int]] = []
@@ -93,17 +110,24 @@ class BurstScore:
         self._products.append(np.stack([self._strip_products(denoised, strip) for strip in self._strips], axis=1))
 
     def _strip_products(self, denoised: Float, strip: slice) -> Double:
-        """Return the sums of (f - y_k)(f - y_l) in a strip: (2, N, N), plain and in units of the noise variance."""
+        """Return the sums of (f - y_k)(f - y_l) in a strip: (3, N, N).
+
+        Plain, in units of the noise variance, and these times the variance of the fixed pattern.
+        """
         counts = self._mask[..., strip, :]
         result = denoised[..., strip, :][counts].astype(np.float64)
         frames = (self._read(index, (strip, slice(None)))[counts] for index in range(self._count))
         distances = np.stack([result - frame for frame in frames])
         weighted = distances / self._variance[..., strip, :][counts]
-        return np.stack([distances @ distances.T, weighted @ distances.T])
+        patterned = weighted * self._pattern[..., strip, :][counts]
+        return np.stack([distances @ distances.T, weighted @ distances.T, patterned @ distances.T])
 
     def mse(self) -> Estimate:
-        """Return the mean squared error over all results, linear units squared; unbiased, so it can be below zero."""
-        return _estimate(self._results().error())
+        """Return the mean squared error over all results, linear units squared; unbiased, so it can be below zero.
+
+        What a method surely loses by smoothing the references' fixed pattern away is taken off.
+        """
+        return _estimate(self._error())
 
     def psnr_db(self) -> Estimate:
         """Return the peak signal-to-noise ratio, dB, peak at white; ``inf`` is an error that may be nothing."""
@@ -119,10 +143,45 @@ class BurstScore:
 
     def worth_frames(self) -> Estimate:
         """Return how many averaged frames leave the same error: one frame's variance / the error; may be ``inf``."""
-        error, noise = self._results().error(), self._results().noise()
+        error, noise = self._error(), self._results().noise()
         value = error.value / noise.value
         share = _delta_method(value, (1 / noise.value, error), (-value / noise.value, noise))
         return Estimate(value=_inverse(share.value), low=_inverse(share.high), high=_inverse(share.low))
+
+    def noise_kept(self) -> float:
+        """Return the share of its frames' noise that the method keeps, each photosite weighted by its fixed pattern.
+
+        1 for a frame and for means of frames, 0 where nothing is kept; 1 also where there is no pattern or no frame. It
+        is the regression of the results on the noise of their frames; the noise of the mean m of the other frames,
+        which both f - m and y - m hold, is taken off. By Stein's lemma it is the mean derivative of the result with
+        respect to its frame, hence what is kept of any weak white pattern.
+
+        References
+        ----------
+        Stein, "Estimation of the mean of a multivariate normal distribution", Annals of Statistics 9(6), 1981.
+        """
+        made_of_frames = [(used, sums) for used, sums in zip(self._used, self._products, strict=True) if used]
+        if not self.pattern_range[1] > 0 or not made_of_frames:
+            return 1.0
+        shares = []
+        for used, products in made_of_frames:
+            own = np.isin(np.arange(self._count), list(used))
+            mean_of_used, mean_of_others = own / own.sum(), ~own / (~own).sum()
+            sums = products[2].sum(axis=0)
+            # f - m and y - m in terms of the distances f - y_k.
+            noise = mean_of_others - mean_of_used
+            slope = float(mean_of_others @ sums @ noise) / float(noise @ sums @ noise)
+            others_noise = own.sum() / (~own).sum()
+            shares.append(slope * (1 + others_noise) - others_noise)
+        return max(float(np.mean(shares)), 0.0)
+
+    def psnr_db_bracket(self) -> tuple[float, float]:
+        """Return where the PSNR against the scene without fixed pattern lies, dB: chance and the pattern counted.
+
+        See `burst_denoise.score.bracket`; the upper end is ``inf`` where the pattern may be all of the error.
+        """
+        measured = _estimate(self._results().error())
+        return psnr_bracket_db(measured.low, measured.high, self.noise_kept(), self.pattern_range)
 
     def upsnr_db(self) -> float | None:
         """Return uPSNR, for comparison: the same error measured with three frames besides each result; None without.
@@ -142,6 +201,14 @@ class BurstScore:
             total = products[0].sum(axis=0)
             errors.append(total[a, a] - (total[b, b] + total[c, c] - 2 * total[b, c]) / 2)
         return psnr_of_mse(float(np.mean(errors)) / self._photosites, peak=1.0)
+
+    def _error(self) -> "_Sums":
+        return self._changed(self._results().error())
+
+    def _changed(self, sums: "_Sums") -> "_Sums":
+        """Return an error less what is surely owed to the fixed pattern."""
+        change = sure_change(self.noise_kept(), self.pattern_range)
+        return sums._replace(blocks=sums.blocks + change / len(sums.blocks))
 
     def _results(self, *, stabilised: bool = False, chosen: Sequence[int] | None = None) -> "_Results":
         """Return the sums of all results, or of those chosen."""
@@ -176,13 +243,26 @@ def paired_difference_db(a: BurstScore, b: BurstScore) -> Estimate | None:
     if not pairs:
         raise ValueError("the two scores have no frame in common")
     mine, other = a._results(chosen=[i for i, _ in pairs]), b._results(chosen=[j for _, j in pairs])
-    error, bar = mine.error(), _Results(other.products, mine.used).error()
+    error, bar = a._changed(mine.error()), b._changed(_Results(other.products, mine.used).error())
     if min(error.value, bar.value) <= 0:
         return None
     # The logarithm's slope: a relative error of 1 is 10 / ln 10 = 4.3 dB.
     decibels = 10 / math.log(10)
     value = 10 * math.log10(bar.value / error.value)
     return _delta_method(value, (decibels / bar.value, bar), (-decibels / error.value, error))
+
+
+def paired_bracket_db(a: BurstScore, b: BurstScore) -> tuple[float, float] | None:
+    """Return where the difference of the PSNRs against the scene without fixed pattern lies, dB.
+
+    Arguments are those of `paired_difference_db`; its interval is widened by what the pattern may do to both.
+    """
+    difference, measured = paired_difference_db(a, b), a.psnr_db().value - b.psnr_db().value
+    if difference is None or not math.isfinite(measured):
+        return None
+    mine, other = ((score._results().error().value, score.noise_kept()) for score in (a, b))
+    low, high = difference_bracket_db(mine, other, a.pattern_range)
+    return difference.low + low - measured, difference.high + high - measured
 
 
 class _Sums(NamedTuple):

@@ -18,7 +18,17 @@ from burst_denoise.schemas import Estimate
 from burst_denoise.sensor.intervals import band_sums, jackknife, leave_one_out, root_of_variance
 from burst_denoise.sensor.moments import FrameMoments, frame_moments
 
-__all__ = ["MasterDark", "NonUniformity", "from_median", "master_dark", "photo_response", "sensitivity"]
+__all__ = [
+    "FlatField",
+    "MasterDark",
+    "NonUniformity",
+    "PatternStd",
+    "flat_field",
+    "from_median",
+    "master_dark",
+    "photo_response",
+    "sensitivity",
+]
 
 
 SHADING_WINDOW = 31
@@ -35,6 +45,33 @@ class NonUniformity:
     """From photosite to photosite: slow shading, the mean of a window of 31 x 31 plane pixels, is removed."""
     whole: tuple[Estimate, ...]
     """Over the whole plane, shading of sensor, lens and lamp included: the figure of EMVA 1288, release 3.0."""
+
+
+@dataclass(frozen=True)
+class PatternStd:
+    """How strong the fixed pattern of each plane is: standard deviations."""
+
+    prnu: tuple[float, ...]
+    """Relative to 1."""
+    dsnu: tuple[float, ...]
+    """Linear units."""
+
+    def variance(self, level: Float, mosaic: Mosaic) -> Float:
+        """Return the variance of the pattern in an image, PRNU^2 level^2 + DSNU^2, linear units squared."""
+        prnu, dsnu = (
+            mosaic.spread(np.square(values, dtype=np.float32), level.shape) for values in (self.prnu, self.dsnu)
+        )
+        return np.asarray(prnu * level**2 + dsnu, np.float32)
+
+
+@dataclass(frozen=True)
+class FlatField:
+    """What flats take out of a frame: PRNU, as far as it is real."""
+
+    sensitivity: Float
+    """(H, W) or (3, H, W), around 1: Wiener-shrunken, to divide a frame by."""
+    residual_prnu: tuple[tuple[float, ...], tuple[float, ...]]
+    """Relative to 1, per plane: between which the standard deviation of the sensitivities that remain lies."""
 
 
 @dataclass(frozen=True)
@@ -130,6 +167,34 @@ def sensitivity(flats: FrameMoments, dark: MasterDark | None, mosaic: Mosaic) ->
     mean = flats.mean if dark is None else flats.mean - dark.mean
     planes = mosaic.pack(mean.astype(np.float32))
     return mosaic.unpack(np.stack([plane / _shading(plane, _typical(plane)) for plane in planes]), mean.shape)
+
+
+def flat_field(flats: FrameMoments, dark: MasterDark | None, mosaic: Mosaic) -> FlatField:
+    """Return what a frame is best divided by to take its PRNU out; arguments and errors as for `photo_response`.
+
+    Notes
+    -----
+    The noise of the mean flat would become a new fixed pattern, so a sensitivity counts as far as it is likely to be
+    real, as in `master_dark`. Defects are left alone: they are repaired, not divided.
+    """
+    response = photo_response(flats, dark, mosaic)
+    found = sensitivity(flats, dark, mosaic)
+    noise = flats.variance / flats.count
+    level = flats.mean if dark is None else flats.mean - dark.mean
+    if dark is not None:
+        noise = noise + dark.variance / dark.count
+    planes = mosaic.pack(found).copy()
+    levels, noises = mosaic.pack(level.astype(np.float32)), mosaic.pack(noise.astype(np.float32))
+    left: list[tuple[float, float]] = []
+    for plane, level_plane, noise_plane, fine in zip(planes, levels, noises, response.fine, strict=True):
+        healthy = _typical(plane)
+        noise_share = float(noise_plane[healthy].mean()) / float(level_plane[healthy].mean()) ** 2
+        real = fine.value**2 / max(fine.value**2 + noise_share, 1e-18)
+        added = real * math.sqrt(noise_share)
+        left.append((math.hypot((1 - real) * fine.low, added), math.hypot((1 - real) * fine.high, added)))
+        plane[:] = np.where(healthy, 1 + np.float32(real) * (plane - 1), np.float32(1))
+    least, most = zip(*left, strict=True)
+    return FlatField(mosaic.unpack(planes, found.shape), (least, most))
 
 
 def _non_uniformity(mean: Float, noise_variance: Float, mosaic: Mosaic, *, relative: bool) -> NonUniformity:

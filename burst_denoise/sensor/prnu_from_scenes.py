@@ -1,7 +1,10 @@
-"""Fixed pattern from tripod bursts of several scenes, without darks or flats: what their means share."""
+"""Fixed pattern from tripod bursts, without darks or flats: what the means of several scenes share.
+
+A single scene tells how much pattern there is at most: what the neighbours of a photosite do not predict.
+"""
 
 import itertools
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import cv2
@@ -9,11 +12,12 @@ import numpy as np
 import numpy.typing as npt
 
 from burst_denoise.arrays import Double, Float, Mask
+from burst_denoise.frame.exposure import same_setting
 from burst_denoise.frame.mosaic import Mosaic
 from burst_denoise.schemas import Estimate, NoiseProfile
 from burst_denoise.sensor.intervals import band_sums, jackknife, leave_one_out, root_of_variance
 
-__all__ = ["SceneMean", "ScenePattern", "prnu_from_scenes", "scene_numbers"]
+__all__ = ["PatternBound", "SceneMean", "ScenePattern", "pattern_bound", "prnu_from_scenes", "scene_numbers"]
 
 
 SAME_SCENE = 0.4
@@ -43,6 +47,16 @@ class SceneMean:
 
 
 @dataclass(frozen=True)
+class PatternBound:
+    """How much of a burst mean is fixed pattern, PRNU and DSNU together."""
+
+    mean_variance: Estimate
+    """Mean over the photosites that count, linear units squared."""
+    variance: Float
+    """At each photosite, linear units squared; the shape of the mean."""
+
+
+@dataclass(frozen=True)
 class ScenePattern:
     """The fixed pattern that bursts of different scenes share."""
 
@@ -54,6 +68,13 @@ class ScenePattern:
     """Of all planes together: of one sensor they are mostly alike, and this is what sharp scenes still tell."""
     dsnu: dict[float | None, tuple[Estimate, ...]]
     """Per ISO of at least two scenes: per plane, linear units."""
+    left_out: Mapping[float | None, Double]
+    """Per such ISO: P^2 and D^2 of all planes together, (2, G + 1): each group of rows left out in turn, then none."""
+
+    def in_burst(self, burst: SceneMean) -> PatternBound | None:
+        """Return the pattern of a burst of this sensor; None where its ISO has not two scenes."""
+        known = [found for iso, found in self.left_out.items() if same_setting(iso, burst.profile.iso)]
+        return _in_burst(known[0], burst) if known else None
 
 
 def prnu_from_scenes(bursts: Sequence[SceneMean], mosaic: Mosaic) -> ScenePattern | None:
@@ -104,7 +125,66 @@ def prnu_from_scenes(bursts: Sequence[SceneMean], mosaic: Mosaic) -> ScenePatter
     planes = np.stack(equations)
     groups = np.einsum("pijg,pq->pijqg", planes, np.eye(len(planes))).reshape(*planes.shape[:-1], -1)
     together = root_of_variance(jackknife(_without_each(_common_slope, groups)))
-    return ScenePattern(len(set(apart)), unknown(0), together, {iso: unknown(index) for iso, index in within.items()})
+    alike = _without_each(_solution, groups.sum(axis=0))
+    return ScenePattern(
+        len(set(apart)),
+        unknown(0),
+        together,
+        {iso: unknown(index) for iso, index in within.items()},
+        {iso: alike[[0, index]] for iso, index in within.items()},
+    )
+
+
+def pattern_bound(burst: SceneMean, mosaic: Mosaic) -> PatternBound:
+    """Return how much fixed pattern one burst may hold at most, because texture passes for it.
+
+    Parameters
+    ----------
+    burst : SceneMean
+        With its temporal variance.
+    mosaic : Mosaic
+
+    Notes
+    -----
+    Prediction and weights are those of `prnu_from_scenes`. The square of what the prediction leaves, less the noise of
+    the mean, is P^2 (x^2 + sum w^2 x^2) + D^2 (1 + sum w^2) and what texture the neighbours do not predict. P^2 and D^2
+    are fitted for all planes together. In a soft scene the bound is the pattern itself, in a sharp one many times that.
+    Interval by jackknife over bands of rows.
+    """
+    planes = [_pattern_equations(burst, mosaic, plane) for plane in range(len(mosaic.pack(burst.mean)))]
+    return _in_burst(_without_each(_solution, np.concatenate(planes, axis=-1)), burst)
+
+
+def _in_burst(left_out: Double, burst: SceneMean) -> PatternBound:
+    """Return the pattern of a burst from P^2 and D^2, (2, G + 1)."""
+    counted = burst.mean if burst.excluded is None else burst.mean[~burst.excluded]
+    level_squared = float((counted.astype(np.float64) ** 2).mean())
+    prnu, dsnu = (np.float32(max(found, 0.0)) for found in left_out[:, -1])
+    return PatternBound(
+        jackknife(left_out[0] * level_squared + left_out[1]), np.asarray(prnu * burst.mean**2 + dsnu, np.float32)
+    )
+
+
+def _pattern_equations(burst: SceneMean, mosaic: Mosaic, plane: int) -> Double:
+    """Return, per band of rows, the weighted normal equations of fine^2 - noise = P^2 level^2 + D^2: (2, 3, bands)."""
+    assert burst.variance is not None
+    seen = _prediction_residual(burst, mosaic, plane)
+    squares = seen.kernel**2
+    gain = 1 + float(squares.sum())
+
+    def spread(layer: Float) -> Double:
+        """Return a photosite's own value and what its neighbours' errors add in the prediction."""
+        around = cv2.filter2D(layer, -1, squares)[seen.own]
+        return np.asarray(layer[seen.own] + around, np.float64) / gain
+
+    variance = burst.variance if burst.variance.ndim == 2 else burst.variance[plane]
+    # The fit of the prediction has taken its share of degrees of freedom.
+    free = 1 - (seen.kernel.size - 1) / max(int(seen.counts.sum()), seen.kernel.size)
+    pattern = seen.fine.astype(np.float64) ** 2 / (gain * free) - spread(variance) / burst.count
+    # The level of a photosite itself is averaged, or else its noise would be fitted to itself.
+    level = (seen.level.astype(np.float64) ** 2 + cv2.filter2D(seen.layer**2, -1, squares)[seen.own]) / gain
+    weight = seen.counts * gain**2 / seen.variance.astype(np.float64) ** 2
+    return np.array([[band_sums(weight * x * y) for y in (level, 1, pattern)] for x in (level, 1)])
 
 
 def scene_numbers(means: Sequence[Float], mosaic: Mosaic) -> list[int]:
