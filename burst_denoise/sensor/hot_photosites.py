@@ -19,14 +19,19 @@ NOISE_SIGMA = 5.0
 """Standard deviations of the noise by which a photosite must lie outside what its own colour has on opposite sides."""
 SPREAD_RATIO = 2.0
 """The same in units of how far these differ between the directions."""
-TEXTURE_RATIO = 3.5
+TEXTURE_RATIO = 3.0
 """The same in units of the mean second difference around. Of noise alone these are 7 standard deviations: weaker ones
 the network takes for noise itself, and on texture too much looks like them."""
-BESIDE_SIGMA, BESIDE_SHARE = 2.5, 0.15
+BESIDE_SIGMA, BESIDE_SHARE = 3.5, 0.2
 """Light on three of the four photosites beside, from which light is what sticks out: in standard deviations of the
 noise of one, and as a share of the departure. The greater counts."""
-AROUND_SIGMA, AROUND_SHARE = 3.5, 0.22
+AROUND_SIGMA, AROUND_SHARE = 5.0, 0.3
 """The same of those three and three of the four diagonal ones together."""
+LEAK_SHARE = 0.08
+"""Share of a hot photosite's charge that its four neighbours get together at most; sensors leak 1 or 2 % to each."""
+PICTURE_SIGMA, MOST_SIGMA = 0.5, 3.0
+"""Mean light beside all that was found, in standard deviations, from which it is details of a picture that is sharp to
+the photosite (1.1 to 2.3 in six such pictures; hot photosites -0.2 to -1.8), and what a single one counts at most."""
 REACH = 4
 """Photosites around one that say how much the picture changes."""
 
@@ -58,7 +63,7 @@ def find_hot_photosites(image: Float, mosaic: Mosaic, profile: NoiseProfile) -> 
 
     1. lies outside the means of all four pairs of opposite neighbours of its own colour, by five standard deviations
        of the noise and twice the spread of the four: an edge, a ramp or a line does not;
-    2. does so by 3.5 times the mean second difference of the colours within four photosites: texture does not;
+    2. does so by three times the mean second difference of the colours within four photosites: texture does not;
     3. has no light beside it. Of four neighbours the brightest does not count, for it may be hot itself.
 
     What they hide is looked for again beside them, once they have the median of their neighbours.
@@ -72,6 +77,7 @@ def find_hot_photosites(image: Float, mosaic: Mosaic, profile: NoiseProfile) -> 
     offset = np.maximum(profile.read_noise_variance, SMALLEST_VARIANCE).astype(np.float32)
     plane = mosaic.plane_of((step, step))
     margins = np.r_[-REACH:0, width : width + REACH]
+    light: list[Float] = []
     for rows in row_bands(height):
         lines = image[_inside(np.arange(rows.start - REACH, rows.stop + REACH), height, step)]
         band = np.empty((len(lines), width + 2 * REACH), np.float32)
@@ -83,11 +89,15 @@ def find_hot_photosites(image: Float, mosaic: Mosaic, profile: NoiseProfile) -> 
         row, column = np.divmod(np.flatnonzero(np.square(departure, out=departure) > limit), width)
         while len(row):
             of_plane = plane[row % step, column % step]
-            new = _hot(patches[row, column], step, scale[of_plane], offset[of_plane])
+            new, beside = _hot(patches[row, column], step, scale[of_plane], offset[of_plane])
             row, column = row[new], column[new]
+            light.append(beside)
             hot[row, column] = True
             band[row + REACH, column + REACH] = _usual(patches[row, column], step)
             row, column = _unmarked_beside(row, column, hot, step)
+    beside = np.clip(np.concatenate([*light, np.zeros(1, np.float32)]), -MOST_SIGMA, MOST_SIGMA)
+    if beside.sum() > PICTURE_SIGMA * (len(beside) - 1):
+        found[:] = False
     return found
 
 
@@ -163,8 +173,15 @@ def _departure(values: Float, step: int, scale: Float, offset: Float) -> tuple[F
     return departure, np.maximum(limit, spread, out=limit)
 
 
-def _hot(patches: Float, step: int, scale: Float, offset: Float) -> Mask:
-    """Return of which patches (K, 2 REACH + 1, 2 REACH + 1), whose middle has S and O (K,), that is hot or dead."""
+def _hot(patches: Float, step: int, scale: Float, offset: Float) -> tuple[Mask, Float]:
+    """Return in which patches (K, side, side) the middle, which has S and O (K,), is hot or dead; and light beside it.
+
+    Returns
+    -------
+    hot : (K,) bool array
+    light : array, one for each hot one
+        Beyond what leaks from it to its four neighbours, in standard deviations.
+    """
     signed, limit = (part[:, 0, 0] for part in _departure(patches, step, scale[:, None, None], offset[:, None, None]))
     hot: Mask = signed * signed > limit
     patches, signed, scale, offset = patches[hot], signed[hot], scale[hot], offset[hot]
@@ -175,21 +192,24 @@ def _hot(patches: Float, step: int, scale: Float, offset: Float) -> Mask:
         change = np.abs(lines[:, 2 * step :] - 2 * lines[:, step:-step] + lines[:, : -2 * step])
         # Another hot photosite nearby counts no more than this one.
         texture += np.minimum(change, departure[:, None, None]).mean((1, 2)) / 2
-    light, around, noise_std = _light_beside(patches, np.sign(signed), scale, offset)
-    dark = light < np.maximum(BESIDE_SIGMA * noise_std, BESIDE_SHARE * departure)
-    dark &= around < np.maximum(AROUND_SIGMA * noise_std, AROUND_SHARE * departure)
-    hot[hot] = dark & (departure > TEXTURE_RATIO * texture)
-    return hot
+    light, noise_std = _light_beside(patches, np.sign(signed), scale, offset)
+    # One of the neighbours may be hot itself.
+    beside, diagonal = (np.sort(four, axis=0)[:3].sum(axis=0) for four in (light[:4], light[4:]))
+    alone = beside < np.maximum(BESIDE_SIGMA * noise_std, BESIDE_SHARE * departure)
+    alone &= beside + diagonal < np.maximum(AROUND_SIGMA * noise_std, AROUND_SHARE * departure)
+    alone &= departure > TEXTURE_RATIO * texture
+    hot[hot] = alone
+    excess = (light[:4].sum(axis=0) - LEAK_SHARE * departure) / (2 * noise_std)
+    return hot, excess[alone]
 
 
-def _light_beside(patches: Float, sign: Float, scale: Float, offset: Float) -> tuple[Float, Float, Float]:
+def _light_beside(patches: Float, sign: Float, scale: Float, offset: Float) -> tuple[Float, Float]:
     """Return how far the neighbours of the middle of patches, of whatever colour, depart to the same side as it.
 
     Returns
     -------
-    beside, around : (K,) arrays, linear
-        Sum of three of the four neighbours beside, and of these and three of the four diagonal ones, the lowest: one of
-        each may be hot itself.
+    light : (8, K) array, linear
+        The four beside, then the four diagonal ones, against the median of their colour farther away.
     noise_std : (K,) array, linear
         Standard deviation of one neighbour's noise.
     """
@@ -204,5 +224,4 @@ def _light_beside(patches: Float, sign: Float, scale: Float, offset: Float) -> t
         level = np.median(far, axis=0)
         light += [sign * (patches[:, REACH + down, REACH + right] - level) for down, right in group]
         variance += [scale * np.maximum(level, 0) + offset] * len(group)
-    beside, diagonal = (np.sort(four, axis=0)[:3].sum(axis=0) for four in (light[:4], light[4:]))
-    return beside, beside + diagonal, np.sqrt(np.mean(variance, axis=0))
+    return np.array(light), np.sqrt(np.mean(variance, axis=0))
