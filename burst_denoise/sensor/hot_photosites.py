@@ -19,7 +19,7 @@ NOISE_SIGMA = 5.0
 """Standard deviations of the noise by which a photosite must lie outside what its own colour has on opposite sides."""
 SPREAD_RATIO = 2.0
 """The same in units of how far these differ between the directions."""
-TEXTURE_RATIO = 3.0
+TEXTURE_RATIO = 3.5
 """The same in units of the mean second difference around. Of noise alone these are 7 standard deviations: weaker ones
 the network takes for noise itself, and on texture too much looks like them."""
 BESIDE_SIGMA, BESIDE_SHARE = 3.5, 0.2
@@ -63,10 +63,14 @@ def find_hot_photosites(image: Float, mosaic: Mosaic, profile: NoiseProfile) -> 
 
     1. lies outside the means of all four pairs of opposite neighbours of its own colour, by five standard deviations
        of the noise and twice the spread of the four: an edge, a ramp or a line does not;
-    2. does so by three times the mean second difference of the colours within four photosites: texture does not;
+    2. does so by 3.5 times the mean second difference of the colours within four photosites: texture does not;
     3. has no light beside it. Of four neighbours the brightest does not count, for it may be hot itself.
 
-    What they hide is looked for again beside them, once they have the median of their neighbours.
+    What they hide is looked for again beside them, once they have the median of their neighbours; two of one colour
+    side by side that are about as hot as each other hide each other for good.
+
+    Where a picture is sharp to the photosite, single details pass all three. Together they give themselves away: light
+    lies beside most of them, and beside hot photosites as often less than none. Then nothing is taken for hot.
     """
     found = np.zeros(image.shape, np.bool_)
     if mosaic.domain == "rgb" or min(image.shape) <= 2 * REACH:
@@ -89,14 +93,17 @@ def find_hot_photosites(image: Float, mosaic: Mosaic, profile: NoiseProfile) -> 
         row, column = np.divmod(np.flatnonzero(np.square(departure, out=departure) > limit), width)
         while len(row):
             of_plane = plane[row % step, column % step]
-            new, beside = _hot(patches[row, column], step, scale[of_plane], offset[of_plane])
+            new = _hot(patches[row, column], step, scale[of_plane], offset[of_plane])
             row, column = row[new], column[new]
-            light.append(beside)
             hot[row, column] = True
             band[row + REACH, column + REACH] = _usual(patches[row, column], step)
             row, column = _unmarked_beside(row, column, hot, step)
-    beside = np.clip(np.concatenate([*light, np.zeros(1, np.float32)]), -MOST_SIGMA, MOST_SIGMA)
-    if beside.sum() > PICTURE_SIGMA * (len(beside) - 1):
+        row, column = np.nonzero(hot)
+        of_plane = plane[row % step, column % step]
+        removed = image[rows][hot] - band[row + REACH, column + REACH]
+        beside, noise_std = _light_beside(patches[row, column], np.sign(removed), scale[of_plane], offset[of_plane])
+        light.append((beside[:4].sum(axis=0) - LEAK_SHARE * np.abs(removed)) / (2 * noise_std))
+    if np.clip(np.concatenate(light), -MOST_SIGMA, MOST_SIGMA).sum() > PICTURE_SIGMA * found.sum():
         found[:] = False
     return found
 
@@ -173,15 +180,8 @@ def _departure(values: Float, step: int, scale: Float, offset: Float) -> tuple[F
     return departure, np.maximum(limit, spread, out=limit)
 
 
-def _hot(patches: Float, step: int, scale: Float, offset: Float) -> tuple[Mask, Float]:
-    """Return in which patches (K, side, side) the middle, which has S and O (K,), is hot or dead; and light beside it.
-
-    Returns
-    -------
-    hot : (K,) bool array
-    light : array, one for each hot one
-        Beyond what leaks from it to its four neighbours, in standard deviations.
-    """
+def _hot(patches: Float, step: int, scale: Float, offset: Float) -> Mask:
+    """Return in which patches (K, side, side) the middle, which has S and O (K,), is hot or dead."""
     signed, limit = (part[:, 0, 0] for part in _departure(patches, step, scale[:, None, None], offset[:, None, None]))
     hot: Mask = signed * signed > limit
     patches, signed, scale, offset = patches[hot], signed[hot], scale[hot], offset[hot]
@@ -197,10 +197,8 @@ def _hot(patches: Float, step: int, scale: Float, offset: Float) -> tuple[Mask, 
     beside, diagonal = (np.sort(four, axis=0)[:3].sum(axis=0) for four in (light[:4], light[4:]))
     alone = beside < np.maximum(BESIDE_SIGMA * noise_std, BESIDE_SHARE * departure)
     alone &= beside + diagonal < np.maximum(AROUND_SIGMA * noise_std, AROUND_SHARE * departure)
-    alone &= departure > TEXTURE_RATIO * texture
-    hot[hot] = alone
-    excess = (light[:4].sum(axis=0) - LEAK_SHARE * departure) / (2 * noise_std)
-    return hot, excess[alone]
+    hot[hot] = alone & (departure > TEXTURE_RATIO * texture)
+    return hot
 
 
 def _light_beside(patches: Float, sign: Float, scale: Float, offset: Float) -> tuple[Float, Float]:
