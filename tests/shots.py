@@ -53,9 +53,9 @@ def scene(size: tuple[int, int] = SIZE, seed: int = 0) -> np.ndarray:
 
 
 def burst_frames(count: int = 4, iso: float = 1600, seed: int = 0, cfa: str = "RGGB", size: tuple[int, int] = SIZE,
-                 faults: Mapping[int, Fault] | None = None) -> list[Frame]:  # fmt: skip
-    """Return the frames of a burst."""
-    return shoot(SyntheticCamera(cfa=cfa), scene(size, seed), iso, count, seed, faults or {})[0]
+                 faults: Mapping[int, Fault] | None = None, hot: float = 1e-4) -> list[Frame]:  # fmt: skip
+    """Return the frames of a burst, of which a share ``hot`` of the photosites are hot."""
+    return shoot(SyntheticCamera(cfa=cfa, hot_fraction=hot), scene(size, seed), iso, count, seed, faults or {})[0]
 
 
 def dark_frames(count: int = 6, iso: float = 1600, size: tuple[int, int] = SIZE, hot: float = 1e-4) -> list[Frame]:

@@ -41,7 +41,7 @@ TAG = NoiseProfile(iso=1600, shot_noise_scale=(5e-4,) * 4, read_noise_variance=(
 @pytest.fixture(scope="module")
 def frames() -> list[Frame]:
     """Three frames; a lamp is in them."""
-    found = burst_frames(3, size=SMALL)
+    found = burst_frames(3, size=SMALL, hot=0)
     for frame in found:
         frame.dn[10:20, 30:40] = 15304
     return found

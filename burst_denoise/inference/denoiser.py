@@ -28,6 +28,7 @@ from burst_denoise.model.model_file import Model
 from burst_denoise.model.prior import load_prior, prior_file
 from burst_denoise.schemas import TILE, NoiseProfile
 from burst_denoise.sensor.defects import Repair, find_defects
+from burst_denoise.sensor.hot_photosites import find_hot_photosites
 from burst_denoise.sensor.identity import Sensor
 from burst_denoise.sensor.noise_model import noise_variance
 
@@ -114,7 +115,7 @@ class Denoiser:
         return {key: value for key, value in self.__dict__.items() if key not in made_here} | {"_note": None}
 
     def __call__(self, frame: Frame, burst: Burst | None = None, estimated: ShotNoise | None = None) -> Frame:
-        """Return a frame denoised: dark subtracted, defects repaired, noise taken away.
+        """Return a frame denoised: dark subtracted, known defects and hot photosites repaired, noise taken away.
 
         Parameters
         ----------
@@ -160,6 +161,10 @@ class Denoiser:
             np.subtract(image, dark, out=image, where=image < 1)
         if (repair := self._repair(frame, burst)) is not None:
             repair.mend(image)
+        hot = find_hot_photosites(image, frame.mosaic, profile)
+        if count := int(hot.sum()):
+            Repair(hot, frame.mosaic).mend(image)
+            notes += f"; {count} hot photosite{'s' if count > 1 else ''} repaired"
         image = self._run(image, frame, engine, profile)  # the noisy one makes room
         return self._result(image, frame, profile, notes)
 
@@ -196,6 +201,9 @@ class Denoiser:
 
     def image(self, image: Float, frame: Frame) -> Float:
         """Return an image denoised whose dark and defects are taken care of: a method for the benchmark.
+
+        Hot photosites that its burst does not show stay as they are: the mean of the other frames, which scores it, has
+        them too.
 
         Parameters
         ----------
