@@ -15,7 +15,7 @@ from burst_denoise.arrays import Float
 from burst_denoise.frame.srgb import srgb_to_linear
 from burst_denoise.schemas import Domain
 
-__all__ = ["PICTURES", "VALIDATION_PICTURES", "content_patch", "content_pictures", "rggb_planes"]
+__all__ = ["PICTURES", "VALIDATION_PICTURES", "content_patch", "content_pictures", "rggb_planes", "validation_content"]
 
 
 PICTURES = (
@@ -28,11 +28,32 @@ VALIDATION_PICTURES = ("stereo_motorcycle", "camera", "gravel")
 
 ``coffee`` is in neither: it is kept for the demo to be judged on.
 """
+HELD_OUT_SHARE = 1 / 4
+LEAST_HELD_OUT = 128
+"""Of the columns of a picture, at its right end, no calibration sees this share, where that are so many."""
 
 
 @cache
-def content_pictures(names: Sequence[str] = PICTURES) -> tuple[Float, ...]:
-    """Return clean pictures of scikit-image by name, (H, W, 3) float32 in linear light, 0 to 1."""
+def content_pictures() -> tuple[Float, ...]:
+    """Return the clean pictures to train on, (H, W, 3) float32 in linear light, 0 to 1."""
+    return tuple(picture[:, : _held_out_from(picture)] for picture in _pictures(PICTURES))
+
+
+@cache
+def validation_content() -> tuple[Float, ...]:
+    """Return clean pictures, and parts of such, that no calibration trains on, as `content_pictures` does."""
+    parts = (picture[:, _held_out_from(picture) :] for picture in _pictures(PICTURES))
+    return (*_pictures(VALIDATION_PICTURES), *(part for part in parts if part.shape[1]))
+
+
+def _held_out_from(picture: Float) -> int:
+    """Return the first column of a picture that no calibration sees."""
+    width: int = picture.shape[1]
+    held_out = int(width * HELD_OUT_SHARE)
+    return width - held_out if held_out >= LEAST_HELD_OUT else width
+
+
+def _pictures(names: Sequence[str]) -> tuple[Float, ...]:
     from skimage import data
 
     loaded = [getattr(data, name)() for name in names]
