@@ -473,6 +473,8 @@ class NoiseEntry(Document):
     shots: tuple[str, ...]
     """Names of the sample."""
     profile: NoiseProfile
+    structure: NoiseStructure | None = None
+    """What the noise has beside that; older ledgers do not say."""
     version: str
 
 

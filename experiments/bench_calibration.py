@@ -65,8 +65,8 @@ def main() -> None:
         said = record.gain_db >= PAYS_DB
         right += said == (true >= PAYS_DB)
         print(
-            f"{name:13s} says {'pays' if said else 'as good'} {record.gain_db:+.3f} +- {record.gain_std_error_db:.3f} dB; "
-            f"true {true:+.3f}, least {least:+.3f}; over the prior with the burst's own profile {own:+.3f}; "
+            f"{name:13s} says {'pays' if said else 'as good'} {record.gain_db:+.3f} +- {record.gain_std_error_db:.3f}"
+            f" dB; true {true:+.3f}, least {least:+.3f}; over the prior with the burst's own profile {own:+.3f}; "
             f"{record.steps_done} steps, prior's share {record.prior_share:.2f}"
         )
         print(*(f"  {line}" for line in model.verdict), sep="\n", flush=True)
@@ -88,7 +88,7 @@ def calibrated(sensor: SimulatedSensor, settings: TrainSettings) -> tuple[bd.Mod
 
 
 def true_gains(model: bd.Model, burst: Burst, frames: tuple[int, ...] = (0, 4)) -> Double:
-    """Return how much nearer to the clean image a model comes than the prior, dB: with the same profile, and its own."""
+    """Return how much nearer to the truth a model comes than the prior with its profile, and with the burst's, dB."""
     prior, calibrated = bd.Denoiser(), bd.Denoiser(model)
     (same,) = model.header.profiles
     gains = []

@@ -5,20 +5,26 @@ from texture.
 """
 
 import math
+from collections.abc import Iterator
 from itertools import pairwise
+from typing import TypeVar
 
 import numpy as np
+import numpy.typing as npt
 import torch
 
-from burst_denoise.arrays import Double, Float
+from burst_denoise.arrays import Double, Float, Mask
 from burst_denoise.frame.geometry import blocks, spread_windows
-from burst_denoise.frame.mosaic import Mosaic
+from burst_denoise.frame.mosaic import RGGB, Mosaic
 from burst_denoise.inference.engine import Engine
-from burst_denoise.schemas import NoiseProfile
+from burst_denoise.schemas import NoiseProfile, NoiseStructure
 from burst_denoise.sensor.noise_model import SMALLEST_VARIANCE, noise_variance, stabilise, unstabilise
+from burst_denoise.sensor.noise_structure import noise_structure
 from burst_denoise.sensor.single_image import SATURATED, fit_noise_line
 
-__all__ = ["refine_noise"]
+__all__ = ["refine_noise", "residual_structure"]
+
+T = TypeVar("T", bound=np.generic)
 
 WINDOW = 128
 """Photosites along a side of a window."""
@@ -41,6 +47,8 @@ FEWEST_DEGREES = 0.01
 """Degrees of freedom, as a share of its values, that a bin needs: with less it is all texture."""
 LOST = 0.05
 """Share of the noise's variance that the residual has more, of the picture (median of 14 scenes at five ISOs)."""
+FLAT_SIDE, FLAT_SHARE = 8, 0.1
+"""Plane pixels along a side of a flat part, and share of the parts that count as flat."""
 BIN_ERROR = 0.05
 """Relative error of a bin's variance beside that of chance."""
 
@@ -102,6 +110,64 @@ def refine_noise(image: Float, mosaic: Mosaic, engine: Engine, first: NoiseProfi
         ahead = math.exp(step - change)
         profile = _with_line(found, ahead * found.shot_noise_scale[0], ahead * found.read_noise_variance[0])
     raise AssertionError("the last round returns")
+
+
+def residual_structure(image: Float, mosaic: Mosaic, engine: Engine, profile: NoiseProfile) -> NoiseStructure:
+    """Return what the noise of a shot has beside its variance, told by the residual of denoising a few windows of it.
+
+    Parameters
+    ----------
+    image : (H, W) float32 array, linear
+        A Bayer mosaic, not clipped; not modified.
+    mosaic : Mosaic
+        Of the image.
+    engine : Engine
+        What denoises.
+    profile : NoiseProfile
+        Of the shot.
+
+    Notes
+    -----
+    Lines and outliers are those of the residual. It shows no correlation, because noise that is alike over several
+    photosites passes for picture and stays: that is looked for in the noisy planes, in the parts that the network makes
+    flattest. There white noise has none, and parts without texture are in nearly every picture.
+    """
+    planes = _flat_windows(image, mosaic, profile)
+    noisy, clean = _denoised(planes, engine, profile)
+    counts = planes < SATURATED
+    # The windows lie in rows, the darkest first: there, shot noise covers least.
+    dark = slice(0, min(WINDOW // 2, planes.shape[1]))
+    spread = blocks(clean[:, dark], FLAT_SIDE, FLAT_SIDE).std(axis=(-3, -1)).mean(axis=0)
+    flat = (spread <= np.quantile(spread, FLAT_SHARE)).repeat(FLAT_SIDE, 0).repeat(FLAT_SIDE, 1)
+    level = blocks(noisy[:, dark], FLAT_SIDE, FLAT_SIDE).mean(axis=(-3, -1)).repeat(FLAT_SIDE, 1).repeat(FLAT_SIDE, 2)
+    height, width = flat.shape
+    parts = [(noisy - clean, counts), ((noisy[:, :height, :width] - level), counts[:, :height, :width] & flat)]
+    lines, alike = (noise_structure(_windows(noise, mask)) for noise, mask in parts)
+    return lines.model_copy(update={"correlation": alike.correlation})
+
+
+def _windows(noise: Float, counts: Mask) -> Iterator[tuple[Float, Mask]]:
+    """Yield the windows that planes were put together from, photosites as they lie on the sensor."""
+    side = min(WINDOW // 2, *noise.shape[1:])
+    for top in range(0, noise.shape[1] - side + 1, side):
+        for left in range(0, noise.shape[2] - side + 1, side):
+            window = (slice(None), slice(top, top + side), slice(left, left + side))
+            if counts[window].any():
+                yield _laid_out(noise[window]), _laid_out(counts[window])
+
+
+def _laid_out(planes: npt.NDArray[T]) -> npt.NDArray[T]:
+    """Return the planes of a mosaic as its photosites lie, from the first red one on."""
+    return RGGB.unpack(planes, (2 * planes.shape[1], 2 * planes.shape[2]))
+
+
+def _denoised(planes: Float, engine: Engine, profile: NoiseProfile) -> tuple[Float, Float]:
+    """Return planes stabilised, and what the network makes of them."""
+    height, width = planes.shape[1:]
+    sides = [(engine.margin, engine.margin + -size % engine.step) for size in (height, width)]
+    noisy = stabilise(planes, profile)
+    padded = torch.from_numpy(np.pad(noisy, [(0, 0), *sides], mode="reflect"))
+    return noisy, engine.run(padded[None]).numpy()[0, :, :height, :width]
 
 
 def _with_line(profile: NoiseProfile, scale: float, offset: float) -> NoiseProfile:

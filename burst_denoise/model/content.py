@@ -15,7 +15,15 @@ from burst_denoise.arrays import Float
 from burst_denoise.frame.srgb import srgb_to_linear
 from burst_denoise.schemas import Domain
 
-__all__ = ["PICTURES", "VALIDATION_PICTURES", "content_patch", "content_pictures", "rggb_planes", "validation_content"]
+__all__ = [
+    "PICTURES",
+    "VALIDATION_PICTURES",
+    "content_patch",
+    "content_pictures",
+    "rggb_planes",
+    "training_content",
+    "validation_content",
+]
 
 
 PICTURES = (
@@ -34,16 +42,27 @@ LEAST_HELD_OUT = 128
 
 
 @cache
-def content_pictures() -> tuple[Float, ...]:
-    """Return the clean pictures to train on, (H, W, 3) float32 in linear light, 0 to 1."""
-    return tuple(picture[:, : _held_out_from(picture)] for picture in _pictures(PICTURES))
+def content_pictures(names: Sequence[str] = PICTURES) -> tuple[Float, ...]:
+    """Return clean pictures of scikit-image by name, (H, W, 3) float32 in linear light, 0 to 1."""
+    from skimage import data
+
+    loaded = [getattr(data, name)() for name in names]
+    pictures: list[npt.NDArray[np.uint8]] = [p[0] if isinstance(p, tuple) else p for p in loaded]  # left eye of a pair
+    return tuple(srgb_to_linear(np.dstack([p] * 3) if p.ndim == 2 else p) for p in pictures)
 
 
-@cache
+def training_content() -> tuple[Float, ...]:
+    """Return the clean pictures that calibrations train on: `PICTURES` without their held-out columns."""
+    return tuple(picture[:, : _held_out_from(picture)] for picture in content_pictures())
+
+
 def validation_content() -> tuple[Float, ...]:
-    """Return clean pictures, and parts of such, that no calibration trains on, as `content_pictures` does."""
-    parts = (picture[:, _held_out_from(picture) :] for picture in _pictures(PICTURES))
-    return (*_pictures(VALIDATION_PICTURES), *(part for part in parts if part.shape[1]))
+    """Return clean pictures that no calibration trains on: `VALIDATION_PICTURES`, and what is held out of the others.
+
+    The more there are, the better is known what a calibration gains.
+    """
+    parts = (picture[:, _held_out_from(picture) :] for picture in content_pictures())
+    return (*content_pictures(VALIDATION_PICTURES), *(part for part in parts if part.shape[1]))
 
 
 def _held_out_from(picture: Float) -> int:
@@ -51,14 +70,6 @@ def _held_out_from(picture: Float) -> int:
     width: int = picture.shape[1]
     held_out = int(width * HELD_OUT_SHARE)
     return width - held_out if held_out >= LEAST_HELD_OUT else width
-
-
-def _pictures(names: Sequence[str]) -> tuple[Float, ...]:
-    from skimage import data
-
-    loaded = [getattr(data, name)() for name in names]
-    pictures: list[npt.NDArray[np.uint8]] = [p[0] if isinstance(p, tuple) else p for p in loaded]  # left eye of a pair
-    return tuple(srgb_to_linear(np.dstack([p] * 3) if p.ndim == 2 else p) for p in pictures)
 
 
 def content_patch(pictures: Sequence[Float], domain: Domain, patch: int, rng: np.random.Generator) -> Float:
