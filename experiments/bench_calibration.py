@@ -62,7 +62,7 @@ def main() -> None:
         assert record.gain_db is not None
         assert record.gain_std_error_db is not None
         (true, own), least = gains.mean(axis=0), gains[:, 0].min()
-        said = record.gain_db >= PAYS_DB
+        said = record.prior_share != 1
         right += said == (true >= PAYS_DB)
         print(
             f"{name:13s} says {'pays' if said else 'as good'} {record.gain_db:+.3f} +- {record.gain_std_error_db:.3f}"

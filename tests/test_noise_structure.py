@@ -54,6 +54,13 @@ def test_the_tails_are_those_of_the_distribution():
     assert noise_structure([(logistic, ALL)]).excess_kurtosis == pytest.approx(1.2, abs=0.2)
 
 
+def test_where_nothing_counts_or_nothing_varies_nothing_is_found():
+    nothing = {"correlation": 0, "row_noise": 0, "column_noise": 0, "excess_kurtosis": 0, "black_error_dn": 0}
+    assert noise_structure([]).model_dump() == nothing
+    assert noise_structure([(white(), ~ALL)]).model_dump() == nothing
+    assert noise_structure([(np.zeros(SHAPE, np.float32), ALL)]).correlation == 0
+
+
 def test_what_does_not_count_has_no_influence():
     noise, counts = white(), np.random.default_rng(1).random(SHAPE) < 0.8
     spoilt = np.where(counts, noise, 1e3).astype(np.float32)

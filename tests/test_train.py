@@ -132,7 +132,9 @@ def test_where_all_of_the_calibrated_weights_harm_a_picture_a_share_of_them_is_k
 
     start = torch.nn.Linear(1, 1, bias=False)
     torch.nn.init.zeros_(start.weight)
-    state = SimpleNamespace(notes={"best_step": 7}, tensors={"weight": torch.ones(1, 1)})
+    state = SimpleNamespace(
+        notes={"best_step": 7, "first": [[0.0] * 2, [0.0] * 10]}, tensors={"weight": torch.ones(1, 1)}
+    )
     kept = training._kept(start, state, Validator(), from_prior=True)
     assert kept.share == kept.network.weight.item() == 0.5  # 0.75 would lose 0.034 dB
     assert start.weight.item() == 0

@@ -119,7 +119,7 @@ def test_the_noise_put_on_other_pictures_is_that_of_the_held_out_columns(burst, 
     monkeypatch.setattr(validation, "noise_of", watched)
     samples = Validator([burst], CPU).synthetic_samples
     assert seen == {held_out(burst).start}
-    assert {tuple(synthetic.noisy.shape[1:]) for synthetic in samples} == {(4, 48, 48)}
+    assert {tuple(synthetic.noisy.shape[1:]) for synthetic in samples} == {(4, 56, 56)}
     assert all(synthetic.clean.min() >= 0 and synthetic.valid.mean() > 0.9 for synthetic in samples)
 
 

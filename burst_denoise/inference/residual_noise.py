@@ -138,7 +138,9 @@ def residual_structure(image: Float, mosaic: Mosaic, engine: Engine, profile: No
     # The windows lie in rows, the darkest first: there, shot noise covers least.
     dark = slice(0, min(WINDOW // 2, planes.shape[1]))
     spread = blocks(clean[:, dark], FLAT_SIDE, FLAT_SIDE).std(axis=(-3, -1)).mean(axis=0)
-    flat = (spread <= np.quantile(spread, FLAT_SHARE)).repeat(FLAT_SIDE, 0).repeat(FLAT_SIDE, 1)
+    usable = blocks(counts[:, dark], FLAT_SIDE, FLAT_SIDE).all(axis=(0, 2, 4))
+    flattest = np.quantile(spread[usable], FLAT_SHARE) if usable.any() else 0.0
+    flat = (usable & (spread <= flattest)).repeat(FLAT_SIDE, 0).repeat(FLAT_SIDE, 1)
     level = blocks(noisy[:, dark], FLAT_SIDE, FLAT_SIDE).mean(axis=(-3, -1)).repeat(FLAT_SIDE, 1).repeat(FLAT_SIDE, 2)
     height, width = flat.shape
     parts = [(noisy - clean, counts), ((noisy[:, :height, :width] - level), counts[:, :height, :width] & flat)]

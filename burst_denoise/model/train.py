@@ -418,7 +418,7 @@ def train(
         The running average of the weights that gained most over the start on both held-out scores: the
         leave-one-out-corrected PSNR on the held-out columns, and the sensor's noise on other pictures; the smaller
         gain counts. From the prior, a mean of these weights and the prior's: of those that lose nearly nothing on any
-        frame or picture (`LARGEST_LOSS_DB`), the one that gains most, if that pays (`PAYS_DB`) and is beyond chance.
+        frame or picture (`LARGEST_LOSS_DB`), the one with least of the prior, if it pays (`PAYS_DB`), beyond chance.
         The start (the prior; the identity; for the ``paper`` preset random weights) is a candidate too: what is
         returned is no worse.
     record : TrainingRecord
@@ -539,22 +539,24 @@ class _Kept:
 def _kept(start: FrequencySplitResNet, state: FitState, validator: Validator, *, from_prior: bool) -> _Kept:
     """Return what is kept of the best weights of a training: all or a share of them, or none where the start serves.
 
-    Where the prior serves, the gain is that of what gained most.
+    Where the prior serves, the gain is the one that was not enough.
     """
-    first = validator.scores(start.eval())
-    prior = _Kept(start, 0.0, first, first.gain_over(first))
-    found = []
+    first = Scores(*map(np.array, state.notes["first"]))
+    kept = prior = _Kept(start, 0.0, first, first.gain_over(first))
     if state.notes["best_step"] > 0:
-        for share in SHARES if from_prior else (1.0,):
+        for share in SHARES:
             network = copy.deepcopy(start)
             for name, weight in network.state_dict().items():
                 weight.lerp_(state.tensors[name], share)
-            scores = validator.scores(network)
-            found.append(_Kept(network, share, scores, scores.gain_over(first)))
-    good = [kept for kept in found if not from_prior or _pays(kept.gain)]
-    if good or not found:
-        return max([prior, *good], key=lambda kept: kept.gain.value_db)
-    return replace(prior, gain=max(found, key=lambda kept: kept.gain.value_db).gain)
+            scores = validator.scores(network.eval())
+            gain = scores.gain_over(first)
+            if not from_prior or _pays(gain):
+                return _Kept(network, share, scores, gain)
+            if share == 1:
+                kept = replace(prior, gain=gain)
+            if gain.value_db < PAYS_DB:  # less of it does not gain more
+                break
+    return kept
 
 
 def _pays(gain: Gain) -> bool:

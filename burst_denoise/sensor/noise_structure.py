@@ -12,6 +12,8 @@ __all__ = ["noise_structure"]
 
 NEIGHBOURS = ((0, 1), (1, 0), (1, 1), (0, 2), (2, 0))
 """Rows and columns to the photosites compared: those that touch, and the next of the same colour on a mosaic."""
+SMALLEST_VARIANCE = 1e-6
+"""In units of the noise's own, where nothing is left when the means of lines are taken off."""
 
 
 def noise_structure(fields: Iterable[tuple[Float, Mask]]) -> NoiseStructure:
@@ -19,20 +21,23 @@ def noise_structure(fields: Iterable[tuple[Float, Mask]]) -> NoiseStructure:
 
     Parameters
     ----------
-    fields : iterable of ((H, W) float32 array, (H, W) bool array), at least one
+    fields : iterable of ((H, W) float32 array, (H, W) bool array)
         Noise of a frame or a window of one, in units of its standard deviation, photosites as they lie on the sensor
         whatever their colour; and which of them count.
 
     Returns
     -------
     NoiseStructure
+        All 0 where nothing counts.
 
     Notes
     -----
     The mean of a line of n photosites varies by what they share and by 1/n of their own variance, which is taken off.
     Correlation and kurtosis are of the noise less the means of its lines.
     """
-    found = [(int(counts.sum()), _terms(noise, counts)) for noise, counts in fields]
+    found = [(int(counts.sum()), _terms(noise, counts)) for noise, counts in fields if counts.any()]
+    if not found:
+        return NoiseStructure(correlation=0, row_noise=0, column_noise=0, excess_kurtosis=0)
     weights, terms = zip(*found, strict=True)
     row, column, kurtosis, *correlations = np.average(terms, axis=0, weights=weights).tolist()
     return NoiseStructure(
@@ -54,12 +59,14 @@ def _terms(noise: Float, counts: Mask) -> Double:
         shared.append(float((means**2 - independent).mean()))
         own -= means * counts
     variance, fourth = (float((own**power).sum() / counts.sum()) for power in (2, 4))
+    variance = max(variance, SMALLEST_VARIANCE)
     height, width = own.shape
 
-    def mean_product(image: Double | Mask, down: int, right: int) -> float:
+    def product(image: Double, down: int, right: int) -> float:
         return float(np.vdot(image[: height - down, : width - right], image[down:, right:]))
 
+    shares = counts.astype(np.float64)
     correlations = [
-        mean_product(own, *step) / (variance * mean_product(counts.astype(np.float64), *step)) for step in NEIGHBOURS
+        product(own, *step) / max(variance * product(shares, *step), SMALLEST_VARIANCE) for step in NEIGHBOURS
     ]
     return np.array([*shared, fourth / variance**2 - 3, *correlations])

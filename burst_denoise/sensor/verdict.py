@@ -165,7 +165,7 @@ def calibration_verdict(record: TrainingRecord) -> list[str]:
     below_noise_db = record.prior_psnr_db - record.start_psnr_db
     prior_frames, frames = (worth_frames(below_noise_db + gain_db) for gain_db in (0, record.gain_db))
     gain = f"{record.gain_db:.2f} \N{PLUS-MINUS SIGN} {record.gain_std_error_db or 0:.2f} dB"
-    if record.gain_db >= PAYS_DB:
+    if record.prior_share is not None and record.prior_share < 1:
         verdict = (
             f"calibration pays: better than the prior by {gain}; a denoised shot is worth {frames:.1f} averaged frames "
             f"instead of {prior_frames:.1f}"
