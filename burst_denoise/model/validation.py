@@ -35,8 +35,8 @@ SMALLEST_ERROR = 1e-10
 LEAST_VALID = 0.1
 """Share of photosites that count, neither overexposed nor defective, that held-out columns must have to be scored."""
 SYNTHETIC_SIDE, SYNTHETIC_PATCHES = 56, 5
-"""Side in plane pixels, just above the reach of the paper's network, and number for each picture, of clean patches under
-the sensor's noise."""
+"""Side in plane pixels, just beyond the reach of the paper's network, and number for each picture, of clean patches
+under the sensor's noise."""
 CONTEXT = 64
 """Columns left of the held-out ones that the network may look at."""
 
