@@ -138,7 +138,8 @@ def test_of_two_kinds_of_samples_the_one_that_gains_less_counts():
     gain = Gain(np.array([0.5, 0.7]), np.array([0.1, 0.2, 0.3]))
     assert gain.value_db == pytest.approx(0.2)
     assert gain.std_error_db == pytest.approx(0.1 / np.sqrt(3))
-    assert gain.least_db == pytest.approx(0.1)
+    assert gain.mean_loss_db == 0
+    assert Gain(np.array([0.5, 0.7]), np.array([0.3, -0.1, -0.2])).mean_loss_db == pytest.approx(0.1)
     owners_scenes_alone = Gain(np.array([0.5, 0.7]), np.array([]))
     assert owners_scenes_alone.value_db == pytest.approx(0.6)
     assert Gain(np.array([0.5]), np.array([])).std_error_db == np.inf

@@ -57,7 +57,7 @@ PATIENCE, PROGRESS_DB = 2, 0.01
 SHARES = (1.0, 0.75, 0.5, 0.25)
 """Of the calibrated weights in those that are kept, the prior's are the rest: what is tried."""
 LARGEST_LOSS_DB = 0.02
-"""That any frame or picture of the validation may lose to the prior."""
+"""That frames or pictures of the validation may lose to the prior in the mean, those that gain counted as 0."""
 PYTORCH_OPTIMIZERS: dict[str, Callable[..., torch.optim.Optimizer]] = {
     "torch-radam": torch.optim.RAdam,
     "adamw": torch.optim.AdamW,
@@ -417,8 +417,8 @@ def train(
     network : FrequencySplitResNet
         The running average of the weights that gained most over the start on both held-out scores: the
         leave-one-out-corrected PSNR on the held-out columns, and the sensor's noise on other pictures; the smaller
-        gain counts. From the prior, a mean of these weights and the prior's: of those that lose nearly nothing on any
-        frame or picture (`LARGEST_LOSS_DB`), the one with least of the prior, if it pays (`PAYS_DB`), beyond chance.
+        gain counts. From the prior, a mean of these weights and the prior's: of those that harm hardly any frame
+        or picture (`LARGEST_LOSS_DB`), the one with least of the prior, if it pays (`PAYS_DB`), beyond chance.
         The start (the prior; the identity; for the ``paper`` preset random weights) is a candidate too: what is
         returned is no worse.
     record : TrainingRecord
@@ -560,7 +560,7 @@ def _kept(start: FrequencySplitResNet, state: FitState, validator: Validator, *,
 
 
 def _pays(gain: Gain) -> bool:
-    return gain.value_db >= max(PAYS_DB, 2 * gain.std_error_db) and gain.least_db >= -LARGEST_LOSS_DB
+    return gain.value_db >= max(PAYS_DB, 2 * gain.std_error_db) and gain.mean_loss_db <= LARGEST_LOSS_DB
 
 
 def _fingerprint(bursts: Sequence[Burst], settings: TrainSettings, prior_sha256: str | None) -> str:

@@ -101,9 +101,9 @@ class Gain:
         return float(part.std(ddof=1)) / math.sqrt(part.size) if part.size > 1 else math.inf
 
     @property
-    def least_db(self) -> float:
-        """The gain on the picture or frame that gains least."""
-        return min(float(part.min()) for part in self._parts)
+    def mean_loss_db(self) -> float:
+        """What frames, or pictures, lose in the mean, those that gain counted as 0; the larger one of the two."""
+        return max(float(np.maximum(-part, 0).mean()) for part in self._parts)
 
     @property
     def _parts(self) -> list[Double]:
