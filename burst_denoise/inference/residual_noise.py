@@ -136,16 +136,27 @@ def residual_structure(image: Float, mosaic: Mosaic, engine: Engine, profile: No
     noisy, clean = _denoised(planes, engine, profile)
     counts = planes < SATURATED
     # The windows lie in rows, the darkest first: there, shot noise covers least.
-    dark = slice(0, min(WINDOW // 2, planes.shape[1]))
-    spread = blocks(clean[:, dark], FLAT_SIDE, FLAT_SIDE).std(axis=(-3, -1)).mean(axis=0)
-    usable = blocks(counts[:, dark], FLAT_SIDE, FLAT_SIDE).all(axis=(0, 2, 4))
+    height, width = (size // FLAT_SIDE * FLAT_SIDE for size in (min(WINDOW // 2, planes.shape[1]), planes.shape[2]))
+    dark = np.s_[:, :height, :width]
+    rough, kept = _without_slopes(noisy[dark]), _without_slopes(clean[dark])
+    usable = blocks(counts[dark], FLAT_SIDE, FLAT_SIDE).all(axis=(0, 2, 4))
+    spread = np.square(blocks(kept, FLAT_SIDE, FLAT_SIDE)).mean(axis=(0, 2, 4))
     flattest = np.quantile(spread[usable], FLAT_SHARE) if usable.any() else 0.0
     flat = (usable & (spread <= flattest)).repeat(FLAT_SIDE, 0).repeat(FLAT_SIDE, 1)
-    level = blocks(noisy[:, dark], FLAT_SIDE, FLAT_SIDE).mean(axis=(-3, -1)).repeat(FLAT_SIDE, 1).repeat(FLAT_SIDE, 2)
-    height, width = flat.shape
-    parts = [(noisy - clean, counts), ((noisy[:, :height, :width] - level), counts[:, :height, :width] & flat)]
+    parts = [(noisy - clean, counts), (rough, counts[dark] & flat)]
     lines, alike = (noise_structure(_windows(noise, mask)) for noise, mask in parts)
     return lines.model_copy(update={"correlation": alike.correlation})
+
+
+def _without_slopes(planes: Float) -> Float:
+    """Return planes, whole parts only, less the plane surface that fits each part: shading is no noise."""
+    parts = blocks(planes, FLAT_SIDE, FLAT_SIDE).swapaxes(-3, -2)
+    row, column = np.mgrid[:FLAT_SIDE, :FLAT_SIDE] - (FLAT_SIDE - 1) / 2
+    surfaces = np.stack([np.ones_like(row), row, column]).reshape(3, -1)
+    surfaces /= np.linalg.norm(surfaces, axis=1, keepdims=True)
+    flat = parts.reshape(*parts.shape[:-2], -1)
+    flat = flat - (flat @ surfaces.T) @ surfaces
+    return flat.reshape(parts.shape).swapaxes(-3, -2).reshape(planes.shape).astype(np.float32)
 
 
 def _windows(noise: Float, counts: Mask) -> Iterator[tuple[Float, Mask]]:
