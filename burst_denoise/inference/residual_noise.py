@@ -47,8 +47,6 @@ FEWEST_DEGREES = 0.01
 """Degrees of freedom, as a share of its values, that a bin needs: with less it is all texture."""
 LOST = 0.05
 """Share of the noise's variance that the residual has more, of the picture (median of 14 scenes at five ISOs)."""
-FLAT_SIDE, FLAT_SHARE = 8, 0.1
-"""Plane pixels along a side of a flat part, and share of the parts that count as flat."""
 BIN_ERROR = 0.05
 """Relative error of a bin's variance beside that of chance."""
 
@@ -128,35 +126,13 @@ def residual_structure(image: Float, mosaic: Mosaic, engine: Engine, profile: No
 
     Notes
     -----
-    Lines and outliers are those of the residual. It shows no correlation, because noise that is alike over several
-    photosites passes for picture and stays: that is looked for in the noisy planes, in the parts that the network makes
-    flattest. There white noise has none, and parts without texture are in nearly every picture.
+    Noise that is alike over several photosites passes for picture and stays, so the residual does not show its
+    correlation; and texture leaves some.
     """
     planes = _flat_windows(image, mosaic, profile)
     noisy, clean = _denoised(planes, engine, profile)
     counts = planes < SATURATED
-    # The windows lie in rows, the darkest first: there, shot noise covers least.
-    height, width = (size // FLAT_SIDE * FLAT_SIDE for size in (min(WINDOW // 2, planes.shape[1]), planes.shape[2]))
-    dark = np.s_[:, :height, :width]
-    rough, kept = _without_slopes(noisy[dark]), _without_slopes(clean[dark])
-    usable = blocks(counts[dark], FLAT_SIDE, FLAT_SIDE).all(axis=(0, 2, 4))
-    spread = np.square(blocks(kept, FLAT_SIDE, FLAT_SIDE)).mean(axis=(0, 2, 4))
-    flattest = np.quantile(spread[usable], FLAT_SHARE) if usable.any() else 0.0
-    flat = (usable & (spread <= flattest)).repeat(FLAT_SIDE, 0).repeat(FLAT_SIDE, 1)
-    parts = [(noisy - clean, counts), (rough, counts[dark] & flat)]
-    lines, alike = (noise_structure(_windows(noise, mask)) for noise, mask in parts)
-    return lines.model_copy(update={"correlation": alike.correlation})
-
-
-def _without_slopes(planes: Float) -> Float:
-    """Return planes, whole parts only, less the plane surface that fits each part: shading is no noise."""
-    parts = blocks(planes, FLAT_SIDE, FLAT_SIDE).swapaxes(-3, -2)
-    row, column = np.mgrid[:FLAT_SIDE, :FLAT_SIDE] - (FLAT_SIDE - 1) / 2
-    surfaces = np.stack([np.ones_like(row), row, column]).reshape(3, -1)
-    surfaces /= np.linalg.norm(surfaces, axis=1, keepdims=True)
-    flat = parts.reshape(*parts.shape[:-2], -1)
-    flat = flat - (flat @ surfaces.T) @ surfaces
-    return flat.reshape(parts.shape).swapaxes(-3, -2).reshape(planes.shape).astype(np.float32)
+    return noise_structure(_windows(noisy - clean, counts))
 
 
 def _windows(noise: Float, counts: Mask) -> Iterator[tuple[Float, Mask]]:

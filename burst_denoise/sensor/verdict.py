@@ -42,9 +42,8 @@ LARGEST_LINE_NOISE = 0.15
 """Standard deviation that the photosites of a line share, in units of the noise of one: the prior has met as much."""
 LARGEST_KURTOSIS = 0.5
 """Excess kurtosis: the prior has met heavy-tailed read noise, but shot noise has covered it."""
-LARGEST_CORRELATION_OF_SHOT, LARGEST_LINE_NOISE_OF_SHOT = 0.25, 0.1
-"""The same as a single shot tells them, where texture passes for correlation: up to 0.21 and 0.07 of ordinary noise on
-ten scenes."""
+LARGEST_LINE_NOISE_OF_SHOT = 0.1
+"""The same in the residual of a single shot: up to 0.07 of ordinary noise on ten scenes."""
 PAYS_DB = 0.05
 """Gain over the prior from which a calibration pays: less is not seen, and differs from scene to scene."""
 COARSEST_READ_NOISE_DN = 0.5
@@ -140,12 +139,12 @@ def unknown_noise(structure: NoiseStructure) -> list[str]:
 
 
 def unknown_noise_of_shot(structure: NoiseStructure) -> list[str]:
-    """Return in words what the noise of a single shot has that the prior does not know, as far as the shot can tell."""
-    found = []
-    if structure.correlation > LARGEST_CORRELATION_OF_SHOT:
-        found.append(f"neighbouring photosites have like noise (correlation {structure.correlation:.2f})")
+    """Return in words what the noise of a single shot has that the prior does not know, as far as the shot tells.
+
+    Correlation and heavy tails are not told: texture passes for them.
+    """
     lines = {"row noise": structure.row_noise, "column noise": structure.column_noise}
-    return found + _banding(lines, LARGEST_LINE_NOISE_OF_SHOT)
+    return _banding(lines, LARGEST_LINE_NOISE_OF_SHOT)
 
 
 def _banding(lines: Mapping[str, float], largest: float) -> list[str]:
