@@ -387,9 +387,10 @@ def calibrate(
     bursts : sequence of Burst
         Of one sensor, from `ingest`.
     minutes : float, optional
-        Training time; 5 if there are no ``steps`` either.
+        Training time at most; 5 if there are no ``steps`` either. Training from the network that comes with the package
+        stops when nothing is gained any more.
     steps : int, optional
-        Training steps instead: reproducible to the bit on one machine.
+        Training steps at most instead: reproducible to the bit on one machine.
     seed : int
         Decides everything that is random.
     from_scratch : bool
@@ -401,7 +402,8 @@ def calibrate(
     Returns
     -------
     Model
-        ``save`` writes it to a file.
+        ``save`` writes it to a file; ``verdict`` says whether calibrating pays. Where it does not, the model is the
+        network that comes with the package, with the noise and the defects of the sensor.
 
     Raises
     ------

@@ -29,6 +29,7 @@ __all__ = [
     "NoiseEntry",
     "NoiseMeasurement",
     "NoiseProfile",
+    "NoiseStructure",
     "Reason",
     "ShotEntry",
     "TagDirectory",
@@ -231,6 +232,20 @@ class NoiseMeasurement(Document):
     """Per plane, per bin: mean linear value, temporal variance there, number of photosites."""
 
 
+class NoiseStructure(Document):
+    """What noise has beside its variance; in units of the standard deviation that a noise profile tells."""
+
+    correlation: FiniteFloat
+    """With the noise of a neighbouring photosite of whatever colour, or of the next of the same: the largest."""
+    row_noise: NotNegative
+    """Standard deviation of what all photosites of a row share in a frame."""
+    column_noise: NotNegative
+    excess_kurtosis: FiniteFloat
+    """0 for Gaussian noise; heavy tails are above."""
+    black_error_dn: FiniteFloat = 0.0
+    """By how much the true black level lies above the one that the files tell, where frames contradict that; else 0."""
+
+
 class Estimate(Document):
     """A measured value between the ends of its 95 % interval."""
 
@@ -356,7 +371,15 @@ class TrainingRecord(Document):
     prior_psnr_db: float | None = None
     """The same of the prior that the training started from; None if it started from scratch."""
     prior_sha256: str | None = None
+    prior_share: float | None = Field(default=None, ge=0, le=1)
+    """Share of the prior's weights in the model's, calibrated ones are the rest: 1 is the prior itself; None without a
+    prior. Older models do not have it, nor what follows with a None."""
     best_psnr_db: float
+    gain_db: float | None = None
+    """Gain over the start on held-out photosites and on the sensor's noise on other pictures, the smaller one."""
+    gain_std_error_db: float | None = None
+    noise_structure: NoiseStructure | None = None
+    """Of the noise of all bursts."""
     bursts: tuple[str, ...]
     burst_sha256: tuple[str, ...]
     versions: dict[str, str]
@@ -450,6 +473,8 @@ class NoiseEntry(Document):
     shots: tuple[str, ...]
     """Names of the sample."""
     profile: NoiseProfile
+    structure: NoiseStructure | None = None
+    """What the noise has beside that; older ledgers do not say."""
     version: str
 
 

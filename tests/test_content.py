@@ -4,7 +4,15 @@ import numpy as np
 import pytest
 
 from burst_denoise.frame.mosaic import RGGB
-from burst_denoise.model.content import PICTURES, VALIDATION_PICTURES, content_patch, content_pictures, rggb_planes
+from burst_denoise.model.content import (
+    PICTURES,
+    VALIDATION_PICTURES,
+    content_patch,
+    content_pictures,
+    rggb_planes,
+    training_content,
+    validation_content,
+)
 from tests.sensors import seen_through
 
 
@@ -19,6 +27,16 @@ def test_the_pictures_come_with_scikit_image_and_leave_out_the_scene_of_the_demo
 
 def test_no_picture_is_both_trained_on_and_examined_on():
     assert not set(PICTURES) & set(VALIDATION_PICTURES)
+    whole, training, validation = content_pictures(), training_content(), validation_content()
+    parts = list(validation[len(VALIDATION_PICTURES) :])
+    for picture, seen in zip(whole, training, strict=True):
+        unseen = parts.pop(0) if seen.shape != picture.shape else picture[:, :0]
+        assert np.array_equal(np.hstack([seen, unseen]), picture)
+    assert not parts
+
+
+def test_a_gain_is_measured_on_ten_pictures_at_least():
+    assert len(validation_content()) >= 10
 
 
 @pytest.mark.parametrize(("domain", "planes"), [("bayer", 4), ("mono", 1), ("rgb", 3)])

@@ -17,6 +17,7 @@ from burst_denoise.burst.store import Burst
 from burst_denoise.errors import ConfigError, DeviceError, ModelFileError
 from burst_denoise.frame.frame import Frame, to_dn
 from burst_denoise.frame.mosaic import RGGB
+from burst_denoise.frame.synthetic import SyntheticCamera, shoot
 from burst_denoise.inference import denoiser as module
 from burst_denoise.inference.denoiser import Denoiser, DenoiseSettings
 from burst_denoise.inference.engine import fastest_engine
@@ -29,7 +30,7 @@ from burst_denoise.model.prior import load_prior
 from burst_denoise.schemas import FrameInfo, NoiseProfile
 from burst_denoise.score.benchmark import score_methods
 from burst_denoise.sensor.defects import Repair, find_defects
-from tests.shots import burst_frames, dark_frames, stored, verdicts, write_frames, write_identity_model
+from tests.shots import burst_frames, dark_frames, scene, stored, verdicts, write_frames, write_identity_model
 from tests.test_verdict import GOOD
 
 CPU = torch.device("cpu")
@@ -206,8 +207,18 @@ def test_what_is_told_is_told_once_per_source_camera_and_iso(frames: list[Frame]
     denoiser(frames[0].with_profile(TAG))
     assert [line.partition(":")[0] for line in told] == ["a.dng", "c.dng", "e.dng", "frame_000.dng"]
     assert told[0].startswith("a.dng: noise estimated from the shot itself, S ")
-    assert told[0].endswith("; calibrate for better")
+    assert "calibrate for better" not in told[0]
     assert told[3] == "frame_000.dng: noise as its NoiseProfile tag says, S 5.0e-04, read noise 2.0e-03"
+
+
+@pytest.mark.parametrize("row_noise", [0.1, 3.0])
+def test_calibrating_is_advised_where_the_shot_shows_what_the_prior_does_not_know(row_noise: float):
+    told: list[str] = []
+    (frame,), _ = shoot(SyntheticCamera(row_noise_std_dn=row_noise), scene((256, 384), seed=3), 1600, 1, 0)
+    Denoiser(note=told.append)(frame)
+    (line,) = told
+    advised = re.search(r"; calibrate for better, for row noise \(banding\) of 0\.\d\d of a photosite's noise$", line)
+    assert (advised is not None) == (row_noise == 3.0)
 
 
 def test_a_tag_that_contradicts_the_shot_is_told_with_both_and_the_factor(frames: list[Frame]):
@@ -219,7 +230,7 @@ def test_a_tag_that_contradicts_the_shot_is_told_with_both_and_the_factor(frames
     assert re.fullmatch(
         r"frame_000\.dng: noise estimated from the shot itself, which contradicts its NoiseProfile tag, "
         r"S [0-9.]+e-04, read noise [0-9.]+e-03; its NoiseProfile tag says [23]\.\d times as much "
-        r"\(S 5\.0e-03, read noise 2\.0e-03\); calibrate for better",
+        r"\(S 5\.0e-03, read noise 2\.0e-03\)",
         line,
     )
 

@@ -22,6 +22,7 @@ from burst_denoise.inference.tiles import denoise_image
 from burst_denoise.model import train as training
 from burst_denoise.model.prior import load_prior
 from burst_denoise.model.train import Checkpoint, FitSettings, fit, make_optimizer, masked_mse, train
+from burst_denoise.model.validation import Scores
 from burst_denoise.schemas import FrameInfo, TrainSettings
 from burst_denoise.score.metrics import psnr
 from tests.shots import stored, verdicts
@@ -53,9 +54,12 @@ def untouched(monkeypatch):
 
     def judge(network, *losing):
         known = weights(network)
-        for score in ("score", "content_score"):
-            other = -1.0 if score in losing else 1.0
-            monkeypatch.setattr(training.Validator, score, lambda _, n, o=other: 0.0 if weights(n) == known else o)
+        others = [-1.0 if score in losing else 1.0 for score in ("held_out_db", "content_db")]
+
+        def scores(_, judged):
+            return Scores(*(np.full(3, 0.0 if weights(judged) == known else other) for other in others))
+
+        monkeypatch.setattr(training.Validator, "scores", scores)
 
     return judge
 
@@ -63,7 +67,7 @@ def untouched(monkeypatch):
 def test_from_scratch_the_start_is_the_noisy_input_and_counts_as_a_candidate(burst, tmp_path, untouched):
     torch.manual_seed(0)
     identity = training.build_network("fast", 4)
-    untouched(identity, "score", "content_score")
+    untouched(identity, "held_out_db", "content_db")
     trained = run(burst, tmp_path / "state.safetensors", from_scratch=True)
     assert trained.best_step == 0
     assert trained.prior_psnr_db is trained.prior_sha256 is None
@@ -72,7 +76,7 @@ def test_from_scratch_the_start_is_the_noisy_input_and_counts_as_a_candidate(bur
 
 def test_a_training_that_gains_nothing_gives_the_prior_back(burst, tmp_path, untouched):
     prior = load_prior("bayer", CPU)
-    untouched(prior.network, "score", "content_score")
+    untouched(prior.network, "held_out_db", "content_db")
     trained = run(burst, tmp_path / "state.safetensors")
     assert trained.best_step == 0
     assert trained.prior_sha256 == prior.sha256
@@ -80,7 +84,7 @@ def test_a_training_that_gains_nothing_gives_the_prior_back(burst, tmp_path, unt
     assert weights(trained.network) == weights(prior.network)
 
 
-@pytest.mark.parametrize("score", ["score", "content_score"])
+@pytest.mark.parametrize("score", ["held_out_db", "content_db"])
 def test_what_gains_on_the_scenes_and_loses_on_other_pictures_is_not_kept_nor_the_reverse(
     burst, tmp_path, untouched, score
 ):
@@ -89,6 +93,71 @@ def test_what_gains_on_the_scenes_and_loses_on_other_pictures_is_not_kept_nor_th
     assert run(burst, tmp_path / "state.safetensors").best_step == 0
     untouched(prior.network)
     assert run(burst, tmp_path / "other.safetensors").best_step == 3
+
+
+def gaining(monkeypatch, held_out_db, content_db):
+    """Make every network but the prior gain so much on every frame and picture."""
+    known = weights(load_prior("bayer", CPU).network)
+
+    def scores(_, judged):
+        return Scores(*(np.array(part) * (weights(judged) != known) for part in (held_out_db, content_db)))
+
+    monkeypatch.setattr(training.Validator, "scores", scores)
+
+
+@pytest.mark.parametrize(
+    ("held_out_db", "content_db", "kept"),
+    [
+        ([0.06, 0.06], [0.06, 0.07, 0.08], True),
+        ([0.06, 0.06], [0.03, 0.04, 0.05], False),  # does not pay
+        ([0.4, 0.5], [0.0, 0.0, 0.4], False),  # by chance
+        ([0.4, 0.5], [0.5, 0.5, 0.5, -0.1], False),  # harms pictures
+    ],
+)
+def test_weights_that_gain_little_or_by_chance_or_harm_pictures_give_way_to_the_prior(
+    burst, tmp_path, monkeypatch, held_out_db, content_db, kept
+):
+    gaining(monkeypatch, held_out_db, content_db)
+    trained = run(burst, tmp_path / "state.safetensors")
+    assert (weights(trained.network) != weights(load_prior("bayer", CPU).network)) == kept
+    assert (trained.prior_share, trained.best_step) == ((0, 3) if kept else (1, 0))
+    assert trained.gain_db == pytest.approx(min(np.mean(held_out_db), np.mean(content_db)))  # told in either case
+
+
+def test_where_all_of_the_calibrated_weights_harm_a_picture_a_share_of_them_is_kept():
+    class Validator:
+        def scores(self, network):
+            share = network.weight.item()
+            return Scores(np.array([0.5, 0.6]) * share, np.array([0.4] * 9 + [-0.5 * share]) * share)
+
+    start = torch.nn.Linear(1, 1, bias=False)
+    torch.nn.init.zeros_(start.weight)
+    state = SimpleNamespace(
+        notes={"best_step": 7, "first": [[0.0] * 2, [0.0] * 10]}, tensors={"weight": torch.ones(1, 1)}
+    )
+    kept = training._kept(start, state, Validator(), from_prior=True)
+    assert kept.share == kept.network.weight.item() == 0.5  # 0.75 would lose 0.028 dB in the mean
+    assert start.weight.item() == 0
+
+
+def test_a_training_from_the_prior_stops_when_nothing_is_gained_any_more(burst, tmp_path, monkeypatch):
+    monkeypatch.setattr(training, "VALIDATE_EVERY", 1)
+    gaining(monkeypatch, [0.3, 0.3], [0.2, 0.3])
+    trained = run(burst, tmp_path / "state.safetensors", steps=50)
+    assert trained.steps_done == 1 + training.PATIENCE
+    assert (trained.best_step, trained.gain_db) == (1, pytest.approx(0.25))
+    again = run(burst, tmp_path / "state.safetensors", steps=50)  # killed after its last step
+    assert (weights(again.network), again.steps_done) == (weights(trained.network), trained.steps_done)
+    trained = run(burst, tmp_path / "other.safetensors", steps=6, from_scratch=True)
+    assert trained.steps_done == 6
+
+
+def test_from_the_prior_a_larger_budget_goes_on_where_a_smaller_one_ends(burst, tmp_path, monkeypatch):
+    monkeypatch.setattr(training, "VALIDATE_EVERY", 1)
+    gaining(monkeypatch, [0.3, 0.3], [0.2, 0.3])
+    short, long = (run(burst, tmp_path / f"{steps}.safetensors", steps=steps) for steps in (2, 30))
+    assert weights(short.network) == weights(long.network)
+    assert short.curve == long.curve[:2]
 
 
 def test_from_the_prior_a_burst_is_denoised_better_from_the_first_step(burst, tmp_path):
@@ -323,6 +392,25 @@ def test_a_fit_killed_by_sigkill_goes_on_to_the_same_bits(tmp_path):
     whole = run_fit(200)
     torch.set_num_threads(threads)
     assert resumed[-1] == weights(whole.average).hex()
+
+
+def test_a_fit_at_a_constant_rate_is_the_beginning_of_a_longer_one():
+    seen = {}
+
+    def on_step(state):
+        seen[state.step] = weights(state.average)
+
+    run_fit(7, on_step=on_step, falling=False)
+    assert weights(run_fit(4, falling=False).average) == seen[4]
+    assert weights(run_fit(4).average) != seen[4]
+
+
+def test_who_watches_the_steps_may_end_a_fit():
+    def on_step(state):
+        if state.step == 3:
+            state.done = 1
+
+    assert run_fit(10, on_step=on_step).step == 3
 
 
 def test_the_rate_falls_with_the_cosine_to_each_parameters_share():

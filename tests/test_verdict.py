@@ -6,8 +6,15 @@ import pytest
 
 from burst_denoise.cli.tables import format_assessment, sensor_table
 from burst_denoise.errors import SeriesError
-from burst_denoise.schemas import ChannelProfile
-from burst_denoise.sensor.verdict import assess_channel, contradictions, interpolate_channels
+from burst_denoise.schemas import ChannelProfile, NoiseStructure, TrainingRecord, TrainSettings
+from burst_denoise.sensor.verdict import (
+    assess_channel,
+    calibration_verdict,
+    contradictions,
+    interpolate_channels,
+    unknown_noise,
+    unknown_noise_of_shot,
+)
 
 GOOD = ChannelProfile(
     camera="Canon EOS 700D", iso=1600, channel="R", gain_dn_per_e=7.0, gain_dn_per_e_interval=(6.9, 7.1),
@@ -140,3 +147,58 @@ def test_beyond_the_calibrated_span_nothing_is_guessed(iso):
 def test_an_interval_that_reaches_zero_is_told_by_its_upper_end():
     shown = text(sensor_table([GOOD]))
     assert "below 0.2" in shown  # column noise 0, interval 0 to 0.2
+
+
+ORDINARY = NoiseStructure(correlation=-0.01, row_noise=0.05, column_noise=0.0, excess_kurtosis=0.1)
+CALIBRATED = TrainingRecord(
+    settings=TrainSettings(minutes=5), steps_done=400, best_step=300, start_psnr_db=30.0, prior_psnr_db=40.0,
+    prior_sha256="0" * 64, prior_share=0.0, best_psnr_db=40.6, gain_db=0.6, gain_std_error_db=0.03, bursts=(),
+    burst_sha256=(), versions={}, seconds=60.0, noise_structure=ORDINARY,
+)  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({}, ""),
+        ({"correlation": 0.31}, "neighbouring photosites have like noise (correlation 0.31)"),
+        ({"row_noise": 0.4}, "row noise (banding) of 0.40 of a photosite's noise"),
+        ({"column_noise": 0.2}, "column noise (banding) of 0.20 of a photosite's noise"),
+        ({"excess_kurtosis": 2.5}, "outliers are frequent (excess kurtosis 2.5)"),
+        ({"black_error_dn": -31.6}, "the true black level lies about 32 DN below the one in the files"),
+        ({"black_error_dn": 12.0}, "the true black level lies about 12 DN above the one in the files"),
+    ],
+)
+def test_what_the_prior_does_not_know_is_named(change: dict[str, float], words: str):
+    found = unknown_noise(ORDINARY.model_copy(update=change))
+    assert found == ([words] if words else [])
+    told = calibration_verdict(CALIBRATED.model_copy(update={"noise_structure": ORDINARY.model_copy(update=change)}))
+    ordinary = "the noise is ordinary: independent between photosites, without banding or heavy tails"
+    assert told[1] == (f"what the prior does not know of this sensor: {words}" if words else ordinary)
+
+
+def test_a_single_shot_is_believed_only_where_texture_cannot_be_meant():
+    assert unknown_noise_of_shot(ORDINARY.model_copy(update={"correlation": 0.5, "excess_kurtosis": 3.0})) == []
+    assert len(unknown_noise_of_shot(ORDINARY.model_copy(update={"row_noise": 0.2, "column_noise": 0.2}))) == 2
+
+
+def test_a_calibration_that_pays_is_told_in_decibels_and_in_frames():
+    assert calibration_verdict(CALIBRATED)[0] == (
+        "calibration pays: better than the prior by 0.60 \N{PLUS-MINUS SIGN} 0.03 dB; a denoised shot is worth 11.5 "
+        "averaged frames instead of 10.0"
+    )
+
+
+@pytest.mark.parametrize(("prior_share", "pays"), [(0.0, True), (0.75, True), (1.0, False)])
+def test_it_pays_where_calibrated_weights_were_kept(prior_share: float, pays: bool):
+    first, *_ = calibration_verdict(CALIBRATED.model_copy(update={"prior_share": prior_share, "gain_db": 0.02}))
+    as_good = (
+        "the prior with your noise profile is as good: gained 0.02 \N{PLUS-MINUS SIGN} 0.03 dB; a denoised shot is "
+    )
+    assert first.startswith("calibration pays: ") == pays
+    assert first.startswith(as_good) != pays
+
+
+def test_of_a_model_from_scratch_or_of_an_older_version_nothing_is_said():
+    assert calibration_verdict(CALIBRATED.model_copy(update={"prior_psnr_db": None})) == []
+    assert calibration_verdict(CALIBRATED.model_copy(update={"gain_db": None})) == []

@@ -16,17 +16,22 @@ from burst_denoise.cli.options import (
     MinutesOption,
     Pause,
     Seed,
+    Verbose,
     calibration_files,
     rare,
     writes,
 )
 from burst_denoise.schemas import LONGEST_PAUSE_S, MOST_FRAMES
+from burst_denoise.sensor.verdict import worth_frames
 
 if TYPE_CHECKING:
     from burst_denoise.model.model_file import Model
     from burst_denoise.schemas import TrainSettings
 
 __all__ = ["calibrate_command", "train_command"]
+
+LEAST_GAIN_DB = 0.1
+"""Over noisy frames, from which a training from scratch has gained something."""
 
 
 def train_command(
@@ -48,6 +53,7 @@ def train_command(
         Literal["fast", "paper"], rare(help="Network; paper is the original one, RGB only, slow.")
     ] = "fast",
     optimizer: Annotated[Literal["radam", "torch-radam", "adamw"], rare(help="Optimiser.")] = "radam",
+    verbose: Verbose = False,
 ) -> None:
     """Train a model with every setting at hand, for --minutes or --steps; calibrate is the short form.
 
@@ -65,12 +71,12 @@ def train_command(
     )
     dark_files, ingest = calibration_files(darks, inputs), IngestSettings(limit, any_sensor, pause_s=pause)
     try:
-        with TrainingConsole() as console:
+        with TrainingConsole(verbose=verbose) as console:
             model = calibrate(inputs, output, dark_files, settings, choose_device(device), ingest, console)
     except KeyboardInterrupt:
         fail("stopped; the same command goes on where it was")
         raise typer.Exit(130) from None
-    _tell(output, model, settings)
+    _tell(output, model, settings, verbose=verbose)
 
 
 def calibrate_command(
@@ -84,26 +90,37 @@ def calibrate_command(
     pause: Pause = LONGEST_PAUSE_S,
     any_sensor: AnySensor = False,
     device: Device = "auto",
+    verbose: Verbose = False,
 ) -> None:
     """Make a model of your sensor from tripod bursts: checks, noise profile, training, in one call.
 
+    Training stops when nothing is gained any more, after --minutes at the latest.
+    The end tells whether it pays: how much better than the network that comes with
+    the program, and what your sensor has that this network does not know.
+
     Example: burst-denoise calibrate tripod/ -o my_camera.safetensors
     """
-    train_command(inputs, output, minutes, darks, from_scratch, seed, limit, pause, any_sensor, device)
+    train_command(inputs, output, minutes, darks, from_scratch, seed, limit, pause, any_sensor, device, verbose=verbose)
 
 
-def _tell(output: Path, model: "Model", settings: "TrainSettings") -> None:
+def _tell(output: Path, model: "Model", settings: "TrainSettings", *, verbose: bool) -> None:
+    """Print what became of a calibration, in an owner's words; figures of the training where they are asked for."""
     record = model.header.training
     if record.prior_sha256 is None and not settings.from_scratch:
         note(f"no prior comes with the program for {settings.preset}, {model.header.domain}: trained from scratch")
-    if record.prior_sha256 is not None and record.best_step == 0:
-        note("nothing better than the prior was found: the model is the prior, with the noise profile of your sensor")
-    elif record.best_psnr_db < record.start_psnr_db + 0.1:
+    gain_db = record.best_psnr_db - record.start_psnr_db
+    if record.prior_sha256 is None and gain_db < LEAST_GAIN_DB:
         note("warning: training has gained nothing yet; give it more time")
-    prior = "" if record.prior_psnr_db is None else f"{record.prior_psnr_db:.2f} dB by the prior, "
     isos = ", ".join(f"{profile.iso:g}" if profile.iso else "unknown" for profile in model.header.profiles)
-    show(
-        f"{output}: {model.header.camera or 'unknown camera'}, ISO {isos}; "
-        f"{record.start_psnr_db:.2f} dB noisy, {prior}{record.best_psnr_db:.2f} dB denoised on photosites it never saw "
-        f"(leave-one-out-corrected PSNR), best of {record.steps_done} steps at {record.best_step}"
-    )
+    frames = f"a denoised shot is worth {worth_frames(gain_db):.1f} averaged frames"
+    lines = model.verdict or [f"better than a single frame by {gain_db:.2f} dB; {frames}"]
+    show(f"{output}: {model.header.camera or 'unknown camera'}, ISO {isos}")
+    for line in lines:
+        show(f"  {line}")
+    if verbose:
+        prior = "" if record.prior_psnr_db is None else f"{record.prior_psnr_db:.2f} dB by the prior, "
+        show(
+            f"  leave-one-out-corrected PSNR on photosites it never saw: {record.start_psnr_db:.2f} dB noisy, {prior}"
+            f"{record.best_psnr_db:.2f} dB denoised; best of {record.steps_done} steps at {record.best_step}"
+            + (f", {record.prior_share:.0%} prior" if record.prior_share else "")
+        )

@@ -148,7 +148,16 @@ class Console(Listener):
 
 
 class TrainingConsole(Console):
-    """Shows training on stderr too, inside a ``with``: a bar on a terminal, a line now and then in a log."""
+    """Shows training on stderr too, inside a ``with``: a bar on a terminal, a line now and then in a log.
+
+    Parameters
+    ----------
+    verbose : bool
+        Whether to show step, loss and PSNR beside the gain.
+    """
+
+    def __init__(self, *, verbose: bool = False) -> None:
+        self._verbose = verbose
 
     def __enter__(self) -> Self:
         """Begin to show training."""
@@ -166,10 +175,12 @@ class TrainingConsole(Console):
 
     def on_progress(self, progress: "TrainProgress") -> None:
         """Show where the training stands."""
-        text = (
-            f"step {progress.step}, loss {progress.loss:.3f}, held-out PSNR {progress.psnr_db:.2f} dB "
-            f"(start {progress.start_psnr_db:.2f}), {progress.seconds_left / 60:.1f} min left"
-        )
+        text = f"better by {progress.gain_db:.2f} dB so far, {progress.seconds_left / 60:.1f} min left at most"
+        if self._verbose:
+            text += (
+                f"; step {progress.step}, loss {progress.loss:.3f}, held-out PSNR {progress.psnr_db:.2f} dB "
+                f"(start {progress.start_psnr_db:.2f})"
+            )
         if self._stderr.is_terminal:
             if not self._tasks:
                 self._tasks.append(self._bar.add_task("", total=1))

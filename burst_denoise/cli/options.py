@@ -43,6 +43,7 @@ __all__ = [
     "Strict",
     "Tile",
     "TuneOn",
+    "Verbose",
     "calibration_files",
     "finite",
     "load_models",
@@ -135,7 +136,7 @@ TuneOn = Annotated[
     ),
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON lines instead of text.")]
-MinutesOption = typer.Option(metavar="NUMBER", min=0.01, callback=finite, help="Minutes of training.")
+MinutesOption = typer.Option(metavar="NUMBER", min=0.01, callback=finite, help="Minutes of training at most.")
 Limit = Annotated[
     int, rare(metavar="NUMBER", min=3, help="Frames used per series at most: sensors warm up in long bursts.")
 ]
@@ -152,6 +153,7 @@ Pause = Annotated[
 Device = Annotated[Literal["auto", "cpu", "cuda", "mps"], rare(help="Where to compute; auto takes the fastest.")]
 Seed = Annotated[int, rare(metavar="NUMBER", min=0, help="Decides everything that is random.")]
 FromScratch = Annotated[bool, rare("--from-scratch", help="Do not start from the network that comes with the program.")]
+Verbose = Annotated[bool, rare("--verbose", help="Show PSNR and loss of the training, too.")]
 AnySensor = Annotated[
     bool,
     rare(

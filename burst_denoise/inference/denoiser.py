@@ -31,6 +31,7 @@ from burst_denoise.sensor.defects import Repair, find_defects
 from burst_denoise.sensor.hot_photosites import find_hot_photosites
 from burst_denoise.sensor.identity import Sensor
 from burst_denoise.sensor.noise_model import noise_variance
+from burst_denoise.sensor.verdict import unknown_noise_of_shot
 
 __all__ = ["DenoiseSettings", "Denoiser", "Quality"]
 
@@ -280,7 +281,8 @@ class Denoiser:
             profile, source = noise.profile, noise.source
             figures = "" if stored is not None else f", {noise_figures(profile)}"
             figures += f"; {noise.contradiction}" if noise.contradiction else ""
-            figures += "; calibrate for better" if "estimated" in source else ""
+            unknown = [] if noise.structure is None else unknown_noise_of_shot(noise.structure)
+            figures += f"; calibrate for better, for {', '.join(unknown)}" if unknown else ""
         self._tell(f"{name}: noise {source}{figures}", source, frame.info.camera, frame.info.iso)
         return profile, f"; noise {source}"
 

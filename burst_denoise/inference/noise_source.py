@@ -13,9 +13,9 @@ from burst_denoise.errors import ConfigError, InputFileError
 from burst_denoise.frame.frame import Frame
 from burst_denoise.frame.mosaic import MOSAICS, Mosaic
 from burst_denoise.inference.engine import Engine
-from burst_denoise.inference.residual_noise import refine_noise
+from burst_denoise.inference.residual_noise import refine_noise, residual_structure
 from burst_denoise.io.limits import read_document
-from burst_denoise.schemas import ChannelProfile, FrameInfo, NoiseProfile
+from burst_denoise.schemas import ChannelProfile, FrameInfo, NoiseProfile, NoiseStructure
 from burst_denoise.sensor.identity import Sensor
 from burst_denoise.sensor.noise_model import extrapolate_profile, noise_variance
 from burst_denoise.sensor.single_image import estimate_noise
@@ -149,6 +149,8 @@ class ShotNoise:
     """In a few words where the profile is from."""
     contradiction: str = ""
     """What the shot's ``NoiseProfile`` tag says, where that is not what serves."""
+    structure: NoiseStructure | None = None
+    """What its noise has beside that, where it was estimated."""
 
 
 def shot_noise(
@@ -194,9 +196,11 @@ def shot_noise(
         return estimated
     factor = _std_factor(frame.linear, frame.mosaic, tag, estimated.profile)
     if 1 / AGREES <= factor <= AGREES:
-        return ShotNoise(tag, by_tag)
+        return ShotNoise(tag, by_tag, structure=estimated.structure)
     said = f"its NoiseProfile tag says {factor:.2g} times as much ({noise_figures(tag)})"
-    return ShotNoise(estimated.profile, f"{estimated.source}, which contradicts its NoiseProfile tag", said)
+    return ShotNoise(
+        estimated.profile, f"{estimated.source}, which contradicts its NoiseProfile tag", said, estimated.structure
+    )
 
 
 def estimated_noise(frames: Iterable[Frame], engine: Engine) -> ShotNoise:
@@ -218,7 +222,7 @@ def estimated_noise(frames: Iterable[Frame], engine: Engine) -> ShotNoise:
     -----
     Texture is taken for noise rather than noise for texture, so of an even number the lower one in the middle serves.
     """
-    found: list[NoiseProfile] = []
+    found: list[tuple[NoiseProfile, NoiseStructure]] = []
     error: InputFileError | None = None
     for frame in frames:
         image = frame.linear
@@ -227,12 +231,14 @@ def estimated_noise(frames: Iterable[Frame], engine: Engine) -> ShotNoise:
         except InputFileError as reason:
             error = error or InputFileError(f"{frame.path.name}: {reason}")
         else:
-            found.append(refine_noise(image, frame.mosaic, engine, first))
+            profile = refine_noise(image, frame.mosaic, engine, first)
+            found.append((profile, residual_structure(image, frame.mosaic, engine, profile)))
     if not found:
         raise error or ValueError("no frames to estimate noise from")
-    found.sort(key=lambda profile: float(noise_variance(np.full(1, COMPARED_AT, np.float32), profile).mean()))
+    found.sort(key=lambda noise: float(noise_variance(np.full(1, COMPARED_AT, np.float32), noise[0]).mean()))
+    profile, structure = found[(len(found) - 1) // 2]
     words = "the shot itself" if len(found) == 1 else f"{len(found)} shots of its camera and ISO"
-    return ShotNoise(found[(len(found) - 1) // 2], f"estimated from {words}")
+    return ShotNoise(profile, f"estimated from {words}", structure=structure)
 
 
 def _std_factor(image: Float, mosaic: Mosaic, profile: NoiseProfile, other: NoiseProfile) -> float:

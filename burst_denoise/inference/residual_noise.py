@@ -5,20 +5,26 @@ from texture.
 """
 
 import math
+from collections.abc import Iterator
 from itertools import pairwise
+from typing import TypeVar
 
 import numpy as np
+import numpy.typing as npt
 import torch
 
-from burst_denoise.arrays import Double, Float
+from burst_denoise.arrays import Double, Float, Mask
 from burst_denoise.frame.geometry import blocks, spread_windows
-from burst_denoise.frame.mosaic import Mosaic
+from burst_denoise.frame.mosaic import RGGB, Mosaic
 from burst_denoise.inference.engine import Engine
-from burst_denoise.schemas import NoiseProfile
+from burst_denoise.schemas import NoiseProfile, NoiseStructure
 from burst_denoise.sensor.noise_model import SMALLEST_VARIANCE, noise_variance, stabilise, unstabilise
+from burst_denoise.sensor.noise_structure import noise_structure
 from burst_denoise.sensor.single_image import SATURATED, fit_noise_line
 
-__all__ = ["refine_noise"]
+__all__ = ["refine_noise", "residual_structure"]
+
+T = TypeVar("T", bound=np.generic)
 
 WINDOW = 128
 """Photosites along a side of a window."""
@@ -102,6 +108,55 @@ def refine_noise(image: Float, mosaic: Mosaic, engine: Engine, first: NoiseProfi
         ahead = math.exp(step - change)
         profile = _with_line(found, ahead * found.shot_noise_scale[0], ahead * found.read_noise_variance[0])
     raise AssertionError("the last round returns")
+
+
+def residual_structure(image: Float, mosaic: Mosaic, engine: Engine, profile: NoiseProfile) -> NoiseStructure:
+    """Return what the noise of a shot has beside its variance, told by the residual of denoising a few windows of it.
+
+    Parameters
+    ----------
+    image : (H, W) float32 array, linear
+        A Bayer mosaic, not clipped; not modified.
+    mosaic : Mosaic
+        Of the image.
+    engine : Engine
+        What denoises.
+    profile : NoiseProfile
+        Of the shot.
+
+    Notes
+    -----
+    Noise that is alike over several photosites passes for picture and stays, so the residual does not show its
+    correlation; and texture leaves some.
+    """
+    planes = _flat_windows(image, mosaic, profile)
+    noisy, clean = _denoised(planes, engine, profile)
+    counts = planes < SATURATED
+    return noise_structure(_windows(noisy - clean, counts))
+
+
+def _windows(noise: Float, counts: Mask) -> Iterator[tuple[Float, Mask]]:
+    """Yield the windows that planes were put together from, photosites as they lie on the sensor."""
+    side = min(WINDOW // 2, *noise.shape[1:])
+    for top in range(0, noise.shape[1] - side + 1, side):
+        for left in range(0, noise.shape[2] - side + 1, side):
+            window = (slice(None), slice(top, top + side), slice(left, left + side))
+            if counts[window].any():
+                yield _laid_out(noise[window]), _laid_out(counts[window])
+
+
+def _laid_out(planes: npt.NDArray[T]) -> npt.NDArray[T]:
+    """Return the planes of a mosaic as its photosites lie, from the first red one on."""
+    return RGGB.unpack(planes, (2 * planes.shape[1], 2 * planes.shape[2]))
+
+
+def _denoised(planes: Float, engine: Engine, profile: NoiseProfile) -> tuple[Float, Float]:
+    """Return planes stabilised, and what the network makes of them."""
+    height, width = planes.shape[1:]
+    sides = [(engine.margin, engine.margin + -size % engine.step) for size in (height, width)]
+    noisy = stabilise(planes, profile)
+    padded = torch.from_numpy(np.pad(noisy, [(0, 0), *sides], mode="reflect"))
+    return noisy, engine.run(padded[None]).numpy()[0, :, :height, :width]
 
 
 def _with_line(profile: NoiseProfile, scale: float, offset: float) -> NoiseProfile:

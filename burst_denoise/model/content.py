@@ -15,7 +15,15 @@ from burst_denoise.arrays import Float
 from burst_denoise.frame.srgb import srgb_to_linear
 from burst_denoise.schemas import Domain
 
-__all__ = ["PICTURES", "VALIDATION_PICTURES", "content_patch", "content_pictures", "rggb_planes"]
+__all__ = [
+    "PICTURES",
+    "VALIDATION_PICTURES",
+    "content_patch",
+    "content_pictures",
+    "rggb_planes",
+    "training_content",
+    "validation_content",
+]
 
 
 PICTURES = (
@@ -28,6 +36,9 @@ VALIDATION_PICTURES = ("stereo_motorcycle", "camera", "gravel")
 
 ``coffee`` is in neither: it is kept for the demo to be judged on.
 """
+HELD_OUT_SHARE = 1 / 4
+LEAST_HELD_OUT = 128
+"""Of the columns of a picture, at its right end, no calibration sees this share, where that are so many."""
 
 
 @cache
@@ -38,6 +49,27 @@ def content_pictures(names: Sequence[str] = PICTURES) -> tuple[Float, ...]:
     loaded = [getattr(data, name)() for name in names]
     pictures: list[npt.NDArray[np.uint8]] = [p[0] if isinstance(p, tuple) else p for p in loaded]  # left eye of a pair
     return tuple(srgb_to_linear(np.dstack([p] * 3) if p.ndim == 2 else p) for p in pictures)
+
+
+def training_content() -> tuple[Float, ...]:
+    """Return the clean pictures that calibrations train on: `PICTURES` without their held-out columns."""
+    return tuple(picture[:, : _held_out_from(picture)] for picture in content_pictures())
+
+
+def validation_content() -> tuple[Float, ...]:
+    """Return clean pictures that no calibration trains on: `VALIDATION_PICTURES`, and what is held out of the others.
+
+    The more there are, the better is known what a calibration gains.
+    """
+    parts = (picture[:, _held_out_from(picture) :] for picture in content_pictures())
+    return (*content_pictures(VALIDATION_PICTURES), *(part for part in parts if part.shape[1]))
+
+
+def _held_out_from(picture: Float) -> int:
+    """Return the first column of a picture that no calibration sees."""
+    width: int = picture.shape[1]
+    held_out = int(width * HELD_OUT_SHARE)
+    return width - held_out if held_out >= LEAST_HELD_OUT else width
 
 
 def content_patch(pictures: Sequence[Float], domain: Domain, patch: int, rng: np.random.Generator) -> Float:

@@ -25,6 +25,7 @@ from burst_denoise.model.network import FrequencySplitResNet, build_network
 from burst_denoise.schemas import FrameInfo, ModelHeader, NoiseProfile, TrainingRecord
 from burst_denoise.sensor.identity import Sensor
 from burst_denoise.sensor.noise_model import extrapolate_profile, interpolate_profile
+from burst_denoise.sensor.verdict import calibration_verdict
 
 __all__ = ["Model", "load_model", "model_of", "weights_digest"]
 
@@ -48,6 +49,14 @@ class Model:
         shape = of.defects_shape if of.size is None else of.size
         size = None if shape is None else (shape[-2], shape[-1])
         return Sensor(of.camera, Mosaic(of.domain, of.cfa), size, of.black_level, of.white_level)
+
+    @property
+    def verdict(self) -> list[str]:
+        """Whether its calibration pays, and what its sensor has that the prior does not know, in sentences.
+
+        Empty for a model that was trained from scratch or is too old.
+        """
+        return calibration_verdict(self.header.training)
 
     def save(self, path: Path | str) -> None:
         """Write the model file; `OutputError` if it exists or cannot be written."""

@@ -15,7 +15,7 @@ from burst_denoise.arrays import Float
 from burst_denoise.burst.store import Burst
 from burst_denoise.frame.geometry import DIHEDRAL, dihedral
 from burst_denoise.frame.mosaic import RGGB
-from burst_denoise.model.content import content_patch, content_pictures
+from burst_denoise.model.content import content_patch, training_content
 from burst_denoise.sensor.noise_model import stabilise
 
 __all__ = ["Patches", "held_out", "noise_of", "sample_patches"]
@@ -84,7 +84,7 @@ def _pair(burst: Burst, patch: int, rng: np.random.Generator) -> tuple[Float, Fl
     index = int(rng.integers(len(burst)))
     valid = 1 - cut(burst.excluded[..., window[0], window[1]].astype(np.float32))
     if synthetic:
-        clean = stabilise(content_patch(content_pictures(), burst.info.domain, patch, rng), burst.profile)
+        clean = stabilise(content_patch(training_content(), burst.info.domain, patch, rng), burst.profile)
         return clean + noise_of(burst, index, window, cut), clean, valid
     noisy = stabilise(cut(burst.linear(index, window)), burst.profile)
     target = stabilise(cut(burst.leave_one_out_mean(index, window)), burst.profile)

@@ -10,7 +10,7 @@ import math
 import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -32,8 +32,9 @@ from burst_denoise.model.device import compute_dtype
 from burst_denoise.model.network import FrequencySplitResNet, build_network
 from burst_denoise.model.pairs import Patches, sample_patches
 from burst_denoise.model.prior import load_prior, prior_file
-from burst_denoise.model.validation import Validator
+from burst_denoise.model.validation import Gain, Scores, Validator
 from burst_denoise.schemas import Document, TrainingRecord, TrainSettings
+from burst_denoise.sensor.verdict import PAYS_DB
 
 __all__ = [
     "Checkpoint",
@@ -49,8 +50,14 @@ __all__ = [
 SAVE_EVERY_S = 20.0
 """Seconds between checkpoints where nobody says otherwise."""
 
-VALIDATE_EVERY = 250
+VALIDATE_EVERY = 100
 """Steps between validations of a calibration: about every 10 seconds of the fast preset on two cores."""
+PATIENCE, PROGRESS_DB = 2, 0.01
+"""Validations in a row after which a training from the prior stops, if its gain has not risen by so much."""
+SHARES = (1.0, 0.75, 0.5, 0.25)
+"""Of the calibrated weights in those that are kept, the prior's are the rest: what is tried."""
+LARGEST_LOSS_DB = 0.02
+"""That frames or pictures of the validation may lose to the prior in the mean, those that gain counted as 0."""
 PYTORCH_OPTIMIZERS: dict[str, Callable[..., torch.optim.Optimizer]] = {
     "torch-radam": torch.optim.RAdam,
     "adamw": torch.optim.AdamW,
@@ -75,7 +82,10 @@ class FitSettings:
     optimizer: str = "radam"
     """A name that `make_optimizer` knows."""
     learning_rate: float = 3e-3
-    """At the start; it falls to 0 with the cosine of the share of the budget that is used."""
+    """At the start."""
+    falling: bool = True
+    """Whether the rate falls to 0 with the cosine of the share of the budget that is used. Where it stays, a training
+    with less budget is the beginning of one with more."""
     gradient_norm: float = 0.05
     """Gradients are cut to it: the rare patch with a strong edge would otherwise throw the weights about. Infinity cuts
     nothing."""
@@ -109,7 +119,7 @@ class FitState:
     seconds: float = 0.0
     """Spent, over all runs."""
     done: float = 0.0
-    """Share of the budget used, 0 to 1; 1 at the last step alone."""
+    """Share of the budget used, 0 to 1; 1 at the last step alone. Set to 1, it ends the training."""
     loss: float = math.nan
     """Of the last step; not a number before the first step of this run."""
     tensors: dict[str, Tensor] = field(default_factory=dict)
@@ -202,8 +212,8 @@ def fit(
         Written at intervals and at the end.
     on_step : callable
         Given the state before the first step and after every step: the place to validate, to tell of progress, to
-        keep the best weights in ``state.tensors``. A checkpoint holds the state as it was before this call, so a
-        training that goes on begins by calling it again.
+        keep the best weights in ``state.tensors``, to end the training early by setting ``state.done`` to 1. A
+        checkpoint holds the state as it was before this call, so a training that goes on begins by calling it again.
     rate_share : callable
         Given a parameter, it returns the share of the learning rate that this parameter gets.
 
@@ -246,8 +256,9 @@ def fit(
         while state.done < 1:
             batch = [_on_device(part, device) for part in upcoming.result()]
             upcoming = background.submit(batches, state.step + 1)
+            rate = settings.learning_rate * (0.5 * (1 + math.cos(math.pi * state.done)) if settings.falling else 1)
             for group in state.optimizer.param_groups:
-                group["lr"] = group["share"] * settings.learning_rate * 0.5 * (1 + math.cos(math.pi * state.done))
+                group["lr"] = group["share"] * rate
             with torch.autocast(device.type, dtype, enabled=dtype != torch.float32):
                 error = loss(network, *batch)
             state.optimizer.zero_grad()
@@ -376,6 +387,8 @@ class Progress:
     psnr_db: float
     """Corrected PSNR at the last validation, held-out photosites."""
     seconds_left: float
+    gain_db: float
+    """Largest gain over the start so far."""
 
 
 def train(
@@ -404,8 +417,10 @@ def train(
     network : FrequencySplitResNet
         The running average of the weights that gained most over the start on both held-out scores: the
         leave-one-out-corrected PSNR on the held-out columns, and the sensor's noise on other pictures; the smaller
-        gain counts. The start (the prior; the identity; for the ``paper`` preset random weights) is a candidate too:
-        what is returned is no worse.
+        gain counts. From the prior, a mean of these weights and the prior's: of those that harm hardly any frame
+        or picture (`LARGEST_LOSS_DB`), the one with least of the prior, if it pays (`PAYS_DB`), beyond chance.
+        The start (the prior; the identity; for the ``paper`` preset random weights) is a candidate too: what is
+        returned is no worse.
     record : TrainingRecord
         Without the strengths of the baselines.
 
@@ -417,13 +432,22 @@ def train(
     Notes
     -----
     Killed and started again it ends in the same bits, as `fit` says.
+
+    From the prior the budget is a ceiling: training stops when the gain has made no progress for `PATIENCE`
+    validations. The rate is constant there, so more budget never changes what less of it would have found.
+
+    References
+    ----------
+    Wortsman et al., "Robust fine-tuning of zero-shot models", CVPR 2022 (means of weights before and after).
     """
     network, prior_sha256 = _start(settings, bursts[0].mosaic, device)
+    start = copy.deepcopy(network)
     how = FitSettings(
         steps=settings.steps,
         minutes=settings.minutes,
         optimizer=settings.optimizer,
         learning_rate=settings.learning_rate or LEARNING_RATES["scratch" if prior_sha256 is None else "prior"],
+        falling=prior_sha256 is None,
     )
     validator = Validator(bursts, device)
 
@@ -434,28 +458,33 @@ def train(
     def on_step(state: FitState) -> None:
         if state.step % VALIDATE_EVERY == 0 or state.done >= 1:
             _validate(state, validator)
+            if prior_sha256 is not None and state.step - state.notes["progress_step"] >= PATIENCE * VALIDATE_EVERY:
+                state.done = 1
         if not math.isnan(state.loss):
             left = state.seconds * (1 - state.done) / max(state.done, 1e-3)
             scores = state.notes["start_psnr_db"], state.notes["psnr_db"]
-            report(Progress(state.step, state.done, state.loss, *scores, left))
+            report(Progress(state.step, state.done, state.loss, *scores, left, state.notes["best_gain_db"]))
 
     checkpoint = Checkpoint(state_file, _fingerprint(bursts, settings, prior_sha256))
     state = fit(network, batches, masked_mse, how, checkpoint=checkpoint, on_step=on_step)
-    network.load_state_dict(state.tensors)
-    scores = state.notes
-    return network, TrainingRecord(
+    kept = _kept(start, state, validator, from_prior=prior_sha256 is not None)
+    notes = state.notes
+    return kept.network, TrainingRecord(
         settings=settings,
         steps_done=state.step,
-        best_step=scores["best_step"],
-        start_psnr_db=scores["start_psnr_db"],
-        prior_psnr_db=None if prior_sha256 is None else scores["first_psnr_db"],
+        best_step=notes["best_step"] if kept.share else 0,
+        start_psnr_db=notes["start_psnr_db"],
+        prior_psnr_db=None if prior_sha256 is None else notes["first_psnr_db"],
         prior_sha256=prior_sha256,
-        best_psnr_db=scores["best_psnr_db"],
+        prior_share=None if prior_sha256 is None else 1 - kept.share,
+        best_psnr_db=float(kept.scores.held_out_db.mean()),
+        gain_db=kept.gain.value_db,
+        gain_std_error_db=kept.gain.std_error_db,
         bursts=tuple(burst.name for burst in bursts),
         burst_sha256=tuple(digest for burst in bursts for digest in burst.manifest.sha256),
         versions={"burst_denoise": __version__} | {name: version(name) for name in ("torch", "numpy", "rawpy")},
         seconds=state.seconds,
-        curve=scores["curve"],
+        curve=notes["curve"],
     )
 
 
@@ -472,24 +501,66 @@ def _start(settings: TrainSettings, mosaic: Mosaic, device: torch.device) -> tup
 
 def _validate(state: FitState, validator: Validator) -> None:
     """Score the average; its weights are kept if they gained more over the start than any before, or are the start."""
-    scores = state.notes
-    psnr_db = scores["psnr_db"] = validator.score(state.average)
-    content_db = validator.content_score(state.average)
+    notes = state.notes
+    scores = validator.scores(state.average)
+    psnr_db = notes["psnr_db"] = float(scores.held_out_db.mean())
     if state.step == 0:
-        scores["start_psnr_db"] = validator.score(nn.Identity())
-        scores["first_psnr_db"] = psnr_db
-        scores["first_content_db"] = content_db
-        scores["best_gain_db"] = -math.inf
-        scores["curve"] = []
-    else:
-        scores["curve"].append((state.step, psnr_db))
-    # A network that learns the owner's scenes by heart gains on their held-out columns and loses everywhere else.
-    gain_db = float(np.nanmin((psnr_db - scores["first_psnr_db"], content_db - scores["first_content_db"])))
-    if gain_db > scores["best_gain_db"]:
-        scores["best_gain_db"] = gain_db
-        scores["best_psnr_db"] = psnr_db
-        scores["best_step"] = state.step
-        state.tensors = {key: weight.clone() for key, weight in state.average.state_dict().items()}
+        notes["start_psnr_db"] = float(validator.scores(nn.Identity()).held_out_db.mean())
+        notes["first_psnr_db"] = psnr_db
+        notes["first"] = [scores.held_out_db.tolist(), scores.content_db.tolist()]
+        notes |= {"best_gain_db": 0.0, "best_step": 0, "progress_step": 0, "progress_db": 0.0, "curve": []}
+        state.tensors = _weights(state.average)
+        return
+    notes["curve"].append((state.step, psnr_db))
+    gain_db = scores.gain_over(Scores(*map(np.array, notes["first"]))).value_db
+    if gain_db > notes["best_gain_db"]:
+        notes["best_gain_db"], notes["best_step"] = gain_db, state.step
+        state.tensors = _weights(state.average)
+    if gain_db > notes["progress_db"] + PROGRESS_DB:
+        notes["progress_db"], notes["progress_step"] = gain_db, state.step
+
+
+def _weights(network: nn.Module) -> dict[str, Tensor]:
+    return {key: weight.clone() for key, weight in network.state_dict().items()}
+
+
+@dataclass(frozen=True)
+class _Kept:
+    """The network that a training keeps, and what it reaches."""
+
+    network: FrequencySplitResNet
+    share: float
+    """Of the best weights in it; the start's are the rest."""
+    scores: Scores
+    gain: Gain
+    """Over the start."""
+
+
+def _kept(start: FrequencySplitResNet, state: FitState, validator: Validator, *, from_prior: bool) -> _Kept:
+    """Return what is kept of the best weights of a training: all or a share of them, or none where the start serves.
+
+    Where the prior serves, the gain is the one that was not enough.
+    """
+    first = Scores(*map(np.array, state.notes["first"]))
+    kept = prior = _Kept(start, 0.0, first, first.gain_over(first))
+    if state.notes["best_step"] > 0:
+        for share in SHARES:
+            network = copy.deepcopy(start)
+            for name, weight in network.state_dict().items():
+                weight.lerp_(state.tensors[name], share)
+            scores = validator.scores(network.eval())
+            gain = scores.gain_over(first)
+            if not from_prior or _pays(gain):
+                return _Kept(network, share, scores, gain)
+            if share == 1:
+                kept = replace(prior, gain=gain)
+            if gain.value_db < PAYS_DB:  # less of it does not gain more
+                break
+    return kept
+
+
+def _pays(gain: Gain) -> bool:
+    return gain.value_db >= max(PAYS_DB, 2 * gain.std_error_db) and gain.mean_loss_db <= LARGEST_LOSS_DB
 
 
 def _fingerprint(bursts: Sequence[Burst], settings: TrainSettings, prior_sha256: str | None) -> str:

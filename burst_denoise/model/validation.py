@@ -15,26 +15,28 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from burst_denoise.arrays import Double, Float
 from burst_denoise.burst.store import Burst
 from burst_denoise.errors import SeriesError
-from burst_denoise.model.content import VALIDATION_PICTURES, content_patch, content_pictures
+from burst_denoise.model.content import content_patch, validation_content
 from burst_denoise.model.device import compute_dtype
 from burst_denoise.model.pairs import held_out, noise_of
 from burst_denoise.score.metrics import corrected_mse, psnr_of_mse
 from burst_denoise.sensor.moments import FrameMoments, frame_moments
 from burst_denoise.sensor.noise_model import stabilise, unstabilise
 
-__all__ = ["Validator"]
+__all__ = ["Gain", "Scores", "Validator"]
 
 VALIDATION_BURSTS = 12
 """At most this many bursts are scored at a validation."""
-VALIDATION_ROWS = 1024
+VALIDATION_ROWS = 512
 SMALLEST_ERROR = 1e-10
 """Mean squared error, linear units: a corrected error can come out negative by chance; a score must stay a number."""
 LEAST_VALID = 0.1
 """Share of photosites that count, neither overexposed nor defective, that held-out columns must have to be scored."""
-SYNTHETIC_SIDE, SYNTHETIC_SAMPLES = 64, 6
-"""Side in plane pixels, and number at most for each scored frame, of clean pictures under its noise."""
+SYNTHETIC_SIDE, SYNTHETIC_PATCHES = 56, 5
+"""Side in plane pixels, just beyond the reach of the paper's network, and number for each picture, of clean patches
+under the sensor's noise."""
 CONTEXT = 64
 """Columns left of the held-out ones that the network may look at."""
 
@@ -56,13 +58,56 @@ class _HeldOutSample:
 
 @dataclass(frozen=True)
 class _SyntheticSample:
-    """The noise of one frame's held-out columns on clean pictures."""
+    """Noise of held-out columns on patches of one clean picture."""
 
     clean: Tensor
     """(B, C, s, s) stabilised."""
     noisy: Tensor
     valid: Tensor
     """1 where the photosite that gave the noise counts, else 0."""
+
+
+@dataclass(frozen=True)
+class Scores:
+    """What a network reaches on every sample of both kinds; those of two networks are compared sample by sample."""
+
+    held_out_db: Double
+    """(n,) corrected PSNR of each scored frame, dB below the white level."""
+    content_db: Double
+    """(m,) by how much the error on each clean picture lies below the noise put on it, dB; empty where, for
+    overexposure, there is no noise to put there."""
+
+    def gain_over(self, other: "Scores") -> "Gain":
+        """Return how much better these scores are than those of another network."""
+        return Gain(self.held_out_db - other.held_out_db, self.content_db - other.content_db)
+
+
+@dataclass(frozen=True)
+class Gain:
+    """Differences between two networks on the same samples, dB."""
+
+    held_out_db: Double
+    content_db: Double
+
+    @property
+    def value_db(self) -> float:
+        """The smaller mean gain: a network that learns the owner's scenes by heart gains there and nowhere else."""
+        return min(float(part.mean()) for part in self._parts)
+
+    @property
+    def std_error_db(self) -> float:
+        """Standard error of that mean over its samples; infinite where there is one."""
+        part = min(self._parts, key=lambda gains: float(gains.mean()))
+        return float(part.std(ddof=1)) / math.sqrt(part.size) if part.size > 1 else math.inf
+
+    @property
+    def mean_loss_db(self) -> float:
+        """What frames, or pictures, lose in the mean, those that gain counted as 0; the larger one of the two."""
+        return max(float(np.maximum(-part, 0).mean()) for part in self._parts)
+
+    @property
+    def _parts(self) -> list[Double]:
+        return [part for part in (self.held_out_db, self.content_db) if part.size]
 
 
 class Validator:
@@ -78,30 +123,22 @@ class Validator:
                 f"{bursts[0].name}: the right eighth of every series is overexposed, and training is judged there; "
                 "expose less"
             )
-        synthetic = [_synthetic_sample(sample, number, device) for number, sample in enumerate(self.samples)]
-        self.synthetic_samples = [sample for sample in synthetic if sample.valid.mean() > LEAST_VALID]
+        self.synthetic_samples = _synthetic_samples(self.samples, device)
         self.dtype = compute_dtype(device)
 
     @torch.inference_mode()
-    def content_score(self, network: torch.nn.Module) -> float:
-        """Return how far, in dB, the error on clean pictures lies below the noise put on them, mean of the frames.
-
-        Not a number where, for overexposure, no frame has noise to put there.
-        """
-        if not self.synthetic_samples:
-            return math.nan
-        return float(np.mean([self._below_noise_db(synthetic, network) for synthetic in self.synthetic_samples]))
+    def scores(self, network: torch.nn.Module) -> Scores:
+        """Return the scores of a network."""
+        return Scores(
+            np.array([self._psnr(sample, network) for sample in self.samples]),
+            np.array([self._below_noise_db(synthetic, network) for synthetic in self.synthetic_samples]),
+        )
 
     def _below_noise_db(self, synthetic: _SyntheticSample, network: torch.nn.Module) -> float:
         with torch.autocast(synthetic.noisy.device.type, self.dtype, enabled=self.dtype != torch.float32):
             error = (network(synthetic.noisy).float() - synthetic.clean) ** 2 * synthetic.valid
         mse = error.sum() / synthetic.valid.sum()
         return psnr_of_mse(max(mse.item(), SMALLEST_ERROR), peak=1.0)
-
-    @torch.inference_mode()
-    def score(self, network: torch.nn.Module) -> float:
-        """Return the corrected PSNR, dB below the white level, averaged over the scored frames."""
-        return float(np.mean([self._psnr(sample, network) for sample in self.samples]))
 
     def _psnr(self, sample: _HeldOutSample, network: torch.nn.Module) -> float:
         with torch.autocast(sample.noisy.device.type, self.dtype, enabled=self.dtype != torch.float32):
@@ -142,17 +179,30 @@ def _held_out_sample(burst: Burst, index: int, device: torch.device) -> _HeldOut
     )
 
 
-def _synthetic_sample(sample: _HeldOutSample, number: int, device: torch.device) -> _SyntheticSample:
-    domain, profile = sample.burst.info.domain, sample.burst.profile
-    valid, side = sample.burst.mosaic.pack(sample.valid.astype(np.float32)), SYNTHETIC_SIDE
+def _synthetic_samples(samples: Sequence[_HeldOutSample], device: torch.device) -> list[_SyntheticSample]:
+    """Return a sample of each clean picture under noise of all frames in turn."""
+    turns = itertools.cycle(samples)
+    found = []
+    for picture_number, picture in enumerate(validation_content()):
+        rng = np.random.default_rng(picture_number)
+        patches = [_synthetic_patch(picture, sample, rng) for sample in itertools.islice(turns, SYNTHETIC_PATCHES)]
+        clean, noise, valid = (
+            torch.from_numpy(np.stack(parts)).to(device, memory_format=torch.channels_last)
+            for parts in zip(*patches, strict=True)
+        )
+        if valid.mean() > LEAST_VALID:
+            found.append(_SyntheticSample(clean, clean + noise, valid))
+    return found
+
+
+def _synthetic_patch(picture: Float, sample: _HeldOutSample, rng: np.random.Generator) -> tuple[Float, Float, Float]:
+    """Return a clean patch and noise for it, stabilised, and which photosites count; each (C, side, side)."""
+    burst, side = sample.burst, SYNTHETIC_SIDE
+    clean = stabilise(content_patch([picture], burst.info.domain, side, rng), burst.profile)
     # The held-out columns of a small sensor are narrower than that: repeated, they are still its noise.
-    missing = [(0, max(0, side - size)) for size in valid.shape[1:]]
-    fields = [np.pad(planes, [(0, 0), *missing], mode="wrap") for planes in (sample.noise, valid)]
-    places = [slice(top, top + side) for top in range(0, fields[0].shape[1] - side + 1, side)]
-    places = places[:: math.ceil(len(places) / SYNTHETIC_SAMPLES)]
-    noise, counts = (np.stack([field[:, rows, :side] for rows in places]) for field in fields)
-    pictures, rng = content_pictures(VALIDATION_PICTURES), np.random.default_rng(number)
-    clean = np.stack([stabilise(content_patch(pictures, domain, side, rng), profile) for _ in places])
-    tensors = (torch.from_numpy(part).to(device, memory_format=torch.channels_last) for part in (clean, noise, counts))
-    stabilised, added, weights = tensors
-    return _SyntheticSample(stabilised, stabilised + added, weights)
+    fields = [sample.noise, burst.mosaic.pack(sample.valid.astype(np.float32))]
+    missing = [(0, max(0, side - size)) for size in sample.noise.shape[1:]]
+    fields = [np.pad(planes, [(0, 0), *missing], mode="wrap") for planes in fields]
+    top, left = (int(rng.integers(size - side + 1)) for size in fields[0].shape[1:])
+    noise, valid = (planes[:, top : top + side, left : left + side] for planes in fields)
+    return clean, noise, valid

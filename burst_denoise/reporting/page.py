@@ -25,6 +25,7 @@ from burst_denoise.reporting.figures import (
 from burst_denoise.schemas import ChannelProfile, FrameVerdict
 from burst_denoise.score.benchmark import REFERENCE_METHOD
 from burst_denoise.score.rows import ORDER_OPEN, BenchmarkRow, least_gain_db, order_open, wider_than_chance
+from burst_denoise.sensor.verdict import calibration_verdict
 
 __all__ = [
     "LIGHTS",
@@ -129,7 +130,7 @@ def render(**parts: object) -> str:
     )
     page.filters.update(number=_number, digits=_digits, brief=_brief, data_uri=data_uri, diverging=diverging)
     page.filters.update(by_burst=_by_burst, cards=_cards, settings=_settings, known_pattern=_known_pattern)
-    page.filters.update(reasons=_reasons, outcome=_outcome)
+    page.filters.update(reasons=_reasons, outcome=_outcome, verdict=calibration_verdict)
     page.globals.update(LIGHTS=LIGHTS, LARGEST_SIGMA=LARGEST_SIGMA, REFERENCE_METHOD=REFERENCE_METHOD)
     page.globals.update(training_chart=training_chart, ORDER_OPEN=ORDER_OPEN)
     page.tests.update(order_open=lambda row: order_open(vars(row)), wider=lambda row: wider_than_chance(vars(row)))

@@ -38,7 +38,7 @@ def noise_for(entry: NoiseEntry | None, info: FrameInfo) -> ShotNoise | None:
         return None
     count = len(entry.shots)
     from_shots = "one shot" if count == 1 else f"{count} shots"
-    return ShotNoise(entry.profile, f"estimated from {from_shots} of its camera and ISO")
+    return ShotNoise(entry.profile, f"estimated from {from_shots} of its camera and ISO", structure=entry.structure)
 
 
 class SessionNoise:
@@ -142,6 +142,7 @@ class SessionNoise:
             white_level=used[0][1].white_level,
             shots=tuple(name for name, _ in used),
             profile=noise.profile,
+            structure=noise.structure,
             version=__version__,
         )
 
