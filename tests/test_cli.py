@@ -99,6 +99,7 @@ RARE = {
     "--from-scratch",
     "--pause",
     "--cluster",
+    "--verbose",
 }
 
 

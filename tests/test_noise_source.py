@@ -69,7 +69,7 @@ STORED = NoiseProfile(iso=1600, shot_noise_scale=(3e-4,) * 4, read_noise_varianc
 def test_the_burst_goes_before_the_tag_and_the_tag_before_an_estimate(frame: Frame, tagged: Frame, engine: Engine):
     assert shot_noise(tagged, STORED, engine) == ShotNoise(STORED, "as measured on its burst")
     noise = shot_noise(tagged, None, engine)
-    assert noise == ShotNoise(tagged.noise_profile, "as its NoiseProfile tag says")
+    assert replace(noise, structure=None) == ShotNoise(tagged.noise_profile, "as its NoiseProfile tag says")
     noise = shot_noise(frame, None, engine)
     assert noise.profile.shot_noise_scale[0] == pytest.approx(CAMERA.gain(1600) / SPAN, rel=0.3)
     assert (noise.source, noise.contradiction) == ("estimated from the shot itself", "")

@@ -179,7 +179,8 @@ def test_our_own_denoised_files_score_as_the_network_that_made_them(tmp_path: Pa
     prior, ours = found["prior"], found["ours"]
     assert set(ours.frames) == set(prior.frames) == set(found["single frame"].frames) <= {0, 1, 3, 4}
     assert len(ours.frames) == 3
-    assert ours.corrected_psnr_db == pytest.approx(prior.corrected_psnr_db, abs=0.01)
+    # A shot has its hot photosites repaired, those too that the map of the burst does not know.
+    assert -0.01 < ours.corrected_psnr_db - prior.corrected_psnr_db < 0.3
     assert ours.ssim == pytest.approx(prior.ssim, abs=1e-3)
     assert prior.corrected_psnr_db > found["single frame"].corrected_psnr_db + 2
     assert ours.seconds_per_megapixel is ours.peak_memory_mb is None

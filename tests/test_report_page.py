@@ -111,6 +111,7 @@ def test_a_slider_stays_on_the_screen_of_a_phone(opened):
 
 def test_a_drag_moves_the_line_to_the_pointer(opened):
     page = opened()
+    page.locator(".stage").first.scroll_into_view_if_needed()
     box = page.locator(".stage").first.bounding_box()
     assert split(page) == 0.5
     middle = box["y"] + box["height"] / 2
