@@ -165,9 +165,10 @@ def calibration_verdict(record: TrainingRecord) -> list[str]:
     prior_frames, frames = (worth_frames(below_noise_db + gain_db) for gain_db in (0, record.gain_db))
     gain = f"{record.gain_db:.2f} \N{PLUS-MINUS SIGN} {record.gain_std_error_db or 0:.2f} dB"
     if record.prior_share is not None and record.prior_share < 1:
+        digits = 1 if frames - prior_frames >= 0.1 else 2
         verdict = (
-            f"calibration pays: better than the prior by {gain}; a denoised shot is worth {frames:.1f} averaged frames "
-            f"instead of {prior_frames:.1f}"
+            f"calibration pays: better than the prior by {gain}; a denoised shot is worth {frames:.{digits}f} averaged "
+            f"frames instead of {prior_frames:.{digits}f}"
         )
     else:
         verdict = (
