@@ -5,6 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from burst_denoise.burst.merging import merge_frames
 from burst_denoise.burst.moved import move_into_place
 from burst_denoise.errors import SeriesError
 from burst_denoise.frame.frame import Frame
@@ -85,7 +86,5 @@ def test_a_hot_photosite_is_replaced_by_what_moved_frames_saw_there(tmp_path: Pa
     burst = stored(tmp_path / "a.burst", "a", still, verdicts(still), 0.1, 0.001, defects=defects)
     placed = move_into_place(moved[0], burst, burst.mean(), tmp_path)
     assert np.isnan(placed.linear[98, 124])
-    from burst_denoise.burst.merging import merge_frames
-
     merged = merge_frames(burst, moved=[placed])
     assert merged.mean[100, 120] == placed.linear[100, 120]

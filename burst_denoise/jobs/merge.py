@@ -1,7 +1,6 @@
 """The job `merge`: one clean frame from all frames of a burst that show the same scene."""
 
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 
 from burst_denoise import __version__
@@ -158,7 +157,7 @@ class _SeriesFiles(Listener):
         for kept in self._moved.get(burst.name, []):
             assert mean is not None
             try:
-                moved = move_into_place(replace(kept.frame, path=kept.path), burst, mean, self._folder)
+                moved = move_into_place(kept.frame, burst, mean, self._folder)
             except SeriesError:  # the verdict has told why it is no frame of the series
                 continue
             self._listener.note(f"{moved.name}: moved back by ({moved.down}, {moved.right}) photosites and merged too")
