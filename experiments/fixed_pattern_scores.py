@@ -18,20 +18,19 @@ import numpy as np
 from scipy.ndimage import gaussian_filter
 
 from burst_denoise.arrays import Float
-from burst_denoise.burst.series import SeriesVerdict
 from burst_denoise.burst.store import Burst, store_burst
 from burst_denoise.files import write_file
 from burst_denoise.frame.frame import to_linear
 from burst_denoise.frame.synthetic import SyntheticCamera, shoot
-from burst_denoise.schemas import FrameVerdict
 from burst_denoise.score.baselines import baseline_method, nlm_stabilised, wavelet
 from burst_denoise.score.metrics import psnr_of_mse
 from burst_denoise.score.pattern import BurstPattern, SensorPattern
 from burst_denoise.score.unbiased import BurstScore
-from burst_denoise.sensor.fixed_pattern import flat_field, master_dark
+from burst_denoise.sensor.fixed_pattern import flat_field, master_dark, photo_response, sensitivity
 from burst_denoise.sensor.moments import frame_moments
 from burst_denoise.sensor.noise_model import noise_variance
 from burst_denoise.sensor.prnu_from_scenes import prnu_from_scenes
+from experiments.simulated_sensors import accepted
 
 FRAMES = 8
 MERGED = 4
@@ -117,11 +116,7 @@ def burst_of(folder: Path, camera: SyntheticCamera, scene: Float, iso: float, se
     """Return a stored burst of a scene, with the clean mosaic."""
     frames, clean_dn = shoot(camera, scene, iso, FRAMES, seed)
     info = frames[0].info
-    verdicts = [
-        FrameVerdict(file=frame.path.name, accepted=True, reasons=(), gain=1.0, shift_px=0.0) for frame in frames
-    ]
-    verdict = SeriesVerdict(folder.stem, info, True, "", 0.01, 0.001, (), tuple(verdicts), 0)
-    return store_burst(folder, frames, verdict, to_linear(clean_dn, info), dark=dark)
+    return store_burst(folder, frames, accepted(folder.stem, frames), to_linear(clean_dn, info), dark=dark)
 
 
 def known_patterns(
@@ -140,7 +135,8 @@ def known_patterns(
     capped, _ = shoot(camera, np.zeros(shape, np.float32), iso, DARKS, seed + 5000)
     master = master_dark([frame.linear for frame in capped], camera.mosaic)
     lit, _ = shoot(camera, np.full(shape, 0.5, np.float32), 100, FLATS, seed + 6000)
-    field = flat_field(frame_moments(frame.linear for frame in lit), None, camera.mosaic)
+    flats, mosaic = frame_moments(frame.linear for frame in lit), camera.mosaic
+    field = flat_field(flats, None, mosaic, photo_response(flats, None, mosaic), sensitivity(flats, None, mosaic))
     burst = burst_of(folder / "dark.burst", camera, scenes[0], iso, seed, master.offset)
     yield WAYS[2], burst, SensorPattern(field, dsnu={iso: master.residual_std})
 

@@ -19,7 +19,7 @@ from burst_denoise.frame.mosaic import RGGB
 from burst_denoise.frame.synthetic import scene_from_picture
 from burst_denoise.schemas import FrameInfo, FrameVerdict
 
-__all__ = ["NEUTRAL", "SimulatedSensor", "shoot_burst"]
+__all__ = ["NEUTRAL", "SimulatedSensor", "accepted", "shoot_burst"]
 
 NEUTRAL = (0.5, 1.0, 0.65)
 """R, G, B that a neutral patch gives."""
@@ -81,10 +81,11 @@ def shoot_burst(sensor: SimulatedSensor, picture: Picture, folder: Path, *, fram
         dn = np.rint(sensor.expose(light, np.random.default_rng([seed, number])))
         shots.append(Frame(np.clip(dn, 0, sensor.white).astype(np.uint16), info, Path(f"{folder.name}_{number}.dng")))
     clean = light * (sensor.white - sensor.black) + (sensor.black + sensor.black_error)
-    return store_burst(folder, shots, _accepted(folder.stem, shots), to_linear(clean.astype(np.float32), info))
+    return store_burst(folder, shots, accepted(folder.stem, shots), to_linear(clean.astype(np.float32), info))
 
 
-def _accepted(series: str, frames: Sequence[Frame]) -> SeriesVerdict:
+def accepted(series: str, frames: Sequence[Frame]) -> SeriesVerdict:
+    """Return the verdict on a series of which nothing is to be said against any frame."""
     told = tuple(
         FrameVerdict(file=frame.path.name, accepted=True, reasons=(), gain=1.0, shift_px=0.0) for frame in frames
     )

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from burst_denoise.frame.mosaic import MONO
-from burst_denoise.sensor.fixed_pattern import flat_field, master_dark, photo_response
+from burst_denoise.sensor.fixed_pattern import flat_field, master_dark, photo_response, sensitivity
 from burst_denoise.sensor.moments import frame_moments
 from tests.sensors import mosaic
 
@@ -89,7 +89,8 @@ def test_what_is_divided_by_leaves_no_more_pattern_than_there_was(prnu: float, c
     response = 1 + prnu * rng.standard_normal((256, 320))
     frames = [(0.5 * response + 4e-3 * rng.standard_normal(response.shape)).astype(np.float32) for _ in range(count)]
     frames[0][40, 80] = frames[1][40, 80] = 0.0
-    field = flat_field(frame_moments(frames), None, MONO)
+    flats = frame_moments(frames)
+    field = flat_field(flats, None, MONO, photo_response(flats, None, MONO), sensitivity(flats, None, MONO))
     left = (response / field.sensitivity).std()
     noise_std = 8e-3 / np.sqrt(count)
     # The least error of a linear estimate; 1/31 of the noise is in the shading.

@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from burst_denoise.burst.merging import _censored_mean, merge_frames, merged_profile
+from burst_denoise.burst.merging import _censored_mean, merge_frames
 from burst_denoise.frame.frame import Frame, to_linear
 from burst_denoise.frame.synthetic import SyntheticCamera, shoot
 from burst_denoise.jobs.ingest import ingest
@@ -100,7 +100,7 @@ def test_frames_of_another_number_are_merged_alone_and_two_are_averaged(tmp_path
 
 def test_the_profile_of_a_mean_is_that_of_a_frame_by_their_number(tmp_path: Path):
     frames = burst_frames(4)
-    profile = stored(tmp_path / "a.burst", "a", frames, verdicts(frames), 0.1, 0.001).profile
-    mean = merged_profile(profile, 4)
+    burst = stored(tmp_path / "a.burst", "a", frames, verdicts(frames), 0.1, 0.001)
+    profile, mean = burst.profile, merge_frames(burst).profile
     planes = np.full((4, 2, 2), 0.3, np.float32)
     assert noise_variance(planes, mean) == pytest.approx(noise_variance(planes, profile) / 4, rel=1e-5)

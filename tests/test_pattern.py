@@ -52,9 +52,8 @@ def flat() -> Flat:
     frames, _ = shoot(CAMERA, np.full((SIDE, SIDE, 3), 0.5, np.float32), 100, 32, 77)
     moments = frame_moments(frame.linear for frame in frames)
     mosaic = CAMERA.mosaic
-    return Flat(
-        photo_response(moments, None, mosaic), sensitivity(moments, None, mosaic), flat_field(moments, None, mosaic)
-    )
+    response, picture = photo_response(moments, None, mosaic), sensitivity(moments, None, mosaic)
+    return Flat(response, picture, flat_field(moments, None, mosaic, response, picture))
 
 
 def true_pattern(burst: Burst) -> float:

@@ -98,4 +98,4 @@ def _measured(series: Series, shot: Frame, darks: Sequence[DarkSet], *, any_sens
             "passes for a flat; shoot a blank surface out of focus"
         )
     picture = sensitivity(moments, dark, first.mosaic)
-    return Flat(response, picture, flat_field(moments, dark, first.mosaic))
+    return Flat(response, picture, flat_field(moments, dark, first.mosaic, response, picture))

@@ -18,9 +18,9 @@ from burst_denoise.burst.burst import Burst
 from burst_denoise.burst.moved import MovedFrame
 from burst_denoise.frame.mosaic import Mosaic
 from burst_denoise.schemas import NoiseProfile
-from burst_denoise.sensor.noise_model import noise_variance
+from burst_denoise.sensor.noise_model import noise_variance, scaled_profile
 
-__all__ = ["FEWEST_TO_COMPARE", "Merged", "merge_frames", "merged_profile"]
+__all__ = ["Merged", "merge_frames"]
 
 FEWEST_TO_COMPARE = 3
 """Of two frames that differ nobody can tell which one is right."""
@@ -51,6 +51,8 @@ class Merged:
     """(H, W) or (3, H, W), linear. Photosites at the white level in every frame are at 1 or above."""
     count: int
     """Frames that most photosites are the mean of: the noise variance is that of one frame / count."""
+    profile: NoiseProfile
+    """Of the mean."""
     left_out: tuple[float, ...]
     """Of each frame, the share of its photosites that is no part of the mean because it shows something else."""
 
@@ -95,25 +97,14 @@ def merge_frames(burst: Burst, frames: Sequence[int] | None = None, moved: Seque
     for top in range(0, shape[-2], ROWS):
         start, stop = max(0, top - MARGIN), min(shape[-2], top + ROWS + MARGIN)
         stack = _Stack.read(burst, chosen, moved, slice(start, stop))
-        left_out = stack.outliers(burst.mosaic, burst.profile)
         inner = slice(top - start, min(top + ROWS, shape[-2]) - start)
-        part = stack.rows(inner)
-        apart = left_out[..., inner, :]
-        mean[..., top : start + inner.stop, :], used = part.mean(apart, burst.mosaic, burst.profile)
+        apart = stack.outliers(burst.mosaic, burst.profile)[..., inner, :]
+        mean[..., top : start + inner.stop, :], used = stack.rows(inner).mean(apart, burst.mosaic, burst.profile)
         counts += np.bincount(used.ravel(), minlength=total + 1)
         outliers += apart.reshape(total, -1).sum(axis=1)
-    middle = int(np.searchsorted(np.cumsum(counts), counts.sum() / 2))
-    return Merged(mean, max(middle, 1), tuple(float(number) / mean.size for number in outliers))
-
-
-def merged_profile(profile: NoiseProfile, count: int) -> NoiseProfile:
-    """Return the noise profile of a mean of frames: the variance of one frame / ``count``, row noise included."""
-    return profile.model_copy(
-        update={
-            "shot_noise_scale": tuple(scale / count for scale in profile.shot_noise_scale),
-            "read_noise_variance": tuple(variance / count for variance in profile.read_noise_variance),
-        }
-    )
+    count = max(int(np.searchsorted(np.cumsum(counts), counts.sum() / 2)), 1)
+    left_out = tuple(float(number) / mean.size for number in outliers)
+    return Merged(mean, count, scaled_profile(burst.profile, 1 / count), left_out)
 
 
 @dataclass(frozen=True)

@@ -30,7 +30,7 @@ from burst_denoise.schemas import TILE, NoiseProfile
 from burst_denoise.sensor.defects import Repair, find_defects
 from burst_denoise.sensor.hot_photosites import find_hot_photosites
 from burst_denoise.sensor.identity import Sensor
-from burst_denoise.sensor.noise_model import noise_variance
+from burst_denoise.sensor.noise_model import noise_variance, scaled_profile
 from burst_denoise.sensor.verdict import unknown_noise_of_shot
 
 __all__ = ["DenoiseSettings", "Denoiser", "Quality"]
@@ -189,7 +189,8 @@ class Denoiser:
 
     def _result(self, image: Float, frame: Frame, profile: NoiseProfile, notes: str) -> Frame:
         strength = self.settings.strength
-        clean = Frame.of_linear(image, frame, notes).with_profile(_left(profile, strength))
+        left = scaled_profile(profile, (1 - strength * (1 - REMAINING_STD)) ** 2)
+        clean = Frame.of_linear(image, frame, notes).with_profile(left)
         return replace(clean, noise_reduction=strength)
 
     def estimate(self, frames: Iterable[Frame]) -> ShotNoise:
@@ -355,14 +356,3 @@ def _keep_means(noisy: Float, clean: Float, mosaic: Mosaic, profile: NoiseProfil
     for rows in row_bands(noisy.shape[-2]):
         light, band = noisy[..., rows, :] < 1, clean[..., rows, :]
         np.multiply(band, mosaic.spread(factors, band.shape), out=band, where=light)
-
-
-def _left(profile: NoiseProfile, strength: float) -> NoiseProfile:
-    """Return the noise profile of a frame that was denoised with a strength."""
-    share = (1 - strength * (1 - REMAINING_STD)) ** 2
-    return profile.model_copy(
-        update={
-            "shot_noise_scale": tuple(share * scale for scale in profile.shot_noise_scale),
-            "read_noise_variance": tuple(share * variance for variance in profile.read_noise_variance),
-        }
-    )

@@ -113,16 +113,7 @@ def refine_noise(image: Float, mosaic: Mosaic, engine: Engine, first: NoiseProfi
 def residual_structure(image: Float, mosaic: Mosaic, engine: Engine, profile: NoiseProfile) -> NoiseStructure:
     """Return what the noise of a shot has beside its variance, told by the residual of denoising a few windows of it.
 
-    Parameters
-    ----------
-    image : (H, W) float32 array, linear
-        A Bayer mosaic, not clipped; not modified.
-    mosaic : Mosaic
-        Of the image.
-    engine : Engine
-        What denoises.
-    profile : NoiseProfile
-        Of the shot.
+    Arguments are those of `refine_noise`, and the noise profile that it returned.
 
     Notes
     -----

@@ -6,7 +6,7 @@ from pathlib import Path
 from burst_denoise import __version__
 from burst_denoise.burst.darks import read_darks
 from burst_denoise.burst.kept import KeptFrame
-from burst_denoise.burst.merging import merge_frames, merged_profile
+from burst_denoise.burst.merging import merge_frames
 from burst_denoise.burst.moved import MovedFrame, move_into_place
 from burst_denoise.burst.series import SeriesVerdict
 from burst_denoise.burst.store import Burst, pooled_by_iso
@@ -75,8 +75,9 @@ def merge(
         source = series.first.get(burst.name)
         first = burst.frame(0)
         refuse_unwritable(first, output, source)
-        serving = None if denoisers is None else denoisers.serving(first.info, first.path.name, alone=True)
-        denoiser = None if serving is None else serving.denoiser
+        denoiser = None
+        if denoisers is not None:
+            denoiser = denoisers.serving(first.info, first.path.name, alone=True).denoiser
         merged = merge_burst(burst, denoiser, series.moved(burst), listener)
         warning = write_frame(merged, output, source, exiftool)
         if warning:
@@ -115,7 +116,7 @@ def merge_burst(
     notes = f"{DENOISED_MARK}: version {__version__}; mean of {len(names)} frames"
     if burst.dark is not None:
         notes += f"; {DARK_MARK}"
-    merged = Frame.of_linear(mean.mean, burst.frame(0), notes).with_profile(merged_profile(burst.profile, mean.count))
+    merged = Frame.of_linear(mean.mean, burst.frame(0), notes).with_profile(mean.profile)
     if denoiser is None:
         return merged
     if denoiser.model is None and not prior_file(burst.info.domain).is_file():
@@ -152,10 +153,12 @@ class _SeriesFiles(Listener):
 
     def moved(self, burst: Burst) -> list[MovedFrame]:
         """Return the frames of a series that had moved by whole pairs of photosites, in their place; tell of them."""
+        apart = self._moved.get(burst.name)
+        if not apart:
+            return []
         placed: list[MovedFrame] = []
-        mean = burst.mean() if self._moved.get(burst.name) else None
-        for kept in self._moved.get(burst.name, []):
-            assert mean is not None
+        mean = burst.mean()
+        for kept in apart:
             try:
                 moved = move_into_place(kept.frame, burst, mean, self._folder)
             except SeriesError:  # the verdict has told why it is no frame of the series

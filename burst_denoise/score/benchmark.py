@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from burst_denoise.arrays import Float
-from burst_denoise.burst.merging import merge_frames, merged_profile
+from burst_denoise.burst.merging import merge_frames
 from burst_denoise.burst.store import Burst
 from burst_denoise.errors import InputFileError, ModelFileError, TooFewFramesError
 from burst_denoise.score.baselines import Method, baseline_method, baselines_for
@@ -230,7 +230,7 @@ def _scored(row: _Row, evaluation: _EvaluationSet) -> tuple[BurstScore, dict[str
             frame = burst.frame(group[0]).with_profile(burst.profile)
             if row.merged:
                 merged = merge_frames(burst, group)
-                image, frame = merged.mean, frame.with_profile(merged_profile(burst.profile, merged.count))
+                image, frame = merged.mean, frame.with_profile(merged.profile)
             done = measured(partial(row.method, image, frame))
             denoised = done.result
             costs.append(done)

@@ -156,35 +156,30 @@ def photo_response(flats: FrameMoments, dark: MasterDark | None, mosaic: Mosaic)
     PRNU^2 = (spatial variance of the mean flat, dark offsets subtracted photosite by photosite - that of the noise left
     in the two means) / level^2. Defects and intervals as for `master_dark`. With a lens on, take ``fine``.
     """
-    mean, noise = flats.mean, flats.variance / flats.count
-    if dark is not None:
-        mean, noise = mean - dark.mean, noise + dark.variance / dark.count
-    return _non_uniformity(mean.astype(np.float32), noise.astype(np.float32), mosaic, relative=True)
+    return _non_uniformity(*_above_dark(flats, dark), mosaic, relative=True)
 
 
 def sensitivity(flats: FrameMoments, dark: MasterDark | None, mosaic: Mosaic) -> Float:
     """Return each photosite's sensitivity relative to the local mean of its colour: PRNU as a picture, no shading."""
-    mean = flats.mean if dark is None else flats.mean - dark.mean
-    planes = mosaic.pack(mean.astype(np.float32))
+    mean, _ = _above_dark(flats, dark)
+    planes = mosaic.pack(mean)
     return mosaic.unpack(np.stack([plane / _shading(plane, _typical(plane)) for plane in planes]), mean.shape)
 
 
-def flat_field(flats: FrameMoments, dark: MasterDark | None, mosaic: Mosaic) -> FlatField:
-    """Return what a frame is best divided by to take its PRNU out; arguments and errors as for `photo_response`.
+def flat_field(
+    flats: FrameMoments, dark: MasterDark | None, mosaic: Mosaic, response: NonUniformity, found: Float
+) -> FlatField:
+    """Return what a frame is best divided by to take its PRNU out.
+
+    Arguments are those of `photo_response`, its result, and that of `sensitivity`.
 
     Notes
     -----
     The noise of the mean flat would become a new fixed pattern, so a sensitivity counts as far as it is likely to be
     real, as in `master_dark`. Defects are left alone: they are repaired, not divided.
     """
-    response = photo_response(flats, dark, mosaic)
-    found = sensitivity(flats, dark, mosaic)
-    noise = flats.variance / flats.count
-    level = flats.mean if dark is None else flats.mean - dark.mean
-    if dark is not None:
-        noise = noise + dark.variance / dark.count
     planes = mosaic.pack(found).copy()
-    levels, noises = mosaic.pack(level.astype(np.float32)), mosaic.pack(noise.astype(np.float32))
+    levels, noises = (mosaic.pack(image) for image in _above_dark(flats, dark))
     left: list[tuple[float, float]] = []
     for plane, level_plane, noise_plane, fine in zip(planes, levels, noises, response.fine, strict=True):
         healthy = _typical(plane)
@@ -195,6 +190,14 @@ def flat_field(flats: FrameMoments, dark: MasterDark | None, mosaic: Mosaic) -> 
         plane[:] = np.where(healthy, 1 + np.float32(real) * (plane - 1), np.float32(1))
     least, most = zip(*left, strict=True)
     return FlatField(mosaic.unpack(planes, found.shape), (least, most))
+
+
+def _above_dark(flats: FrameMoments, dark: MasterDark | None) -> tuple[Float, Float]:
+    """Return the mean of flats above the dark, and the variance of the noise in it."""
+    mean, noise = flats.mean, flats.variance / flats.count
+    if dark is not None:
+        mean, noise = mean - dark.mean, noise + dark.variance / dark.count
+    return mean.astype(np.float32), noise.astype(np.float32)
 
 
 def _non_uniformity(mean: Float, noise_variance: Float, mosaic: Mosaic, *, relative: bool) -> NonUniformity:

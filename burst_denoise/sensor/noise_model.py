@@ -19,6 +19,7 @@ __all__ = [
     "extrapolate_profile",
     "interpolate_profile",
     "noise_variance",
+    "scaled_profile",
     "stabilise",
     "unstabilise",
     "unstabilise_mean",
@@ -36,6 +37,16 @@ def noise_variance(planes: Float, profile: NoiseProfile) -> Float:
     offset = _column(profile.read_noise_variance)
     variance: Float = np.maximum(scale * np.maximum(planes, 0) + offset, np.float32(SMALLEST_VARIANCE))
     return variance
+
+
+def scaled_profile(profile: NoiseProfile, factor: float) -> NoiseProfile:
+    """Return the noise profile of a variance that is ``factor`` times that of another profile, row noise included."""
+    return profile.model_copy(
+        update={
+            "shot_noise_scale": tuple(factor * scale for scale in profile.shot_noise_scale),
+            "read_noise_variance": tuple(factor * variance for variance in profile.read_noise_variance),
+        }
+    )
 
 
 def stabilise(planes: Float, profile: NoiseProfile) -> Float:
