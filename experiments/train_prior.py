@@ -27,8 +27,8 @@ from burst_denoise.arrays import Float, Picture
 from burst_denoise.files import atomic_write
 from burst_denoise.model.content import PICTURES
 from burst_denoise.model.device import choose_device, compute_dtype
+from burst_denoise.model.fit import Checkpoint, FitSettings, FitState, fit, masked_mse
 from burst_denoise.model.network import build_network
-from burst_denoise.model.train import Checkpoint, FitSettings, FitState, fit, masked_mse
 from burst_denoise.schemas import NoiseProfile
 from burst_denoise.score.metrics import psnr
 from burst_denoise.sensor.noise_model import stabilise, unstabilise

@@ -19,7 +19,7 @@ from torch import nn
 
 from burst_denoise.arrays import Float
 from burst_denoise.files import write_file
-from burst_denoise.model.train import Checkpoint, FitSettings, FitState, fit
+from burst_denoise.model.fit import Checkpoint, FitSettings, FitState, fit
 from experiments.pictures import DataSet
 from experiments.systems.system import System
 

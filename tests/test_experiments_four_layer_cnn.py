@@ -5,7 +5,7 @@ import pytest
 import torch
 from PIL import Image
 
-from burst_denoise.model.train import FitSettings, fit
+from burst_denoise.model.fit import FitSettings, fit
 from experiments.procedural_noise import bundled_pictures, gaussian_noise, noise_data
 from experiments.systems.four_layer_cnn import FOUR_LAYER_CNN, FourLayerCnn, epoch_batches, grey_pictures, main
 

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 import burst_denoise as bd
-from burst_denoise.model.train import FitSettings, fit
+from burst_denoise.model.fit import FitSettings, fit
 from burst_denoise.score.metrics import psnr
 from experiments.pictures import DataSet, Scene, random_pairs
 from experiments.systems import cbdnet, four_networks

@@ -9,7 +9,7 @@ from PIL import Image
 from safetensors.torch import load_file
 from torch import nn
 
-from burst_denoise.model.train import Checkpoint, FitSettings, fit
+from burst_denoise.model.fit import Checkpoint, FitSettings, fit
 from experiments.procedural_noise import bundled_pictures, gaussian_noise, noise_data
 from experiments.systems.gan import (
     GAN,

@@ -14,7 +14,7 @@ from skimage.data import astronaut, coffee
 
 from burst_denoise.arrays import Picture
 from burst_denoise.frame.srgb import srgb_to_linear
-from burst_denoise.model.train import FitSettings, fit
+from burst_denoise.model.fit import FitSettings, fit
 from experiments.pictures import DataSet, Scene, random_pairs
 from experiments.systems.one_camera_pairs import (
     CAMERA,

@@ -9,7 +9,7 @@ from skimage.data import astronaut
 from torch import nn
 
 from burst_denoise.arrays import Float
-from burst_denoise.model.train import FitSettings, fit, masked_mse
+from burst_denoise.model.fit import FitSettings, fit, masked_mse
 from experiments.pictures import DataSet, Scene, random_pairs
 from experiments.systems import noise2self, noise2void
 from experiments.systems.deep_image_prior import STEPS, denoise_picture, skip_net

@@ -23,7 +23,7 @@ SUBPACKAGES = {
     "dng tiff_png exiftool write noise_profile_export emva1288",
     "burst": "kept grouping alignment motion flicker checks series burst moved merging store darks flats",
     "score": "metrics bracket reference unbiased residual baselines outputs resources pattern rows benchmark paired",
-    "model": "device content pairs network model_file prior validation train",
+    "model": "device content pairs network model_file prior fit validation train",
     "reporting": "figures page report",
     "inference": "engine tiles residual_noise noise_source denoiser",
     "session": "ledger reader shots names denoisers noise steps workers cluster progress",

@@ -26,7 +26,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from burst_denoise.arrays import Float
-from burst_denoise.model.train import FitSettings, FitState, fit
+from burst_denoise.model.fit import FitSettings, FitState, fit
 from experiments.systems.padding import padded
 
 __all__ = ["DeepImagePriorRecord", "SkipNet", "denoise_picture", "skip_net"]

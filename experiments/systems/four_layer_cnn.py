@@ -23,7 +23,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from burst_denoise.arrays import Float
-from burst_denoise.model.train import Checkpoint, FitSettings, FitState, fit
+from burst_denoise.model.fit import Checkpoint, FitSettings, FitState, fit
 from experiments.pictures import DataSet, random_crops
 from experiments.procedural_noise import GAUSSIAN_VARIANCE, gaussian_noise, picture_files, read_picture
 from experiments.systems.system import System, mean_squared_error

@@ -35,7 +35,7 @@ from torch import nn
 import burst_denoise as bd
 from burst_denoise.arrays import Float
 from burst_denoise.files import write_file
-from burst_denoise.model.train import FitSettings, FitState, fit
+from burst_denoise.model.fit import FitSettings, FitState, fit
 from burst_denoise.score.metrics import psnr, ssim
 from experiments import pair_figures
 from experiments.pictures import DataSet, Pairs

@@ -22,7 +22,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from burst_denoise.arrays import Float, Mask
-from burst_denoise.model.train import masked_mse
+from burst_denoise.model.fit import masked_mse
 from experiments.pictures import DataSet
 from experiments.systems.noise2void import EachColour, Normalisation, one_colour
 from experiments.systems.padding import padded

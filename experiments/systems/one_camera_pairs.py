@@ -36,7 +36,7 @@ from burst_denoise.frame.frame import to_linear
 from burst_denoise.frame.mosaic import Mosaic
 from burst_denoise.frame.srgb import developed
 from burst_denoise.frame.synthetic import SyntheticCamera, scene_from_picture, shoot
-from burst_denoise.model.train import FitSettings, FitState, fit
+from burst_denoise.model.fit import FitSettings, FitState, fit
 from burst_denoise.schemas import FrameInfo
 from burst_denoise.score.metrics import psnr
 from experiments.systems.initialisation import initialised, small

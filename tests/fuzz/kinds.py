@@ -30,8 +30,8 @@ from burst_denoise.io.picture import read_video
 from burst_denoise.io.raw import develop
 from burst_denoise.io.read import read_frame, read_header
 from burst_denoise.io.sidecars import find_sidecars, without_denoising
+from burst_denoise.model.fit import Checkpoint, FitSettings, fit
 from burst_denoise.model.model_file import load_model
-from burst_denoise.model.train import Checkpoint, FitSettings, fit
 from burst_denoise.schemas import FrameInfo, NoiseEntry, NoiseProfile, ShotEntry
 from burst_denoise.session.ledger import Ledger
 from tests.fuzz.mutator import Files

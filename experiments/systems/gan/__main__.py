@@ -26,7 +26,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from burst_denoise.arrays import Float
-from burst_denoise.model.train import Checkpoint, FitSettings, FitState, fit
+from burst_denoise.model.fit import Checkpoint, FitSettings, FitState, fit
 from experiments.noisy_batches import BatchRecipe, NoisyBatch, NoisyBatches
 from experiments.procedural_noise import Noisy, picture_files, procedural_noise, read_picture
 from experiments.systems.gan import (
