@@ -4,7 +4,7 @@
 
 Every sample is a clean picture through another lens, white balance, exposure and sensor, stabilised with that sensor's
 true noise profile: the network only ever sees noise of standard deviation 1, so it serves sensors it never met.
-The loop, its loss and its running average are `burst_denoise.model.train.fit`; the rate follows the clock.
+The loop, its loss and its running average are `burst_denoise.model.fit.fit`; the rate follows the clock.
 """
 
 import argparse
