@@ -543,6 +543,7 @@ def benchmark(
     methods: Mapping[str, ScoredMethod] | None = None,
     *,
     tune_on: Sequence[Burst] | Sequence[NoisyCleanPair] = (),
+    flats: Paths = (),
     frames: int = 3,
     seed: int = 0,
     any_sensor: bool = False,
@@ -563,6 +564,9 @@ def benchmark(
         Others like those to tune the baselines on. By default those for bursts are as tuned when the first model of
         their sensor was made; without such a model, and for pairs always, they are tuned on what is scored, which
         favours them.
+    flats : path or sequence of paths
+        Frames of an evenly lit surface by the bursts' sensor: the uneven response that they show is taken out of the
+        frames that judge. Without them it widens the bracket of the corrected PSNR. Pairs need none.
     frames : int
         Frames scored per burst and method; a pair has one.
     seed : int
@@ -581,7 +585,8 @@ def benchmark(
     Raises
     ------
     ConfigError
-        If bursts and pairs are mixed, or a method is called as a row of the benchmark's own.
+        If bursts and pairs are mixed, flats are given with pairs, or a method is called as a row of the benchmark's
+        own.
     ModelFileError
         If a model fits none of the bursts or pairs.
     TooFewFramesError
@@ -599,7 +604,7 @@ def benchmark(
     >>> half["corrected_psnr_db"] < rows[0]["corrected_psnr_db"]
     True
     """
-    settings = BenchmarkSettings(frames=frames, seed=seed, any_sensor=any_sensor)
+    settings = BenchmarkSettings(frames=frames, seed=seed, any_sensor=any_sensor, flats=_paths(flats))
     scored = methods or {}
     for argument, given in (("bursts", bursts), ("tune_on", tune_on)):
         for one in given:
@@ -613,6 +618,8 @@ def benchmark(
     if (pairs or tuning_pairs) and (own or tuning):
         raise ConfigError("bursts and noisy/clean pairs are mixed; score each kind by itself, tuned on its own kind")
     if pairs:
+        if settings.flats:
+            raise ConfigError("flats are for bursts; the clean picture of a pair is its reference")
         return BenchmarkRows.of(benchmark_pairs(pairs, scored, tuning_pairs, settings, listener))
     own = of_one_sensor(own)
     benchmark_job.check_models_match(scored, own, settings)

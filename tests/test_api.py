@@ -16,7 +16,7 @@ import pytest
 
 import burst_denoise as bd
 from burst_denoise import api
-from burst_denoise.frame.synthetic import Fault
+from burst_denoise.frame.synthetic import Fault, SyntheticCamera, shoot
 from tests.conftest import PROJECT
 from tests.shots import burst_frames, dark_frames, stored, verdicts, write_frames, write_identity_model
 
@@ -210,6 +210,19 @@ def test_outputs_that_do_not_fit_are_refused_before_any_work(desk: Path, tmp_pat
 def test_a_method_named_as_a_row_of_the_benchmark_is_refused(desk: Path, name: str):
     with pytest.raises(bd.ConfigError, match=f"a method is called '{name}', as a row of the benchmark's own is"):
         bd.benchmark(bd.ingest(desk / "frames"), {name: lambda image, frame: image * 0})
+
+
+def test_flats_take_what_they_show_out_of_what_judges_and_are_for_bursts_alone(desk: Path):
+    bursts = bd.ingest(desk / "other_bursts")
+    height, width = bursts[0].info.height, bursts[0].info.width
+    lit, _ = shoot(SyntheticCamera(), np.full((height, width, 3), 0.5, np.float32), 100, 4, 9)
+    write_frames(desk / "flats", lit, camera=bursts[0].info.camera)
+    frame = bd.benchmark(bursts, frames=1, flats=desk / "flats")[0]
+    plain = bd.benchmark(bursts, frames=1)[0]
+    assert frame["method"] == plain["method"] == "single frame"
+    assert (frame["pattern_source"], plain["pattern_source"]) == ("flats", "burst")
+    with pytest.raises(bd.ConfigError, match="flats are for bursts"):
+        bd.benchmark(bd.read_pairs(desk / "pairs"), flats=desk / "flats")
 
 
 def test_a_result_is_not_denoised_again(desk: Path):
