@@ -64,7 +64,7 @@ class Cluster:
         self.processes: list[subprocess.Popen[bytes]] = []
         self.scheduler = self._start("scheduler", "--port", "0", **environment)
         end = time.monotonic() + 60
-        while not self._file.exists():
+        while not (self._file.exists() and self._file.read_text()):  # it is made first, then written
             assert time.monotonic() < end
             assert self.scheduler.poll() is None
             time.sleep(0.05)
