@@ -98,11 +98,13 @@ def demo(folder: Path, minutes: float, device: torch.device, listener: Listener 
         ingested = ingest([shots / "calibration"], stored / "calibration", darks, listener=watcher)
         tests = ingest([shots / "test"], stored / "test", darks, listener=watcher)
         sensor = profile_bursts(sharing_defects(ingested + tests), darks, listener=listener)
-    listener.note(f"3/6 calibrating for {minutes:g} minutes on {', '.join(CALIBRATION_SCENES)}")
+    listener.note(f"3/6 calibrating on {', '.join(CALIBRATION_SCENES)}, {minutes:g} minutes at most")
     model_file = folder / "model.safetensors"
     model = calibrate(
         [stored / "calibration"], model_file, [], TrainSettings(minutes=minutes), device, listener=listener
     )
+    for line in model.verdict:
+        listener.note(f"  {line}")
     listener.note(f"4/6 denoising a shot of {TEST_SCENE}, which the model never saw")
     shot = shots / "test" / f"{TEST_SCENE}_iso{ISOS[1]}" / "frame_000.dng"
     for suffix in ("dng", "tif"):
