@@ -33,19 +33,21 @@ def test_the_demo_leaves_bursts_plot_model_shots_picture_and_table(tmp_path):
     names = {path.name for path in (tmp_path / "demo").iterdir()}
     assert names == {
         "shots", "bursts", "model.safetensors", "report.html", "denoised.dng", "denoised.tif", "burst-denoise.jsonl",
-        "before_after.png",
-        "benchmark.jsonl",
+        "merged.dng", "before_after.png", "benchmark.jsonl",
     }  # fmt: skip
     assert len(list((tmp_path / "demo" / "bursts").rglob("*.burst"))) == 4
     assert [frame.reasons for frame in told.verdicts[0].frames if not frame.accepted] == [("shift",)]
-    assert [note[:4] for note in told.notes if note[1:2] == "/"] == ["1/5 ", "2/5 ", "3/5 ", "4/5 ", "5/5 "]
+    assert [note[:4] for note in told.notes if note[1:2] == "/"] == [f"{k}/6 " for k in range(1, 7)]
     assert told.progress
     with rawpy.imread(str(tmp_path / "demo" / "denoised.dng")) as raw:
         assert raw.raw_image.shape == SIZE
     assert tifffile.imread(tmp_path / "demo" / "denoised.tif").dtype == np.uint16
     assert "before_after.png" in result.next_steps
     assert "calibrate FOLDER" in result.next_steps
-    assert len(result.rows) == 2 * 10  # two ISOs; single frame, mean of 2, six baselines, prior, model
+    # Two ISOs; single frame, mean of 2, six baselines, prior, model, and half of the burst merged with each.
+    assert len(result.rows) == 2 * 12
+    assert sum('merge' in row.method for row in result.rows) == 4
+    assert any('the prior' in note for note in told.notes), 'the verdict on the calibration'
 
 
 @pytest.mark.usefixtures("small")
