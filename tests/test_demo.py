@@ -46,8 +46,8 @@ def test_the_demo_leaves_bursts_plot_model_shots_picture_and_table(tmp_path):
     assert "calibrate FOLDER" in result.next_steps
     # Two ISOs; single frame, mean of 2, six baselines, prior, model, and half of the burst merged with each.
     assert len(result.rows) == 2 * 12
-    assert sum('merge' in row.method for row in result.rows) == 4
-    assert any('the prior' in note for note in told.notes), 'the verdict on the calibration'
+    assert sum("merge" in row.method for row in result.rows) == 4
+    assert any("the prior" in note for note in told.notes), "the verdict on the calibration"
 
 
 @pytest.mark.usefixtures("small")
