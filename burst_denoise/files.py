@@ -26,6 +26,7 @@ __all__ = [
     "cut_to_bytes",
     "digest_of",
     "disk_refusals",
+    "free_bytes",
     "is_running",
     "refuse_existing",
     "remove_asides",
@@ -177,6 +178,12 @@ def is_running(process: int, seen_at: float) -> bool:
         return False
     except psutil.AccessDenied:
         return True
+
+
+def free_bytes(path: Path) -> int:
+    """Return how many bytes the disk has room for where ``path`` would be written."""
+    there = next((place for place in (path, *path.absolute().parents) if place.is_dir()), Path())
+    return shutil.disk_usage(there).free
 
 
 def digest_of(path: Path) -> str:

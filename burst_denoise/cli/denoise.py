@@ -1,6 +1,5 @@
 """The command `denoise`: shots in, clean files out."""
 
-import shutil
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -28,6 +27,7 @@ from burst_denoise.cli.options import (
     rare,
     session_denoisers,
 )
+from burst_denoise.files import free_bytes
 from burst_denoise.schemas import TILE
 
 if TYPE_CHECKING:
@@ -124,8 +124,7 @@ def _tell_plan(plan: "Sequence[PlannedShot]", denoisers: "Denoisers", output: Pa
     if todo:
         rate = denoisers.megapixels_per_s()
         size = sum(planned.megapixels * 1e6 * BYTES_PER_PIXEL.get(planned.target.suffix, 6.0) for planned in todo)
-        place = next(path for path in (output, *output.absolute().parents) if path.exists())
-        free = shutil.disk_usage(place).free
+        free = free_bytes(output)
         text += f": about {megapixels / rate / 60:.1f} min at {rate:.1f} megapixels/s, and {size / 1e9:.2f} GB"
         text += f" of {free / 1e9:.0f} free" if size < free else f", but only {free / 1e9:.2f} GB are free"
     show(text)

@@ -4,7 +4,6 @@ Reading, denoising and writing need a `WorkerContext` alone, so that any process
 """
 
 import os
-import shutil
 import time
 import traceback
 from collections.abc import Callable
@@ -15,7 +14,7 @@ from typing import Literal
 
 from burst_denoise import __version__
 from burst_denoise.errors import BurstDenoiseError, DeviceError, InputFileError, OutputError
-from burst_denoise.files import atomic_write, digest_of
+from burst_denoise.files import atomic_write, digest_of, free_bytes
 from burst_denoise.frame.frame import Frame
 from burst_denoise.inference.noise_source import ShotNoise
 from burst_denoise.io.exiftool import ExifTool
@@ -303,8 +302,7 @@ def _foreign(target: Path) -> OutputError:
 
 def _refuse_full_disk(target: Path, size: int) -> None:
     """Raise `OutputError` where a result of so many bytes, or more, has no room."""
-    there = next((folder for folder in target.parents if folder.is_dir()), None)
-    free = size if there is None else shutil.disk_usage(there).free
+    free = free_bytes(target)
     if free < size:
         raise OutputError(
             f"{target}: cannot be written (needs {size / 1e6:.2f} MB at least, {free / 1e6:.2f} MB are free); free the "
