@@ -187,6 +187,8 @@ class Denoisers:
             "quality": of.quality,
             "darks": self._darks_digest if self._darks and self._have_darks(info) else None,
             "noise_profile": None if profile is None else _digest(profile.model_dump_json().encode()),
+            # Not named where they are, so that the lines of earlier ledgers still hold.
+            **({} if of.repair_hot_photosites else {"hot_photosites": "kept"}),
         }
 
     def _have_darks(self, info: FrameInfo) -> bool:
