@@ -26,7 +26,7 @@ SUBPACKAGES = {
     "model": "device content pairs network model_file prior validation train",
     "reporting": "figures page report",
     "inference": "engine tiles residual_noise noise_source denoiser",
-    "session": "ledger reader shots names denoisers noise steps workers cluster progress",
+    "session": "ledger child reader shots names denoisers noise steps workers cluster progress",
     "jobs": "listener ingest inspect profile calibrate denoise merge benchmark benchmark_pairs report demo",
     "cli": "options console session_console tables inspect ingest profile calibrate denoise watch merge benchmark "
     "report demo app",
