@@ -33,7 +33,7 @@ from burst_denoise.sensor.identity import Sensor
 from burst_denoise.sensor.noise_model import noise_variance, scaled_profile
 from burst_denoise.sensor.verdict import unknown_noise_of_shot
 
-__all__ = ["DenoiseSettings", "Denoiser", "NetworkChange", "Quality"]
+__all__ = ["DenoiseSettings", "Denoiser", "NetworkChange", "ProcessingNotes", "Quality"]
 
 Quality = Literal["fast", "best"]
 
@@ -70,7 +70,7 @@ class DenoiseSettings:
 
 
 @dataclass(frozen=True)
-class _Notes:
+class ProcessingNotes:
     """The processing note of a frame, but for the strength."""
 
     source: str
@@ -98,7 +98,7 @@ class NetworkChange:
     """What is added to that at full strength, linear; see `burst_denoise.inference.tiles.image_change`."""
     profile: NoiseProfile
     """Of its noise."""
-    notes: _Notes
+    notes: ProcessingNotes
 
     def at(self, strength: float) -> Frame:
         """Return the frame denoised at a strength, equal to the bit to what a `Denoiser` of that strength gives.
@@ -233,7 +233,7 @@ class Denoiser:
 
     def _prepared(
         self, frame: Frame, burst: Burst | None, estimated: ShotNoise | None
-    ) -> tuple[Float, Engine, NoiseProfile, _Notes]:
+    ) -> tuple[Float, Engine, NoiseProfile, ProcessingNotes]:
         """Return the image that the network is to see, what computes, the noise profile and the processing note."""
         if frame.notes.startswith(DENOISED_MARK) and not self.settings.force:
             raise InputFileError(f"{frame.path.name}: {REFUSED_AGAIN}")
@@ -253,15 +253,15 @@ class Denoiser:
                 Repair(hot, frame.mosaic).mend(image)
                 repairs += f"; {count} hot photosite{'s' if count > 1 else ''} repaired"
         told = f"{DENOISED_MARK}: version {__version__}; {words}{source}"
-        return image, engine, profile, _Notes(told, repairs, self.settings.quality == "best")
+        return image, engine, profile, ProcessingNotes(told, repairs, self.settings.quality == "best")
 
-    def _prepared_mean(self, frame: Frame) -> tuple[Engine, NoiseProfile, _Notes]:
+    def _prepared_mean(self, frame: Frame) -> tuple[Engine, NoiseProfile, ProcessingNotes]:
         if self.model is not None:  # its own profile is of single frames
             self.model.profile_for(frame.info, frame.path.name, any_sensor=self.settings.any_sensor)
         engine, words = self._serving(frame)
         assert frame.noise_profile is not None
         augmented = self.settings.quality == "best"
-        return engine, frame.noise_profile, _Notes(f"{frame.notes}; {words}", "", augmented, merged=True)
+        return engine, frame.noise_profile, ProcessingNotes(f"{frame.notes}; {words}", "", augmented, merged=True)
 
     def merged(self, frame: Frame) -> Frame:
         """Return a merged frame denoised.

@@ -84,6 +84,10 @@ class Denoisers:
         made_here = {"note": _nobody, "_made": {}, "_serving": {}}
         return self.__dict__ | made_here | {"settings": replace(self.settings, device=device)}
 
+    def under(self, settings: DenoiseSettings, note: Callable[[str], None]) -> "Denoisers":
+        """Return the same under other settings, telling anew, to somebody else."""
+        return Denoisers(self._models, self._profiles, self._darks, settings, note, strict=self.strict)
+
     @property
     def of_pictures(self) -> bool:
         """Whether a model is one of pictures, so that these are shots even among raw files."""
