@@ -62,7 +62,7 @@ HEADERS = {
     "Cross-Origin-Opener-Policy": "same-origin",
     "Cache-Control": "no-store",
 }
-STATIC = {"page.js": "text/javascript", "page.css": "text/css"}
+STATIC = {"page.js": "text/javascript", "page.css": "text/css", "icon.svg": "image/svg+xml"}
 SUFFIXES = {"dng": ".dng", "tiff": ".tif", "png": ".png"}
 
 Handler = Callable[[Request], Awaitable[Response]]
