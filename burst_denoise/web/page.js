@@ -187,7 +187,11 @@ function draw() {
 function draw_facts(found) {
   const rows = [...found.facts];
   if (state.job.seconds !== null && found.formats.length) rows.push(['Time', `${state.job.seconds} s`]);
-  $('facts').replaceChildren(...rows.flatMap(([name, value]) => [create('dt', name), create('dd', value)]));
+  $('facts').replaceChildren(...rows.map(([name, value]) => {
+    const pair = create('div');
+    pair.append(create('dt', name), create('dd', value));
+    return pair;
+  }));
   $('cautions').replaceChildren(...found.cautions.map((text) => create('li', text)));
   $('notice').textContent = found.notice;
   show('notice', Boolean(found.notice));
@@ -254,6 +258,8 @@ function draw_view(found) {
 
 function part_size() {
   const stage = document.querySelector('#part .stage'), [width, height] = state.result.size;
+  stage.style.maxWidth = `${width}px`;
+  stage.style.maxHeight = `${height}px`;
   return { width: Math.min(width, Math.round(stage.clientWidth)), height: Math.min(height, Math.round(stage.clientHeight)) };
 }
 

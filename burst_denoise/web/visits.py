@@ -214,7 +214,7 @@ def refuse_large(name: str, size: int) -> None:
     """Raise `InputFileError` where a file has more bytes than are taken."""
     if size > MOST_BYTES:
         raise InputFileError(
-            f"{name}: is larger than the {MOST_BYTES / 1e6:.0f} MB that this page takes; use burst-denoise denoise for it"
+            f"{name}: is larger than the {MOST_BYTES / 1e6:.0f} MB that this page takes; use burst-denoise denoise"
         )
 
 
