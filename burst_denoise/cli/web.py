@@ -41,7 +41,10 @@ def web_command(
 
     settings = DenoiseSettings(device=device)
     denoisers = session_denoisers(model, profile, [], settings, Console(), strict=False)
-    with ended_by_signals(), served(denoisers, ReadLimits(max_megapixels), port) as page:
+    with (
+        ended_by_signals("stopped; what visitors gave is deleted"),
+        served(denoisers, ReadLimits(max_megapixels), port) as page,
+    ):
         show(f"{page.address}: open it in any browser; Ctrl-C ends it")
         if open_page:
             webbrowser.open(page.address)

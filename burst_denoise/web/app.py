@@ -3,13 +3,13 @@
 import asyncio
 import contextlib
 import math
+import re
 import socket
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
 from typing import Any, get_args
-from urllib.parse import urlsplit
 
 import uvicorn
 from jinja2 import Environment, PackageLoader, StrictUndefined
@@ -50,8 +50,8 @@ from burst_denoise.web.worker import Worker
 __all__ = ["Served", "served"]
 
 HOST = "127.0.0.1"
-NAMES = frozenset({HOST, "localhost"})
-"""By which this machine calls itself: a page of a stranger, however it was made to point here, has another."""
+HERE = re.compile(r"(127\.0\.0\.1|localhost)(:\d{1,5})?", re.IGNORECASE)
+"""As which this machine is asked for: a stranger's page, to whatever place its name was made to point, has another."""
 EXPIRY_S = 30.0
 """Between two looks for visits that are over."""
 HEADERS = {
@@ -132,7 +132,7 @@ class _FromHere:
         given = [(name.decode("latin-1"), value.decode("latin-1")) for name, value in scope["headers"]]
         hosts = [value for name, value in given if name == "host"]
         origins = [value for name, value in given if name == "origin"]
-        here = len(hosts) == 1 and _name_of(f"http://{hosts[0]}") in NAMES
+        here = len(hosts) == 1 and HERE.fullmatch(hosts[0]) is not None
         if not here or any(origin != f"http://{hosts[0]}" for origin in origins):
             await _refusal("this page answers itself alone; open it by the address that the program has told", 403)(
                 scope, receive, send
@@ -440,15 +440,6 @@ def _number(request: Request, name: str) -> float:
 
 def _share(request: Request) -> float:
     return max(0.0, min(1.0, _number(request, "strength"))) if "strength" in request.query_params else 1.0
-
-
-def _name_of(address: str) -> str | None:
-    try:
-        parts = urlsplit(address)
-        parts.port  # noqa: B018 (raises where it is no number)
-    except ValueError:
-        return None
-    return parts.hostname if parts.netloc in (parts.hostname, f"{parts.hostname}:{parts.port}") else None
 
 
 def _refusal(text: str, status: int) -> Response:

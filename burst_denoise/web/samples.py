@@ -44,7 +44,7 @@ class Sample:
         return sorted((folder / self.key).glob("*.dng"))
 
     def clean(self, folder: Path) -> Path | None:
-        """Return where the mosaic without noise lies: (H, W) float32, linear, nan where one is hot; None for a burst."""
+        """Return where the mosaic without noise lies: (H, W) float32, linear, nan where hot; None for a burst."""
         return None if self.burst else folder / f"{self.key}.npy"
 
     def thumbnail(self, folder: Path) -> Path:

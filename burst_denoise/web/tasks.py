@@ -50,8 +50,8 @@ NO_NETWORK = (
     "This is a picture that a camera or a program has developed, and no network comes with the program for such: its "
     "noise is smoothed, sharpened and rounded to 8 bits already, by every camera in its own way, so that noise and "
     "fine detail cannot be told apart as in a raw file. What can be done: give the raw file of the same shot; give "
-    "several frames of it from a tripod, whose mean has less noise without any network; or calibrate a model on bursts of such "
-    "pictures (burst-denoise calibrate) and start this page with it (burst-denoise web -m)."
+    "several frames of it from a tripod, whose mean has less noise without any network; or calibrate a model on "
+    "bursts of such pictures (burst-denoise calibrate) and start this page with it (burst-denoise web -m)."
 )
 
 

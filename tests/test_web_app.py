@@ -1,0 +1,236 @@
+"""The page over HTTP: who may ask, what a name may be, what is left, and that a result is the command's."""
+
+import json
+import socket
+import time
+from pathlib import Path
+from urllib.parse import unquote
+
+import cv2
+import numpy as np
+import pytest
+
+from burst_denoise.io.raw import read_raw
+from tests.shots import burst_frames, write_frames
+from tests.web_server import Server
+
+
+@pytest.fixture(scope="module")
+def shot(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_frames(tmp_path_factory.mktemp("shots"), burst_frames(1, size=(96, 128)))[0]
+
+
+def raw_answer(server: Server, request: bytes) -> bytes:
+    """Return the first line of what is answered to bytes."""
+    with socket.create_connection(("127.0.0.1", server.port), 10) as connection:
+        connection.sendall(request)
+        return connection.recv(1000).partition(b"\r\n")[0]
+
+
+HERE = "127.0.0.1:{port}"
+
+
+@pytest.mark.parametrize(
+    ("host", "status"),
+    [
+        (HERE, 200), ("localhost:{port}", 200), ("localhost", 200), ("LOCALHOST:{port}", 200), ("evil.example", 403),
+        ("evil.example:{port}", 403), ("127.0.0.1.evil.example", 403), ("localhost@evil.example", 403),
+        ("evil.example@127.0.0.1", 403), ("127.0.0.1:notaport", 403), ("0.0.0.0:{port}", 403), ("[::1]:{port}", 403),
+        ("", 403),
+    ],
+)  # fmt: skip
+def test_only_who_calls_it_by_this_machines_name_is_answered(web_server: Server, host: str, status: int) -> None:
+    name = host.format(port=web_server.port)
+    line = raw_answer(web_server, f"GET / HTTP/1.1\r\nHost: {name}\r\nConnection: close\r\n\r\n".encode())
+    assert line.split()[1] == str(status).encode()
+
+
+@pytest.mark.parametrize(
+    ("origin", "status"),
+    [(f"http://{HERE}", 200), ("http://evil.example", 403), ("null", 403), (f"https://{HERE}", 403),
+     ("http://localhost:{port}", 403), ("http://127.0.0.1:1", 403)],
+)  # fmt: skip
+def test_a_page_of_another_site_can_have_nothing_done(web_server: Server, origin: str, status: int) -> None:
+    headers = {"Origin": origin.format(port=web_server.port), "Host": HERE.format(port=web_server.port)}
+    found, _, content = web_server.ask("/visits", "POST", headers=headers)
+    assert found == status
+    if status == 200:
+        web_server.json(f"/visits/{json.loads(content)['key']}/end", "POST")
+
+
+def test_every_answer_forbids_scripts_of_others_and_to_be_kept(web_server: Server) -> None:
+    for path in ("/", "/page.js", "/page.css", "/icon.svg", "/samples/coffee.jpg", "/visits/none", "/nothing"):
+        _, headers, _ = web_server.ask(path)
+        assert headers["content-security-policy"].startswith("default-src 'self';")
+        assert headers["x-content-type-options"] == "nosniff"
+        assert headers["cache-control"] == "no-store"
+        assert "access-control-allow-origin" not in headers
+
+
+@pytest.mark.parametrize("path", ["/../app.py", "/app.py", "/page.html", "/samples/..%2fcoffee.jpg", "/samples/x.jpg"])
+def test_no_other_file_has_an_address(web_server: Server, path: str) -> None:
+    assert web_server.ask(path)[0] == 404
+
+
+HOSTILE = {
+    "../../../etc/passwd.dng": "passwd-denoised.dng",
+    "..\\..\\windows\\evil.dng": "evil-denoised.dng",
+    "nul\0byte.dng": "nulbyte-denoised.dng",
+    "<img src=x onerror=alert(1)>.dng": "<img src=x onerror=alert(1)>-denoised.dng",
+    'quote";filename="other.dng': 'quote";filename="other-denoised.dng',
+    "line\r\nSet-Cookie: a=b.dng": "lineSet-Cookie: a=b-denoised.dng",
+    "Übermaß 写真.dng": "Übermaß 写真-denoised.dng",
+    "\u202egnd.dng": "gnd-denoised.dng",
+}
+
+
+@pytest.mark.parametrize("name", HOSTILE)
+def test_a_name_is_text_and_that_of_the_download_and_no_place_on_the_disk(
+    web_server: Server, shot: Path, name: str
+) -> None:
+    visit = web_server.begin()
+    web_server.give(visit, (name, shot.read_bytes()))
+    (folder,) = web_server.visits_on_disk()
+    assert [path.name for path in folder.iterdir()] == ["shot-01.dng"]
+    shown = web_server.work(visit)["files"][0]
+    assert shown == HOSTILE[name].replace("-denoised", "")
+    headers, _ = web_server.taken(visit, "dng?strength=1")
+    plain, _, encoded = headers["content-disposition"].partition("; filename*=UTF-8''")
+    assert unquote(encoded) == HOSTILE[name]
+    assert plain.startswith('attachment; filename="')
+    assert plain.count('"') == 2
+    assert "set-cookie" not in headers
+    web_server.json(f"{visit}/end", "POST")
+    assert web_server.visits_on_disk() == []
+
+
+def test_a_result_is_that_of_the_command_to_the_byte(web_server: Server, shot: Path, tmp_path: Path, run) -> None:
+    visit = web_server.begin()
+    web_server.give(visit, (shot.name, shot.read_bytes()))
+    web_server.work(visit)
+    for strength in (1, 0.35):
+        assert run("denoise", shot, "-o", tmp_path / f"{strength}.dng", "--strength", strength).code == 0
+        _, content = web_server.taken(visit, f"dng?strength={strength}")
+        (tmp_path / "page.dng").write_bytes(content)
+        page, command = (read_raw(tmp_path / name) for name in ("page.dng", f"{strength}.dng"))
+        np.testing.assert_array_equal(page.dn, command.dn)
+        assert (page.notes, page.info.camera, page.info.iso) == (command.notes, command.info.camera, command.info.iso)
+    for kind, suffix in (("tiff", ".tif"), ("png", ".png")):
+        assert run("denoise", shot, "-o", tmp_path / f"clean{suffix}").code == 0
+        _, content = web_server.taken(visit, f"{kind}?strength=1")
+        (tmp_path / f"page{suffix}").write_bytes(content)
+        page, command = (
+            cv2.imread(str(tmp_path / f"{stem}{suffix}"), cv2.IMREAD_UNCHANGED) for stem in ("page", "clean")
+        )
+        np.testing.assert_array_equal(page, command)
+    web_server.json(f"{visit}/end", "POST")
+
+
+def test_a_merged_burst_is_that_of_the_command(web_server: Server, tmp_path: Path, run) -> None:
+    paths = write_frames(tmp_path / "burst", burst_frames(4, size=(96, 128)))
+    visit = web_server.begin()
+    web_server.give(visit, *((path.name, path.read_bytes()) for path in paths))
+    state = web_server.work(visit)
+    result = state["result"]
+    assert [frame["accepted"] for frame in result["frames"]] == [True] * 4
+    assert [layer["key"] for layer in result["layers"]] == ["noisy", "denoised", "mean", "merged"]
+    assert result["worth"].startswith("The mean of 4 frames has 2.0 times less noise than one of them. One frame,")
+    assert web_server.ask(f"{visit}/frames/0")[1]["content-type"] == "image/jpeg"
+    assert run("merge", tmp_path / "burst", "-o", tmp_path / "merged.dng").code == 0
+    _, content = web_server.taken(visit, "dng?strength=1")
+    (tmp_path / "page.dng").write_bytes(content)
+    page, command = read_raw(tmp_path / "page.dng"), read_raw(tmp_path / "merged.dng")
+    np.testing.assert_array_equal(page.dn, command.dn)
+    assert page.notes == command.notes
+    web_server.json(f"{visit}/end", "POST")
+
+
+def test_what_is_wrong_is_told_in_the_words_of_the_program_and_the_visitors_names(
+    web_server: Server, shot: Path, tmp_path: Path
+) -> None:
+    whole = shot.read_bytes()
+    cut = web_server.begin()
+    web_server.give(cut, ("my shot.dng", whole[: len(whole) // 2]))
+    error = web_server.work(cut)["job"]["error"]
+    assert error.startswith("my shot.dng: ")
+    assert "\n" not in error
+    assert str(web_server.temporary) not in error
+    web_server.json(f"{cut}/end", "POST")
+
+    visit = web_server.begin()
+    for name, content, words in (
+        ("a.exe", b"MZ", "a.exe: is no file that is read here; give a raw file, PNG, TIFF, JPEG or BMP"),
+        ("clip.mp4", b"0", "clip.mp4: is no file that is read here; give a raw file, PNG, TIFF, JPEG or BMP"),
+        ("empty.dng", b"", "empty.dng: is empty; copy it from the camera again"),
+        ("", b"0", "shot: is no file that is read here; give a raw file, PNG, TIFF, JPEG or BMP"),
+    ):
+        assert web_server.json(f"{visit}/files?name={name}", "PUT", content, status=400) == {"error": words}
+    assert web_server.json(f"{visit}/work", "POST", status=400)["error"].startswith("nothing was given")
+    assert web_server.json(f"{visit}/exports/dng", "POST", status=400)["error"].startswith("there is no result yet")
+    assert web_server.json(f"{visit}/whole/noisy", status=400)["error"].startswith("there is no such picture yet")
+    assert web_server.json(f"{visit}/scores", status=400)["error"].startswith("the truth behind this shot")
+    web_server.json(f"{visit}/end", "POST")
+    assert web_server.json(visit, status=410)["error"].startswith("this shot is gone")
+    assert web_server.visits_on_disk() == []
+
+
+def test_a_picture_without_a_model_is_shown_and_it_is_told_what_can_be_done(web_server: Server) -> None:
+    picture = cv2.imencode(".jpg", np.random.default_rng(0).integers(0, 255, (64, 80, 3), np.uint8))[1].tobytes()
+    visit = web_server.begin()
+    web_server.give(visit, ("IMG.JPG", picture))
+    state = web_server.work(visit)
+    assert state["job"]["state"] == "done"
+    assert "What can be done: give the raw file of the same shot" in state["result"]["notice"]
+    assert [layer["key"] for layer in state["result"]["layers"]] == ["noisy"]
+    assert state["result"]["formats"] == []
+    assert web_server.ask(f"{visit}/whole/noisy")[1]["content-type"] == "image/jpeg"
+    web_server.json(f"{visit}/end", "POST")
+
+
+def test_a_file_that_is_too_large_is_refused_before_it_is_read(web_server: Server) -> None:
+    visit = web_server.begin()
+    line = raw_answer(
+        web_server,
+        f"PUT {visit}/files?name=a.dng HTTP/1.1\r\nHost: localhost\r\nContent-Length: 200000001\r\n\r\n".encode(),
+    )
+    assert line.split()[1] == b"400"
+    web_server.json(f"{visit}/end", "POST")
+
+
+def test_of_a_client_who_is_killed_while_it_hands_over_nothing_is_left(web_server: Server) -> None:
+    visit = web_server.begin()
+    (folder,) = web_server.visits_on_disk()
+    connection = socket.create_connection(("127.0.0.1", web_server.port), 10)
+    head = f"PUT {visit}/files?name=a.dng HTTP/1.1\r\nHost: localhost\r\nContent-Length: 9000000\r\n\r\n"
+    connection.sendall(head.encode() + bytes(3_000_000))
+    wait_for(lambda: [path.stat().st_size for path in folder.iterdir()] == [3_000_000])
+    connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")  # a reset, as of a killed process
+    connection.close()
+    wait_for(lambda: list(folder.iterdir()) == [])
+    web_server.json(f"{visit}/end", "POST")
+    assert web_server.visits_on_disk() == []
+
+
+def test_work_that_is_cancelled_stops_and_the_next_is_done(web_server: Server, shot: Path, tmp_path: Path) -> None:
+    large = write_frames(tmp_path, burst_frames(1, size=(1600, 2400)))[0]
+    visit, other = web_server.begin(), web_server.begin()
+    web_server.give(visit, ("large.dng", large.read_bytes()))
+    web_server.give(other, ("small.dng", shot.read_bytes()))
+    web_server.json(f"{visit}/work?quality=best", "POST")
+    web_server.json(f"{other}/work", "POST")
+    wait_for(lambda: web_server.json(visit)["job"]["stage"] == "denoising")
+    assert web_server.json(other)["job"] | {"ahead": 1, "state": "waiting"} == web_server.json(other)["job"]
+    begun = time.monotonic()
+    web_server.json(f"{visit}/cancel", "POST")
+    assert time.monotonic() - begun < 5
+    assert web_server.json(visit)["job"]["state"] == "cancelled"
+    assert web_server.ended(other)["job"]["state"] == "done"
+    for one in (visit, other):
+        web_server.json(f"{one}/end", "POST")
+
+
+def wait_for(condition, seconds: float = 60.0) -> None:
+    until = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < until
+        time.sleep(0.05)
