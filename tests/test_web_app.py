@@ -3,6 +3,9 @@
 import json
 import socket
 import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 from urllib.parse import unquote
 
@@ -11,8 +14,9 @@ import numpy as np
 import pytest
 
 from burst_denoise.io.raw import read_raw
-from tests.shots import burst_frames, write_frames
-from tests.web_server import Server
+from burst_denoise.web.visits import MOST_VISITS, TooManyError, Visits
+from tests.shots import burst_frames, stored, verdicts, write_frames, write_identity_model
+from tests.web_server import Server, serving, wait_for
 
 
 @pytest.fixture(scope="module")
@@ -229,8 +233,105 @@ def test_work_that_is_cancelled_stops_and_the_next_is_done(web_server: Server, s
         web_server.json(f"{one}/end", "POST")
 
 
-def wait_for(condition, seconds: float = 60.0) -> None:
-    until = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < until
-        time.sleep(0.05)
+@pytest.fixture(scope="module")
+def hostile(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Server, str]]:
+    """A page with a model whose strings would be markup, and more, if anybody took them for such."""
+    folder = tmp_path_factory.mktemp("hostile")
+    camera = "<script>alert(1)</script>\"'>{{ 7 * 7 }}\u202e../../x"
+    frames = [replace(f, info=f.info.model_copy(update={"camera": camera})) for f in burst_frames(3, size=(96, 128))]
+    burst = stored(folder / "a.burst", "<b>burst", frames, verdicts(frames), 0.1, 0.001)
+    model = write_identity_model(folder / "model.safetensors", burst)
+    with serving(folder / "tmp", "--model", model) as server:
+        yield server, camera
+
+
+def test_a_model_with_hostile_strings_serves_and_they_are_text(hostile: tuple[Server, str], tmp_path: Path) -> None:
+    server, camera = hostile
+    (shot,) = write_frames(tmp_path, burst_frames(1, size=(96, 128)), camera=camera)
+    visit = server.begin()
+    server.give(visit, ("a.dng", shot.read_bytes()))
+    facts = dict(server.work(visit)["result"]["facts"])
+    assert facts["Network"].startswith("your model of <script>alert(1)</script>")
+    status, headers, _ = server.ask(visit)
+    assert (status, headers["content-type"]) == (200, "application/json")
+    other = write_frames(tmp_path / "other", burst_frames(1, size=(96, 128)), camera="Another")[0]
+    second = server.begin()
+    server.give(second, ("b.dng", other.read_bytes()))
+    result = server.work(second)["result"]
+    assert result["facts"][4] == [
+        "Network",
+        "the one that comes with the program, as no model of this camera was given",
+    ]
+    assert any("b.dng" in caution and "Another" in caution for caution in result["cautions"])
+    for one in (visit, second):
+        server.json(f"{one}/end", "POST")
+
+
+def test_ten_who_give_files_at_once_are_served_or_told_to_wait_and_nothing_is_left(
+    web_server: Server, shot: Path
+) -> None:
+    content = shot.read_bytes()
+
+    def client(number: int) -> str:
+        visit = web_server.begin()
+        web_server.give(visit, (f"{number}.dng", content))
+        status, _, answer = web_server.ask(f"{visit}/work", "POST")
+        while status == 503:
+            assert "try again in a minute" in json.loads(answer)["error"]
+            time.sleep(0.2)
+            status, _, answer = web_server.ask(f"{visit}/work", "POST")
+        state = web_server.ended(visit)
+        web_server.json(f"{visit}/end", "POST")
+        return str(state["job"]["state"])
+
+    with ThreadPoolExecutor(10) as clients:
+        assert list(clients.map(client, range(10))) == ["done"] * 10
+    assert web_server.visits_on_disk() == []
+
+
+def test_who_says_nothing_for_long_is_gone_with_the_files(tmp_path: Path, shot: Path) -> None:
+    visits = Visits(tmp_path, lifetime_s=0.05)
+    silent, talking = visits.begin(), visits.begin()
+    (silent.folder / "shot-01.dng").write_bytes(shot.read_bytes())
+    time.sleep(0.1)
+    assert visits.find(talking.key) is talking
+    assert visits.expired() == [silent]
+    visits.end(silent)
+    assert list(tmp_path.iterdir()) == [talking.folder]
+    assert visits.find(silent.key) is None
+
+
+def test_more_visitors_than_there_is_room_for_are_told(tmp_path: Path) -> None:
+    visits = Visits(tmp_path)
+    begun = [visits.begin() for _ in range(MOST_VISITS)]
+    with pytest.raises(TooManyError, match="16 shots are open on this page already; close one, or try again later"):
+        visits.begin()
+    visits.end(begun[0])
+    assert visits.begin().key not in {visit.key for visit in begun}
+
+
+@pytest.mark.slow
+def test_ten_large_shots_at_once_take_less_than_3_gb(tmp_path: Path, tmp_path_factory: pytest.TempPathFactory) -> None:
+    large = write_frames(tmp_path, burst_frames(1, size=(4000, 6000)))[0].read_bytes()
+    with serving(tmp_path_factory.mktemp("web") / "tmp") as server:
+
+        def client(number: int) -> tuple[str, float]:
+            visit = server.begin()
+            server.give(visit, (f"{number}.dng", large))
+            status = 503
+            while status == 503:
+                status, _, _ = server.ask(f"{visit}/work", "POST")
+                time.sleep(0.5)
+            most, state = 0.0, "waiting"
+            while state in ("waiting", "running"):
+                state = server.json(visit)["job"]["state"]
+                most = max(most, server.memory_bytes())
+                time.sleep(1)
+            server.json(f"{visit}/end", "POST")
+            return state, most
+
+        with ThreadPoolExecutor(10) as clients:
+            ended = list(clients.map(client, range(10)))
+        assert [state for state, _ in ended] == ["done"] * 10
+        assert max(memory for _, memory in ended) < 3e9
+        assert server.visits_on_disk() == []
