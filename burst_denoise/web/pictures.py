@@ -174,8 +174,8 @@ def image_at(layer: Layer, strength: float, window: Window = WHOLE) -> Float:
     Returns
     -------
     (h, w) or (3, h, w) float32 array, linear
-        Apart from float rounding, and from a hundredth of a per cent of brightness at half the strength, that of
-        `burst_denoise.inference.denoiser.NetworkChange.at`.
+        That of `burst_denoise.inference.denoiser.NetworkChange.at` but for float rounding, and for a few thousandths of
+        the change at strengths in between.
     """
     image = np.asarray(layer.array("image")[..., *window])
     if not layer.has_strength or strength == 0:
@@ -230,8 +230,17 @@ def _small_residual(layer: Layer, image: Float, clean: Float) -> Float:
     height, width = taken.shape
     size = _small_size(height, width)
     small = cv2.resize(taken, size, interpolation=cv2.INTER_AREA)
-    photosites = height * width / (size[0] * size[1]) * (3 if image.ndim == 3 else 1)
-    return np.asarray(small * np.sqrt(photosites), np.float32)
+    variance = _variance_of_mean(height, size[1]) * _variance_of_mean(width, size[0])
+    return np.asarray(small * np.sqrt((3 if image.ndim == 3 else 1) / variance), np.float32)
+
+
+def _variance_of_mean(side: int, small: int) -> float:
+    """Return the variance that white noise of variance 1 keeps where a side is made smaller by means over areas."""
+    edges = np.arange(small + 1) * side / small
+    low, high = edges[:-1], edges[1:]
+    first, last = np.ceil(low), np.floor(high)  # photosites cut in two count in part
+    squares = (first - low) ** 2 + (last - first) + (high - last) ** 2
+    return float((squares / (high - low) ** 2).mean())
 
 
 def _blended_small(layer: Layer, strength: float) -> Float:

@@ -114,7 +114,7 @@ def scores(layer: Layer, strength: float, clean: Path) -> Scores:
 def _hot(frame: Frame, iso: int) -> Mask:
     """Return which photosites are hot: a dark frame of the camera shows them far above all others."""
     (dark,), _ = shoot(CAMERA, np.zeros((*frame.dn.shape, 3), np.float32), iso, 1, 0)
-    return dark.linear > HOT_PHOTOSITE_DN[0] / 2 * iso / 100
+    return dark.linear > min(HOT_PHOTOSITE_DN[0] / 2 * iso / 100, 0.5)  # at a high ISO they are full
 
 
 def _picture(name: str) -> npt.NDArray[np.uint8]:
