@@ -116,9 +116,10 @@ class JobQueue:
         """Stop what is running, and take no more."""
         with self._change:
             self._closed = True
-            for job in self._jobs[1:]:
+            waiting = [job for job in self._jobs if job.state == "waiting"]
+            for job in waiting:
+                self._jobs.remove(job)
                 self._end(job, "cancelled")
-            del self._jobs[1:]
             self._change.notify_all()
         while self._thread.is_alive():
             self._worker.stop()
