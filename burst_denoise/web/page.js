@@ -5,7 +5,7 @@ const $ = (id) => document.getElementById(id);
 const POLL_MS = 400, SIGN_OF_LIFE_MS = 60000;
 const RESIDUAL = 'residual';
 let visit = null, state = null, shown = null, timer = 0, upload = null, taking = false;
-let place = { left: 0, top: 0 };
+let place = { left: 0, top: 0 }, made_with = '', handed_over = false;
 
 const create = (tag, text, attributes = {}) => {
   const element = Object.assign(document.createElement(tag), attributes);
@@ -17,6 +17,8 @@ const show = (id, seen) => { $(id).hidden = !seen; };
 const layer = (key) => state.result.layers.find((one) => one.key === key);
 const result = () => [...state.result.layers].reverse().find((one) => one.strength);
 const strength = () => $('strength').value / 100;
+const settings = () => `quality=${$('quality').value}&hot=${$('hot').checked ? 'repaired' : 'kept'}`;
+const is_busy = (job) => Boolean(job && ['waiting', 'running'].includes(job.state));
 
 async function ask(path, method = 'GET') {
   let answer;
@@ -46,8 +48,10 @@ async function begin(title) {
   $('shot-title').textContent = title;
   $('taken').textContent = '';
   state = shown = null;
+  handed_over = false;
   show('shot', true);
   tell('preparing', null);
+  $('shot').scrollIntoView({ block: 'nearest' });
   visit = (await ask('visits', 'POST')).key;
 }
 
@@ -107,17 +111,23 @@ function send(file, number, count) {
 }
 
 function ended(error) {
-  upload = null;
   show('progress', false);
-  if (!state || !state.result) show('shot', false);
+  if (handed_over) {
+    show('again', true);  // the files are there still
+  } else {
+    leave();
+    show('shot', false);
+  }
   fail(error);
 }
 
 async function work() {
   upload = null;
+  handed_over = true;
   show('error', false);
   show('again', false);
-  await ask(address(`work?quality=${$('quality').value}&hot=${$('hot').checked ? 'repaired' : 'kept'}`), 'POST');
+  made_with = settings();
+  await ask(address(`work?${made_with}`), 'POST');
   await follow();
 }
 
@@ -134,9 +144,10 @@ async function follow() {
   } catch (error) {
     if (of !== visit) return;
     visit = null;
+    handed_over = false;
     return ended(error);
   }
-  const busy = [state.job, state.export].some((job) => job && ['waiting', 'running'].includes(job.state));
+  const busy = is_busy(state.job) || is_busy(state.export);
   timer = setTimeout(follow, busy ? POLL_MS : SIGN_OF_LIFE_MS);
 }
 
@@ -167,11 +178,8 @@ function draw() {
   const { job, result: found } = state;
   if (job) draw_job(state.export && job.state === 'done' ? state.export : job);
   if (job && job.state === 'failed') fail(new Error(job.error));
-  if (job && job.state === 'cancelled') {
-    $('stage').textContent = 'Cancelled.';
-    fail(new Error('Cancelled. Choose a shot, or denoise this one again.'));
-  }
-  show('again', Boolean(job && ['failed', 'cancelled'].includes(job.state)));
+  if (job && job.state === 'cancelled') fail(new Error('Cancelled. Choose a shot, or denoise this one again.'));
+  offer_again();
   if (!found) return;
   draw_facts(found);
   draw_frames(found);
@@ -182,6 +190,12 @@ function draw() {
   }
   if (found.formats.length && job.state === 'done') draw_take(found);
   draw_export();
+}
+
+function offer_again() {
+  const job = state && state.job;
+  const unfinished = job && (job.state === 'cancelled' || (job.state === 'failed' && state.result));
+  show('again', Boolean(unfinished || (job && job.state === 'done' && settings() !== made_with)));
 }
 
 function draw_facts(found) {
@@ -348,7 +362,7 @@ async function take(format) {
 
 function draw_export() {
   const job = state.export;
-  const busy = Boolean(job && ['waiting', 'running'].includes(job.state));
+  const busy = is_busy(job);
   for (const button of $('formats').children) button.disabled = busy;
   if (!taking || !job || busy) return;
   taking = false;
@@ -389,7 +403,7 @@ $('cancel').addEventListener('click', async () => {
   }
 });
 $('again').addEventListener('click', () => work().catch(ended));
-for (const id of ['quality', 'hot']) $(id).addEventListener('change', () => show('again', true));
+for (const id of ['quality', 'hot']) $(id).addEventListener('change', offer_again);
 $('strength').addEventListener('input', refresh);
 for (const select of document.querySelectorAll('.choice select')) select.addEventListener('change', refresh);
 for (const slider of document.querySelectorAll('.line')) {
