@@ -6,6 +6,7 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from tempfile import gettempdir
 
 import numpy as np
 import pytest
@@ -38,6 +39,15 @@ class Note:
 
 
 @dataclass(frozen=True)
+class Litter(Note):
+    """Writes to where temporary files go, too."""
+
+    def do(self, bench: Bench) -> str:
+        Path(gettempdir(), f"{self.name}-litter").write_text("left")
+        return super().do(bench)
+
+
+@dataclass(frozen=True)
 class Mishap:
     """Goes wrong."""
 
@@ -54,8 +64,8 @@ class Mishap:
 
 
 @pytest.fixture(scope="module")
-def queue() -> Iterator[JobQueue]:
-    found = JobQueue(Worker(Denoisers(), ReadLimits(50)))
+def queue(tmp_path_factory: pytest.TempPathFactory) -> Iterator[JobQueue]:
+    found = JobQueue(Worker(Denoisers(), ReadLimits(50), tmp_path_factory.mktemp("worker")))
     yield found
     found.close()
 
@@ -115,8 +125,11 @@ def test_what_goes_wrong_is_told_and_costs_one_job(
     assert ended(queue.submit(Note(tmp_path / "log", "next"))).result == "next"
 
 
-def test_a_queue_that_is_closed_leaves_no_process(tmp_path: Path) -> None:
-    queue = JobQueue(Worker(Denoisers(), ReadLimits(50)))
-    jobs = [queue.submit(Note(tmp_path / "log", name, 600)) for name in "ab"]
+def test_a_queue_that_is_closed_leaves_no_process_and_nothing_that_it_wrote(tmp_path: Path) -> None:
+    queue = JobQueue(Worker(Denoisers(), ReadLimits(50), tmp_path / "worker"))
+    jobs = [queue.submit(Litter(tmp_path / "log", name, 600)) for name in "ab"]
+    wait_for(lambda: jobs[0].progress.stage == "at it")
+    assert [path.name for path in (tmp_path / "worker").iterdir()] == ["a-litter"]
     queue.close()
     assert [ended(job).state for job in jobs] == ["cancelled"] * 2
+    assert not (tmp_path / "worker").exists()

@@ -122,7 +122,7 @@ def serving(temporary: Path, *options: object) -> Iterator[Server]:
         process.terminate()
         _, told = process.communicate(timeout=30)
     assert "Traceback" not in told
-    assert list(temporary.iterdir()) == []
+    assert [str(path.relative_to(temporary)) for path in temporary.rglob("*")] == []
 
 
 def wait_for(condition: Callable[[], bool], seconds: float = 60.0) -> None:

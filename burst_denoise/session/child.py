@@ -11,8 +11,15 @@ from typing import IO
 __all__ = ["address_space", "answers_alone", "end_of", "limit_resources", "start_child", "stop_child"]
 
 
-def start_child(module: str) -> "subprocess.Popen[bytes]":
-    """Start the process that runs ``serve`` of a module of this package."""
+def start_child(module: str, temporary: Path | None = None) -> "subprocess.Popen[bytes]":
+    """Start the process that runs ``serve`` of a module of this package.
+
+    Parameters
+    ----------
+    module : str
+    temporary : Path, optional
+        The folder for whatever it writes on the way; by default where the system has such.
+    """
     # -P: what lies in the folder that the user is in is no module. Only the package itself must be found.
     code = f"import sys; sys.path.append({str(Path(__file__).parents[2])!r})"
     code += f"; from {module} import serve; serve()"
@@ -21,6 +28,7 @@ def start_child(module: str) -> "subprocess.Popen[bytes]":
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,  # libraries write there about odd files
+        env=None if temporary is None else {**os.environ, **dict.fromkeys(("TMPDIR", "TEMP", "TMP"), str(temporary))},
     )
 
 

@@ -104,7 +104,7 @@ def served(denoisers: Denoisers, limits: ReadLimits, port: int, lifetime_s: floa
         except OSError as error:
             raise ConfigError(f"port {port}: cannot be had ({error.strerror}); choose another with --port") from error
         listening.listen()
-        worker = Worker(denoisers, limits)
+        worker = Worker(denoisers, limits, Path(name) / "worker")
         worker.start()
         queue = JobQueue(worker)
         try:

@@ -5,11 +5,13 @@ process itself has a limit of memory. What it tells on its way comes as it happe
 """
 
 import pickle
+import shutil
 import sys
 import threading
 import traceback
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
 from burst_denoise.errors import BurstDenoiseError, DeviceError
@@ -61,10 +63,13 @@ class Worker:
         With the models and profiles that serve.
     limits : ReadLimits
         Of the files to read; the process has as much memory, beyond what it has when it is ready.
+    temporary : Path
+        Folder, of its own, for whatever it writes on the way; emptied when it ends.
     """
 
-    def __init__(self, denoisers: Denoisers, limits: ReadLimits) -> None:
+    def __init__(self, denoisers: Denoisers, limits: ReadLimits, temporary: Path) -> None:
         self._given = (denoisers, limits)
+        self._temporary = temporary
         self._process: Any = None
         self._lock = threading.Lock()
         self._stopped = False
@@ -127,11 +132,13 @@ class Worker:
         process, self._process = self._process, None
         if process is not None:
             stop_child(process)
+            shutil.rmtree(self._temporary, ignore_errors=True)
 
     def _running(self) -> Any:
         if self._process is None or self._process.poll() is not None:
             self._end()
-            self._process = start_child("burst_denoise.web.worker")
+            self._temporary.mkdir(exist_ok=True)
+            self._process = start_child("burst_denoise.web.worker", self._temporary)
             pickle.dump(self._given, self._process.stdin)
             self._process.stdin.flush()
         return self._process
