@@ -4,6 +4,7 @@ It loads nothing that a visitor names by itself: files are read by the reader of
 process itself has a limit of memory. What it tells on its way comes as it happens.
 """
 
+import gc
 import pickle
 import shutil
 import sys
@@ -174,3 +175,5 @@ def serve() -> None:
             reason = " ".join(f"{type(error).__name__}: {error}".split())
             message = f"failed in a way that is not foreseen ({reason}); please report it"
             send("failed", UnforeseenError(message, traceback.format_exc()))
+        del task
+        gc.collect()  # denoisers and those they tell know each other, and engines are large
