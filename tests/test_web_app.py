@@ -146,6 +146,9 @@ def test_a_merged_burst_is_that_of_the_command(web_server: Server, tmp_path: Pat
     page, command = read_raw(tmp_path / "page.dng"), read_raw(tmp_path / "merged.dng")
     np.testing.assert_array_equal(page.dn, command.dn)
     assert page.notes == command.notes
+    headers, content = web_server.taken(visit, "report")
+    assert 'filename="frame_000-report.html"' in headers["content-disposition"]
+    assert b"Sensor and denoising report: Synthetic APS-C" in content
     web_server.json(f"{visit}/end", "POST")
 
 

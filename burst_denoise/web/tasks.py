@@ -267,7 +267,11 @@ class ReportTask:
     def do(self, bench: Bench) -> None:
         """Write the page to the target, which must not exist."""
         bench.tell(Progress("1/4 checking every frame"))
-        report(ReportSources(self.files), self.target, {}, BenchmarkSettings(), self.command, _Stages(bench))
+        frame, _ = bench.reader.frame(self.files[0], bench.limits)
+        chosen = _chosen(bench.denoisers, "fast", True, frame, [])
+        model = None if chosen is None else chosen.denoiser.model
+        models = {} if model is None else {"model": model}
+        report(ReportSources(self.files), self.target, models, BenchmarkSettings(), self.command, _Stages(bench))
 
 
 class _Notes(Listener):
@@ -312,7 +316,7 @@ def _chosen(
 
 def _facts(info: FrameInfo, chosen: ChosenDenoiser | None) -> Facts:
     """Return what a file says, and what serves."""
-    exposure = info.exposure_in_words + ("" if info.f_number is None else f", f/{info.f_number:g}")
+    exposure = info.exposure_in_words + ("" if info.f_number is None else f", f/{info.f_number:.2g}")
     kind = (
         "a developed picture" if info.cfa is None else f"a raw file, {info.cfa} mosaic, white at {info.white_level:g}"
     )
