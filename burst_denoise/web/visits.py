@@ -98,6 +98,9 @@ class Visit:
     """How many files were asked for."""
     seen_at: float = field(default_factory=time.monotonic)
     receiving: int = 0
+    """Files that are under way."""
+    begun_files: int = 0
+    """How many files have begun to come, those that failed among them."""
 
     def in_words(self, text: str) -> str:
         """Return a text in which our files have the names that the visitor knows."""
@@ -182,8 +185,8 @@ class Visits:
         if len(visit.files) + visit.receiving >= MOST_FRAMES:
             raise TooManyError(f"{name}: is one file too many; {MOST_FRAMES} frames of a burst are enough")
         visit.receiving += 1
-        number = len(visit.files) + visit.receiving
-        path = visit.folder / f"shot-{number:02d}{suffix}"
+        visit.begun_files += 1
+        path = visit.folder / f"shot-{visit.begun_files:02d}{suffix}"
         received = 0
         try:
             with path.open("xb") as out:
