@@ -22,7 +22,7 @@ def web_command(
     max_megapixels: MaxMegapixels = 200.0,
     device: Device = "auto",
 ) -> None:
-    """Serve a page to try it on: sample shots or your own, before and after, until Ctrl-C.
+    """Open a page to try it on: sample shots or your own, before and after, until Ctrl-C.
 
     It answers this machine alone, asks no other, and deletes what it was given when the
     page is left, or an hour later.

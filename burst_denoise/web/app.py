@@ -258,6 +258,8 @@ class _Page:
             refuse_large(shown_name(name), int(size))
         chunks = request.stream()
         try:
+            if visit.sample is not None:
+                raise InputFileError("a sample was chosen; begin anew to give a file")
             file = await self._visits.receive(visit, name, chunks)
         except BurstDenoiseError:
             if size.isdecimal():
