@@ -7,6 +7,7 @@ import re
 import socket
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from dataclasses import dataclass
+from importlib import import_module
 from importlib.resources import files
 from pathlib import Path
 from typing import Any, get_args
@@ -188,9 +189,12 @@ class _Page:
                 for visit in self._visits.expired():
                     await self._finish(visit)
 
-        task = asyncio.create_task(expire())
+        tasks: list[asyncio.Task[Any]] = [asyncio.create_task(expire())]
+        # It takes a second, which the first visitor's scores would wait for.
+        tasks.append(asyncio.create_task(run_in_threadpool(import_module, "skimage.metrics")))
         yield
-        task.cancel()
+        for task in tasks:
+            task.cancel()
 
     def _visited(self, answer: Callable[[Request, Visit], Awaitable[Response]]) -> Handler:
         """Return what answers with the visit that an address names; what is wrong is told in one line."""
