@@ -136,6 +136,30 @@ def test_a_merged_burst_is_that_of_the_command(web_server: Server, tmp_path: Pat
     web_server.json(f"{visit}/end", "POST")
 
 
+def test_frames_of_pictures_are_merged_without_a_network(web_server: Server, tmp_path: Path, run) -> None:
+    rng = np.random.default_rng(0)
+    scene = cv2.resize(rng.integers(60, 190, (12, 16, 3), np.uint8), (128, 96), interpolation=cv2.INTER_CUBIC)
+    visit = web_server.begin()
+    for number in range(5):
+        noisy = np.clip(np.rint(scene + rng.normal(0, 6, scene.shape)), 0, 255).astype(np.uint8)
+        path = tmp_path / "burst" / f"IMG_{number}.png"
+        path.parent.mkdir(exist_ok=True)
+        cv2.imwrite(str(path), noisy)
+        web_server.give(visit, (path.name, path.read_bytes()))
+    state = web_server.work(visit)
+    assert state["job"]["error"] is None
+    result = state["result"]
+    assert [(layer["key"], layer["strength"]) for layer in result["layers"]] == [("noisy", False), ("mean", False)]
+    assert "What can be done" in result["notice"]
+    assert result["formats"] == ["tiff", "png"]
+    assert run("merge", tmp_path / "burst", "-o", tmp_path / "merged.png").code == 0
+    _, content = web_server.taken(visit, "png?strength=0.5")
+    (tmp_path / "page.png").write_bytes(content)
+    page, command = (cv2.imread(str(tmp_path / name), cv2.IMREAD_UNCHANGED) for name in ("page.png", "merged.png"))
+    np.testing.assert_array_equal(page, command)
+    web_server.json(f"{visit}/end", "POST")
+
+
 def test_what_is_wrong_is_told_in_the_words_of_the_program_and_the_visitors_names(
     web_server: Server, shot: Path, tmp_path: Path
 ) -> None:
