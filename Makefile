@@ -37,5 +37,5 @@ format: $(VENV)/installed
 $(VENV)/installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --upgrade pip
-	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[test,experiments,cluster]'
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[test,experiments,cluster,web]'
 	touch $@

@@ -2,7 +2,7 @@
 
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,6 +14,7 @@ from burst_denoise.cli.app import main
 from burst_denoise.frame.frame import to_linear
 from burst_denoise.frame.synthetic import SyntheticCamera, shoot
 from tests.shots import stored, verdicts
+from tests.web_server import Server, serving
 
 PROJECT = Path(__file__).resolve().parent.parent
 
@@ -79,3 +80,10 @@ def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> 
         return Done(code, captured.out, captured.err)
 
     return command
+
+
+@pytest.fixture(scope="session")
+def web_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """The page, served by a process of its own, with the network that comes with the program."""
+    with serving(tmp_path_factory.mktemp("web") / "tmp") as server:
+        yield server

@@ -39,6 +39,7 @@ COMMANDS = (
     "benchmark",
     "report",
     "demo",
+    "web",
 )
 PROGRAM = (sys.executable, "-m", "burst_denoise")
 SMALL = (96, 128)

@@ -19,11 +19,12 @@ from burst_denoise.frame.frame import Frame, to_dn
 from burst_denoise.frame.mosaic import RGGB
 from burst_denoise.frame.synthetic import SyntheticCamera, shoot
 from burst_denoise.inference import denoiser as module
-from burst_denoise.inference.denoiser import Denoiser, DenoiseSettings
+from burst_denoise.inference.denoiser import Denoiser, DenoiseSettings, Quality
 from burst_denoise.inference.engine import fastest_engine
 from burst_denoise.inference.noise_source import MeasuredNoise, shot_noise
 from burst_denoise.inference.tiles import denoise_image
 from burst_denoise.io.dng import rounded_dn
+from burst_denoise.jobs.merge import merge_burst
 from burst_denoise.model.device import compute_dtype
 from burst_denoise.model.model_file import Model, load_model, model_of
 from burst_denoise.model.prior import load_prior
@@ -326,6 +327,46 @@ def test_strength_a_half_goes_half_the_way_and_best_is_said(frames: list[Frame],
     best = Denoiser(model, settings=DenoiseSettings(quality="best"))(frames[0])
     assert best.notes.endswith("; strength 1; augmented")
     assert not np.array_equal(best.dn, one)
+
+
+@pytest.mark.parametrize("quality", ["fast", "best"])
+def test_what_the_network_changes_gives_every_strength_to_the_bit(
+    frames: list[Frame], darks: list[DarkSet], knowing: Model, quality: Quality
+) -> None:
+    told: list[float] = []
+    change = Denoiser(knowing, None, darks, DenoiseSettings(quality=quality)).change(frames[0], progress=told.append)
+    assert told[-1] == 1
+    for strength in (0.0, 0.3, 1.0):
+        settings = DenoiseSettings(strength=strength, quality=quality)
+        there, here = Denoiser(knowing, None, darks, settings)(frames[0]), change.at(strength)
+        np.testing.assert_array_equal(here.dn, there.dn)
+        assert (here.info, here.notes, here.noise_reduction) == (there.info, there.notes, there.noise_reduction)
+    factors = frames[0].mosaic.spread(change.factors, change.image.shape)
+    full = np.where(change.image < 1, factors * (change.image + change.change), change.image)
+    assert full == pytest.approx(change.at(1).linear, abs=1e-6)
+
+
+def test_so_does_that_of_a_merged_frame(burst: Burst, model: Model) -> None:
+    mean = merge_burst(burst, None)
+    change = Denoiser(model).merged_change(mean)
+    merged = Denoiser(model).merged(mean)
+    np.testing.assert_array_equal(change.at(1).dn, merged.dn)
+    assert (change.at(1).notes, change.at(1).info) == (merged.notes, merged.info)
+    assert change.at(0).dn == pytest.approx(mean.dn, abs=1e-2)
+    assert change.at(0.5).notes == f"{merged.notes}; strength 0.5"
+
+
+def test_hot_photosites_are_left_where_that_is_asked() -> None:
+    (frame,), clean = shoot(SyntheticCamera(hot_fraction=1 / 500), np.full((96, 96, 3), 0.2, np.float32), 1600, 1, 0)
+    kept, repaired = (
+        Denoiser(settings=DenoiseSettings(repair_hot_photosites=repair)).change(frame) for repair in (False, True)
+    )
+    np.testing.assert_array_equal(kept.image, frame.linear)
+    mended = np.argwhere(repaired.image != frame.linear)
+    assert 3 < len(mended) < 30
+    assert (frame.dn - clean)[tuple(mended.T)].min() > 500
+    assert "photosite" not in kept.at(1).notes
+    assert f"; {len(mended)} hot photosites repaired" in repaired.at(1).notes
 
 
 def test_what_cannot_be_is_refused_when_it_is_made():

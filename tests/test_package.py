@@ -26,10 +26,11 @@ SUBPACKAGES = {
     "model": "device content pairs network model_file prior fit validation train",
     "reporting": "figures page report",
     "inference": "engine tiles residual_noise noise_source denoiser",
-    "session": "ledger reader shots names denoisers noise steps workers cluster progress",
+    "session": "ledger child reader shots names denoisers noise steps workers cluster progress",
     "jobs": "listener ingest inspect profile calibrate denoise merge benchmark benchmark_pairs report demo",
+    "web": "pictures samples worker queue tasks visits app",
     "cli": "options console session_console tables inspect ingest profile calibrate denoise watch merge benchmark "
-    "report demo app",
+    "report demo web app",
 }
 """Every subpackage and file of the package, in the order in which data flows; each may import from those before it."""
 

@@ -18,6 +18,7 @@ from burst_denoise.cli.merge import merge_command
 from burst_denoise.cli.profile import profile_command
 from burst_denoise.cli.report import report_command
 from burst_denoise.cli.watch import watch_command
+from burst_denoise.cli.web import web_command
 from burst_denoise.errors import BurstDenoiseError, JobError
 
 __all__ = ["app", "main"]
@@ -101,3 +102,4 @@ app.command("merge", cls=_Command)(merge_command)
 app.command("benchmark", cls=_Command)(benchmark_command)
 app.command("report", cls=_Command)(report_command)
 app.command("demo", cls=_Command)(demo_command)
+app.command("web", cls=_Command)(web_command)

@@ -38,6 +38,7 @@ GROUP = " of its camera and ISO"
 """What goes without saying in a table of cameras and ISOs."""
 BROKEN_PIPE = 1
 """The exit code by which rich ends a program that nobody reads any more."""
+STOPPED = "stopped; the shot in hand is dropped, and the same command goes on where this one was"
 SIGNALS = {"SIGTERM": 143, "SIGHUP": 129}
 """Signals beside that of Ctrl-C that end a session, and the exit codes that say so."""
 
@@ -163,7 +164,7 @@ def progress_text(standing: SessionProgress) -> str:
 
 
 @contextlib.contextmanager
-def ended_by_signals() -> Iterator[None]:
+def ended_by_signals(stopped: str = STOPPED) -> Iterator[None]:
     """End a session that is interrupted in one line, with the exit code of the signal, and one that failed in part."""
 
     def end(number: int, _frame: FrameType | None) -> None:
@@ -174,7 +175,6 @@ def ended_by_signals() -> Iterator[None]:
         number = getattr(signal, name, None)
         if number is not None and signal.getsignal(number) is not signal.SIG_IGN:  # as nohup has it
             before[number] = signal.signal(number, end)
-    stopped = "stopped; the shot in hand is dropped, and the same command goes on where this one was"
     try:
         yield
     except KeyboardInterrupt:

@@ -20,7 +20,7 @@ from burst_denoise.frame.mosaic import Mosaic
 from burst_denoise.frame.srgb import srgb_to_linear
 from burst_denoise.schemas import FrameInfo
 
-__all__ = ["Fault", "SyntheticCamera", "scene_from_picture", "shoot"]
+__all__ = ["HOT_PHOTOSITE_DN", "Fault", "SyntheticCamera", "scene_from_picture", "shoot"]
 
 
 LARGEST_DN = 65535

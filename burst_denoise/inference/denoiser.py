@@ -21,7 +21,7 @@ from burst_denoise.frame.geometry import row_bands
 from burst_denoise.frame.mosaic import Mosaic
 from burst_denoise.inference.engine import Engine, fastest_engine
 from burst_denoise.inference.noise_source import MeasuredNoise, ShotNoise, estimated_noise, noise_figures, shot_noise
-from burst_denoise.inference.tiles import denoise_image
+from burst_denoise.inference.tiles import blend, denoise_image, image_change
 from burst_denoise.io.metadata import DARK_MARK, DENOISED_MARK, REFUSED_AGAIN
 from burst_denoise.model.device import choose_device, compute_dtype
 from burst_denoise.model.model_file import Model
@@ -33,7 +33,7 @@ from burst_denoise.sensor.identity import Sensor
 from burst_denoise.sensor.noise_model import noise_variance, scaled_profile
 from burst_denoise.sensor.verdict import unknown_noise_of_shot
 
-__all__ = ["DenoiseSettings", "Denoiser", "Quality"]
+__all__ = ["DenoiseSettings", "Denoiser", "NetworkChange", "ProcessingNotes", "Quality"]
 
 Quality = Literal["fast", "best"]
 
@@ -59,12 +59,66 @@ class DenoiseSettings:
     """Denoise what this program has denoised before once more."""
     device: str = "auto"
     """Where to compute without a model; a model computes where it was loaded."""
+    repair_hot_photosites: bool = True
+    """Repair those that a shot shows by itself; known defects are repaired in any case."""
 
     def __post_init__(self) -> None:
         if not 0 <= self.strength <= 1:
             raise ValueError(f"strength {self.strength} is outside 0 to 1")
         if self.quality not in get_args(Quality):
             raise ValueError(f"quality {self.quality!r} is none of {', '.join(get_args(Quality))}")
+
+
+@dataclass(frozen=True)
+class ProcessingNotes:
+    """The processing note of a frame, but for the strength."""
+
+    source: str
+    repairs: str = ""
+    augmented: bool = False
+    merged: bool = False
+
+    def at(self, strength: float) -> str:
+        """Return the note of the frame denoised at a strength; it goes without saying that a mean is so fully."""
+        if self.merged and strength == 1:
+            return self.source
+        augmented = "; augmented" if self.augmented else ""
+        return f"{self.source}; strength {strength:g}{augmented}{self.repairs if strength > 0 else ''}"
+
+
+@dataclass(frozen=True)
+class NetworkChange:
+    """A frame and what the network changes in it: the frame denoised at any strength, without asking it again."""
+
+    frame: Frame
+    """As it was shot, or merged."""
+    image: Float
+    """Its image, linear: dark subtracted, defects and hot photosites repaired."""
+    change: Float
+    """What is added to that at full strength, linear; see `burst_denoise.inference.tiles.image_change`."""
+    profile: NoiseProfile
+    """Of its noise."""
+    notes: ProcessingNotes
+
+    def at(self, strength: float) -> Frame:
+        """Return the frame denoised at a strength, equal to the bit to what a `Denoiser` of that strength gives.
+
+        Parameters
+        ----------
+        strength : float, 0 to 1
+            0 gives a shot back as it is, and of a merged frame the mean.
+        """
+        if strength == 0 and not self.notes.merged:
+            return replace(self.frame, notes=self.notes.at(0))
+        image = blend(self.image, self.change, strength)
+        _keep_means(self.image, image, self.frame.mosaic, self.profile)
+        return _result(image, self.frame, self.profile, self.notes.at(strength), strength)
+
+    @property
+    def factors(self) -> tuple[float, ...]:
+        """By what the planes of the image at full strength are multiplied to keep their means."""
+        clean = blend(self.image, self.change, 1.0)
+        return tuple(_mean_factors(self.image, clean, self.frame.mosaic, self.profile).tolist())
 
 
 class Denoiser:
@@ -144,30 +198,70 @@ class Denoiser:
         DeviceError
             If the device has too little memory for a tile.
         """
+        image, engine, profile, notes = self._prepared(frame, burst, estimated)
+        strength = self.settings.strength
+        if strength == 0:
+            return replace(frame, notes=notes.at(0))
+        image = self._run(image, frame, engine, profile)  # the noisy one makes room
+        return _result(image, frame, profile, notes.at(strength), strength)
+
+    def change(
+        self,
+        frame: Frame,
+        burst: Burst | None = None,
+        estimated: ShotNoise | None = None,
+        progress: Callable[[float], None] = lambda _: None,
+    ) -> NetworkChange:
+        """Return a frame with what the network changes in it, whatever the strength in the settings.
+
+        Parameters
+        ----------
+        frame, burst, estimated
+            As for a call, whose errors are those of this one, too.
+        progress : callable
+            Called with the share of the frame that is done, 0 to 1, from whatever thread did it.
+        """
+        image, engine, profile, notes = self._prepared(frame, burst, estimated)
+        change = self._change(image, frame, engine, profile, progress)
+        return NetworkChange(frame, image, change, profile, notes)
+
+    def merged_change(self, frame: Frame, progress: Callable[[float], None] = lambda _: None) -> NetworkChange:
+        """Return a merged frame with what the network changes in it; arguments and errors as of `merged`."""
+        engine, profile, notes = self._prepared_mean(frame)
+        image = frame.linear
+        return NetworkChange(frame, image, self._change(image, frame, engine, profile, progress), profile, notes)
+
+    def _prepared(
+        self, frame: Frame, burst: Burst | None, estimated: ShotNoise | None
+    ) -> tuple[Float, Engine, NoiseProfile, ProcessingNotes]:
+        """Return the image that the network is to see, what computes, the noise profile and the processing note."""
         if frame.notes.startswith(DENOISED_MARK) and not self.settings.force:
             raise InputFileError(f"{frame.path.name}: {REFUSED_AGAIN}")
         engine, words = self._serving(frame)
         profile, source = self._profile(frame, None if burst is None else burst.profile, estimated)
         dark = self._dark(frame, burst)
-        settings = self.settings
-        notes = (
-            f"{DENOISED_MARK}: version {__version__}; {words}{source}; "
-            f"strength {settings.strength:g}{'; augmented' if settings.quality == 'best' else ''}"
-            f"{'' if dark is None or settings.strength == 0 else f'; {DARK_MARK}'}"
-        )
-        if settings.strength == 0:
-            return replace(frame, notes=notes)
         image = frame.linear
+        repairs = ""
         if dark is not None:
             np.subtract(image, dark, out=image, where=image < 1)
+            repairs = f"; {DARK_MARK}"
         if (repair := self._repair(frame, burst)) is not None:
             repair.mend(image)
-        hot = find_hot_photosites(image, frame.mosaic, profile)
-        if count := int(hot.sum()):
-            Repair(hot, frame.mosaic).mend(image)
-            notes += f"; {count} hot photosite{'s' if count > 1 else ''} repaired"
-        image = self._run(image, frame, engine, profile)  # the noisy one makes room
-        return self._result(image, frame, profile, notes)
+        if self.settings.repair_hot_photosites:
+            hot = find_hot_photosites(image, frame.mosaic, profile)
+            if count := int(hot.sum()):
+                Repair(hot, frame.mosaic).mend(image)
+                repairs += f"; {count} hot photosite{'s' if count > 1 else ''} repaired"
+        told = f"{DENOISED_MARK}: version {__version__}; {words}{source}"
+        return image, engine, profile, ProcessingNotes(told, repairs, self.settings.quality == "best")
+
+    def _prepared_mean(self, frame: Frame) -> tuple[Engine, NoiseProfile, ProcessingNotes]:
+        if self.model is not None:  # its own profile is of single frames
+            self.model.profile_for(frame.info, frame.path.name, any_sensor=self.settings.any_sensor)
+        engine, words = self._serving(frame)
+        assert frame.noise_profile is not None
+        augmented = self.settings.quality == "best"
+        return engine, frame.noise_profile, ProcessingNotes(f"{frame.notes}; {words}", "", augmented, merged=True)
 
     def merged(self, frame: Frame) -> Frame:
         """Return a merged frame denoised.
@@ -182,16 +276,10 @@ class Denoiser:
         ModelFileError
             If the model does not serve the frame's sensor or ISO, or no prior comes for frames of its kind.
         """
-        _, words = self._serving(frame)
-        assert frame.noise_profile is not None
-        image = self.mean_image(frame.linear, frame)
-        return self._result(image, frame, frame.noise_profile, f"{frame.notes}; {words}")
-
-    def _result(self, image: Float, frame: Frame, profile: NoiseProfile, notes: str) -> Frame:
+        engine, profile, notes = self._prepared_mean(frame)
         strength = self.settings.strength
-        left = scaled_profile(profile, (1 - strength * (1 - REMAINING_STD)) ** 2)
-        clean = Frame.of_linear(image, frame, notes).with_profile(left)
-        return replace(clean, noise_reduction=strength)
+        image = self._run(frame.linear, frame, engine, profile)
+        return _result(image, frame, profile, notes.at(strength), strength)
 
     def estimate(self, frames: Iterable[Frame]) -> ShotNoise:
         """Return the noise of shots of one camera and ISO, estimated from them; see `estimated_noise`."""
@@ -220,11 +308,8 @@ class Denoiser:
 
     def mean_image(self, image: Float, frame: Frame) -> Float:
         """Return the mean of several frames denoised, under the noise profile of the frame; otherwise as `image`."""
-        assert frame.noise_profile is not None
-        if self.model is not None:  # its own profile is of single frames
-            self.model.profile_for(frame.info, frame.path.name, any_sensor=self.settings.any_sensor)
-        engine, _ = self._serving(frame)
-        return self._run(image, frame, engine, frame.noise_profile)
+        engine, profile, _ = self._prepared_mean(frame)
+        return self._run(image, frame, engine, profile)
 
     def _run(self, image: Float, frame: Frame, engine: Engine, profile: NoiseProfile) -> Float:
         settings = self.settings
@@ -239,6 +324,12 @@ class Denoiser:
         )
         _keep_means(image, clean, frame.mosaic, profile)
         return clean
+
+    def _change(
+        self, image: Float, frame: Frame, engine: Engine, profile: NoiseProfile, progress: Callable[[float], None]
+    ) -> Float:
+        augment, tile = self.settings.quality == "best", self.settings.tile
+        return image_change(image, frame.mosaic, engine, profile, augment=augment, tile=tile, progress=progress)
 
     @cached_property
     def _engines(self) -> dict[str, tuple[Engine, str]]:
@@ -338,12 +429,26 @@ class Denoiser:
             self._note(text)
 
 
+def _result(image: Float, frame: Frame, profile: NoiseProfile, notes: str, strength: float) -> Frame:
+    """Return the frame that a denoised image is, with the noise that is left in it."""
+    left = scaled_profile(profile, (1 - strength * (1 - REMAINING_STD)) ** 2)
+    return replace(Frame.of_linear(image, frame, notes).with_profile(left), noise_reduction=strength)
+
+
 def _keep_means(noisy: Float, clean: Float, mosaic: Mosaic, profile: NoiseProfile) -> None:
     """Scale each plane of a denoised image to the mean of the noisy one, in place, where that is known to a thousandth.
 
     Noise has the mean 0, and over a whole frame its mean is as good as that; a network that was trained for minutes
     puts a colour off by half a per cent. Photosites at the white level keep their value.
     """
+    factors = _mean_factors(noisy, clean, mosaic, profile)
+    for rows in row_bands(noisy.shape[-2]):
+        light, band = noisy[..., rows, :] < 1, clean[..., rows, :]
+        np.multiply(band, mosaic.spread(factors, band.shape), out=band, where=light)
+
+
+def _mean_factors(noisy: Float, clean: Float, mosaic: Mosaic, profile: NoiseProfile) -> Float:
+    """Return the factors, one a plane, from the mean of a denoised image to that of the noisy one; 1 where unknown."""
     counts, before, after = np.zeros((3, len(mosaic.plane_names)))
     for rows in row_bands(noisy.shape[-2]):
         light = noisy[..., rows, :] < 1
@@ -352,7 +457,5 @@ def _keep_means(noisy: Float, clean: Float, mosaic: Mosaic, profile: NoiseProfil
     counts = np.maximum(counts, 1)
     variance = noise_variance((before / counts).astype(np.float32)[:, None, None], profile)[:, 0, 0]
     known = (np.sqrt(variance / counts) < SURE_MEAN * before / counts) & (after > 0)
-    factors = np.divide(before, after, out=np.ones_like(before), where=known).astype(np.float32)
-    for rows in row_bands(noisy.shape[-2]):
-        light, band = noisy[..., rows, :] < 1, clean[..., rows, :]
-        np.multiply(band, mosaic.spread(factors, band.shape), out=band, where=light)
+    factors: Float = np.divide(before, after, out=np.ones_like(before), where=known).astype(np.float32)
+    return factors

@@ -1,5 +1,7 @@
 """Inference: an image through the network in tiles, the same whatever the tiles, with bounded memory."""
 
+from collections.abc import Callable
+
 import numpy as np
 import torch
 
@@ -11,7 +13,7 @@ from burst_denoise.inference.engine import Engine, side_by_side
 from burst_denoise.schemas import TILE, NoiseProfile
 from burst_denoise.sensor.noise_model import stabilise, unstabilised_change
 
-__all__ = ["denoise_image"]
+__all__ = ["blend", "denoise_image", "image_change"]
 
 
 def denoise_image(
@@ -59,19 +61,77 @@ def denoise_image(
         raise ValueError(f"strength {strength} is outside 0 to 1")
     if strength == 0:
         return image.copy()
+    change = image_change(image, mosaic, engine, profile, augment=augment, tile=tile)
+    return blend(image, change, strength, out=change)
+
+
+def image_change(
+    image: Float,
+    mosaic: Mosaic,
+    engine: Engine,
+    profile: NoiseProfile,
+    *,
+    augment: bool = False,
+    tile: int = TILE,
+    progress: Callable[[float], None] = lambda _: None,
+) -> Float:
+    """Return what the network changes in an image, f(x) - x: denoised at any strength, it follows by `blend`.
+
+    Parameters
+    ----------
+    image, mosaic, engine, profile, augment, tile
+        As for `denoise_image`.
+    progress : callable
+        Called with the share of the image that is done, 0 to 1, after every tile, from whatever thread did it.
+
+    Returns
+    -------
+    image of the same shape, linear
+        At or above the white level it has no meaning.
+
+    Raises
+    ------
+    DeviceError
+        If the device has too little memory for a tile.
+    """
     step, margin = mosaic.period * engine.step, mosaic.period * (engine.margin + engine.step)
     result = np.empty_like(image)
+    height, width = image.shape[-2:]
+    plan = list(plan_tiles(height, width, tile, margin, step))
+    done: list[Tile] = []
 
     def denoise(piece: Tile) -> None:
         tile_change = _change(reflected(image, piece.read), mosaic, engine, profile, augment=augment)
         # The engine took off all of the margin but a step.
         rows, columns = (slice(step, step + part.stop - part.start) for part in piece.write)
-        change, noisy, denoised = tile_change[..., rows, columns], image[..., *piece.write], result[..., *piece.write]
-        np.add(noisy, change if strength == 1 else np.float32(strength) * change, out=denoised)
-        np.copyto(denoised, noisy, where=noisy >= 1)
+        result[..., *piece.write] = tile_change[..., rows, columns]
+        done.append(piece)
+        progress(len(done) / len(plan))
 
-    height, width = image.shape[-2:]
-    side_by_side(engine, denoise, plan_tiles(height, width, tile, margin, step))
+    side_by_side(engine, denoise, plan)
+    return result
+
+
+def blend(image: Float, change: Float, strength: float, *, out: Float | None = None) -> Float:
+    """Return an image with a share of a change in it, y = x + I (f(x) - x).
+
+    Parameters
+    ----------
+    image, change : (H, W) or (3, H, W) float32 arrays, linear
+        From `image_change`, or the same window of both.
+    strength : float, 0 to 1
+        The share I.
+    out : float32 array of that shape, optional
+        Where to write it; ``change`` will do.
+
+    Returns
+    -------
+    array of the same shape, linear
+        Photosites at or above the white level come back unchanged.
+    """
+    share = change if strength == 1 else np.multiply(change, np.float32(strength), out=out)
+    result: Float = np.add(image, share, out=out)
+    np.copyto(result, image, where=image >= 1)
     return result
 
 

@@ -18,7 +18,7 @@ from burst_denoise.io.tags import JPEG_TAGS, FieldType, Tag
 from burst_denoise.io.tiff_writer import TiffImage, write_tiff
 from burst_denoise.schemas import DngTag, FrameInfo
 
-__all__ = ["write_developed", "write_picture"]
+__all__ = ["UPRIGHT", "write_developed", "write_picture"]
 
 SRGB = DngTag(directory="exif", code=Tag.COLOR_SPACE, dtype=FieldType.SHORT, count=1, value=(1,))
 Finish = Callable[[Path], None]

@@ -36,7 +36,7 @@ from burst_denoise.score.metrics import mean_squared_error, psnr_of_mse
 from burst_denoise.score.rows import BenchmarkRow
 from burst_denoise.session.denoisers import Denoisers
 
-__all__ = ["DemoResult", "demo"]
+__all__ = ["DemoResult", "demo", "shoot_scene"]
 
 CALIBRATION_SCENES = ("astronaut", "chelsea", "rocket")
 TEST_SCENE = "coffee"
@@ -88,7 +88,7 @@ def demo(folder: Path, minutes: float, device: torch.device, listener: Listener 
     for seed, scene in enumerate((*CALIBRATION_SCENES, TEST_SCENE)):
         for iso in ISOS:
             place = shots / ("test" if scene == TEST_SCENE else "calibration") / f"{scene}_iso{iso}"
-            _shoot(camera, scene, iso, seed, place)
+            shoot_scene(camera, scene, iso, seed, place)
     for iso in ISOS:
         _write(shots / "darks", shoot(camera, np.zeros((*SIZE, 3), np.float32), iso, DARKS, 7 * iso)[0], f"iso{iso}_")
     listener.note("2/6 checking every frame")
@@ -133,8 +133,18 @@ def demo(folder: Path, minutes: float, device: torch.device, listener: Listener 
     return DemoResult(rows, _next_steps(folder))
 
 
-def _shoot(camera: SyntheticCamera, scene: str, iso: int, seed: int, place: Path) -> None:
-    """Write a burst of a picture bundled with scikit-image as DNG files, with the clean mosaic beside them."""
+def shoot_scene(camera: SyntheticCamera, scene: str, iso: int, seed: int, place: Path) -> None:
+    """Write a burst of the demo as DNG files, with the clean mosaic beside them.
+
+    Parameters
+    ----------
+    camera : SyntheticCamera
+    scene : str
+        A picture bundled with scikit-image, by the name of its loader.
+    iso, seed : int
+    place : Path
+        Folder for the files.
+    """
     from skimage import data
 
     picture = _fitted(getattr(data, scene)())

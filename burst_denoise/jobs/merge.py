@@ -1,6 +1,7 @@
 """The job `merge`: one clean frame from all frames of a burst that show the same scene."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from burst_denoise import __version__
@@ -22,10 +23,21 @@ from burst_denoise.jobs.listener import Listener
 from burst_denoise.model.prior import prior_file
 from burst_denoise.session.denoisers import Denoisers
 
-__all__ = ["merge", "merge_burst"]
+__all__ = ["MergeInputs", "merge", "merge_burst", "merge_inputs"]
 
 NOTABLE_SHARE = 0.001
 """Share of a frame that is no part of the mean from which on it is told."""
+
+
+@dataclass(frozen=True)
+class MergeInputs:
+    """What one series has become before it is merged."""
+
+    burst: Burst
+    source: Path | None
+    """The file of its first frame, whose tags a result has; None for a stored burst."""
+    moved: Sequence[MovedFrame]
+    """Frames of it that are none of the burst, because the camera had moved by whole pairs of photosites."""
 
 
 def merge(
@@ -66,23 +78,42 @@ def merge(
     refuse_existing(output)
     with temporary_folder() as name, exiftool_on_path() as exiftool:
         folder = Path(name)
-        series = _SeriesFiles(listener, folder)
-        bursts = open_inputs(inputs, folder / "bursts", read_darks(darks), settings, series).bursts
-        if len(bursts) > 1:
-            names = ", ".join(burst.name for burst in bursts)
-            raise SeriesError(f"{len(bursts)} series were accepted ({names}), and one is merged at a time; name one")
-        burst = pooled_by_iso(bursts)[0]
-        source = series.first.get(burst.name)
-        first = burst.frame(0)
+        given = merge_inputs(inputs, folder, darks, settings, listener)
+        source, first = given.source, given.burst.frame(0)
         refuse_unwritable(first, output, source)
         denoiser = None
         if denoisers is not None:
             denoiser = denoisers.serving(first.info, first.path.name, alone=True).denoiser
-        merged = merge_burst(burst, denoiser, series.moved(burst), listener)
+        merged = merge_burst(given.burst, denoiser, given.moved, listener)
         warning = write_frame(merged, output, source, exiftool)
         if warning:
             listener.note(f"{output.name}: exiftool: {warning}")
     return merged
+
+
+def merge_inputs(
+    inputs: Sequence[Path],
+    folder: Path,
+    darks: Sequence[Path] = (),
+    settings: IngestSettings = IngestSettings(),
+    listener: Listener = Listener(),
+) -> MergeInputs:
+    """Judge the one series that inputs name, and return it ready to be merged.
+
+    Parameters
+    ----------
+    inputs, darks, settings, listener
+        As for `merge`, whose errors are those of this one, too, but for those of the output.
+    folder : Path
+        For the frames; needed as long as the burst is.
+    """
+    series = _SeriesFiles(listener, folder)
+    bursts = open_inputs(inputs, folder / "bursts", read_darks(darks), settings, series).bursts
+    if len(bursts) > 1:
+        names = ", ".join(burst.name for burst in bursts)
+        raise SeriesError(f"{len(bursts)} series were accepted ({names}), and one is merged at a time; name one")
+    burst = pooled_by_iso(bursts)[0]
+    return MergeInputs(burst, series.first.get(burst.name), series.moved(burst))
 
 
 def merge_burst(

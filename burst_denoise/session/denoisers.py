@@ -84,6 +84,10 @@ class Denoisers:
         made_here = {"note": _nobody, "_made": {}, "_serving": {}}
         return self.__dict__ | made_here | {"settings": replace(self.settings, device=device)}
 
+    def under(self, settings: DenoiseSettings, note: Callable[[str], None]) -> "Denoisers":
+        """Return the same under other settings, telling anew, to somebody else."""
+        return Denoisers(self._models, self._profiles, self._darks, settings, note, strict=self.strict)
+
     @property
     def of_pictures(self) -> bool:
         """Whether a model is one of pictures, so that these are shots even among raw files."""
@@ -187,6 +191,8 @@ class Denoisers:
             "quality": of.quality,
             "darks": self._darks_digest if self._darks and self._have_darks(info) else None,
             "noise_profile": None if profile is None else _digest(profile.model_dump_json().encode()),
+            # Not named where they are, so that the lines of earlier ledgers still hold.
+            **({} if of.repair_hot_photosites else {"hot_photosites": "kept"}),
         }
 
     def _have_darks(self, info: FrameInfo) -> bool:

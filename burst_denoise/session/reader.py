@@ -6,9 +6,7 @@ died, and serves all sessions of this process, one request at a time.
 
 import atexit
 import contextlib
-import os
 import pickle
-import signal
 import subprocess
 import sys
 import threading
@@ -25,6 +23,14 @@ from burst_denoise.frame.frame import Frame
 from burst_denoise.io.limits import MAX_MEGAPIXELS
 from burst_denoise.io.metadata import Header
 from burst_denoise.io.read import read_frame, read_header
+from burst_denoise.session.child import (
+    address_space,
+    answers_alone,
+    end_of,
+    limit_resources,
+    start_child,
+    stop_child,
+)
 
 __all__ = ["ReadLimits", "Reader", "UnforeseenError", "serve", "shared_reader"]
 
@@ -104,12 +110,7 @@ class Reader:
         """End the process."""
         process, self._process = self._process, None
         if process is not None:
-            process.kill()
-            for stream in (process.stdin, process.stdout):
-                assert stream is not None
-                with contextlib.suppress(OSError):  # what was not yet sent
-                    stream.close()
-            process.wait()
+            stop_child(process)
 
     def _ask(self, work: Callable[[Path, ReadLimits], T], path: Path, limits: ReadLimits) -> T:
         with self._lock:
@@ -146,15 +147,7 @@ class Reader:
     def _running(self) -> "subprocess.Popen[bytes]":
         if self._process is None or self._process.poll() is not None:
             self.close()
-            # -P: what lies in the folder that the user is in is no module. Only the package itself must be found.
-            code = f"import sys; sys.path.append({str(Path(__file__).parents[2])!r})"
-            code += "; from burst_denoise.session.reader import serve; serve()"
-            self._process = subprocess.Popen(
-                [sys.executable, "-P", "-c", code],
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                stderr=subprocess.DEVNULL,  # libraries write there about odd files
-            )
+            self._process = start_child("burst_denoise.session.reader")
         return self._process
 
 
@@ -168,19 +161,17 @@ def shared_reader() -> Reader:
 
 def serve() -> None:
     """Answer requests until there are no more: what the process does."""
-    answers = os.fdopen(os.dup(1), "wb")
-    os.dup2(2, 1)  # whatever a library prints is no answer
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the process that asks
-    base = _address_space()
+    answers = answers_alone()
+    base = address_space()
     while True:
         try:
             work, path, limits, seconds = pickle.load(sys.stdin.buffer)
         except EOFError:
             return
-        _limit(base + limits.memory_bytes, seconds)
+        limit_resources(base + limits.memory_bytes, seconds)
         answer = _answer(work, path, limits)
         with contextlib.suppress(OSError, ValueError):
-            _limit(None, None)
+            limit_resources(None, None)
         pickle.dump(answer, answers, protocol=5)
         answers.flush()
 
@@ -211,39 +202,8 @@ def _header(path: Path, limits: ReadLimits) -> Header:
     return read_header(path, max_megapixels=limits.max_megapixels)
 
 
-def _address_space() -> int:
-    """Return the bytes of addresses that this process has; 0 where the system does not say."""
-    try:
-        pages = int(Path("/proc/self/statm").read_text(encoding="ascii").split()[0])
-    except (OSError, ValueError):
-        return 0
-    return pages * os.sysconf("SC_PAGE_SIZE")
-
-
-def _limit(memory_bytes: int | None, seconds: float | None) -> None:
-    """Limit memory, and the processor's time from now on, where the system can; None lifts the limits."""
-    try:
-        import resource
-    except ImportError:  # Windows: the process that asks still watches the time
-        return
-    most = resource.RLIM_INFINITY
-    if sys.platform == "linux":
-        resource.setrlimit(resource.RLIMIT_AS, (most if memory_bytes is None else memory_bytes, most))
-    # Should the process that asks be killed while this one hangs, the system ends it.
-    used = resource.getrusage(resource.RUSAGE_SELF)
-    soft = most if seconds is None else int(used.ru_utime + used.ru_stime + 2 * seconds) + 1
-    resource.setrlimit(resource.RLIMIT_CPU, (soft, most))
-
-
 def _end_of(process: "subprocess.Popen[bytes]", late: bool, seconds: float) -> str:
     """Return in words how the process ended while it read a file."""
     if late:
         return f"was not read within {seconds:.0f} s and given up; it is damaged, or its disk hangs"
-    process.kill()
-    process.wait()
-    code = process.returncode
-    how = f"ended with code {code}"
-    if code < 0:
-        with contextlib.suppress(ValueError):
-            how = f"was ended by {signal.Signals(-code).name}"
-    return f"the process that read it {how}; the file is damaged, or memory ran out: read it alone to see"
+    return f"the process that read it {end_of(process)}; the file is damaged, or memory ran out: read it alone to see"
