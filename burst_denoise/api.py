@@ -545,7 +545,6 @@ def benchmark(
     tune_on: Sequence[Burst] | Sequence[NoisyCleanPair] = (),
     flats: Paths = (),
     frames: int = 3,
-    seed: int = 0,
     any_sensor: bool = False,
     listener: Listener = Listener(),
 ) -> BenchmarkRows:
@@ -568,9 +567,7 @@ def benchmark(
         Frames of an evenly lit surface by the bursts' sensor: the uneven response that they show is taken out of the
         frames that judge. Without them it widens the bracket of the corrected PSNR. Pairs need none.
     frames : int
-        Frames scored per burst and method; a pair has one.
-    seed : int
-        Chooses them.
+        Frames scored per burst and method, chosen at random, the same ones every time; a pair has one.
     any_sensor : bool
         Score models on the bursts of other sensors too.
     listener : Listener
@@ -604,7 +601,7 @@ def benchmark(
     >>> half["corrected_psnr_db"] < rows[0]["corrected_psnr_db"]
     True
     """
-    settings = BenchmarkSettings(frames=frames, seed=seed, any_sensor=any_sensor, flats=_paths(flats))
+    settings = BenchmarkSettings(frames=frames, any_sensor=any_sensor, flats=_paths(flats))
     scored = methods or {}
     for argument, given in (("bursts", bursts), ("tune_on", tune_on)):
         for one in given:
