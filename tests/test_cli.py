@@ -978,7 +978,7 @@ def weights(path: Path) -> dict[str, np.ndarray]:
         return {key: handle.get_tensor(key) for key in handle.keys()}  # noqa: SIM118 (no mapping)
 
 
-EAGER = "import burst_denoise.model.train as t; t.SAVE_EVERY_S = 0.0; from burst_denoise.cli.app import main; main()"
+EAGER = "import burst_denoise.model.fit as t; t.SAVE_EVERY_S = 0.0; from burst_denoise.cli.app import main; main()"
 
 
 def train(frames: Path, output: Path, steps: int = 6) -> list[str]:

@@ -121,7 +121,7 @@ def test_frames_and_the_bursts_stored_from_them_make_the_same_model(shots: Path,
 def test_an_interrupted_calibration_goes_on_and_ends_in_the_same_bits(
     shots: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("burst_denoise.model.train.SAVE_EVERY_S", 0.0)
+    monkeypatch.setattr("burst_denoise.model.fit.SAVE_EVERY_S", 0.0)
     settings = TrainSettings(steps=4, batch=2, from_scratch=True)
     reference = run([shots / "low"], tmp_path / "reference", settings)
     assert reference.header.training.best_step > 0
@@ -152,7 +152,7 @@ def test_the_work_of_another_calibration_is_left_alone(shots: Path, tmp_path: Pa
 def test_other_settings_do_not_go_on_from_a_checkpoint(
     shots: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("burst_denoise.model.train.SAVE_EVERY_S", 0.0)
+    monkeypatch.setattr("burst_denoise.model.fit.SAVE_EVERY_S", 0.0)
     with pytest.raises(KeyboardInterrupt):
         run([shots], tmp_path / "model", listener=StopAt(1))
     with pytest.raises(ConfigError, match="checkpoint of another training"):

@@ -202,7 +202,7 @@ def fit(
     Examples
     --------
     >>> def noisy_pair(step):
-    ...     return 1 + np.random.default_rng(step).normal(0, 0.1, (2, 4, 1, 8, 8)).astype(np.float32)
+    ...     return 1 + 0.1 * torch.randn((2, 4, 1, 8, 8), generator=torch.Generator().manual_seed(step))
     >>> def mse(network, noisy, target):
     ...     return (network(noisy) - target).square().mean()
     >>> fit(nn.Conv2d(1, 1, 3, padding=1), noisy_pair, mse, FitSettings(steps=3)).step
