@@ -11,7 +11,7 @@ from burst_denoise.model.content import rggb_planes
 from burst_denoise.schemas import NoiseProfile
 from burst_denoise.sensor.noise_model import stabilise
 
-__all__ = ["CAMERAS", "LEVELLING", "exposed", "planes_of", "training_batch"]
+__all__ = ["CAMERAS", "LEVELLING", "exposed", "log_uniform", "planes_of", "training_batch"]
 
 LEVELLING = 0.25
 """Exponent of S in a sample's weight. The squared error that no network can remove, in units of the noise's variance,
@@ -38,8 +38,8 @@ def training_batch(pictures: list[Picture], stage: tuple[int, int], seed: int, s
     rng = np.random.default_rng([seed, step])
     clean = np.concatenate([_random_planes(pictures, side, rng) for _ in range(count)])
     # The geometric mean of two log-uniform numbers: extremes are seen, but most samples are shots people denoise.
-    sensors = [np.sqrt(_log_uniform("shot_noise_scale", count, rng) * _log_uniform("shot_noise_scale", count, rng))]
-    sensors += [_log_uniform("read_noise_e", count, rng)]
+    sensors = [np.sqrt(log_uniform("shot_noise_scale", count, rng) * log_uniform("shot_noise_scale", count, rng))]
+    sensors += [log_uniform("read_noise_e", count, rng)]
     sensors += [rng.uniform(*CAMERAS[name], count) for name in ("row_share", "tukey_shape")]
     noisy, profile = exposed(clean, *sensors, rng=rng)
     # Whether a photosite counts depends on what the network sees alone, so it bends no expectation.
@@ -49,7 +49,8 @@ def training_batch(pictures: list[Picture], stage: tuple[int, int], seed: int, s
     return stabilise(noisy, profile).reshape(shape), stabilise(clean, profile).reshape(shape), weight.reshape(shape)
 
 
-def _log_uniform(name: str, count: int, rng: np.random.Generator) -> Double:
+def log_uniform(name: str, count: int, rng: np.random.Generator) -> Double:
+    """Return numbers of a random camera, drawn so that every octave is as likely."""
     return np.exp(rng.uniform(*np.log(CAMERAS[name]), count))
 
 
@@ -58,10 +59,10 @@ def _random_planes(pictures: list[Picture], side: int, rng: np.random.Generator)
         pass  # too small for such patches
     picture = np.rot90(picture[:, ::-1] if rng.random() < 0.5 else picture, int(rng.integers(4)))
     room = min(picture.shape[:2]) / (2 * side)
-    scale = min(room, _log_uniform("smaller", 1, rng).item())
+    scale = min(room, log_uniform("smaller", 1, rng).item())
     top, left = (int(rng.integers(size - round(2 * side * scale) + 1)) for size in picture.shape[:2])
     white = np.array([rng.uniform(*CAMERAS["neutral_red"]), 1, rng.uniform(*CAMERAS["neutral_blue"])])
-    white *= _log_uniform("exposure", 1, rng)
+    white *= log_uniform("exposure", 1, rng)
     return planes_of(picture[top:, left:], side, scale, rng.uniform(*CAMERAS["blur_px"]), white)
 
 

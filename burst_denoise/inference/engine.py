@@ -3,7 +3,7 @@
 import sys
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib import import_module
 from importlib.util import find_spec
 from queue import SimpleQueue
@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from burst_denoise.model.low_bands import LowBandNet, load_low_bands
 from burst_denoise.model.network import FastNet, FrequencySplitResNet
 
 __all__ = [
@@ -48,6 +49,8 @@ class Engine:
     `margin` of every side, which would have to see beyond it."""
     lanes: int = 1
     """Threads that may `run` tiles at the same time, each with its share of the cores."""
+    low_bands: LowBandNet | None = None
+    """What corrects an image of denoised tiles on a scale of which they see too little."""
 
 
 def side_by_side(engine: Engine, work: Callable[[T], None], pieces: Iterable[T]) -> None:
@@ -93,9 +96,11 @@ def fastest_engine(network: FrequencySplitResNet, dtype: torch.dtype, name: Engi
         served = type(network) is FastNet and device.type == "cpu" and dtype in (torch.bfloat16, torch.float32)
         name = "openvino" if served and find_spec("openvino") else "torch"
     if name == "torch":
-        return Engine(name, network.margin, network.step, _torch_run(network, device, dtype))
-    assert isinstance(network, FastNet)
-    return graph_engine(network, noise_graph(network), dtype)
+        engine = Engine(name, network.margin, network.step, _torch_run(network, device, dtype))
+    else:
+        assert isinstance(network, FastNet)
+        engine = graph_engine(network, noise_graph(network), dtype)
+    return replace(engine, low_bands=load_low_bands(network.planes))
 
 
 def _torch_run(network: FrequencySplitResNet, device: torch.device, dtype: torch.dtype) -> Callable[[Tensor], Tensor]:

@@ -10,6 +10,7 @@ from burst_denoise.errors import DeviceError
 from burst_denoise.frame.geometry import DIHEDRAL, Tile, dihedral, dihedral_inverse, plan_tiles, reflected
 from burst_denoise.frame.mosaic import Mosaic
 from burst_denoise.inference.engine import Engine, side_by_side
+from burst_denoise.inference.low_bands import correct_low_bands
 from burst_denoise.schemas import TILE, NoiseProfile
 from burst_denoise.sensor.noise_model import stabilise, unstabilised_change
 
@@ -109,6 +110,8 @@ def image_change(
         progress(len(done) / len(plan))
 
     side_by_side(engine, denoise, plan)
+    if engine.low_bands is not None:
+        correct_low_bands(image, result, mosaic, profile, engine.low_bands)
     return result
 
 
