@@ -15,6 +15,7 @@ from typing import Literal
 from urllib.parse import quote
 
 from burst_denoise.errors import BurstDenoiseError, InputFileError
+from burst_denoise.files import free_bytes
 from burst_denoise.io.picture import PICTURE_SUFFIXES
 from burst_denoise.io.raw import RAW_SUFFIXES
 from burst_denoise.io.read import is_raw
@@ -208,7 +209,7 @@ class Visits:
         return file
 
     def _refuse_full_disk(self, name: str, size: int) -> None:
-        free = shutil.disk_usage(self._folder).free
+        free = free_bytes(self._folder)
         if free < SPARE_BYTES + BYTES_ON_DISK * size:
             raise TooManyError(f"{name}: there is no room for it, {free / 1e9:.1f} GB are free; free the disk")
 
