@@ -7,6 +7,7 @@ import pytest
 import torch
 from skimage import data
 
+from burst_denoise.frame.geometry import row_bands
 from burst_denoise.frame.mosaic import BAYER_PHASES, RGGB, Mosaic
 from burst_denoise.frame.synthetic import SyntheticCamera, scene_from_picture, shoot
 from burst_denoise.inference.denoiser import Denoiser
@@ -101,7 +102,7 @@ def test_what_is_overexposed_counts_for_nothing():
 
 
 @pytest.mark.parametrize("cfa", BAYER_PHASES)
-@pytest.mark.parametrize("shape", [(2, 2), (3, 130), (129, 131), (300, 256)])
+@pytest.mark.parametrize("shape", [(1, 5), (2, 2), (3, 130), (129, 131), (300, 256)])
 def test_images_of_any_size_and_phase_are_served(shape: tuple[int, int], cfa: str):
     image = flat(0.1)[: shape[0], : shape[1]]
     found = corrected(image, 0.1 - image, Mosaic("bayer", cfa))
@@ -127,6 +128,10 @@ def test_untrained_a_quarter_of_the_residual_is_given_back_at_the_coarsest_scale
     # A constant is 2, 4 and 8 units at the coarser scales; each gives a share back of what coarser ones have left.
     share = 1 / (1 + np.e)
     assert found.numpy() == pytest.approx(np.full((1, 4, 16, 16), 1 - (1 - share) ** 4), abs=1e-5)
+
+
+def test_bands_of_rows_are_whole_cells():
+    assert [rows.start % CELL for rows in row_bands(1000)] == [0] * len([*row_bands(1000)])
 
 
 def test_only_bayer_mosaics_are_corrected():

@@ -7,6 +7,7 @@ import numpy as np
 import torch
 
 from burst_denoise.arrays import Float
+from burst_denoise.frame.geometry import row_bands
 from burst_denoise.frame.mosaic import Mosaic
 from burst_denoise.model.low_bands import CELL, MULTIPLE, LowBandNet
 from burst_denoise.schemas import NoiseProfile
@@ -16,8 +17,6 @@ __all__ = ["cells", "correct_low_bands"]
 
 LARGEST = 4.0
 """Noise standard deviations that one photosite counts at most: a hot one must not brighten what lies around it."""
-BAND = 8 * CELL
-"""Rows of a plane that are worked on at a time, for the processor's cache."""
 
 
 def correct_low_bands(image: Float, change: Float, mosaic: Mosaic, profile: NoiseProfile, network: LowBandNet) -> None:
@@ -35,12 +34,14 @@ def correct_low_bands(image: Float, change: Float, mosaic: Mosaic, profile: Nois
     network : LowBandNet
         For as many planes as the mosaic has.
     """
+    if min(image.shape[-2:]) < mosaic.period:  # a plane is empty
+        return
     if not change.any():  # by a network that has learnt nothing yet
         return
     planes = list(zip(mosaic.parts(image), mosaic.parts(change), _by_plane(profile), strict=True))
     residuals, pictures = [], []
     for noisy, added, of_plane in planes:
-        bands = [_seen(noisy[rows], added[rows], of_plane) for rows in _bands(len(noisy))]
+        bands = [_seen(noisy[rows], added[rows], of_plane) for rows in row_bands(len(noisy))]
         residual, picture = (np.concatenate(parts) for parts in zip(*bands, strict=True))
         residuals.append(residual)
         pictures.append(stabilise(picture[None], of_plane)[0])
@@ -48,7 +49,7 @@ def correct_low_bands(image: Float, change: Float, mosaic: Mosaic, profile: Nois
         inputs = torch.from_numpy(_padded(residuals, "constant")), torch.from_numpy(_padded(pictures, "edge"))
         found = network(*(planes[None] for planes in inputs))[0].numpy() / CELL
     for (noisy, added, of_plane), correction in zip(planes, found, strict=True):
-        for rows in _bands(len(noisy)):
+        for rows in row_bands(len(noisy)):
             part = added[rows]
             part += _finer(correction, rows, part.shape[1]) * _std(noisy[rows] + part, of_plane)
 
@@ -116,7 +117,3 @@ def _by_plane(profile: NoiseProfile) -> list[NoiseProfile]:
         profile.model_copy(update={"shot_noise_scale": (scale,), "read_noise_variance": (offset,)})
         for scale, offset in terms
     ]
-
-
-def _bands(height: int) -> list[slice]:
-    return [slice(top, min(top + BAND, height)) for top in range(0, height, BAND)]
