@@ -1,6 +1,7 @@
 """Fixtures shared by all tests."""
 
 import os
+import shutil
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -17,6 +18,16 @@ from tests.shots import stored, verdicts
 from tests.web_server import Server, serving
 
 PROJECT = Path(__file__).resolve().parent.parent
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+QUIET = (
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+    "--no-first-run",
+    "--force-color-profile=srgb",
+)
 
 
 @pytest.fixture(scope="session")
@@ -87,3 +98,13 @@ def web_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     """The page, served by a process of its own, with the network that comes with the program."""
     with serving(tmp_path_factory.mktemp("web") / "tmp") as server:
         yield server
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[object]:
+    """A browser that asks nobody for anything by itself."""
+    sync_api = pytest.importorskip("playwright.sync_api", reason="no playwright: pip install playwright")
+    with sync_api.sync_playwright() as playwright:
+        started = playwright.chromium.launch(executable_path=CHROMIUM, headless=True, args=list(QUIET))
+        yield started
+        started.close()

@@ -1,8 +1,6 @@
 """The report's page in a real browser: it opens on its own, its sliders move, it fits a phone."""
 
 import re
-import shutil
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,30 +9,10 @@ import numpy as np
 import pytest
 
 from burst_denoise.reporting.report import write_report
+from tests.conftest import CHROMIUM
 from tests.reports import realistic_report
 
-sync_api = pytest.importorskip("playwright.sync_api", reason="no playwright: pip install playwright")
-
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no chromium to open the page in: apt-get install chromium")
-
-QUIET = (
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-    "--no-first-run",
-    "--force-color-profile=srgb",
-)
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[object]:
-    with sync_api.sync_playwright() as playwright:
-        started = playwright.chromium.launch(executable_path=CHROMIUM, headless=True, args=list(QUIET))
-        yield started
-        started.close()
 
 
 @pytest.fixture(scope="module")

@@ -3,7 +3,6 @@
 import re
 import shutil
 import time
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,24 +12,16 @@ import pytest
 
 from burst_denoise.frame.synthetic import Fault
 from burst_denoise.io.raw import read_raw
+from tests.conftest import CHROMIUM
 from tests.shots import burst_frames, write_frames
-from tests.test_report_page import CHROMIUM, CONTRASTS, QUIET, split
+from tests.test_report_page import CONTRASTS, split
 from tests.web_server import WORK_S, Server, wait_for
 
-sync_api = pytest.importorskip("playwright.sync_api", reason="no playwright: pip install playwright")
 pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no chromium to open the page in: apt-get install chromium")
 
 LONG_MS = WORK_S * 1000
 REFUSED = "Failed to load resource: the server responded with a status of 400 (Bad Request)"
 """What a browser writes by itself where a file is refused."""
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[object]:
-    with sync_api.sync_playwright() as playwright:
-        started = playwright.chromium.launch(executable_path=CHROMIUM, headless=True, args=list(QUIET))
-        yield started
-        started.close()
 
 
 @pytest.fixture

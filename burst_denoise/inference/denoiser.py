@@ -198,12 +198,13 @@ class Denoiser:
         DeviceError
             If the device has too little memory for a tile.
         """
-        image, engine, profile, notes = self._prepared(frame, burst, estimated)
+        engine, profile, dark, notes = self._served(frame, burst, estimated)
         strength = self.settings.strength
         if strength == 0:
             return replace(frame, notes=notes.at(0))
+        image, repairs = self._repaired(frame, burst, profile, dark)
         image = self._run(image, frame, engine, profile)  # the noisy one makes room
-        return _result(image, frame, profile, notes.at(strength), strength)
+        return _result(image, frame, profile, replace(notes, repairs=repairs).at(strength), strength)
 
     def change(
         self,
@@ -221,9 +222,10 @@ class Denoiser:
         progress : callable
             Called with the share of the frame that is done, 0 to 1, from whatever thread did it.
         """
-        image, engine, profile, notes = self._prepared(frame, burst, estimated)
+        engine, profile, dark, notes = self._served(frame, burst, estimated)
+        image, repairs = self._repaired(frame, burst, profile, dark)
         change = self._change(image, frame, engine, profile, progress)
-        return NetworkChange(frame, image, change, profile, notes)
+        return NetworkChange(frame, image, change, profile, replace(notes, repairs=repairs))
 
     def merged_change(self, frame: Frame, progress: Callable[[float], None] = lambda _: None) -> NetworkChange:
         """Return a merged frame with what the network changes in it; arguments and errors as of `merged`."""
@@ -231,15 +233,22 @@ class Denoiser:
         image = frame.linear
         return NetworkChange(frame, image, self._change(image, frame, engine, profile, progress), profile, notes)
 
-    def _prepared(
+    def _served(
         self, frame: Frame, burst: Burst | None, estimated: ShotNoise | None
-    ) -> tuple[Float, Engine, NoiseProfile, ProcessingNotes]:
-        """Return the image that the network is to see, what computes, the noise profile and the processing note."""
+    ) -> tuple[Engine, NoiseProfile, Float | None, ProcessingNotes]:
+        """Return what computes for a shot, its noise profile, its dark and the note, but for the repairs."""
         if frame.notes.startswith(DENOISED_MARK) and not self.settings.force:
             raise InputFileError(f"{frame.path.name}: {REFUSED_AGAIN}")
         engine, words = self._serving(frame)
         profile, source = self._profile(frame, None if burst is None else burst.profile, estimated)
-        dark = self._dark(frame, burst)
+        told = f"{DENOISED_MARK}: version {__version__}; {words}{source}"
+        notes = ProcessingNotes(told, augmented=self.settings.quality == "best")
+        return engine, profile, self._dark(frame, burst), notes
+
+    def _repaired(
+        self, frame: Frame, burst: Burst | None, profile: NoiseProfile, dark: Float | None
+    ) -> tuple[Float, str]:
+        """Return the image of a shot as the network is to see it, and what the note says of how it became that."""
         image = frame.linear
         repairs = ""
         if dark is not None:
@@ -252,8 +261,7 @@ class Denoiser:
             if count := int(hot.sum()):
                 Repair(hot, frame.mosaic).mend(image)
                 repairs += f"; {count} hot photosite{'s' if count > 1 else ''} repaired"
-        told = f"{DENOISED_MARK}: version {__version__}; {words}{source}"
-        return image, engine, profile, ProcessingNotes(told, repairs, self.settings.quality == "best")
+        return image, repairs
 
     def _prepared_mean(self, frame: Frame) -> tuple[Engine, NoiseProfile, ProcessingNotes]:
         if self.model is not None:  # its own profile is of single frames
