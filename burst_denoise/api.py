@@ -20,7 +20,7 @@ from burst_denoise.errors import ConfigError
 from burst_denoise.files import absolute, temporary_folder
 from burst_denoise.frame import frame as stored_frame
 from burst_denoise.inference import denoiser as inference
-from burst_denoise.inference.denoiser import DenoiseSettings, Quality
+from burst_denoise.inference.denoiser import DenoiseSettings
 from burst_denoise.inference.noise_source import MeasuredNoise, ShotNoise, read_measured_noise
 from burst_denoise.io import pairs as io_pairs
 from burst_denoise.io.exiftool import exiftool_on_path
@@ -40,7 +40,7 @@ from burst_denoise.jobs.profile import SensorProfile, profile_bursts
 from burst_denoise.model import model_file
 from burst_denoise.model.device import choose_device
 from burst_denoise.model.model_file import Model
-from burst_denoise.schemas import LONGEST_PAUSE_S, MOST_FRAMES, TrainSettings
+from burst_denoise.schemas import LONGEST_PAUSE_S, MOST_FRAMES, Quality, TrainSettings
 from burst_denoise.score import outputs
 from burst_denoise.score.rows import BenchmarkRows
 
@@ -131,12 +131,13 @@ class Denoiser(inference.Denoiser):
         defects are repaired beside those that the model knows.
     strength : float
         1 denoises fully, 0 gives the frame back as it is.
-    quality : "fast" or "best"
-        best averages over eight flips and rotations: a little better, about eight times slower.
+    quality : "draft", "fast" or "best"
+        Which of the networks that come with the package serves without a model: a larger one is better and slower. For
+        monochrome and RGB frames there is fast alone.
+    augment : bool
+        Average over eight flips and rotations: a little better, eight times slower.
     any_sensor : bool
         Let model, profile and darks serve a frame of another sensor or ISO.
-    device : "auto", "cpu", "cuda" or "mps"
-        Where to compute without a model; a model computes where it was loaded.
 
     Examples
     --------
@@ -152,10 +153,10 @@ class Denoiser(inference.Denoiser):
         darks: Paths = (),
         strength: float = 1.0,
         quality: Quality = "fast",
+        augment: bool = False,
         any_sensor: bool = False,
-        device: str = "auto",
     ) -> None:
-        settings = DenoiseSettings(strength=strength, quality=quality, any_sensor=any_sensor, device=device)
+        settings = DenoiseSettings(strength=strength, quality=quality, augment=augment, any_sensor=any_sensor)
         super().__init__(model, _measured_noise(profile), read_darks(_paths(darks)), settings)
 
     def __call__(
@@ -375,8 +376,8 @@ def calibrate(
     *,
     minutes: float | None = None,
     steps: int | None = None,
+    quality: Quality = "fast",
     seed: int = 0,
-    from_scratch: bool = False,
     device: str = "auto",
     listener: Listener = Listener(),
 ) -> Model:
@@ -391,10 +392,10 @@ def calibrate(
         stops when nothing is gained any more.
     steps : int, optional
         Training steps at most instead: reproducible to the bit on one machine.
+    quality : "draft", "fast" or "best"
+        Size of the network: a larger one is better and slower, to train and to denoise.
     seed : int
         Decides everything that is random.
-    from_scratch : bool
-        Do not start from the network that comes with the package.
     device : "auto", "cpu", "cuda" or "mps"
     listener : Listener
         Hears where the training stands, after every step.
@@ -417,7 +418,7 @@ def calibrate(
     """
     if minutes is None and steps is None:
         minutes = 5.0
-    given = {"minutes": minutes, "steps": steps, "seed": seed, "from_scratch": from_scratch}
+    given = {"preset": quality, "minutes": minutes, "steps": steps, "seed": seed}
     settings = TrainSettings.parse(json.dumps(given), "calibrate")
     with temporary_folder() as folder:
         checkpoint = Path(folder) / "checkpoint.safetensors"

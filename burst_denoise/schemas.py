@@ -30,6 +30,7 @@ __all__ = [
     "NoiseMeasurement",
     "NoiseProfile",
     "NoiseStructure",
+    "Quality",
     "Reason",
     "ShotEntry",
     "TagDirectory",
@@ -40,7 +41,8 @@ __all__ = [
 Domain = Literal["bayer", "mono", "rgb"]
 BayerPhase = Literal["RGGB", "GRBG", "GBRG", "BGGR"]
 Reason = Literal["shift", "light", "motion", "focus", "saturation", "incompatible"]
-NetworkPreset = Literal["fast", "paper"]
+Quality = Literal["draft", "fast", "best"]
+NetworkPreset = Literal[Quality, "paper"]
 TagDirectory = Literal["image", "exif", "gps"]
 
 MOST_FRAMES = 20
@@ -215,6 +217,11 @@ class NoiseProfile(Document):
     def planes(self) -> int:
         """How many planes it is of."""
         return len(self.shot_noise_scale)
+
+    def of_plane(self, plane: int) -> Self:
+        """Return the profile of one plane alone."""
+        scale, variance = self.shot_noise_scale[plane], self.read_noise_variance[plane]
+        return self.model_copy(update={"shot_noise_scale": (scale,), "read_noise_variance": (variance,)})
 
     @property
     def colours(self) -> tuple[tuple[float, float], ...]:

@@ -1,22 +1,25 @@
-"""True PSNR of the prior, of models and of classical methods on simulated bursts, beside reference figures to beat.
+"""True PSNR of the priors, of models and of classical methods on simulated bursts, beside reference figures to beat.
 
-    python experiments/bench_quality.py [BURSTS ...] [--model MODEL ...] [--frames 0 4 8]
+    python experiments/bench_quality.py [BURSTS ...] [--model MODEL ...] [--frames 0 4 8] [--json FILE]
 
 Bursts are folders with their `clean_mosaic_dn.tif`; without any, the six of `sim_canon700d`. Linear mosaic, all its
 photosites, peak = white level, median over the frames. Classical methods are tuned on the burst they are scored on,
-which favours them; ours get the noise profile measured on the burst (the prior), estimated from each frame, or their
+which favours them; ours get the noise profile measured on the burst (the priors), estimated from each frame, or their
 own (models).
 """
 
 import argparse
+import json
 import os
 import statistics
 from collections.abc import Iterator
 from pathlib import Path
+from typing import get_args
 
 import numpy as np
 
 import burst_denoise as bd
+from burst_denoise.schemas import Quality
 from burst_denoise.score.baselines import Method, baseline_method, baselines_for, tuned_strengths
 from burst_denoise.score.metrics import psnr
 
@@ -35,7 +38,8 @@ def main() -> None:
     parser.add_argument("bursts", nargs="*", type=Path)
     parser.add_argument("--model", action="append", type=Path, default=[])
     parser.add_argument("--frames", nargs="+", type=int, default=[0, 4, 8])
-    parser.add_argument("--fast", action="store_true", help="leave out augmentation and the classical methods")
+    parser.add_argument("--priors", action="store_true", help="leave out augmentation and the classical methods")
+    parser.add_argument("--json", type=Path, help="file to write the scores to, for quality_over_time.py")
     options = parser.parse_args()
     models = {path.stem: bd.load_model(path) for path in options.model}
     bursts = options.bursts or [DATA / "sim_canon700d" / name for name in TEST_BURSTS]
@@ -43,10 +47,12 @@ def main() -> None:
     for path in bursts:
         (burst,) = bd.ingest(path)
         frames = [burst.frame(index) for index in options.frames if index < len(burst)]
-        for name, method in _methods(burst, models, fast=options.fast):
+        for name, method in _methods(burst, models, priors_alone=options.priors):
             scores = [psnr(method(frame.linear, frame), burst.clean, peak=1.0) for frame in frames]
             found.setdefault(name, []).append(statistics.median(scores))
             print(f"{path.name:20s} {name:28s} {found[name][-1]:6.2f}", flush=True)
+    if options.json:
+        options.json.write_text(json.dumps(found, indent=1))
     if options.bursts:
         return
     for bar, known in TO_BEAT.items():
@@ -55,7 +61,7 @@ def main() -> None:
             print(f"{name:28s} over {bar}: mean {gains.mean():+.2f} dB, least {gains.min():+.2f}")
 
 
-def _methods(burst: bd.Burst, models: dict[str, bd.Model], *, fast: bool) -> Iterator[tuple[str, Method]]:
+def _methods(burst: bd.Burst, models: dict[str, bd.Model], *, priors_alone: bool) -> Iterator[tuple[str, Method]]:
     def known(method: Method) -> Method:  # the noise measured on the burst, as the benchmark tells it
         return lambda image, frame: method(image, frame.with_profile(burst.profile))
 
@@ -63,13 +69,14 @@ def _methods(burst: bd.Burst, models: dict[str, bd.Model], *, fast: bool) -> Ite
         return lambda image, frame: method(image, frame.with_profile(None))
 
     yield "single frame", lambda image, _: image
-    yield "prior, noise of each frame", alone(bd.Denoiser().image)
-    for quality in ("fast",) if fast else ("fast", "best"):
-        suffix = " + augmentation" if quality == "best" else ""
-        yield "prior" + suffix, known(bd.Denoiser(quality=quality).image)
+    yield "fast, noise of each frame", alone(bd.Denoiser().image)
+    for augment in (False,) if priors_alone else (False, True):
+        suffix = ", augmented" if augment else ""
+        for quality in get_args(Quality):
+            yield quality + suffix, known(bd.Denoiser(quality=quality, augment=augment).image)
         for name, model in models.items():
-            yield name + suffix, bd.Denoiser(model, quality=quality).image
-    strengths = {} if fast else tuned_strengths([burst])
+            yield name + suffix, bd.Denoiser(model, augment=augment).image
+    strengths = {} if priors_alone else tuned_strengths([burst])
     for name, baseline in baselines_for(burst.info).items():
         if name in strengths:
             yield name, baseline_method(baseline, burst.profile, strengths[name])

@@ -1,21 +1,24 @@
 """Seconds per megapixel of mosaic: ours, every baseline, and the machine's own matrix products, in one run.
 
-    python experiments/bench_speed.py [MODEL] [--megapixels 24] [--threads 2] [--runs 3]
+    python experiments/bench_speed.py [MODEL] [--megapixels 24] [--threads 2] [--runs 3] [--json FILE]
 
-Without a model the prior is measured. Every method gets a part of the same synthetic shot and is timed in turn with
-ours on all of it, round by round after a warm-up; median, but BM3D and the `paper` preset run once. OpenCV's non-local
-means runs twice: as it is shipped (windows of 7 and 21) and as the benchmark tunes it. The share of the machine's peak
-is the rate of the convolutions on one tile, multiply-adds counted layer by layer, over that of a matrix product in the
-same precision, both at their best.
+Without a model the fast prior is measured, the others beside it. Every method gets a part of the same synthetic shot
+and is timed in turn with ours on all of it, round by round after a warm-up; median, but BM3D and the `paper` preset run
+once. OpenCV's non-local means runs twice: as it is shipped (windows of 7 and 21) and as the benchmark tunes it. The
+share of the machine's peak is the rate of the convolutions on one tile, multiply-adds counted layer by layer, over that
+of a matrix product in the same precision, both at their best.
 """
 
 import argparse
+import json
 import platform
 import statistics
 import time
 from collections.abc import Callable, Sequence
+from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
+from typing import get_args
 
 import cv2
 import numpy as np
@@ -30,7 +33,7 @@ from burst_denoise.model.device import choose_device, compute_dtype
 from burst_denoise.model.model_file import load_model
 from burst_denoise.model.network import FrequencySplitResNet, build_network
 from burst_denoise.model.prior import load_prior
-from burst_denoise.schemas import TILE, FrameInfo, NoiseProfile
+from burst_denoise.schemas import TILE, FrameInfo, NoiseProfile, Quality
 from burst_denoise.score.baselines import baselines_for, bm3d
 from burst_denoise.sensor.noise_model import stabilise
 
@@ -49,6 +52,7 @@ def main() -> None:
     parser.add_argument("--megapixels", type=float, default=24)
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
     parser.add_argument("--runs", type=int, default=3)
+    parser.add_argument("--json", type=Path, help="file to write seconds a megapixel to, for quality_over_time.py")
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
     cv2.setNumThreads(options.threads)
@@ -62,9 +66,8 @@ def main() -> None:
     engines = {(name, dtype): fastest_engine(network, dtype, name) for name, dtype in wanted}
     print(f"{_cpu_name()}, {options.threads} threads, median of {options.runs} rounds")
 
-    def ours(name: EngineName, dtype: torch.dtype, picture: np.ndarray = part, *, augment: bool = False) -> Work:
-        engine = engines[name, dtype]
-        return lambda: denoise_image(picture, RGGB, engine, profile, augment=augment)
+    def ours(name: EngineName, dtype: torch.dtype, picture: np.ndarray = part) -> Work:
+        return partial(denoise_image, picture, RGGB, engines[name, dtype], profile)
 
     reference = ours(names[0], fast, image)
     (seconds,) = _in_turn([reference], options.runs)
@@ -79,10 +82,18 @@ def main() -> None:
             f"convolutions {rate / 1e12:.2f} TFLOP/s, {rate / peak:.0%} of a matrix product's {peak / 1e12:.2f}"
         )
     methods = {f"ours, {name} {_short(dtype)}": (ours(name, dtype), part.size, options.runs) for name, dtype in engines}
-    methods[f"ours, {names[0]} {_short(fast)}, augmented"] = ours(names[0], fast, augment=True), part.size, options.runs
+    for quality in get_args(Quality):
+        engine = fastest_engine(load_prior("bayer", CPU, quality).network, fast)
+        for augment in (False, True):
+            work = partial(denoise_image, part, RGGB, engine, profile, augment=augment)
+            methods[quality + (", augmented" if augment else "")] = work, part.size, options.runs
+    found: dict[str, float] = {}
     for name, (work, size, count) in (methods | _baselines(part, info, profile, options.runs)).items():
         seconds, beside = _in_turn([work, reference], count)
-        print(f"{name:38s} {seconds / size * 1e6:8.3f} s/MP  {seconds / size * image.size / beside:7.1f} times ours")
+        found[name] = seconds / size * 1e6
+        print(f"{name:38s} {found[name]:8.3f} s/MP  {seconds / size * image.size / beside:7.1f} times ours", flush=True)
+    if options.json:
+        options.json.write_text(json.dumps(found, indent=1))
 
 
 def _baselines(
@@ -121,7 +132,7 @@ def _baselines(
     for name, baseline in baselines_for(info.model_copy(update={"height": 256, "width": 256})).items():
         small = planes[:, :128, :128] if baseline is bm3d else planes
         count = 1 if baseline is bm3d else runs
-        works[f"{name}, tuned"] = (
+        works[name] = (
             lambda f=baseline, p=small: f(p, info, profile, 1.0 if f is bm3d else STRENGTH), small.size, count
         )  # fmt: skip
     return works

@@ -1,99 +1,146 @@
-"""Random cameras: clean pictures through lens, white balance, exposure and sensor, for the prior to be trained on."""
+"""Random cameras: clean planes through sensors that nobody has built, for the priors to be trained on."""
 
-import cv2
+from collections.abc import Sequence
+from dataclasses import dataclass
+
 import numpy as np
-import numpy.typing as npt
 from scipy.special import gamma
 
 from burst_denoise.arrays import Double, Float, Picture
-from burst_denoise.frame.srgb import srgb_to_linear
-from burst_denoise.model.content import rggb_planes
-from burst_denoise.schemas import NoiseProfile
+from burst_denoise.schemas import Domain, NoiseProfile
 from burst_denoise.sensor.noise_model import stabilise
+from experiments.random_scenes import Shares, clean_planes, log_uniform
 
-__all__ = ["CAMERAS", "LEVELLING", "exposed", "log_uniform", "planes_of", "training_batch"]
+__all__ = ["CAMERAS", "LEVELLING", "SHARES", "Sensors", "exposed", "training_batch"]
 
 LEVELLING = 0.25
 """Exponent of S in a sample's weight. The squared error that no network can remove, in units of the noise's variance,
 falls about so with S (0.83 at 5e-5, 0.25 at 6e-3): unweighted, shots that hardly need denoising would lead."""
-LINEAR_OF_BYTE = srgb_to_linear(np.arange(256, dtype=np.uint8))
+SHARES = Shares(even=0.04, defocused=0.08, stars=0.03)
 
-CAMERAS = {
-    "shot_noise_scale": [1e-5, 1.6e-2],  # 100,000 electrons at the white level to 60; the middle likeliest, see below
-    "read_noise_e": [0.2, 15.0],  # log-uniform
-    "row_share": [0.0, 0.3],  # standard deviation of the row noise, as a share of the read noise's
-    "tukey_shape": [-0.2, 0.14],  # of the read noise: 0.14 is nearly Gaussian, smaller ones have heavier tails
-    "exposure": [0.03, 1.2],  # value of a white photosite of the green planes; log-uniform
-    "neutral_red": [0.4, 0.7],  # what a white photosite of the red planes has of it
-    "neutral_blue": [0.45, 0.8],
-    "blur_px": [-0.6, 1.2],  # standard deviation of the lens's Gaussian blur, photosites; below 0 there is none
-    "smaller": [1.0, 1.5],  # factor by which a picture is made smaller first, as far as its size allows; log-uniform
+CAMERAS: dict[str, tuple[float, float]] = {
+    "shot_noise_scale": (1e-5, 1.6e-2),  # 100,000 electrons at the white level to 60; the middle likeliest, see below
+    "read_noise_e": (0.2, 15.0),  # log-uniform
+    "row_share": (0.0, 0.3),  # standard deviation of the row noise, as a share of the read noise's
+    "tukey_shape": (-0.2, 0.14),  # of the read noise: 0.14 is nearly Gaussian, smaller ones have heavier tails
+    "hot_share": (2e-5, 1e-3),  # of the photosites; log-uniform; a sample in four has any
+    "hot_level": (3e-3, 0.3),  # mean of what they have more, linear, exponentially distributed; log-uniform
+    "dead_zone": (0.5, 3.0),  # of the finest wavelets, in units of the noise; a sample in twelve is coded so
 }
-"""What a random camera is drawn from."""
+"""What a random sensor is drawn from."""
+HOT_SAMPLES, CODED_SAMPLES, CUT_SAMPLES = 1 / 4, 1 / 12, 1 / 10
+"""Shares of the samples that have hot photosites, lost their finest details in coding, are cut off at black."""
+ROW_AMPLIFIER = {4: (0, 0, 1, 1), 3: (0, 0, 0), 1: (0,)}
+"""By the number of planes: which of them are read row by row together, and share row noise."""
 
 
-def training_batch(pictures: list[Picture], stage: tuple[int, int], seed: int, step: int) -> tuple[Float, Float, Float]:
-    """Return (noisy, target, weight) of a step, each (samples, 4, side, side); the first two stabilised."""
+@dataclass(frozen=True)
+class Sensors:
+    """One sensor for each sample of a batch; all arrays are (B,)."""
+
+    shot_noise_scale: Double
+    read_noise_e: Double
+    row_share: Double
+    tukey_shape: Double
+    hot_share: Double
+    hot_level: Double
+    cut: Double
+    """1 where nothing is below black, else 0."""
+    dead_zone: Double
+    """0 where a raw file keeps all."""
+
+    @classmethod
+    def plain(cls, count: int, shot_noise_scale: float, read_noise_e: float) -> "Sensors":
+        """Return equal sensors without any fault, with nearly Gaussian read noise and a tenth of it row noise."""
+        values = (shot_noise_scale, read_noise_e, 0.1, 0.0, 0.0, 0.0, 0.0, 0.0)
+        return cls(*(np.full(count, value) for value in values))
+
+    @classmethod
+    def drawn(cls, count: int, rng: np.random.Generator) -> "Sensors":
+        """Return sensors drawn from `CAMERAS`."""
+
+        def drawn(name: str) -> Double:
+            return log_uniform(CAMERAS[name], count, rng)
+
+        def some(share: float) -> Double:
+            return (rng.random(count) < share).astype(np.float64)
+
+        return cls(
+            # The geometric mean of two log-uniform numbers: extremes are seen, but most samples are shots people
+            # denoise.
+            np.sqrt(drawn("shot_noise_scale") * drawn("shot_noise_scale")),
+            drawn("read_noise_e"),
+            rng.uniform(*CAMERAS["row_share"], count),
+            rng.uniform(*CAMERAS["tukey_shape"], count),
+            drawn("hot_share") * some(HOT_SAMPLES),
+            drawn("hot_level"),
+            some(CUT_SAMPLES),
+            rng.uniform(*CAMERAS["dead_zone"], count) * some(CODED_SAMPLES),
+        )
+
+
+def training_batch(
+    pictures: Sequence[Picture], stage: tuple[int, int], seed: int, step: int, domain: Domain = "bayer"
+) -> tuple[Float, Float, Float]:
+    """Return (noisy, target, weight) of a step, each (samples, C, side, side); the first two stabilised."""
     count, side = stage
     rng = np.random.default_rng([seed, step])
-    clean = np.concatenate([_random_planes(pictures, side, rng) for _ in range(count)])
-    # The geometric mean of two log-uniform numbers: extremes are seen, but most samples are shots people denoise.
-    sensors = [np.sqrt(log_uniform("shot_noise_scale", count, rng) * log_uniform("shot_noise_scale", count, rng))]
-    sensors += [log_uniform("read_noise_e", count, rng)]
-    sensors += [rng.uniform(*CAMERAS[name], count) for name in ("row_share", "tukey_shape")]
-    noisy, profile = exposed(clean, *sensors, rng=rng)
+    clean = np.concatenate([clean_planes(pictures, side, SHARES, rng, domain) for _ in range(count)])
+    sensors = Sensors.drawn(count, rng)
+    noisy, profile = exposed(clean, sensors, rng)
     # Whether a photosite counts depends on what the network sees alone, so it bends no expectation.
-    level = (np.repeat(sensors[0], 4).astype(np.float32) / np.float32(4e-4)) ** np.float32(LEVELLING)
-    weight = (noisy < 1) * level[:, None, None]
-    shape = (count, 4, side, side)
-    return stabilise(noisy, profile).reshape(shape), stabilise(clean, profile).reshape(shape), weight.reshape(shape)
+    level = (sensors.shot_noise_scale.astype(np.float32) / np.float32(4e-4)) ** np.float32(LEVELLING)
+    shape = (count, -1, side, side)
+    weight = (noisy < 1).reshape(shape) * level[:, None, None, None]
+    planes = stabilise(noisy, profile).reshape(shape)
+    for sample, dead_zone in zip(planes, sensors.dead_zone, strict=True):
+        if dead_zone > 0:
+            _code(sample, np.float32(dead_zone))
+    return planes, stabilise(clean, profile).reshape(shape), weight.astype(np.float32)
 
 
-def log_uniform(name: str, count: int, rng: np.random.Generator) -> Double:
-    """Return numbers of a random camera, drawn so that every octave is as likely."""
-    return np.exp(rng.uniform(*np.log(CAMERAS[name]), count))
+def exposed(clean: Float, sensors: Sensors, rng: np.random.Generator) -> tuple[Float, NoiseProfile]:
+    """Return noisy planes of ``clean`` (B * C, h, h), clipped at white, and their true noise profile.
 
-
-def _random_planes(pictures: list[Picture], side: int, rng: np.random.Generator) -> Float:
-    while min((picture := pictures[int(rng.integers(len(pictures)))]).shape[:2]) < 2 * side:
-        pass  # too small for such patches
-    picture = np.rot90(picture[:, ::-1] if rng.random() < 0.5 else picture, int(rng.integers(4)))
-    room = min(picture.shape[:2]) / (2 * side)
-    scale = min(room, log_uniform("smaller", 1, rng).item())
-    top, left = (int(rng.integers(size - round(2 * side * scale) + 1)) for size in picture.shape[:2])
-    white = np.array([rng.uniform(*CAMERAS["neutral_red"]), 1, rng.uniform(*CAMERAS["neutral_blue"])])
-    white *= log_uniform("exposure", 1, rng)
-    return planes_of(picture[top:, left:], side, scale, rng.uniform(*CAMERAS["blur_px"]), white)
-
-
-def planes_of(picture: Picture, side: int, scale: float, blur_px: float, white: Double) -> Float:
-    """Return the clean planes (4, side, side) of the top left of a picture, made smaller, through a lens, linear."""
-    cut = round(2 * side * scale)
-    seen = LINEAR_OF_BYTE[picture[:cut, :cut]] * white.astype(np.float32)
-    if cut > 2 * side:
-        seen = cv2.resize(seen, (2 * side, 2 * side), interpolation=cv2.INTER_AREA)
-    if blur_px > 0:
-        seen = cv2.GaussianBlur(seen, (0, 0), blur_px, borderType=cv2.BORDER_REFLECT)
-    return rggb_planes(seen)
-
-
-def exposed(clean: Float, *sensors: npt.ArrayLike, rng: np.random.Generator) -> tuple[Float, NoiseProfile]:
-    """Return noisy planes of ``clean`` (B * 4, h, h), clipped at white, and their true noise profile.
-
-    ``sensors`` are S, read noise in electrons, share of row noise and Tukey shape: (B,) each.
-    Row noise is shared by R and G1, and by G2 and B; in a quarter of the samples it runs along the columns.
+    In a quarter of the samples what is row noise in the others runs along the columns. Coding with losses comes later.
     """
-    scale, read_e, row_share, shape = (np.repeat(v, 4).astype(np.float32)[:, None, None] for v in sensors)
-    read_std, row_std = scale * read_e, scale * read_e * row_share
-    noisy = rng.poisson(clean / scale).astype(np.float32) * scale
-    noisy += read_std * _tukey(shape, clean.shape, rng)
-    rows = np.repeat(rng.standard_normal((len(clean) // 4, 2, 1, clean.shape[1]), np.float32), 2, axis=2)
-    along_rows, along_columns = rows.reshape(len(clean), -1, 1), rows.swapaxes(1, 2).reshape(len(clean), 1, -1)
-    turned = np.repeat(rng.random(len(clean) // 4) < 0.25, 4)[:, None, None]
-    noisy += row_std * np.where(turned, along_columns, along_rows)
+    samples = len(sensors.shot_noise_scale)
+    planes = len(clean) // samples
+
+    def each(values: Double) -> Float:
+        return np.repeat(values, planes).astype(np.float32)[:, None, None]
+
+    scale = each(sensors.shot_noise_scale)
+    read_std = scale * each(sensors.read_noise_e)
+    row_std = read_std * each(sensors.row_share)
+    noisy: Float = rng.poisson(clean / scale).astype(np.float32) * scale
+    noisy += read_std * _tukey(each(sensors.tukey_shape), clean.shape, rng)
+    amplifier = ROW_AMPLIFIER[planes]
+    lines = rng.standard_normal((samples, max(amplifier) + 1, clean.shape[1]), np.float32)[:, amplifier]
+    lines = lines.reshape(len(clean), -1)
+    turned = np.repeat(rng.random(samples) < 0.25, planes)[:, None, None]
+    noisy += row_std * np.where(turned, lines[:, None, :], lines[:, :, None])
+    if sensors.hot_share.any():
+        hot = rng.random(clean.shape, np.float32) < each(sensors.hot_share)
+        noisy[hot] += (rng.exponential(1, clean.shape) * each(sensors.hot_level))[hot].astype(np.float32)
+    cut = np.flatnonzero(np.repeat(sensors.cut, planes))
+    noisy[cut] = np.maximum(noisy[cut], 0)
     s, o = (tuple(values.ravel().tolist()) for values in (scale, read_std**2 + row_std**2))
     profile = NoiseProfile(iso=None, shot_noise_scale=s, read_noise_variance=o)
     return np.minimum(noisy, np.float32(1)), profile
+
+
+def _code(planes: Float, dead_zone: np.float32) -> None:
+    """Quantise the finest wavelets of planes (C, h, w) in place: those of Haar, small ones become 0."""
+    even = planes[:, : planes.shape[1] // 2 * 2, : planes.shape[2] // 2 * 2]
+    a, b, c, d = (even[:, row::2, column::2] for row in (0, 1) for column in (0, 1))
+    details = [(a - b + c - d) / 2, (a + b - c - d) / 2, (a - b - c + d) / 2]
+    along, down, across = (np.trunc(detail / dead_zone) * dead_zone for detail in details)
+    mean = (a + b + c + d) / 2
+    coded = [mean + along + down + across, mean - along + down - across]
+    coded += [mean + along - down - across, mean - along - down + across]
+    for view, values in zip((a, b, c, d), coded, strict=True):
+        view[:] = values / 2
 
 
 def _tukey(shape: Float, size: tuple[int, ...], rng: np.random.Generator) -> Float:

@@ -20,7 +20,6 @@ from pathlib import Path
 import cv2
 import numpy as np
 import torch
-from PIL import Image
 from safetensors.torch import save
 from torch import Tensor
 from torch.nn import functional
@@ -31,15 +30,14 @@ from burst_denoise.frame.mosaic import RGGB
 from burst_denoise.inference.engine import Engine, fastest_engine
 from burst_denoise.inference.low_bands import cells
 from burst_denoise.inference.tiles import image_change
-from burst_denoise.model.content import rggb_planes
 from burst_denoise.model.device import compute_dtype
 from burst_denoise.model.fit import Checkpoint, FitSettings, FitState, fit
 from burst_denoise.model.low_bands import CELL, SCALES, LowBandNet
 from burst_denoise.model.prior import load_prior
 from burst_denoise.sensor.noise_model import noise_variance, stabilise
-from experiments.random_cameras import CAMERAS, exposed, log_uniform, planes_of
+from experiments.random_cameras import Sensors, exposed
+from experiments.random_scenes import Shares, clean_planes, collection
 
-DATA = Path(os.environ.get("BURST_DENOISE_DATA", Path(__file__).resolve().parents[2] / "shared" / "data"))
 SIDE = 256
 """Plane pixels along a side of a sample: four values of the coarsest scale."""
 CHUNK = 16
@@ -47,11 +45,7 @@ CHUNK = 16
 VALIDATION_CHUNKS = 12
 HELD_OUT = 31
 """One picture in so many is left to validation, as for the prior."""
-EVEN_SHARE, DEFOCUSED_SHARE = 0.17, 0.33
-EVEN_LEVEL = (0.002, 0.8)
-"""Of even samples, linear."""
-DEFOCUS_PX = (4.0, 60.0)
-"""Standard deviation of the blur, photosites."""
+SHARES = Shares(even=0.17, defocused=0.33, stars=0.0)
 BATCH = 32
 FLOOR = 0.5
 """Added to the error that a sample has without correction, in units of the noise's variance, before the error that is
@@ -95,10 +89,8 @@ def _make_chunk(path: Path) -> Path:
 
 
 def _sample(rng: np.random.Generator, held_out: bool) -> Float:
-    clean = _clean_planes(_pictures(held_out), rng)
-    scale = np.sqrt(log_uniform("shot_noise_scale", 1, rng) * log_uniform("shot_noise_scale", 1, rng))
-    shares = [rng.uniform(*CAMERAS[name], 1) for name in ("row_share", "tukey_shape")]
-    noisy, profile = exposed(clean, scale, log_uniform("read_noise_e", 1, rng), *shares, rng=rng)
+    clean = clean_planes(_pictures(held_out), SIDE, SHARES, rng)
+    noisy, profile = exposed(clean, Sensors.drawn(1, rng), rng)
     shape = (2 * SIDE, 2 * SIDE)
     image = RGGB.unpack(noisy, shape)
     denoised = noisy + RGGB.pack(image_change(image, RGGB, _prior(), profile))
@@ -115,40 +107,10 @@ def _cell_means(planes: Float) -> Float:
     return planes.reshape(-1, side, CELL, side, CELL).mean((2, 4))
 
 
-def _clean_planes(pictures: list[Picture], rng: np.random.Generator) -> Float:
-    """Return clean planes (4, SIDE, SIDE): of a picture, one out of focus, or nearly even."""
-    kind = rng.random()
-    white = np.array([rng.uniform(*CAMERAS["neutral_red"]), 1, rng.uniform(*CAMERAS["neutral_blue"])])
-    white *= log_uniform("exposure", 1, rng)
-    if kind < EVEN_SHARE:
-        return _even_planes(rng)
-    picture = pictures[int(rng.integers(len(pictures)))]
-    picture = np.rot90(picture[:, ::-1] if rng.random() < 0.5 else picture, int(rng.integers(4)))
-    scale = float(log_uniform("smaller", 1, rng)[0])
-    needed = round(2 * SIDE * scale)
-    missing = [(0, max(0, needed - size)) for size in picture.shape[:2]]
-    picture = np.pad(picture, (*missing, (0, 0)), mode="symmetric")
-    top, left = (int(rng.integers(size - needed + 1)) for size in picture.shape[:2])
-    blur = rng.uniform(*CAMERAS["blur_px"])
-    if kind < EVEN_SHARE + DEFOCUSED_SHARE:
-        blur = np.exp(rng.uniform(*np.log(DEFOCUS_PX)))
-    return planes_of(picture[top:, left:], SIDE, scale, blur, white)
-
-
-def _even_planes(rng: np.random.Generator) -> Float:
-    """Return the planes of a colour that is the same everywhere, but for shading."""
-    down, right = np.mgrid[: 2 * SIDE, : 2 * SIDE] / (2 * SIDE) - 0.5
-    terms = np.stack([down, right, down**2 + right**2, down * right])
-    shading = np.maximum(1 + np.tensordot(rng.normal(0, 0.3, 4), terms, 1), 0.02)
-    colour = np.exp(rng.uniform(*np.log(EVEN_LEVEL)) + rng.normal(0, 0.25, 3))
-    return rggb_planes((shading[..., None] * colour).astype(np.float32))
-
-
 @cache
 def _pictures(held_out: bool) -> list[Picture]:
-    paths = [path for name in ("clean_train", "clean_train2") for path in sorted((DATA / name).glob("*.webp"))]
-    chosen = [path for number, path in enumerate(paths) if (number % HELD_OUT == HELD_OUT // 2) == held_out]
-    return [np.asarray(Image.open(path).convert("RGB")) for path in chosen]
+    chosen = enumerate(collection())
+    return [picture for number, picture in chosen if (number % HELD_OUT == HELD_OUT // 2) == held_out]
 
 
 @cache

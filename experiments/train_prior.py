@@ -1,6 +1,6 @@
-"""Train the noise-normalised prior: the `fast` network on clean pictures seen through random cameras.
+"""Train a noise-normalised prior: a network on clean pictures seen through random cameras.
 
-    python experiments/train_prior.py --work FOLDER --minutes 135      # killed, the same command goes on
+    python -m experiments.train_prior --quality fast --work FOLDER --minutes 200      # killed, the same command goes on
 
 Every sample is a clean picture through another lens, white balance, exposure and sensor, stabilised with that sensor's
 true noise profile: the network only ever sees noise of standard deviation 1, so it serves sensors it never met.
@@ -11,16 +11,14 @@ import argparse
 import hashlib
 import json
 import math
-import os
+from dataclasses import dataclass
 from pathlib import Path
+from typing import get_args
 
 import cv2
 import numpy as np
 import torch
-from PIL import Image
-from random_cameras import CAMERAS, LEVELLING, exposed, planes_of, training_batch
 from safetensors.torch import load_file, save
-from skimage import data as bundled
 
 from burst_denoise import __version__
 from burst_denoise.arrays import Float, Picture
@@ -28,10 +26,13 @@ from burst_denoise.files import atomic_write
 from burst_denoise.model.content import PICTURES
 from burst_denoise.model.device import choose_device, compute_dtype
 from burst_denoise.model.fit import Checkpoint, FitSettings, FitState, fit, masked_mse
-from burst_denoise.model.network import build_network
-from burst_denoise.schemas import NoiseProfile
+from burst_denoise.model.network import ScaleNet, build_network
+from burst_denoise.schemas import Domain, NoiseProfile, Quality
 from burst_denoise.score.metrics import psnr
 from burst_denoise.sensor.noise_model import stabilise, unstabilise
+from experiments.random_cameras import CAMERAS, LEVELLING, SHARES, Sensors, exposed, training_batch
+from experiments.random_scenes import HELD_OUT, OPTICS, planes_of, training_pictures
+from experiments.teacher import taught_batch
 
 STAGES = ((8, 64), (4, 96), (3, 128))
 """Samples of a batch and their side in plane pixels, for equal parts of the time: small patches train fast, but most of
@@ -41,21 +42,32 @@ INPUTS = 288
 the rate, and so an output by the rate times their number: at one rate for all, every ReLU of the coarse scale fell
 silent for ever, unnoticed for 40,000 steps. (The few hundred steps of a calibration are better off without.)"""
 VALIDATE_EVERY = 1000
-HELD_OUT = slice(15, None, 31)  # pictures of the folder that are left to validation: 8 of 248
-VALIDATED_SIDE = 104  # plane pixels; twice as many photosites fit into the smallest picture
+VALIDATED_SIDE = 104  # plane pixels of a mosaic; twice as many photosites fit into the smallest picture
 
 VALIDATION_CAMERAS = ((5e-5, 6.0), (3e-4, 3.0), (1.2e-3, 2.5), (6e-3, 4.0))  # S, read noise in e-; none is the test's
 
 
+@dataclass(frozen=True)
+class Validation:
+    """Held-out pictures through one camera, linear."""
+
+    clean: Float
+    noisy: Float
+    profile: NoiseProfile
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    data = os.environ.get("BURST_DENOISE_DATA", Path(__file__).resolve().parents[2] / "shared" / "data")
-    parser.add_argument("--data", type=Path, default=Path(data))
+    parser.add_argument("--domain", choices=get_args(Domain), default="bayer")
+    parser.add_argument("--quality", choices=get_args(Quality), default="fast")
     parser.add_argument("--work", type=Path, default=Path("prior"), help="folder of the checkpoint and the weights")
-    parser.add_argument("--minutes", type=float, default=135)
+    parser.add_argument("--minutes", type=float, default=200)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--learning-rate", type=float, default=1.5e-3)
-    parser.add_argument("--start", type=Path, help="weights to start from; only the last, largest patches then")
+    parser.add_argument(
+        "--start", type=Path, help="weights to start from, of a network that is no larger; only the last stage then"
+    )
+    parser.add_argument("--taught", type=Path, help="folder of samples made by experiments.teacher, to learn from")
     parser.add_argument("--device", default="auto")
     options = parser.parse_args()
     cv2.setNumThreads(1)
@@ -63,21 +75,30 @@ def main() -> None:
 
 
 def _train(options: argparse.Namespace, device: torch.device) -> None:
-    pictures, held_out, digest = _pictures(options.data / "clean_train")
-    stages = STAGES[-1:] if options.start else STAGES
-    settings = {"seed": options.seed, "learning_rate": options.learning_rate, "stages": stages, "cameras": CAMERAS}
-    settings |= {"levelling": LEVELLING, "clean_train_sha256": digest, "bundled": PICTURES, "version": __version__}
+    domain: Domain = options.domain
+    pictures, held_out, digest = training_pictures()
     torch.manual_seed(options.seed)
-    network = build_network("fast", 4).to(device)
+    network = build_network(options.quality, {"bayer": 4, "mono": 1, "rgb": 3}[domain])
+    assert isinstance(network, ScaleNet)
+    stages = [(count, side * network.fold) for count, side in (STAGES[-1:] if options.start else STAGES)]
+    settings = {"domain": domain, "quality": options.quality, "seed": options.seed, "stages": stages}
+    settings |= {"learning_rate": options.learning_rate, "cameras": CAMERAS, "optics": OPTICS, "levelling": LEVELLING}
+    settings |= {"shares": vars(SHARES), "pictures_sha256": digest, "bundled": PICTURES, "version": __version__}
     if options.start:
         settings["start_sha256"] = hashlib.sha256(options.start.read_bytes()).hexdigest()
-        network.load_state_dict(load_file(options.start), strict=False)  # blocks that it lacks add nothing at first
-    samples = _validation_samples(held_out)
+        grow(network, load_file(options.start))
+    network.to(device)
+    settings["taught"] = bool(options.taught)
+    samples = _validation_samples(held_out, domain)
     losses: list[float] = []
     stage = stages[0]
 
+    taught = sorted(options.taught.glob("*.npz")) if options.taught else []
+
     def batches(step: int) -> tuple[Float, Float, Float]:
-        return training_batch(pictures, stage, options.seed, step)
+        if taught:
+            return taught_batch(taught, stage, np.random.default_rng([options.seed, step]))
+        return training_batch(pictures, stage, options.seed, step, domain)
 
     def on_step(state: FitState) -> None:
         nonlocal stage
@@ -85,27 +106,27 @@ def _train(options: argparse.Namespace, device: torch.device) -> None:
         if not math.isnan(state.loss):
             losses.append(state.loss)
         if state.step % VALIDATE_EVERY == 0 or state.done >= 1:
-            validate(state)
-            noisy, _, _ = training_batch(pictures, (32, 64), options.seed + 1, state.step)
-            if count := _revive(network, state.average, _tensor(noisy, device)):
-                print(f"step {state.step:6d}: {count} channels were silent", flush=True)
+            noisy, _, _ = training_batch(pictures, (32, 64 * network.fold), options.seed + 1, state.step, domain)
+            silent = _revive(network, state.average, _tensor(noisy, device))
+            validate(state, silent)
 
-    def validate(state: FitState) -> None:
+    def validate(state: FitState, silent: int) -> None:
         untrained = state.step == 0 and not options.start
         scores = _score(torch.nn.Identity() if untrained else state.average, samples, device)
         mean, listed = float(np.mean(scores)), " ".join(f"{score:.3f}" for score in scores)
         place = f"step {state.step:6d} {state.seconds / 60:6.1f} min"
-        print(f"{place}  loss {np.mean(losses or [1]):.4f}  PSNR {listed}  mean {mean:.3f}", flush=True)
+        loss = np.mean(losses) if losses else math.nan
+        print(f"{place}  loss {loss:.4f}  PSNR {listed}  mean {mean:.3f}  silent channels {silent}", flush=True)
         losses.clear()
         if not untrained and mean > state.notes.get("best_psnr_db", 0.0):
             state.notes["best_psnr_db"] = mean
-            record = {"settings": settings | {"minutes": options.minutes}, "steps": state.step}
+            record = {"settings": settings | {"minutes": options.minutes}, "steps": state.step, "silent": silent}
             record |= {"seconds": state.seconds, "best_psnr_db": mean, "validation_psnr_db": scores}
-            weights = {key: value.cpu().contiguous() for key, value in state.average.state_dict().items()}
+            weights = {key: value.half().cpu().contiguous() for key, value in state.average.state_dict().items()}
             with atomic_write(options.work / "prior.safetensors", overwrite=True) as aside:
                 aside.write_bytes(save(weights, {"prior": json.dumps(record)}))
 
-    print(f"{len(pictures)} pictures, {len(held_out)} held out; first the noisy ones")
+    print(f"{len(pictures)} pictures, {len(held_out)} held out; first the {'start' if options.start else 'noisy ones'}")
     fit(
         network,
         batches,
@@ -117,16 +138,42 @@ def _train(options: argparse.Namespace, device: torch.device) -> None:
     )
 
 
-def _pictures(folder: Path) -> tuple[list[Picture], list[Picture], str]:
-    """Return the pictures to train on and to validate on, and the SHA-256 of the folder's files."""
-    paths = sorted(folder.glob("*.webp"))
-    digest = hashlib.sha256(b"".join(path.read_bytes() for path in paths)).hexdigest()
-    training = [np.asarray(Image.open(path).convert("RGB")) for path in paths]
-    held_out = training[HELD_OUT]
-    del training[HELD_OUT]
-    more = [getattr(bundled, name)() for name in PICTURES]  # not those that validate calibrations
-    training += [np.dstack([picture] * 3) if picture.ndim == 2 else picture for picture in more]
-    return training, held_out, digest
+@torch.no_grad()
+def grow(network: ScaleNet, weights: dict[str, torch.Tensor]) -> None:
+    """Give a network the weights of a smaller one, so that it does the same at first; what is new can learn at once.
+
+    New channels see the old ones, but these do not see them: the weights between are zero. Blocks that the other lacks
+    add nothing yet. To a network of RGB that of a mosaic gives what it has learnt of red, both greens and blue.
+
+    References
+    ----------
+    Chen, Goodfellow and Shlens, "Net2Net: accelerating learning via knowledge transfer", ICLR 2016 (a network widened
+    without changing what it does; there by copies).
+    """
+    if network.planes == 3 and weights["tail.weight"].shape[0] == 4:
+        weights = weights | _ends_for_rgb(weights)
+    for name, layer in network.named_modules():
+        if not isinstance(layer, torch.nn.Conv2d | torch.nn.ConvTranspose2d) or f"{name}.weight" not in weights:
+            continue
+        old, bias = weights[f"{name}.weight"], weights[f"{name}.bias"]
+        rows, columns = old.shape[:2]
+        if isinstance(layer, torch.nn.ConvTranspose2d):  # its inputs come first
+            layer.weight[:, :columns] = 0
+        else:
+            layer.weight[:rows] = 0
+        layer.weight[:rows, :columns] = old
+        layer.bias.zero_()
+        layer.bias[: len(bias)] = bias
+
+
+def _ends_for_rgb(weights: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    """Return the first and the last layer of a network of four planes, R, G1, G2 and B, as one of three has them."""
+    taken, given, bias = weights["head.weight"], weights["tail.weight"], weights["tail.bias"]
+    head = torch.cat(
+        [torch.stack((band[:, 0], band[:, 1] + band[:, 2], band[:, 3]), 1) for band in taken.split(4, 1)], 1
+    )
+    tail, bias = (torch.stack((each[0], (each[1] + each[2]) / 2, each[3])) for each in (given, bias))
+    return {"head.weight": head, "tail.weight": tail, "tail.bias": bias}
 
 
 @torch.no_grad()
@@ -141,7 +188,8 @@ def _revive(network: torch.nn.Module, average: torch.nn.Module, planes: torch.Te
         block.first.register_forward_hook(lambda _layer, _input, y: silent.append(y.amax((0, 2, 3)) <= 0))
         for block, _ in pairs
     ]
-    network(planes)
+    with torch.autocast(planes.device.type, compute_dtype(planes.device)):
+        network(planes)
     for hook in hooks:
         hook.remove()
     for pair, channels in zip(pairs, silent, strict=True):
@@ -154,28 +202,29 @@ def _revive(network: torch.nn.Module, average: torch.nn.Module, planes: torch.Te
     return int(sum(channels.sum() for channels in silent))
 
 
-def _validation_samples(pictures: list[Picture]) -> list[tuple[Float, Float, NoiseProfile]]:
-    """Return the centres of pictures through each validation camera: (clean, noisy, profile), linear."""
+def _validation_samples(pictures: list[Picture], domain: Domain) -> list[Validation]:
+    """Return the centres of pictures through each validation camera."""
     rng = np.random.default_rng(2021)
     starts = [[(size - 2 * VALIDATED_SIDE) // 2 for size in picture.shape[:2]] for picture in pictures]
     centres = [picture[top:, left:] for picture, (top, left) in zip(pictures, starts, strict=True)]
     white = 0.8 * np.array([0.55, 1, 0.6])
-    clean = np.concatenate([planes_of(centre, VALIDATED_SIDE, 1.0, 0.5, white) for centre in centres])
-    cameras = ([np.full(len(pictures), value) for value in (*camera, 0.1, 0.0)] for camera in VALIDATION_CAMERAS)
-    return [(clean, *exposed(clean, *camera, rng=rng)) for camera in cameras]
+    side = VALIDATED_SIDE if domain == "bayer" else 2 * VALIDATED_SIDE
+    clean = np.concatenate([planes_of(centre, side, 1.0, 0.5, white, domain) for centre in centres])
+    cameras = [Sensors.plain(len(pictures), *camera) for camera in VALIDATION_CAMERAS]
+    return [Validation(clean, *exposed(clean, camera, rng)) for camera in cameras]
 
 
 @torch.inference_mode()
-def _score(
-    network: torch.nn.Module, samples: list[tuple[Float, Float, NoiseProfile]], device: torch.device
-) -> list[float]:
+def _score(network: torch.nn.Module, samples: list[Validation], device: torch.device) -> list[float]:
     """Return the true PSNR for each camera, mean over the pictures, dB: linear, peak = white, clipped left out."""
     dtype, scores = compute_dtype(device), []
-    for clean, noisy, profile in samples:
-        x = _tensor(stabilise(noisy, profile).reshape(-1, 4, *noisy.shape[1:]), device)
+    count = len(range(*HELD_OUT.indices(248)))
+    for of in samples:
+        x = _tensor(stabilise(of.noisy, of.profile).reshape(count, -1, *of.noisy.shape[1:]), device)
         with torch.autocast(device.type, dtype, enabled=dtype != torch.float32):
-            denoised = unstabilise(network(x).float().cpu().numpy().reshape(clean.shape), profile)
-        pictures = zip(*(np.split(planes, len(clean) // 4) for planes in (denoised, clean, noisy)), strict=True)
+            stabilised = torch.cat([network(each[None]).float() for each in x])
+        denoised = unstabilise(stabilised.cpu().numpy().reshape(of.clean.shape), of.profile)
+        pictures = zip(*(np.split(planes, count) for planes in (denoised, of.clean, of.noisy)), strict=True)
         each = [psnr(ours, truth, peak=1.0, mask=seen < 1) for ours, truth, seen in pictures]
         scores.append(float(np.mean(each)))
     return scores

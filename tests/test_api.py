@@ -170,7 +170,7 @@ def test_settings_out_of_range_are_named(desk: Path):
     bursts = bd.ingest(desk / "frames")
     with pytest.raises(bd.ConfigError, match="calibrate: minutes: "):
         bd.calibrate(bursts, minutes=0)
-    with pytest.raises(ValueError, match="quality 'bset' is none of fast, best"):
+    with pytest.raises(ValueError, match="quality 'bset' is none of draft, fast, best"):
         bd.Denoiser(quality="bset")
     model = bd.load_model(desk / "my_camera.safetensors")
     with pytest.raises(bd.ConfigError, match="give one of the two, model or noise profile"):

@@ -19,7 +19,7 @@ from burst_denoise.frame.frame import Frame, to_dn
 from burst_denoise.frame.mosaic import RGGB
 from burst_denoise.frame.synthetic import SyntheticCamera, shoot
 from burst_denoise.inference import denoiser as module
-from burst_denoise.inference.denoiser import Denoiser, DenoiseSettings, Quality
+from burst_denoise.inference.denoiser import Denoiser, DenoiseSettings
 from burst_denoise.inference.engine import fastest_engine
 from burst_denoise.inference.noise_source import MeasuredNoise, shot_noise
 from burst_denoise.inference.tiles import denoise_image
@@ -296,9 +296,9 @@ def test_the_prior_of_a_domain_is_loaded_once_and_a_domain_without_one_is_refuse
 ):
     loaded: list[str] = []
 
-    def counted(domain, device):
+    def counted(domain, device, quality):
         loaded.append(domain)
-        return load_prior(domain, device)
+        return load_prior(domain, device, quality)
 
     monkeypatch.setattr(module, "load_prior", counted)
     denoiser = Denoiser()
@@ -306,8 +306,10 @@ def test_the_prior_of_a_domain_is_loaded_once_and_a_domain_without_one_is_refuse
     assert loaded == ["bayer"]
     assert f"; prior {load_prior('bayer', CPU).sha256[:12]}; " in found[2].notes
     mono = changed(frames[0], domain="mono", cfa=None, black_level=(2048.0,))
-    with pytest.raises(ModelFileError, match=r"frame_000\.dng: has no Bayer mosaic \(mono\)"):
-        denoiser(mono)
+    with pytest.raises(ModelFileError, match=r"frame_000\.dng: is mono, and no best network comes .* that; take fast"):
+        Denoiser(settings=DenoiseSettings(quality="best"))(mono)
+    with pytest.raises(ModelFileError, match=r"frame_000\.dng: is a developed picture of 8 bits, and without a model"):
+        denoiser(changed(mono, white_level=255.0, black_level=(0.0,)))
 
 
 # Settings
@@ -321,23 +323,23 @@ def test_strength_0_gives_the_very_dn_back(frames: list[Frame], darks: list[Dark
         Denoiser(knowing, settings=DenoiseSettings(strength=0))(changed(frames[0], camera="Nikon D5"))
 
 
-def test_strength_a_half_goes_half_the_way_and_best_is_said(frames: list[Frame], model: Model):
+def test_strength_a_half_goes_half_the_way_and_augmentation_is_said(frames: list[Frame], model: Model):
     one, half = (Denoiser(model, settings=DenoiseSettings(strength))(frames[0]).dn for strength in (1.0, 0.5))
     assert half == pytest.approx((one + frames[0].dn) / 2, abs=1e-2)
-    best = Denoiser(model, settings=DenoiseSettings(quality="best"))(frames[0])
+    best = Denoiser(model, settings=DenoiseSettings(augment=True))(frames[0])
     assert best.notes.endswith("; strength 1; augmented")
     assert not np.array_equal(best.dn, one)
 
 
-@pytest.mark.parametrize("quality", ["fast", "best"])
+@pytest.mark.parametrize("augment", [False, True])
 def test_what_the_network_changes_gives_every_strength_to_the_bit(
-    frames: list[Frame], darks: list[DarkSet], knowing: Model, quality: Quality
+    frames: list[Frame], darks: list[DarkSet], knowing: Model, augment: bool
 ) -> None:
     told: list[float] = []
-    change = Denoiser(knowing, None, darks, DenoiseSettings(quality=quality)).change(frames[0], progress=told.append)
+    change = Denoiser(knowing, None, darks, DenoiseSettings(augment=augment)).change(frames[0], progress=told.append)
     assert told[-1] == 1
     for strength in (0.0, 0.3, 1.0):
-        settings = DenoiseSettings(strength=strength, quality=quality)
+        settings = DenoiseSettings(strength=strength, augment=augment)
         there, here = Denoiser(knowing, None, darks, settings)(frames[0]), change.at(strength)
         np.testing.assert_array_equal(here.dn, there.dn)
         assert (here.info, here.notes, here.noise_reduction) == (there.info, there.notes, there.noise_reduction)

@@ -121,7 +121,7 @@ def test_a_function_of_the_user_is_a_method_and_may_refuse(raw_burst: Burst):
 
 def test_outputs_are_matched_over_all_bursts_and_told_about(shots: Path, tmp_path: Path, monkeypatch):
     monkeypatch.setattr(job, "tuned_strengths", lambda bursts: {})
-    monkeypatch.setattr(job, "prior_file", lambda domain: tmp_path / "none")
+    monkeypatch.setattr(job, "why_no_prior", lambda info: "is not served")
     frames = [replace(frame, dn=frame.dn + np.uint16(40)) for frame in burst_frames(5, seed=1)[1:3]]
     write_frames(tmp_path / "outputs" / "raw_1", frames)
     listener = Recorder()

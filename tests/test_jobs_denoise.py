@@ -486,12 +486,12 @@ def test_pictures_and_videos_among_raw_files_are_passed_over_and_that_is_told(tm
     assert results(tmp_path / "out") == ["frame_000-denoised.dng"]
     with pytest.raises(JobError, match="1 of 2 shots failed") as caught:  # named, it is meant
         denoise([shot, tmp_path / "in" / "a.png"], tmp_path / "other", None)
-    assert "a.png: has no Bayer mosaic (mono)" in str(caught.value.failures["a.png"])
+    assert "a.png: is a developed picture of 8 bits" in str(caught.value.failures["a.png"])
 
 
-def test_best_quality_is_said_in_the_note(tmp_path: Path, model: Model) -> None:
+def test_augmentation_is_said_in_the_note(tmp_path: Path, model: Model) -> None:
     (shot,) = write_frames(tmp_path, burst_frames(1, size=SMALL))
-    denoise([shot], tmp_path / "o.dng", model, quality="best")
+    denoise([shot], tmp_path / "o.dng", model, augment=True)
     assert "; strength 1; augmented" in description(tmp_path / "o.dng")
     assert f"; model {model.header.weights_sha256[:12]}; " in description(tmp_path / "o.dng")
 

@@ -7,7 +7,15 @@ import torch
 from hypothesis import given, settings
 from torch.nn import functional
 
-from burst_denoise.model.network import FastNet, FrequencySplit, PaperNet, build_network, butterworth_kernel
+from burst_denoise.model.network import (
+    SIZES,
+    FrequencySplit,
+    PaperNet,
+    ScaleNet,
+    Size,
+    build_network,
+    butterworth_kernel,
+)
 
 
 def test_low_pass_gain_is_one_half_at_the_cut_off_and_one_at_zero():
@@ -98,13 +106,19 @@ def test_fast_preset_starts_as_the_identity(planes):
 
 @pytest.mark.parametrize("size", [(32, 32), (33, 35), (30, 41)])
 def test_fast_preset_takes_any_size(size):
-    net = FastNet(4, (8, 8))
-    torch.nn.init.normal_(net.tail.weight)
-    assert net(torch.randn(1, 4, *size)).shape == (1, 4, *size)
+    for planes in (1, 4):
+        net = ScaleNet(planes, Size((8, 8), (1, 6, 4)))
+        torch.nn.init.normal_(net.tail.weight)
+        assert net(torch.randn(1, planes, *size)).shape == (1, planes, *size)
 
 
-def test_fast_preset_costs_what_its_docstring_says():
-    net, multiplies = FastNet(4), 0
+@pytest.mark.parametrize(
+    ("quality", "planes", "cost"),
+    [("draft", 4, 14_000), ("fast", 4, 53_000), ("best", 4, 225_000), ("fast", 1, 53_000)],
+)
+def test_a_preset_costs_what_is_said_of_it_for_each_photosite(quality, planes, cost):
+    net, multiplies = build_network(quality, planes), 0
+    side = 64 * net.fold
 
     def count(module, inputs, output):
         nonlocal multiplies
@@ -115,19 +129,20 @@ def test_fast_preset_costs_what_its_docstring_says():
     for module in net.modules():
         if isinstance(module, torch.nn.Conv2d | torch.nn.ConvTranspose2d):
             module.register_forward_hook(count)
-    net(torch.zeros(1, 4, 64, 64))
-    assert multiplies / (4 * 64 * 64) == pytest.approx(53_000, rel=0.02)
+    net(torch.zeros(1, planes, side, side))
+    assert multiplies / (4 * 64 * 64) == pytest.approx(cost, rel=0.02)
 
 
-@pytest.mark.parametrize("offset", range(4))
-def test_no_photosite_sees_further_than_the_margin(offset):
+@pytest.mark.parametrize(("quality", "planes"), [("fast", 4), ("fast", 1), ("draft", 4)])
+@pytest.mark.parametrize("offset", range(8))
+def test_no_photosite_sees_further_than_the_margin(offset, quality, planes):
     torch.manual_seed(0)
-    net = FastNet(4)
+    net = ScaleNet(planes, SIZES[quality])
     for parameter in net.parameters():
         torch.nn.init.normal_(parameter, 0, 0.05)
     size = 2 * net.margin + 36
-    planes = torch.randn(1, 4, size, size, requires_grad=True)
+    picture = torch.randn(1, planes, size, size, requires_grad=True)
     centre = net.margin + 16 + offset
-    (gradient,) = torch.autograd.grad(net(planes)[0, :, centre, centre].sum(), planes)
+    (gradient,) = torch.autograd.grad(net(picture)[0, :, centre, centre].sum(), picture)
     seen = torch.nonzero(gradient.abs().sum((0, 1)))
     assert (seen - centre).abs().max() <= net.margin

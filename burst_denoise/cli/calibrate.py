@@ -50,7 +50,7 @@ def train_command(
         typer.Option(metavar="NUMBER", min=1, help="Steps of training, instead of minutes: reproducible to the bit."),
     ] = None,
     preset: Annotated[
-        Literal["fast", "paper"], rare(help="Network; paper is the original one, RGB only, slow.")
+        Literal["draft", "fast", "best", "paper"], rare(help="Network; paper is the original one, RGB only, slow.")
     ] = "fast",
     optimizer: Annotated[Literal["radam", "torch-radam", "adamw"], rare(help="Optimiser.")] = "radam",
     verbose: Verbose = False,
@@ -83,6 +83,10 @@ def calibrate_command(
     inputs: Inputs,
     output: Annotated[Path, writes("Model file to write.")],
     minutes: Annotated[float, MinutesOption] = 5.0,
+    quality: Annotated[
+        Literal["draft", "fast", "best"],
+        typer.Option(help="Size of the network: best takes four times as long to denoise and to train, draft half."),
+    ] = "fast",
     darks: Darks = None,
     from_scratch: FromScratch = False,
     seed: Seed = 0,
@@ -100,7 +104,10 @@ def calibrate_command(
 
     Example: burst-denoise calibrate tripod/ -o my_camera.safetensors
     """
-    train_command(inputs, output, minutes, darks, from_scratch, seed, limit, pause, any_sensor, device, verbose=verbose)
+    train_command(
+        inputs, output, minutes, darks, from_scratch, seed, limit, pause, any_sensor, device,
+        preset=quality, verbose=verbose,
+    )  # fmt: skip
 
 
 def _tell(output: Path, model: "Model", settings: "TrainSettings", *, verbose: bool) -> None:

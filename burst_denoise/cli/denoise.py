@@ -9,6 +9,7 @@ import typer
 from burst_denoise.cli.console import fail, show
 from burst_denoise.cli.options import (
     AnySensor,
+    Augment,
     Darks,
     Device,
     Format,
@@ -49,6 +50,7 @@ def denoise_command(
     format: Format = None,
     name: Name = "{stem}-denoised",
     quality: QualityOption = "fast",
+    augment: Augment = False,
     strength: Strength = 1.0,
     overwrite: Annotated[
         bool, typer.Option("--overwrite", help="Make all results anew, whatever lies in their place.")
@@ -90,7 +92,7 @@ def denoise_command(
     from burst_denoise.jobs.denoise import SessionSettings, denoise_session, plan_session
 
     settings = SessionSettings(format, name, overwrite, _part(shard), max_megapixels, cluster)
-    denoise_settings = DenoiseSettings(strength, quality, tile, any_sensor, force, device)
+    denoise_settings = DenoiseSettings(strength, quality, augment, tile, any_sensor, force, device)
     with ended_by_signals(), SessionConsole(as_json=as_json) as console:
         denoisers = session_denoisers(
             model, profile, calibration_files(darks, inputs), denoise_settings, console, strict=strict

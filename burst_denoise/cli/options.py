@@ -19,6 +19,7 @@ __all__ = [
     "INPUTS",
     "OUTPUT",
     "AnySensor",
+    "Augment",
     "Darks",
     "Device",
     "Flats",
@@ -192,8 +193,15 @@ Name = Annotated[
     typer.Option(metavar="TEMPLATE", help="Name of results without suffix, from {stem}, {iso} and {camera} of a shot."),
 ]
 QualityOption = Annotated[
-    Literal["fast", "best"],
-    typer.Option(help="best averages over 8 flips and rotations: a little better, about eight times slower."),
+    Literal["draft", "fast", "best"],
+    typer.Option(
+        help="Which network that comes with the program serves without a model: best is four times slower, draft twice "
+        "as fast. Monochrome and RGB pictures have fast alone."
+    ),
+]
+Augment = Annotated[
+    bool,
+    typer.Option("--augment", help="Average over 8 flips and rotations: a little better, about eight times slower."),
 ]
 Strength = Annotated[
     float,

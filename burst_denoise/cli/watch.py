@@ -7,6 +7,7 @@ import typer
 
 from burst_denoise.cli.options import (
     AnySensor,
+    Augment,
     Darks,
     Device,
     Format,
@@ -36,6 +37,7 @@ def watch_command(
     format: Format = None,
     name: Name = "{stem}-denoised",
     quality: QualityOption = "fast",
+    augment: Augment = False,
     strength: Strength = 1.0,
     as_json: Json = False,
     strict: Strict = False,
@@ -61,7 +63,7 @@ def watch_command(
         if not folder.is_dir():
             raise InputFileError(f"{folder}: is no folder that could be watched; check the name, or use denoise")
     settings = SessionSettings(format, name, max_megapixels=max_megapixels)
-    denoise_settings = DenoiseSettings(strength, quality, any_sensor=any_sensor, device=device)
+    denoise_settings = DenoiseSettings(strength, quality, augment, any_sensor=any_sensor, device=device)
     with ended_by_signals(), SessionConsole(as_json=as_json, endless=True) as console:
         denoisers = session_denoisers(
             model, profile, calibration_files(darks, inputs), denoise_settings, console, strict=strict

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import chain
-from typing import Any, Literal, get_args
+from typing import Any, get_args
 
 import numpy as np
 
@@ -25,17 +25,15 @@ from burst_denoise.inference.tiles import blend, denoise_image, image_change
 from burst_denoise.io.metadata import DARK_MARK, DENOISED_MARK, REFUSED_AGAIN
 from burst_denoise.model.device import choose_device, compute_dtype
 from burst_denoise.model.model_file import Model
-from burst_denoise.model.prior import load_prior, prior_file
-from burst_denoise.schemas import TILE, NoiseProfile
+from burst_denoise.model.prior import load_prior, why_no_prior
+from burst_denoise.schemas import TILE, NoiseProfile, Quality
 from burst_denoise.sensor.defects import Repair, find_defects
 from burst_denoise.sensor.hot_photosites import find_hot_photosites
 from burst_denoise.sensor.identity import Sensor
 from burst_denoise.sensor.noise_model import noise_variance, scaled_profile
 from burst_denoise.sensor.verdict import unknown_noise_of_shot
 
-__all__ = ["DenoiseSettings", "Denoiser", "NetworkChange", "ProcessingNotes", "Quality"]
-
-Quality = Literal["fast", "best"]
+__all__ = ["DenoiseSettings", "Denoiser", "NetworkChange", "ProcessingNotes"]
 
 SURE_MEAN = 1e-3
 """Relative standard error up to which the mean of a noisy plane is better known than what a network makes of it."""
@@ -50,7 +48,9 @@ class DenoiseSettings:
     strength: float = 1.0
     """0 to 1: 1 denoises fully, 0 gives the frame back as it is."""
     quality: Quality = "fast"
-    """best averages over the eight flips and rotations: a little better, about eight times slower."""
+    """Which of the networks that come with the package serves without a model: a larger one is better and slower."""
+    augment: bool = False
+    """Average over the eight flips and rotations: a little better, eight times slower."""
     tile: int = TILE
     """Side of a tile, photosites; no influence on the result beyond float rounding."""
     any_sensor: bool = False
@@ -242,7 +242,7 @@ class Denoiser:
         engine, words = self._serving(frame)
         profile, source = self._profile(frame, None if burst is None else burst.profile, estimated)
         told = f"{DENOISED_MARK}: version {__version__}; {words}{source}"
-        notes = ProcessingNotes(told, augmented=self.settings.quality == "best")
+        notes = ProcessingNotes(told, augmented=self.settings.augment)
         return engine, profile, self._dark(frame, burst), notes
 
     def _repaired(
@@ -268,8 +268,8 @@ class Denoiser:
             self.model.profile_for(frame.info, frame.path.name, any_sensor=self.settings.any_sensor)
         engine, words = self._serving(frame)
         assert frame.noise_profile is not None
-        augmented = self.settings.quality == "best"
-        return engine, frame.noise_profile, ProcessingNotes(f"{frame.notes}; {words}", "", augmented, merged=True)
+        notes = ProcessingNotes(f"{frame.notes}; {words}", "", self.settings.augment, merged=True)
+        return engine, frame.noise_profile, notes
 
     def merged(self, frame: Frame) -> Frame:
         """Return a merged frame denoised.
@@ -295,7 +295,7 @@ class Denoiser:
         first = next(frames, None)
         if first is None:
             raise InputFileError("no shot to estimate noise from could be read")
-        return estimated_noise(chain([first], frames), self._serving(first)[0])
+        return estimated_noise(chain([first], frames), self._estimating(first))
 
     def image(self, image: Float, frame: Frame) -> Float:
         """Return an image denoised whose dark and defects are taken care of: a method for the benchmark.
@@ -327,7 +327,7 @@ class Denoiser:
             engine,
             profile,
             strength=settings.strength,
-            augment=settings.quality == "best",
+            augment=settings.augment,
             tile=settings.tile,
         )
         _keep_means(image, clean, frame.mosaic, profile)
@@ -336,31 +336,39 @@ class Denoiser:
     def _change(
         self, image: Float, frame: Frame, engine: Engine, profile: NoiseProfile, progress: Callable[[float], None]
     ) -> Float:
-        augment, tile = self.settings.quality == "best", self.settings.tile
+        augment, tile = self.settings.augment, self.settings.tile
         return image_change(image, frame.mosaic, engine, profile, augment=augment, tile=tile, progress=progress)
 
     @cached_property
-    def _engines(self) -> dict[str, tuple[Engine, str]]:
-        """Engine and name of each network in use, by the domain of the frames it serves."""
+    def _engines(self) -> dict[tuple[str, Quality | None], tuple[Engine, str]]:
+        """Engine and name of each network in use, by the domain of the frames it serves and, of priors, the quality."""
         return {}
 
     def _serving(self, frame: Frame) -> tuple[Engine, str]:
         """Return what computes for frames of this kind, and in a few words which network it is."""
-        domain = frame.info.domain
-        if domain not in self._engines:
-            if self.model is not None:
-                network, words = self.model.network, f"model {self.model.header.weights_sha256[:12]}"
-            elif prior_file(domain).is_file():
-                prior = load_prior(domain, choose_device(self.settings.device))
-                network, words = prior.network, f"prior {prior.sha256[:12]}"
-            else:
-                raise ModelFileError(
-                    f"{frame.path.name}: has no Bayer mosaic ({domain}), as shots denoised without a model must; "
-                    "calibrate a model of its camera and name it with -m"
-                )
-            dtype = compute_dtype(next(network.parameters()).device)
-            self._engines[domain] = fastest_engine(network, dtype), words
-        return self._engines[domain]
+        if self.model is None:
+            return self._prior(frame, self.settings.quality)
+        key = (frame.info.domain, None)
+        if key not in self._engines:
+            network = self.model.network
+            words = f"model {self.model.header.weights_sha256[:12]}"
+            self._engines[key] = fastest_engine(network, compute_dtype(next(network.parameters()).device)), words
+        return self._engines[key]
+
+    def _prior(self, frame: Frame, quality: Quality) -> tuple[Engine, str]:
+        key = (frame.info.domain, quality)
+        if key not in self._engines:
+            if (reason := why_no_prior(frame.info, quality)) is not None:
+                raise ModelFileError(f"{frame.path.name}: {reason}")
+            device = choose_device(self.settings.device)
+            prior = load_prior(frame.info.domain, device, quality)
+            engine = fastest_engine(prior.network, compute_dtype(device))
+            self._engines[key] = engine, f"prior {prior.sha256[:12]}"
+        return self._engines[key]
+
+    def _estimating(self, frame: Frame) -> Engine:
+        """Return what noise is estimated with: the fast prior, so that a shot's noise is the same at every quality."""
+        return self._prior(frame, "fast")[0]
 
     def _profile(
         self, frame: Frame, stored: NoiseProfile | None, estimated: ShotNoise | None = None
@@ -377,10 +385,11 @@ class Denoiser:
             profile, source = self._noise.profile_for(frame.info, name, any_sensor=any_sensor)
             figures = ""
         else:
-            noise = shot_noise(frame, stored, self._serving(frame)[0], estimated)
+            noise = shot_noise(frame, stored, self._estimating(frame), estimated)
             profile, source = noise.profile, noise.source
             figures = "" if stored is not None else f", {noise_figures(profile)}"
             figures += f"; {noise.contradiction}" if noise.contradiction else ""
+            figures += "" if frame.info.cfa else "; its values are taken for linear in light"
             unknown = [] if noise.structure is None else unknown_noise_of_shot(noise.structure)
             figures += f"; calibrate for better, for {', '.join(unknown)}" if unknown else ""
         self._tell(f"{name}: noise {source}{figures}", source, frame.info.camera, frame.info.iso)

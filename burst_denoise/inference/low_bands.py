@@ -38,7 +38,8 @@ def correct_low_bands(image: Float, change: Float, mosaic: Mosaic, profile: Nois
         return
     if not change.any():  # by a network that has learnt nothing yet
         return
-    planes = list(zip(mosaic.parts(image), mosaic.parts(change), _by_plane(profile), strict=True))
+    profiles = [profile.of_plane(plane) for plane in range(profile.planes)]
+    planes = list(zip(mosaic.parts(image), mosaic.parts(change), profiles, strict=True))
     residuals, pictures = [], []
     for noisy, added, of_plane in planes:
         bands = [_seen(noisy[rows], added[rows], of_plane) for rows in row_bands(len(noisy))]
@@ -109,11 +110,3 @@ def _padded(planes: list[Float], mode: Literal["constant", "edge"]) -> Float:
     return np.stack(
         [np.pad(plane, ((0, height - plane.shape[0]), (0, width - plane.shape[1])), mode=mode) for plane in planes]
     )
-
-
-def _by_plane(profile: NoiseProfile) -> list[NoiseProfile]:
-    terms = zip(profile.shot_noise_scale, profile.read_noise_variance, strict=True)
-    return [
-        profile.model_copy(update={"shot_noise_scale": (scale,), "read_noise_variance": (offset,)})
-        for scale, offset in terms
-    ]

@@ -17,7 +17,7 @@ from burst_denoise.arrays import Double, Float, Mask
 from burst_denoise.frame.geometry import blocks, spread_windows
 from burst_denoise.frame.mosaic import RGGB, Mosaic
 from burst_denoise.inference.engine import Engine
-from burst_denoise.schemas import NoiseProfile, NoiseStructure
+from burst_denoise.schemas import Domain, NoiseProfile, NoiseStructure
 from burst_denoise.sensor.noise_model import SMALLEST_VARIANCE, noise_variance, stabilise, unstabilise
 from burst_denoise.sensor.noise_structure import noise_structure
 from burst_denoise.sensor.single_image import SATURATED, fit_noise_line
@@ -25,6 +25,8 @@ from burst_denoise.sensor.single_image import SATURATED, fit_noise_line
 __all__ = ["refine_noise", "residual_structure"]
 
 T = TypeVar("T", bound=np.generic)
+Groups = tuple[tuple[int, ...], ...]
+Bins = tuple[Double, Double, Double]
 
 WINDOW = 128
 """Photosites along a side of a window."""
@@ -40,6 +42,8 @@ STEEPEST = 0.7
 """Share of an error in log variance that a round leaves at most (0.2 to 0.7 on 14 scenes, texture the most)."""
 PROBE = 0.3
 """Standard deviation of the probe, in units of the noise: bfloat16 resolves it, and the network's answer is linear."""
+NOISE_ALIKE: dict[Domain, Groups] = {"bayer": ((0, 1, 2, 3),), "rgb": ((0,), (1,), (2,)), "mono": ((0,),)}
+"""Planes whose noise has the same S and O: those of a mosaic are read alike, those of a picture have been scaled."""
 BLOCK, BINS = 4, 10
 OUTLIER = 3.0
 """Times the median of its bin, from which the residual of a block is that of a defect or of an edge."""
@@ -56,19 +60,19 @@ def refine_noise(image: Float, mosaic: Mosaic, engine: Engine, first: NoiseProfi
 
     Parameters
     ----------
-    image : (H, W) float32 array, linear
-        A Bayer mosaic, not clipped; not modified.
+    image : (H, W) or (3, H, W) float32 array, linear
+        Not clipped; not modified.
     mosaic : Mosaic
         Of the image.
     engine : Engine
         What denoises.
     first : NoiseProfile
-        To start from, the same for all planes. Too high is mended well, too low hardly.
+        To start from, the same for all planes of a mosaic. Too high is mended well, too low hardly.
 
     Returns
     -------
     NoiseProfile
-        S and O positive, the same for all planes; ``first`` where the windows cannot tell.
+        S and O positive, the same for all planes of a mosaic; ``first`` where the windows cannot tell.
 
     Notes
     -----
@@ -93,20 +97,25 @@ def refine_noise(image: Float, mosaic: Mosaic, engine: Engine, first: NoiseProfi
     first result).
     """
     planes = _flat_windows(image, mosaic, first)
-    profile, step, before = first, 0.0, 0.0
+    groups = NOISE_ALIKE[mosaic.domain]
+    profile, step, before = first, np.zeros(len(groups)), np.zeros(len(groups))
     for number in range(ROUNDS):
-        bins = _residual_variance(planes, engine, profile)
-        if bins is None:
-            return profile
-        found = _with_line(profile, *fit_noise_line(*bins))
-        change = float(np.mean(np.log(_line(bins[0], found) / _line(bins[0], profile))))
-        if abs(change) < CONVERGED or number == ROUNDS - 1:
-            return found
+        bins = _residual_variance(planes, groups, engine, profile)
+        lines = _lines(profile, groups)
+        found, change = lines.copy(), np.zeros(len(groups))
+        for index, each in enumerate(bins):
+            if each is not None:
+                found[index] = fit_noise_line(*each)
+                change[index] = np.mean(np.log(_variance(each[0], found[index]) / _variance(each[0], lines[index])))
+        if (np.abs(change) < CONVERGED).all() or number == ROUNDS - 1:
+            return _with_lines(profile, groups, found)
         # The secant tells how much of a change of the profile stays in the estimate; a first step goes without.
-        stays = min(max(1 + (change - before) / step, 0.0), STEEPEST) if number and change < 0 else 0.0
+        stays = np.zeros(len(groups))
+        if number:
+            secant = 1 + np.divide(change - before, step, out=np.full(len(groups), -1.0), where=step != 0)
+            stays = np.where(change < 0, np.clip(secant, 0, STEEPEST), 0)
         step, before = change / (1 - stays), change
-        ahead = math.exp(step - change)
-        profile = _with_line(found, ahead * found.shot_noise_scale[0], ahead * found.read_noise_variance[0])
+        profile = _with_lines(profile, groups, found * np.exp(step - change)[:, None])
     raise AssertionError("the last round returns")
 
 
@@ -123,22 +132,22 @@ def residual_structure(image: Float, mosaic: Mosaic, engine: Engine, profile: No
     planes = _flat_windows(image, mosaic, profile)
     noisy, clean = _denoised(planes, engine, profile)
     counts = planes < SATURATED
-    return noise_structure(_windows(noisy - clean, counts))
+    return noise_structure(_windows(noisy - clean, counts, mosaic))
 
 
-def _windows(noise: Float, counts: Mask) -> Iterator[tuple[Float, Mask]]:
-    """Yield the windows that planes were put together from, photosites as they lie on the sensor."""
-    side = min(WINDOW // 2, *noise.shape[1:])
+def _windows(noise: Float, counts: Mask, mosaic: Mosaic) -> Iterator[tuple[Float, Mask]]:
+    """Yield the windows that planes were put together from, photosites as they lie on the sensor, one layer a time."""
+    side = min(WINDOW // mosaic.period, *noise.shape[1:])
     for top in range(0, noise.shape[1] - side + 1, side):
         for left in range(0, noise.shape[2] - side + 1, side):
             window = (slice(None), slice(top, top + side), slice(left, left + side))
             if counts[window].any():
-                yield _laid_out(noise[window]), _laid_out(counts[window])
+                yield from zip(_laid_out(noise[window], mosaic), _laid_out(counts[window], mosaic), strict=True)
 
 
-def _laid_out(planes: npt.NDArray[T]) -> npt.NDArray[T]:
-    """Return the planes of a mosaic as its photosites lie, from the first red one on."""
-    return RGGB.unpack(planes, (2 * planes.shape[1], 2 * planes.shape[2]))
+def _laid_out(planes: npt.NDArray[T], mosaic: Mosaic) -> list[npt.NDArray[T]]:
+    """Return planes as the photosites lie: of a mosaic one layer, from the first red one on."""
+    return [RGGB.unpack(planes, (2 * planes.shape[1], 2 * planes.shape[2]))] if mosaic.cfa else list(planes)
 
 
 def _denoised(planes: Float, engine: Engine, profile: NoiseProfile) -> tuple[Float, Float]:
@@ -150,17 +159,22 @@ def _denoised(planes: Float, engine: Engine, profile: NoiseProfile) -> tuple[Flo
     return noisy, engine.run(padded[None]).numpy()[0, :, :height, :width]
 
 
-def _with_line(profile: NoiseProfile, scale: float, offset: float) -> NoiseProfile:
-    """Return a profile with other S and O, the same for all its planes."""
-    count = len(profile.shot_noise_scale)
-    terms = {"shot_noise_scale": (scale,) * count, "read_noise_variance": (max(offset, SMALLEST_VARIANCE),) * count}
-    return profile.model_copy(update=terms)
+def _lines(profile: NoiseProfile, groups: Groups) -> Double:
+    """Return S and O of the planes that are alike, (G, 2)."""
+    return np.array([(profile.shot_noise_scale[of[0]], profile.read_noise_variance[of[0]]) for of in groups])
 
 
-def _line(level: Double | float, profile: NoiseProfile) -> Double:
-    """Return the variance at levels of a profile that is the same for all planes."""
-    line: Double = profile.shot_noise_scale[0] * np.maximum(level, 0) + profile.read_noise_variance[0]
-    return line
+def _with_lines(profile: NoiseProfile, groups: Groups, lines: Double) -> NoiseProfile:
+    """Return a profile with other S and O, the same for all planes that are alike."""
+    each = [(float(scale), max(float(offset), SMALLEST_VARIANCE)) for scale, offset in lines]
+    scales, offsets = zip(*(line for line, of in zip(each, groups, strict=True) for _ in of), strict=True)
+    return profile.model_copy(update={"shot_noise_scale": scales, "read_noise_variance": offsets})
+
+
+def _variance(level: Double | float, line: Double) -> Double:
+    """Return the variance at levels of a line S, O."""
+    variance: Double = line[0] * np.maximum(level, 0) + line[1]
+    return variance
 
 
 def _flat_windows(image: Float, mosaic: Mosaic, profile: NoiseProfile) -> Float:
@@ -168,12 +182,13 @@ def _flat_windows(image: Float, mosaic: Mosaic, profile: NoiseProfile) -> Float:
 
     Seams are edges like others to the network.
     """
-    windows = [mosaic.pack(image[*window]) for window in spread_windows(image.shape, WINDOW, CANDIDATES)]
+    windows = [mosaic.pack(image[..., *window]) for window in spread_windows(image.shape, WINDOW, CANDIDATES)]
     across = min(WINDOWS_ACROSS, math.isqrt(len(windows)))
 
     def roughness(planes: Float) -> tuple[bool, float]:
-        green = planes[1:2]
-        steps = np.diff(green, axis=1) ** 2 / noise_variance(green[:, 1:], profile)
+        middle = len(planes) // 3  # green, or all there is
+        green = planes[middle : middle + 1]
+        steps = np.diff(green, axis=1) ** 2 / noise_variance(green[:, 1:], profile.of_plane(middle))
         return bool((planes >= SATURATED).mean() > SATURATED_SHARE), float(steps.mean())
 
     ascending = sorted(windows, key=lambda planes: float(planes.mean()))
@@ -183,8 +198,8 @@ def _flat_windows(image: Float, mosaic: Mosaic, profile: NoiseProfile) -> Float:
     return square
 
 
-def _residual_variance(planes: Float, engine: Engine, profile: NoiseProfile) -> tuple[Double, Double, Double] | None:
-    """Return level, variance and its relative error, bin by bin of the level, as the residual of a profile has them."""
+def _residual_variance(planes: Float, groups: Groups, engine: Engine, profile: NoiseProfile) -> list[Bins | None]:
+    """Return the variance that the residual of a profile shows, of the planes that are alike."""
     height, width = planes.shape[1:]
     margin = engine.margin
     sides = [(margin, margin + -size % engine.step) for size in (height, width)]
@@ -194,14 +209,24 @@ def _residual_variance(planes: Float, engine: Engine, profile: NoiseProfile) -> 
     clean, probed = engine.run(both).numpy()[..., :height, :width]
     noisy, probe = (array[:, margin : margin + height, margin : margin + width] for array in (noisy, probe))
 
-    level = _block_means(unstabilise(clean, profile), BLOCK)
-    usable = np.flatnonzero(blocks(planes < SATURATED, BLOCK, BLOCK).all((-3, -1)).ravel())
+    level, usable = unstabilise(clean, profile), planes < SATURATED
     parts = [noisy - clean, probe, (probed - clean) / np.float32(PROBE)]
+    lines = _lines(profile, groups)
+    return [
+        _bins(level[list(of)], usable[list(of)], [part[list(of)] for part in parts], line)
+        for of, line in zip(groups, lines, strict=True)
+    ]
+
+
+def _bins(clean: Float, usable: Mask, parts: list[Float], line: Double) -> Bins | None:
+    """Return level, variance and its relative error, bin by bin of the level; None where nothing tells."""
+    level = _block_means(clean, BLOCK)
+    counted = np.flatnonzero(blocks(usable, BLOCK, BLOCK).all((-3, -1)).ravel())
     # Twice the mean of 2x2 values has the variance of one, as long as they are independent.
     pooled = [2 * blocks(part, 2, 2).mean((-3, -1)) for part in parts]
     sums = [_square_and_trace(parts, BLOCK), _square_and_trace(pooled, BLOCK // 2)]
     rows = []
-    for members in np.array_split(usable[np.argsort(level[usable])], BINS):
+    for members in np.array_split(counted[np.argsort(level[counted])], BINS):
         if not len(members):
             continue
         square = sums[0][0][members]
@@ -212,13 +237,13 @@ def _residual_variance(planes: Float, engine: Engine, profile: NoiseProfile) -> 
             ratio = (1 - flat) * single[0] / single[1] + (flat * pairs[0] / pairs[1] if flat else 0)
             at = float(level[inside].mean())
             # The slope of the transform, not S x + O: where photons are few, it does not bring the noise to 1.
-            slope = _line(at, profile) + 0.375 * profile.shot_noise_scale[0] ** 2
+            slope = _variance(at, line) + 0.375 * line[0] ** 2
             chance = 2 / (single[1] * len(inside) ** 0.5 * BLOCK)  # of the trace, mostly
             rows.append((at, ratio * slope, BIN_ERROR + chance))
     if not rows:
         return None
-    found: tuple[Double, Double, Double] = tuple(np.array(rows, np.float64).T)
-    return found
+    level, variance, error = np.array(rows, np.float64).T
+    return level, variance, error
 
 
 def _square_and_trace(parts: list[Float], side: int) -> tuple[Double, Double]:

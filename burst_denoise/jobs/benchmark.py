@@ -14,7 +14,7 @@ from burst_denoise.inference.denoiser import Denoiser, DenoiseSettings
 from burst_denoise.jobs.ingest import IngestSettings, LeftOut, by_camera, of_one_sensor, same_layout, store_series
 from burst_denoise.jobs.listener import Listener
 from burst_denoise.model.model_file import Model
-from burst_denoise.model.prior import prior_file
+from burst_denoise.model.prior import why_no_prior
 from burst_denoise.schemas import LONGEST_PAUSE_S, MOST_FRAMES, FrameInfo
 from burst_denoise.score.baselines import UNTUNED, Method, baselines_for, tuned_strengths
 from burst_denoise.score.benchmark import SINGLE_FRAME, MergeMethod, frames_with_outputs, score_methods
@@ -202,7 +202,7 @@ def prepared(
             f"a method is called {min(taken)!r}, as a row of the benchmark's own is; give it another name"
         )
     scored: dict[str, Method | MatchedOutputs] = {}
-    if prior_file(info.domain).exists():
+    if why_no_prior(info) is None:
         scored[PRIOR] = Denoiser(settings=DenoiseSettings(device=settings.device)).image
     for name, method in methods.items():
         if not isinstance(method, Model):
@@ -210,7 +210,7 @@ def prepared(
             continue
         scored[name] = Denoiser(method, settings=DenoiseSettings(any_sensor=settings.any_sensor)).image
         if settings.augment:
-            best = DenoiseSettings(quality="best", any_sensor=settings.any_sensor)
+            best = DenoiseSettings(augment=True, any_sensor=settings.any_sensor)
             scored[f"{name} + augmentation"] = Denoiser(method, settings=best).image
     return scored
 
@@ -220,7 +220,7 @@ def _merging(
 ) -> dict[str, Method | MergeMethod | MatchedOutputs]:
     """Return the rows of merged frames, denoised by the prior, where one comes for such frames, and by each model."""
     how = DenoiseSettings(any_sensor=settings.any_sensor, device=settings.device)
-    denoisers = {MERGE: Denoiser(settings=how)} if prior_file(info.domain).exists() else {}
+    denoisers = {MERGE: Denoiser(settings=how)} if why_no_prior(info) is None else {}
     denoisers |= {
         f"{name} {MERGE}": Denoiser(of, settings=how) for name, of in methods.items() if isinstance(of, Model)
     }

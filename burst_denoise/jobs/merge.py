@@ -20,7 +20,7 @@ from burst_denoise.io.metadata import DARK_MARK, DENOISED_MARK
 from burst_denoise.io.write import refuse_unwritable, write_frame
 from burst_denoise.jobs.ingest import IngestSettings, open_inputs
 from burst_denoise.jobs.listener import Listener
-from burst_denoise.model.prior import prior_file
+from burst_denoise.model.prior import why_no_prior
 from burst_denoise.session.denoisers import Denoisers
 
 __all__ = ["MergeInputs", "merge", "merge_burst", "merge_inputs"]
@@ -150,8 +150,8 @@ def merge_burst(
     merged = Frame.of_linear(mean.mean, burst.frame(0), notes).with_profile(mean.profile)
     if denoiser is None:
         return merged
-    if denoiser.model is None and not prior_file(burst.info.domain).is_file():
-        listener.note("no network comes with the program for pictures; the mean is left as it is (calibrate a model)")
+    if denoiser.model is None and (reason := why_no_prior(burst.info, denoiser.settings.quality)) is not None:
+        listener.note(f"the mean is left as it is: {burst.name} {reason}")
         return merged
     return denoiser.merged(merged)
 

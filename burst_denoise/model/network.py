@@ -1,20 +1,34 @@
-"""The whole network: Butterworth split, residual blocks, `FrequencySplitResNet` in two presets.
+"""The whole network: Butterworth split, residual blocks, `FrequencySplitResNet` in four presets.
 
 Input and output are stabilised planes (noise standard deviation 1), (B, C, H, W). ``paper`` is the network of
-Kovalenko and Demyanenko, "Unsupervised Training of Denoising Networks" (2021), for RGB pictures; ``fast`` is the same
-idea at a price a laptop pays, for any number of planes.
+Kovalenko and Demyanenko, "Unsupervised Training of Denoising Networks" (2021), for RGB pictures; ``draft``, ``fast``
+and ``best`` are the same idea at prices a laptop pays, for any number of planes.
 """
 
 import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TypeVar
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from burst_denoise.schemas import NetworkPreset
+from burst_denoise.schemas import NetworkPreset, Quality
 
-__all__ = ["FastNet", "FrequencySplit", "FrequencySplitResNet", "PaperNet", "build_network", "butterworth_kernel"]
+__all__ = [
+    "SIZES",
+    "FrequencySplit",
+    "FrequencySplitResNet",
+    "PaperNet",
+    "ScaleNet",
+    "Size",
+    "build_network",
+    "butterworth_kernel",
+]
+
+_Convolution = TypeVar("_Convolution", bound=nn.Module)
 
 CUT_OFF = 0.141
 """Cycles per pixel at which the low-pass gain is 1/2 (the value of the source paper)."""
@@ -114,63 +128,111 @@ class _Block(nn.Module):
         return result
 
 
-class FastNet(FrequencySplitResNet):
-    """The ``fast`` preset: residual blocks of 3x3 convolutions on two scales, predicting the noise.
+class _Coarser(nn.Module):
+    """Residual blocks on half the scale, added to the input."""
 
-    53,000 multiply-adds per raw photosite of a Bayer mosaic. Starts as the identity: the last convolution is zero. No
-    normalisation layers, so the result of a photosite depends on nothing outside its receptive field.
+    def __init__(self, width: int, count: int) -> None:
+        super().__init__()
+        self.down = nn.Conv2d(width, width, 2, stride=2)
+        self.blocks = _blocks(width, count)
+        self.up = _zeroed(nn.ConvTranspose2d(width, width, 2, stride=2))
+
+    def forward(self, x: Tensor) -> Tensor:
+        result: Tensor = self.up(self.blocks(self.down(x))).add_(x)
+        return result
+
+
+@dataclass(frozen=True)
+class Size:
+    """How large a `ScaleNet` is."""
+
+    widths: tuple[int, int]
+    """Channels on the fine scale and on the coarse one, half of it."""
+    blocks: tuple[int, int, int]
+    """Residual blocks in the order of computation: fine, coarse, fine."""
+    coarsest: int = 0
+    """Residual blocks on a third scale, half of the coarse one, amid the blocks there."""
+
+
+SIZES: Mapping[Quality, Size] = {
+    "draft": Size((16, 64), (0, 2, 0), 3),
+    "fast": Size((32, 64), (1, 6, 4)),
+    "best": Size((48, 96), (1, 12, 8)),
+}
+"""Multiply-adds for each photosite of a Bayer mosaic: 14,000, 53,000 and 225,000."""
+
+
+class ScaleNet(FrequencySplitResNet):
+    """Residual blocks of 3x3 convolutions on two or three scales, predicting the noise: all presets but ``paper``.
+
+    Starts as the identity: the last convolution is zero. No normalisation layers, so the result of a photosite depends
+    on nothing outside its receptive field.
 
     Parameters
     ----------
     planes : int
-    widths : tuple of int
-        Channels on the fine scale, that of the planes, and on the coarse one, half of it.
-    blocks : tuple of int
-        Residual blocks in the order of computation: fine, coarse, fine.
+        A single one is folded to the four of its photosites at even and odd rows and columns: it costs what a Bayer
+        mosaic of its size does.
+    size : Size
     """
 
-    step = 2
-
-    def __init__(
-        self, planes: int, widths: tuple[int, int] = (32, 64), blocks: tuple[int, int, int] = (1, 6, 4)
-    ) -> None:
+    def __init__(self, planes: int, size: Size = SIZES["fast"]) -> None:
         super().__init__()
-        fine, coarse = widths
+        fine, coarse = size.widths
         self.planes = planes
+        self.fold = 2 if planes == 1 else 1
+        self.step = (4 if size.coarsest else 2) * self.fold
+        channels = planes * self.fold**2
         self.split = FrequencySplit()
-        self.head = nn.Conv2d(2 * planes, fine, 3, padding=1)
-        self.fine_in = _blocks(fine, blocks[0])
+        self.head = nn.Conv2d(2 * channels, fine, 3, padding=1)
+        self.fine_in = _blocks(fine, size.blocks[0])
         self.down = nn.Conv2d(fine, coarse, 2, stride=2)
-        self.coarse = _blocks(coarse, blocks[1])
+        self.coarse = _blocks(coarse, size.blocks[1])
+        self.coarsest = _Coarser(coarse, size.coarsest) if size.coarsest else None
         self.up = nn.ConvTranspose2d(coarse, fine, 2, stride=2)
-        self.fine_out = _blocks(fine, blocks[2])
-        self.tail = _zeroed(nn.Conv2d(fine, planes, 3, padding=1))
-        convolutions = 2 + 2 * (blocks[0] + 2 * blocks[1] + blocks[2])  # their radius in plane pixels
-        reach = KERNEL_RADIUS + convolutions + 2  # resampling adds at most a pixel of misalignment each way
+        self.fine_out = _blocks(fine, size.blocks[2])
+        self.tail = _zeroed(nn.Conv2d(fine, channels, 3, padding=1))
+        blocks = size.blocks[0] + 2 * size.blocks[1] + 4 * size.coarsest + size.blocks[2]
+        convolutions = 2 + 2 * blocks + 4 * bool(size.coarsest)  # their radius in pixels, resampling included
+        reach = KERNEL_RADIUS + self.fold * (convolutions + 2)  # resampling misaligns by a pixel each way at most
         self.margin = math.ceil(reach / self.step) * self.step
 
     def forward(self, planes: Tensor) -> Tensor:
         """Return the denoised (B, C, H, W) float32 stabilised planes."""
-        low, high = self.split(planes)
-        return planes - self.noise(low, high).float()
+        height, width = planes.shape[2:]
+        low, high = (self.folded(band) for band in self.split(planes))
+        noise = self.unfolded(self.noise(low, high).float())
+        return planes - noise[:, :, :height, :width]
+
+    def folded(self, band: Tensor) -> Tensor:
+        """Return a band (B, C, H, W) as the convolutions take it, extended by reflection to a multiple of `step`."""
+        height, width = band.shape[2:]
+        if height % self.step or width % self.step:
+            band = functional.pad(band, (0, -width % self.step, 0, -height % self.step), mode="reflect")
+        return functional.pixel_unshuffle(band, self.fold)
+
+    def unfolded(self, noise: Tensor) -> Tensor:
+        """Return the noise in planes from what `noise` gives."""
+        return functional.pixel_shuffle(noise, self.fold)
 
     def noise(self, low: Tensor, high: Tensor) -> Tensor:
-        """Return the noise in the planes of these bands, all (B, C, H, W): every convolution there is, and no more."""
+        """Return the noise in these `folded` bands, of the same shape: every convolution there is, and no more."""
         # The low band reaches 200, the network wants numbers about 1; noise in the low band is about 0.2.
         x = torch.cat((low / 16, high), 1)
-        height, width = x.shape[2:]
-        if height % self.step or width % self.step:
-            x = functional.pad(x, (0, -width % self.step, 0, -height % self.step), mode="reflect")
         with torch.autocast(x.device.type, enabled=False):
             x = self.head(x.float())  # the low band, rounded to bf16, would cost smooth highlights 0.05 dB
         fine = self.fine_in(x)
-        coarse = self.coarse(self.down(fine))
+        half = len(self.coarse) // 2
+        coarse = self.coarse[:half](self.down(fine))
+        if self.coarsest is not None:
+            coarse = self.coarsest(coarse)
+        coarse = self.coarse[half:](coarse)
         fine = self.fine_out(self.up(coarse).add_(fine))
-        noise: Tensor = self.tail(fine)[:, :, :height, :width]
+        noise: Tensor = self.tail(fine)
         return noise
 
 
-def _zeroed(convolution: nn.Conv2d) -> nn.Conv2d:
+def _zeroed(convolution: _Convolution) -> _Convolution:
     """Return a convolution that gives 0 until it is trained."""
     for parameter in convolution.parameters():
         nn.init.zeros_(parameter)
@@ -251,9 +313,10 @@ def build_network(preset: NetworkPreset, planes: int) -> FrequencySplitResNet:
     ValueError
         If the ``paper`` preset is asked for anything but three planes.
     """
-    if preset == "fast":
+    if preset != "paper":
         # A third faster on processors; the Conv3d of the paper has no such layout.
-        return FastNet(planes).to(memory_format=torch.channels_last)  # type: ignore[call-overload, no-any-return]
+        network = ScaleNet(planes, SIZES[preset])
+        return network.to(memory_format=torch.channels_last)  # type: ignore[call-overload, no-any-return]
     if planes != 3:
         raise ValueError(f"the paper preset is for RGB pictures, not for {planes} planes; use the fast preset")
     return PaperNet()

@@ -14,13 +14,12 @@ from torch import Tensor, nn
 
 from burst_denoise import __version__
 from burst_denoise.burst.store import Burst
-from burst_denoise.frame.mosaic import Mosaic
 from burst_denoise.model.fit import Checkpoint, FitSettings, FitState, fit, masked_mse
 from burst_denoise.model.network import FrequencySplitResNet, build_network
 from burst_denoise.model.pairs import Patches, sample_patches
-from burst_denoise.model.prior import load_prior, prior_file
+from burst_denoise.model.prior import load_prior, why_no_prior
 from burst_denoise.model.validation import Gain, Scores, Validator
-from burst_denoise.schemas import TrainingRecord, TrainSettings
+from burst_denoise.schemas import PLANES, FrameInfo, TrainingRecord, TrainSettings
 from burst_denoise.sensor.verdict import PAYS_DB
 
 __all__ = ["Progress", "train"]
@@ -103,7 +102,7 @@ def train(
     ----------
     Wortsman et al., "Robust fine-tuning of zero-shot models", CVPR 2022 (means of weights before and after).
     """
-    network, prior_sha256 = _start(settings, bursts[0].mosaic, device)
+    network, prior_sha256 = _start(settings, bursts[0].info, device)
     start = copy.deepcopy(network)
     how = FitSettings(
         steps=settings.steps,
@@ -151,13 +150,13 @@ def train(
     )
 
 
-def _start(settings: TrainSettings, mosaic: Mosaic, device: torch.device) -> tuple[FrequencySplitResNet, str | None]:
+def _start(settings: TrainSettings, info: FrameInfo, device: torch.device) -> tuple[FrequencySplitResNet, str | None]:
     """Return the network that a training starts from, and the digest of the prior if its weights are the prior's."""
     torch.manual_seed(settings.seed)
-    network = build_network(settings.preset, len(mosaic.plane_names)).to(device)
-    if settings.preset != "fast" or settings.from_scratch or not prior_file(mosaic.domain).exists():
+    network = build_network(settings.preset, PLANES[info.domain]).to(device)
+    if settings.preset == "paper" or settings.from_scratch or why_no_prior(info, settings.preset) is not None:
         return network, None
-    prior = load_prior(mosaic.domain, device)
+    prior = load_prior(info.domain, device, settings.preset)
     network.load_state_dict(prior.network.state_dict())
     return network, prior.sha256
 

@@ -17,8 +17,8 @@ from burst_denoise.inference.denoiser import Denoiser, DenoiseSettings
 from burst_denoise.inference.noise_source import MeasuredNoise
 from burst_denoise.model.device import choose_device
 from burst_denoise.model.model_file import Model
-from burst_denoise.model.prior import load_prior, prior_file
-from burst_denoise.schemas import Domain, FrameInfo, NoiseProfile
+from burst_denoise.model.prior import load_prior, why_no_prior
+from burst_denoise.schemas import Domain, FrameInfo, NoiseProfile, Quality
 from burst_denoise.sensor.identity import Sensor
 
 __all__ = ["ChosenDenoiser", "Denoisers"]
@@ -166,14 +166,19 @@ class Denoisers:
                     refused = refused or error
                 else:
                     return ChosenDenoiser(
-                        self._denoiser(None, noise), _prior(info.domain), self._settings(profile, info), True
+                        self._denoiser(None, noise),
+                        _prior(info, self.settings.quality),
+                        self._settings(profile, info),
+                        True,
                     )
-        if refused is not None and (strict or not prior_file(info.domain).is_file()):
+        if refused is not None and (strict or why_no_prior(info, self.settings.quality) is not None):
             raise refused
         if refused is not None and (info.camera, info.iso) not in self._told:
             self._told.add((info.camera, info.iso))
             self.note(f"{refused}; until then the network that comes with the program serves such shots")
-        return ChosenDenoiser(self._denoiser(None, None), _prior(info.domain), self._settings(None, info), False)
+        return ChosenDenoiser(
+            self._denoiser(None, None), _prior(info, self.settings.quality), self._settings(None, info), False
+        )
 
     def _denoiser(self, model: Model | None, noise: MeasuredNoise | None) -> Denoiser:
         key = id(model or noise)
@@ -188,7 +193,8 @@ class Denoisers:
         of = self.settings
         return {
             "strength": of.strength,
-            "quality": of.quality,
+            # As in the lines of earlier ledgers; which prior it is the network says.
+            "quality": "best" if of.augment else "fast",
             "darks": self._darks_digest if self._darks and self._have_darks(info) else None,
             "noise_profile": None if profile is None else _digest(profile.model_dump_json().encode()),
             # Not named where they are, so that the lines of earlier ledgers still hold.
@@ -204,11 +210,15 @@ class Denoisers:
         return _digest(b"".join(dark.master.offset.tobytes() for dark in self._darks))
 
 
-@cache
-def _prior(domain: Domain) -> str:
-    if not prior_file(domain).is_file():
+def _prior(info: FrameInfo, quality: Quality) -> str:
+    if why_no_prior(info, quality) is not None:
         return "none"  # the denoiser will say so
-    return f"prior {load_prior(domain, choose_device('cpu')).sha256}"
+    return f"prior {_prior_digest(info.domain, quality)}"
+
+
+@cache
+def _prior_digest(domain: Domain, quality: Quality) -> str:
+    return load_prior(domain, choose_device("cpu"), quality).sha256
 
 
 def _digest(content: bytes) -> str:

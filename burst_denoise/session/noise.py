@@ -12,7 +12,7 @@ from burst_denoise import __version__
 from burst_denoise.errors import BurstDenoiseError, InputFileError
 from burst_denoise.frame.frame import Frame
 from burst_denoise.inference.noise_source import ShotNoise
-from burst_denoise.schemas import FrameInfo, NoiseEntry
+from burst_denoise.schemas import PLANES, FrameInfo, NoiseEntry
 from burst_denoise.session.denoisers import Denoisers
 from burst_denoise.session.ledger import Ledger
 from burst_denoise.session.shots import Shot
@@ -34,7 +34,7 @@ def group_of(camera: str | None, iso: float | None, height: int, width: int) -> 
 
 def noise_for(entry: NoiseEntry | None, info: FrameInfo) -> ShotNoise | None:
     """Return the noise of a group as that of one of its shots, or None where there is none, or of another mode."""
-    if entry is None or entry.white_level != info.white_level:
+    if entry is None or (entry.white_level, entry.profile.planes) != (info.white_level, PLANES[info.domain]):
         return None
     count = len(entry.shots)
     from_shots = "one shot" if count == 1 else f"{count} shots"
@@ -112,7 +112,7 @@ class SessionNoise:
                     frame = self._read(shot)
                 except BurstDenoiseError:
                     continue  # it will be named when its turn comes
-                if used and frame.info.white_level != used[0][1].white_level:
+                if used and _mode(frame.info) != _mode(used[0][1]):
                     continue
                 used.append((shot.name, frame.info))
                 yield frame
@@ -145,6 +145,11 @@ class SessionNoise:
             structure=noise.structure,
             version=__version__,
         )
+
+
+def _mode(info: FrameInfo) -> tuple[str, float]:
+    """Return in what way the camera has written a shot: raw or developed, at what depth."""
+    return info.domain, info.white_level
 
 
 def _spread(shots: Sequence[Shot]) -> list[Shot]:

@@ -24,7 +24,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from burst_denoise import __version__
 from burst_denoise.errors import BurstDenoiseError, ConfigError, InputFileError, OutputError
 from burst_denoise.files import temporary_folder
-from burst_denoise.inference.denoiser import Quality
+from burst_denoise.schemas import Quality
 from burst_denoise.session.denoisers import Denoisers
 from burst_denoise.session.names import OutputFormat
 from burst_denoise.session.reader import ReadLimits
@@ -273,7 +273,8 @@ class _Page:
         return JSONResponse({"name": file.name})
 
     async def _work(self, request: Request, visit: Visit) -> Response:
-        quality: Quality = "best" if request.query_params.get("quality") == "best" else "fast"
+        asked = request.query_params.get("quality")
+        quality: Quality = "draft" if asked == "draft" else "best" if asked == "best" else "fast"
         repair = request.query_params.get("hot") != "kept"
         if not visit.files:
             raise InputFileError("nothing was given; choose a sample or a file")

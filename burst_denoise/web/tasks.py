@@ -15,15 +15,15 @@ from burst_denoise.burst.burst import Burst
 from burst_denoise.errors import ModelFileError
 from burst_denoise.files import temporary_folder
 from burst_denoise.frame.frame import Frame
-from burst_denoise.inference.denoiser import NetworkChange, ProcessingNotes, Quality
+from burst_denoise.inference.denoiser import NetworkChange, ProcessingNotes
 from burst_denoise.io.exiftool import exiftool_on_path
 from burst_denoise.io.write import write_frame
 from burst_denoise.jobs.benchmark import BenchmarkSettings
 from burst_denoise.jobs.listener import Listener
 from burst_denoise.jobs.merge import MergeInputs, merge_burst, merge_inputs
 from burst_denoise.jobs.report import ReportSources, SeriesWatcher, report
-from burst_denoise.model.prior import prior_file
-from burst_denoise.schemas import FrameInfo
+from burst_denoise.model.prior import is_developed, why_no_prior
+from burst_denoise.schemas import FrameInfo, Quality
 from burst_denoise.score.metrics import corrected_mse
 from burst_denoise.sensor.moments import frame_moments
 from burst_denoise.session.denoisers import ChosenDenoiser, Denoisers
@@ -310,16 +310,17 @@ def _chosen(
             raise
         notes.append(str(error))
         return None
-    served = chosen.denoiser.model is not None or prior_file(frame.info.domain).is_file()
+    served = chosen.denoiser.model is not None or why_no_prior(frame.info, quality) is None
     return chosen if served else None
 
 
 def _facts(info: FrameInfo, chosen: ChosenDenoiser | None) -> Facts:
     """Return what a file says, and what serves."""
     exposure = info.exposure_in_words + ("" if info.f_number is None else f", f/{info.f_number:.2g}")
-    kind = (
-        "a developed picture" if info.cfa is None else f"a raw file, {info.cfa} mosaic, white at {info.white_level:g}"
-    )
+    if info.cfa is not None:
+        kind = f"a raw file, {info.cfa} mosaic, white at {info.white_level:g}"
+    else:
+        kind = "a developed picture of 8 bits" if is_developed(info) else "a picture of 16 bits, taken for linear light"
     rows = [
         ("Camera", info.camera or "unknown"),
         ("Exposure", exposure),
