@@ -144,6 +144,8 @@ class FrameInfo(Document):
     f_number: Exposure | None = None
     taken_at: FiniteFloat | None = None
     """Seconds since 1970 by the camera's clock."""
+    tone_curve: bool = False
+    """Whether the file says that its values are not linear in light."""
     orientation: int = Field(default=1, ge=1, le=8)
     """Exif orientation of the stored rows."""
     as_shot_neutral: tuple[Positive, Positive, Positive] | None = None

@@ -308,7 +308,7 @@ def test_the_prior_of_a_domain_is_loaded_once_and_a_domain_without_one_is_refuse
     mono = changed(frames[0], domain="mono", cfa=None, black_level=(2048.0,))
     with pytest.raises(ModelFileError, match=r"frame_000\.dng: is mono, and no best network comes .* that; take fast"):
         Denoiser(settings=DenoiseSettings(quality="best"))(mono)
-    with pytest.raises(ModelFileError, match=r"frame_000\.dng: is a developed picture of 8 bits, and without a model"):
+    with pytest.raises(ModelFileError, match=r"frame_000\.dng: is a developed picture \(8 bits\), and without"):
         denoiser(changed(mono, white_level=255.0, black_level=(0.0,)))
 
 

@@ -28,6 +28,7 @@ from burst_denoise.io.picture import read_picture
 from burst_denoise.io.raw import read_raw
 from burst_denoise.jobs.denoise import SessionSettings, denoise_session
 from burst_denoise.jobs.ingest import ingest
+from burst_denoise.model.content import content_pictures
 from burst_denoise.model.model_file import Model, load_model, model_of
 from burst_denoise.model.prior import load_prior
 from burst_denoise.schemas import NoiseProfile
@@ -486,7 +487,39 @@ def test_pictures_and_videos_among_raw_files_are_passed_over_and_that_is_told(tm
     assert results(tmp_path / "out") == ["frame_000-denoised.dng"]
     with pytest.raises(JobError, match="1 of 2 shots failed") as caught:  # named, it is meant
         denoise([shot, tmp_path / "in" / "a.png"], tmp_path / "other", None)
-    assert "a.png: is a developed picture of 8 bits" in str(caught.value.failures["a.png"])
+    assert "a.png: is a developed picture (8 bits)" in str(caught.value.failures["a.png"])
+
+
+def picture_of_16_bits(path: Path, *, grey: bool) -> tuple[Path, np.ndarray]:
+    """Write a noisy picture in linear light, and return its file and the clean one, 0 to 1, (H, W) or (H, W, 3)."""
+    rng = np.random.default_rng(0)
+    clean = 0.5 * content_pictures(("stereo_motorcycle",))[0][:160, :200]
+    clean = clean[..., 1] if grey else clean
+    noisy = rng.poisson(clean / 1e-3) * 1e-3 + 3e-3 * rng.standard_normal(clean.shape)
+    values = np.clip(np.rint(65535 * noisy), 0, 65535).astype(np.uint16)
+    cv2.imwrite(str(path), values if grey else values[..., ::-1])
+    return path, clean
+
+
+@pytest.mark.parametrize("grey", [True, False])
+def test_pictures_of_16_bits_are_denoised_without_a_model_as_linear_light(tmp_path: Path, grey: bool) -> None:
+    shot, clean = picture_of_16_bits(tmp_path / "a.png", grey=grey)
+    notes: list[str] = []
+    denoise([shot], tmp_path / "a.tif", None, notes=notes)
+    assert notes[0].startswith("a.png: noise estimated from the shot itself, S ")
+    assert "its values are taken for linear in light" in notes[0]
+    noisy, denoised = (cv2.imread(str(path), cv2.IMREAD_UNCHANGED) / 65535 for path in (shot, tmp_path / "a.tif"))
+    seen = clean if grey else clean[..., ::-1]
+    assert np.mean((denoised - seen) ** 2) < np.mean((noisy - seen) ** 2) / 3
+
+
+def test_frames_of_a_monochrome_ccd_are_denoised_without_any_calibration(shared_data: Path, tmp_path: Path) -> None:
+    frames = sorted((shared_data / "emva_ccd12").glob("b_s_*.png"))[:9]
+    denoise(frames[:1], tmp_path / "a.tif", None)
+    others = np.mean([cv2.imread(str(path), cv2.IMREAD_UNCHANGED) for path in frames[1:]], axis=0)
+    noisy, denoised = (cv2.imread(str(path), cv2.IMREAD_UNCHANGED) for path in (frames[0], tmp_path / "a.tif"))
+    # Both have the noise of the mean of eight, and the photosites that respond unequally.
+    assert np.var(denoised - others) < np.var(noisy - others) / 2
 
 
 def test_augmentation_is_said_in_the_note(tmp_path: Path, model: Model) -> None:

@@ -116,5 +116,5 @@ def test_a_prior_that_is_not_there_is_named_with_what_is():
 
 def test_developed_pictures_of_8_bits_are_served_by_none():
     for domain in ("mono", "rgb"):
-        assert why_no_prior(info(domain, 255.0)).startswith("is a developed picture of 8 bits, and without a model")
+        assert why_no_prior(info(domain, 255.0)).startswith("is a developed picture (8 bits), and without a model")
     assert why_no_prior(info("bayer", 255.0)) is None  # an 8-bit mosaic is raw all the same

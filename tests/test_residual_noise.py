@@ -11,15 +11,17 @@ import torch
 from scipy.ndimage import gaussian_filter
 
 from burst_denoise.frame.frame import to_linear
-from burst_denoise.frame.mosaic import RGGB
+from burst_denoise.frame.mosaic import MONO, RGB, RGGB, Mosaic
 from burst_denoise.frame.synthetic import SyntheticCamera, scene_from_picture, shoot
 from burst_denoise.inference.engine import Engine, fastest_engine
 from burst_denoise.inference.residual_noise import refine_noise
 from burst_denoise.inference.tiles import denoise_image
 from burst_denoise.io.raw import read_raw
+from burst_denoise.model.content import content_pictures
 from burst_denoise.model.device import compute_dtype
 from burst_denoise.model.prior import load_prior
 from burst_denoise.schemas import NoiseProfile
+from burst_denoise.sensor.noise_model import noise_variance
 from burst_denoise.sensor.single_image import estimate_noise
 from tests.sensors import Sensor, measured_sensor, mosaic, seen_through
 from tests.test_single_image import mosaic_of, std_error
@@ -245,3 +247,21 @@ def test_denoising_by_the_estimate_leaves_the_colours_of_24_patches(engine: Engi
     row_variance = (camera.row_noise_std_dn * iso / 100 / span) ** 2
     tolerance = np.maximum(0.003 * clean, 2 * np.sqrt(variance / 64**2 + row_variance / 64))
     assert (np.abs(np.mean(change, axis=0)) < tolerance).all()
+
+
+@pytest.mark.parametrize("mosaic_of_picture", [MONO, RGB], ids=lambda mosaic: mosaic.domain)
+@pytest.mark.parametrize("scale", [2e-4, 2e-3])
+def test_the_noise_of_grey_and_rgb_frames_is_told_plane_by_plane(mosaic_of_picture: Mosaic, scale: float):
+    rng = np.random.default_rng(0)
+    colours = 0.6 * np.moveaxis(content_pictures(("stereo_motorcycle",))[0][:384, :384], 2, 0)
+    clean = colours[1] if mosaic_of_picture is MONO else colours
+    scales = scale * np.array([0.5, 1, 2] if mosaic_of_picture is RGB else [1])[:, None, None]  # RGB has been balanced
+    noisy = rng.poisson(clean / scales) * scales + 3 * scales * rng.standard_normal(clean.shape)
+    noisy = noisy.astype(np.float32).reshape(clean.shape)
+    network = fastest_engine(load_prior(mosaic_of_picture.domain, CPU).network, compute_dtype(CPU))
+    found = refine_noise(noisy, mosaic_of_picture, network, estimate_noise(noisy, mosaic_of_picture))
+    level = np.full((found.planes, 1, 1), 0.1, np.float32)
+    truth = (scales * 0.1 + (3 * scales) ** 2).ravel()
+    factor = np.sqrt(noise_variance(level, found).ravel() / truth)
+    assert (factor > 1 / 1.2).all()
+    assert (factor < 1.2).all()

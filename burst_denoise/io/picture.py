@@ -25,6 +25,7 @@ from burst_denoise.frame.frame import Frame
 from burst_denoise.io.directories import DAMAGE, TIFF_HEADS, refuse_incomplete, silenced
 from burst_denoise.io.limits import MAX_MEGAPIXELS, refuse_claim
 from burst_denoise.io.metadata import Exif, Header, read_exif
+from burst_denoise.io.tone_curve import has_tone_curve
 from burst_denoise.schemas import FrameInfo
 
 __all__ = [
@@ -89,7 +90,8 @@ def read_picture(path: Path, *, max_megapixels: float = MAX_MEGAPIXELS) -> Frame
     exif = read_exif(path)
     if data.startswith(TIFF_HEADS):
         exif = replace(exif, orientation=1)  # OpenCV has turned it
-    return Frame(dn, _info(dn.shape, np.iinfo(dn.dtype).max, exif), path)
+    info = _info(dn.shape, np.iinfo(dn.dtype).max, exif)
+    return Frame(dn, info.model_copy(update={"tone_curve": has_tone_curve(path)}), path)
 
 
 def read_picture_header(path: Path, *, max_megapixels: float = MAX_MEGAPIXELS) -> Header:

@@ -38,16 +38,17 @@ def prior_file(domain: Domain, quality: Quality = "fast") -> Path:
 
 
 def is_developed(info: FrameInfo) -> bool:
-    """Return whether frames like one are developed pictures, by their depth: 8 bits hold no linear light."""
-    return info.cfa is None and info.white_level <= COARSEST_WHITE
+    """Return whether frames like one are developed: they say so, or have 8 bits, too few for linear light."""
+    return info.cfa is None and (info.tone_curve or info.white_level <= COARSEST_WHITE)
 
 
 def why_no_prior(info: FrameInfo, quality: Quality = "fast") -> str | None:
     """Return why no prior serves frames like one, as a sentence goes on after the frame's name; None if one does."""
     if is_developed(info):
         return (
-            "is a developed picture of 8 bits, and without a model only raw files and pictures of 16 bits in linear "
-            "light are denoised; calibrate a model of its camera and name it with -m"
+            f"is a developed picture ({'its colour profile has a tone curve' if info.tone_curve else '8 bits'}), and "
+            "without a model only raw files and pictures of 16 bits in linear light are denoised; calibrate a model of "
+            "its camera and name it with -m"
         )
     if not prior_file(info.domain, quality).is_file():
         there = [each for each in get_args(Quality) if prior_file(info.domain, each).is_file()]

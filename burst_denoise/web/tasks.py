@@ -320,7 +320,7 @@ def _facts(info: FrameInfo, chosen: ChosenDenoiser | None) -> Facts:
     if info.cfa is not None:
         kind = f"a raw file, {info.cfa} mosaic, white at {info.white_level:g}"
     else:
-        kind = "a developed picture of 8 bits" if is_developed(info) else "a picture of 16 bits, taken for linear light"
+        kind = "a developed picture" if is_developed(info) else "a picture of 16 bits, taken for linear light"
     rows = [
         ("Camera", info.camera or "unknown"),
         ("Exposure", exposure),
