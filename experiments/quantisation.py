@@ -32,7 +32,7 @@ from burst_denoise.arrays import Float
 from burst_denoise.files import write_file
 from burst_denoise.inference.engine import graph_engine, graph_inputs, import_openvino, noise_graph
 from burst_denoise.inference.tiles import denoise_image
-from burst_denoise.model.network import ScaleNet
+from burst_denoise.model.network import TwoScaleNet
 from burst_denoise.model.prior import load_prior
 from burst_denoise.score.metrics import psnr
 from burst_denoise.sensor.noise_model import stabilise
@@ -129,7 +129,7 @@ def _ridnet(network: nn.Module, data: DataSet, test: PairTest, output: Path) -> 
 def _ours(training: Sequence[bd.Burst], scored: Sequence[bd.Burst], output: Path) -> Iterator[Result]:
     """Yield the results of the prior on raw frames: OpenVINO as the package runs it, 8-bit integers."""
     network = load_prior("bayer", DEVICE).network
-    assert isinstance(network, ScaleNet)
+    assert isinstance(network, TwoScaleNet)
     graph = noise_graph(network)
     calibration = [tile for burst in training for tile in _tiles(network, burst)][:CALIBRATION_PICTURES]
     pictures = [
@@ -153,7 +153,7 @@ def _variants(graph: Any, calibration: Sequence[Any]) -> Iterator[tuple[str, Any
     yield "OpenVINO int8, first and last convolution float32", quantised(graph, calibration, keep_ends=True)
 
 
-def _tiles(network: ScaleNet, burst: bd.Burst) -> Iterator[list[Float]]:
+def _tiles(network: TwoScaleNet, burst: bd.Burst) -> Iterator[list[Float]]:
     """Yield what the graph of our network takes for the centres of frames."""
     for index in range(FRAMES_SCORED):
         planes = stabilise(burst.mosaic.pack(burst.linear(index)), burst.profile)

@@ -25,7 +25,7 @@ from burst_denoise.files import atomic_write
 from burst_denoise.frame.geometry import DIHEDRAL, dihedral, dihedral_inverse
 from burst_denoise.frame.mosaic import RGGB
 from burst_denoise.model.device import compute_dtype
-from burst_denoise.model.network import ScaleNet, Size
+from burst_denoise.model.network import Size, TwoScaleNet
 from experiments.random_cameras import training_batch
 from experiments.random_scenes import training_pictures
 
@@ -106,14 +106,14 @@ def _make_chunk(job: tuple[Path, Path, tuple[int, ...]]) -> None:
 
 
 @cache
-def _teacher(weights: Path, size: tuple[int, ...]) -> ScaleNet:
-    network = ScaleNet(4, Size((size[0], size[1]), (size[2], size[3], size[4])))
+def _teacher(weights: Path, size: tuple[int, ...]) -> TwoScaleNet:
+    network = TwoScaleNet(4, Size((size[0], size[1]), (size[2], size[3], size[4])))
     network.load_state_dict(load_file(weights))
     return network.to(memory_format=torch.channels_last).eval()
 
 
 @torch.inference_mode()
-def answer(teacher: ScaleNet, planes: Float) -> Float:
+def answer(teacher: TwoScaleNet, planes: Float) -> Float:
     """Return the mean of what a teacher makes of the eight flips and rotations of stabilised planes."""
     shape = (2 * SIDE, 2 * SIDE)
     mosaic, total = RGGB.unpack(planes, shape), np.zeros(shape, np.float32)

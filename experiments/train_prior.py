@@ -26,7 +26,7 @@ from burst_denoise.files import atomic_write
 from burst_denoise.model.content import PICTURES
 from burst_denoise.model.device import choose_device, compute_dtype
 from burst_denoise.model.fit import Checkpoint, FitSettings, FitState, fit, masked_mse
-from burst_denoise.model.network import ScaleNet, build_network
+from burst_denoise.model.network import TwoScaleNet, build_network
 from burst_denoise.schemas import Domain, NoiseProfile, Quality
 from burst_denoise.score.metrics import psnr
 from burst_denoise.sensor.noise_model import stabilise, unstabilise
@@ -79,7 +79,7 @@ def _train(options: argparse.Namespace, device: torch.device) -> None:
     pictures, held_out, digest = training_pictures()
     torch.manual_seed(options.seed)
     network = build_network(options.quality, {"bayer": 4, "mono": 1, "rgb": 3}[domain])
-    assert isinstance(network, ScaleNet)
+    assert isinstance(network, TwoScaleNet)
     stages = [(count, side * network.fold) for count, side in (STAGES[-1:] if options.start else STAGES)]
     settings = {"domain": domain, "quality": options.quality, "seed": options.seed, "stages": stages}
     settings |= {"learning_rate": options.learning_rate, "cameras": CAMERAS, "optics": OPTICS, "levelling": LEVELLING}
@@ -139,7 +139,7 @@ def _train(options: argparse.Namespace, device: torch.device) -> None:
 
 
 @torch.no_grad()
-def grow(network: ScaleNet, weights: dict[str, torch.Tensor]) -> None:
+def grow(network: TwoScaleNet, weights: dict[str, torch.Tensor]) -> None:
     """Give a network the weights of a smaller one, so that it does the same at first; what is new can learn at once.
 
     New channels see the old ones, but these do not see them: the weights between are zero. Blocks that the other lacks

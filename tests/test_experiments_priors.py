@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from burst_denoise.model.network import ScaleNet, Size
+from burst_denoise.model.network import Size, TwoScaleNet
 from burst_denoise.sensor.noise_model import noise_variance
 from experiments import teacher
 from experiments.quality_over_time import front
@@ -67,7 +67,7 @@ def test_faults_are_what_they_are_called():
 
 def test_a_network_grown_from_a_smaller_one_does_the_same_and_learns_with_all_its_channels():
     torch.manual_seed(0)
-    small, large = ScaleNet(4, Size((8, 16), (1, 2, 1))), ScaleNet(4, Size((12, 24), (1, 3, 2)))
+    small, large = TwoScaleNet(4, Size((8, 16), (1, 2, 1))), TwoScaleNet(4, Size((12, 24), (1, 3, 2)))
     for parameter in small.parameters():
         torch.nn.init.normal_(parameter, 0, 0.1)
     grow(large, small.state_dict())
@@ -94,7 +94,7 @@ def test_what_is_taught_keeps_its_colours_however_it_is_turned(tmp_path):
 
 
 def test_the_answer_of_a_teacher_is_the_mean_over_eight_views():
-    still = ScaleNet(4, Size((8, 8), (0, 1, 0)))  # takes nothing away
+    still = TwoScaleNet(4, Size((8, 8), (0, 1, 0)))  # takes nothing away
     planes = rng().normal(size=(4, teacher.SIDE, teacher.SIDE)).astype(np.float32)
     assert np.allclose(teacher.answer(still, planes), planes, atol=1e-5)
     torch.nn.init.constant_(still.tail.bias, 1)

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from burst_denoise.inference.engine import graph_engine, graph_inputs, noise_graph
-from burst_denoise.model.network import ScaleNet, Size
+from burst_denoise.model.network import Size, TwoScaleNet
 from experiments.quantisation import Result, markdown, quantised
 
 pytestmark = [
@@ -21,7 +21,7 @@ pytestmark = [
 @pytest.fixture(scope="module")
 def network():
     torch.manual_seed(0)
-    network = ScaleNet(4, Size((8, 16), (1, 2, 1)))
+    network = TwoScaleNet(4, Size((8, 16), (1, 2, 1)))
     for parameter in network.parameters():
         torch.nn.init.normal_(parameter, 0, 0.08)
     return network.eval()
@@ -63,9 +63,9 @@ def refuse(*arguments):
 socket.socket.connect = socket.getaddrinfo = refuse
 import torch
 from burst_denoise.inference.engine import graph_inputs, noise_graph
-from burst_denoise.model.network import Size, ScaleNet
+from burst_denoise.model.network import Size, TwoScaleNet
 from experiments.quantisation import quantised
-network = ScaleNet(4, Size((8, 16), (1, 2, 1))).eval()
+network = TwoScaleNet(4, Size((8, 16), (1, 2, 1))).eval()
 with torch.inference_mode():
     inputs = [[band.numpy() for band in graph_inputs(network, torch.rand(1, 4, 96, 96))]]
 quantised(noise_graph(network), inputs, keep_ends=True)

@@ -15,7 +15,7 @@ from safetensors.torch import load_file, save_file
 from burst_denoise.errors import ModelFileError, OutputError
 from burst_denoise.frame.mosaic import Mosaic
 from burst_denoise.model.model_file import load_model, model_of
-from burst_denoise.model.network import ScaleNet
+from burst_denoise.model.network import TwoScaleNet
 from burst_denoise.schemas import ModelHeader, TrainingRecord, TrainSettings
 from burst_denoise.sensor.identity import Sensor
 
@@ -25,7 +25,7 @@ CPU = torch.device("cpu")
 @pytest.fixture(scope="module")
 def model(burst):
     torch.manual_seed(1)
-    network = ScaleNet(4).to(memory_format=torch.channels_last)
+    network = TwoScaleNet(4).to(memory_format=torch.channels_last)
     torch.nn.init.normal_(network.tail.weight)
     record = TrainingRecord(
         settings=TrainSettings(steps=5),
@@ -253,7 +253,7 @@ DIGEST_0_3 = "5be198a1178f01d802a55f21b9f0a28dd68b4899ab1ca70203a345dfbc3c3ef1"
 
 
 def test_a_model_of_version_0_3_still_opens(tmp_path):
-    network = ScaleNet(4)
+    network = TwoScaleNet(4)
     for parameter in network.parameters():
         torch.nn.init.zeros_(parameter)
     tensors = network.state_dict() | {"defects": torch.tensor([[4, 10]], dtype=torch.int32)}

@@ -11,7 +11,7 @@ from burst_denoise.errors import DeviceError
 from burst_denoise.frame.mosaic import BAYER_PHASES, RGGB
 from burst_denoise.inference.engine import fastest_engine
 from burst_denoise.inference.tiles import denoise_image
-from burst_denoise.model.network import ScaleNet, Size
+from burst_denoise.model.network import Size, TwoScaleNet
 from burst_denoise.schemas import NoiseProfile
 from tests.sensors import mosaic
 
@@ -25,10 +25,10 @@ PROFILE = NoiseProfile(
 
 
 @pytest.fixture(scope="module")
-def trained() -> ScaleNet:
+def trained() -> TwoScaleNet:
     """A network with weights of the size that training gives, so that every part of it matters."""
     torch.manual_seed(0)
-    net = ScaleNet(4, NARROW)
+    net = TwoScaleNet(4, NARROW)
     for parameter in net.parameters():
         torch.nn.init.normal_(parameter, 0, 0.08)
     return net.to(memory_format=torch.channels_last).eval()
@@ -69,13 +69,13 @@ def test_no_seam_shows_at_tile_borders(trained):
 @pytest.mark.parametrize("cfa", BAYER_PHASES)
 def test_an_identity_network_gives_the_input_back_exactly(cfa, augment):
     image = picture(101, 87)
-    assert np.array_equal(run(ScaleNet(4, NARROW), image, cfa, tile=64, augment=augment), image)
+    assert np.array_equal(run(TwoScaleNet(4, NARROW), image, cfa, tile=64, augment=augment), image)
 
 
 @pytest.mark.parametrize("level", [-0.01, 0.0, 0.18, 0.9])
 def test_an_identity_network_gives_a_constant_back_exactly(level):
     image = np.full((90, 130), level, np.float32)
-    assert np.array_equal(run(ScaleNet(4, NARROW), image, augment=True, tile=64), image)
+    assert np.array_equal(run(TwoScaleNet(4, NARROW), image, augment=True, tile=64), image)
 
 
 def test_strength_zero_gives_the_input_back_and_one_half_goes_half_the_way(trained):
@@ -134,7 +134,7 @@ def test_pictures_without_a_mosaic_pass_through_too(planes, shape):
         read_noise_variance=(1e-5,) * planes,
     )
     image = np.random.default_rng(0).random(shape, np.float32)
-    assert np.array_equal(run(ScaleNet(planes, NARROW), image, None, profile, augment=True, tile=48), image)
+    assert np.array_equal(run(TwoScaleNet(planes, NARROW), image, None, profile, augment=True, tile=48), image)
 
 
 def test_a_strength_outside_0_to_1_is_refused(trained):
@@ -144,7 +144,7 @@ def test_a_strength_outside_0_to_1_is_refused(trained):
 
 @pytest.mark.parametrize("error", [torch.OutOfMemoryError("CUDA out of memory"), MemoryError()])
 def test_too_little_memory_names_the_remedy(error):
-    class Greedy(ScaleNet):
+    class Greedy(TwoScaleNet):
         def forward(self, planes):
             raise error
 

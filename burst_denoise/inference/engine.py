@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from burst_denoise.model.low_bands import LowBandNet, load_low_bands
-from burst_denoise.model.network import FrequencySplitResNet, ScaleNet
+from burst_denoise.model.network import FrequencySplitResNet, TwoScaleNet
 
 __all__ = [
     "Engine",
@@ -83,7 +83,7 @@ def fastest_engine(network: FrequencySplitResNet, dtype: torch.dtype, name: Engi
         Precision of the convolutions, from `burst_denoise.model.device.compute_dtype`. The frequency split and the
         subtraction of the noise stay in float32.
     name : EngineName, optional
-        To have that one. By default OpenVINO for a `ScaleNet` on a processor, where it is installed.
+        To have that one. By default OpenVINO for a `TwoScaleNet` on a processor, where it is installed.
 
     Notes
     -----
@@ -92,12 +92,12 @@ def fastest_engine(network: FrequencySplitResNet, dtype: torch.dtype, name: Engi
     """
     device = next(network.parameters()).device
     if name is None:
-        served = type(network) is ScaleNet and device.type == "cpu" and dtype in (torch.bfloat16, torch.float32)
+        served = type(network) is TwoScaleNet and device.type == "cpu" and dtype in (torch.bfloat16, torch.float32)
         name = "openvino" if served and find_spec("openvino") else "torch"
     if name == "torch":
         engine = Engine(name, network.margin, network.step, _torch_run(network, device, dtype))
     else:
-        assert isinstance(network, ScaleNet)
+        assert isinstance(network, TwoScaleNet)
         engine = graph_engine(network, noise_graph(network), dtype)
     return replace(engine, low_bands=load_low_bands(network.planes))
 
@@ -114,7 +114,7 @@ def _torch_run(network: FrequencySplitResNet, device: torch.device, dtype: torch
     return run
 
 
-def graph_engine(network: ScaleNet, graph: Any, dtype: torch.dtype) -> Engine:
+def graph_engine(network: TwoScaleNet, graph: Any, dtype: torch.dtype) -> Engine:
     """Return the engine that runs the `noise_graph` of a network, as it was built or changed since (quantised)."""
     threads = torch.get_num_threads()
     lanes = min(threads, MOST_LANES)
@@ -144,13 +144,13 @@ def graph_engine(network: ScaleNet, graph: Any, dtype: torch.dtype) -> Engine:
     return Engine("openvino", network.margin, network.step, run, lanes)
 
 
-def graph_inputs(network: ScaleNet, planes: Tensor) -> list[Tensor]:
+def graph_inputs(network: TwoScaleNet, planes: Tensor) -> list[Tensor]:
     """Return what the `noise_graph` of a network takes for planes (B, C, H, W): two parts of the low band, the high."""
     low, high = network.split(planes)
     return [network.folded(band) for band in (*_parts(low), high)]
 
 
-def noise_graph(network: ScaleNet) -> Any:
+def noise_graph(network: TwoScaleNet) -> Any:
     """Return a network as an OpenVINO model: two parts of the low band and the high band -> noise, without its margin.
 
     All are folded. Low band and its weights come as `_parts`, of whose four products three count. Rounded to bfloat16
@@ -165,7 +165,7 @@ def noise_graph(network: ScaleNet) -> Any:
         transform = ops.convolution if isinstance(layer, nn.Conv2d) else ops.convolution_backprop_data
         weight, bias = layer.weight.detach(), layer.bias.detach().numpy()
         if layer is network.head:
-            low, high = weight[:, :channels] / 16, weight[:, channels:]  # as in `ScaleNet.noise`
+            low, high = weight[:, :channels] / 16, weight[:, channels:]  # as in `TwoScaleNet.noise`
             rounded, rest = _parts(low)
             weight = torch.cat((rounded, rest, rounded, high), 1)
         weight = weight.contiguous().numpy()
@@ -183,22 +183,16 @@ def noise_graph(network: ScaleNet) -> Any:
 
     # Margins in pixels of the fine scale, last layer first: each convolution needs one more pixel of its own scale.
     half = len(network.coarse) // 2
-    step = network.step // network.fold
     fine_out = _up(1 + 2 * len(network.fine_out), 2)
-    middle = before = fine_out + 2 * 2 * (len(network.coarse) - half)
-    if network.coarsest is not None:
-        before = _up(middle + 4 * 2 * len(network.coarsest.blocks), step)
-    first = _up(before + 2 * 2 * half + 2 * len(network.fine_in) + 1, step)
+    middle = fine_out + 2 * 2 * (len(network.coarse) - half)
+    first = _up(middle + 2 * 2 * half + 2 * len(network.fine_in) + 1, 2)
 
     bands = [ops.parameter([-1, channels, -1, -1], np.float32) for _ in ("rounded", "rest", "high")]
     rounded, rest, high = (crop(band, network.margin // network.fold - first) for band in bands)
     joined = ops.concat([rounded, rounded, rest, high], 1)
     fine = blocks(network.fine_in, convolve(network.head, joined))
-    coarse = crop(blocks(network.coarse[:half], convolve(network.down, fine)), (first - before) // 2)
-    if network.coarsest is not None:
-        of = network.coarsest
-        coarse = ops.add(coarse, convolve(of.up, blocks(of.blocks, convolve(of.down, coarse))))
-    coarse = blocks(network.coarse[half:], crop(coarse, (before - middle) // 2))
+    coarse = blocks(network.coarse[:half], convolve(network.down, fine))
+    coarse = blocks(network.coarse[half:], crop(coarse, (first - middle) // 2))
     fine = ops.add(crop(fine, first - fine_out), convolve(network.up, crop(coarse, (middle - fine_out) // 2)))
     noise = crop(convolve(network.tail, blocks(network.fine_out, fine)), fine_out)
     return import_openvino().Model([noise], bands)

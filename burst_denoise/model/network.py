@@ -8,7 +8,6 @@ and ``best`` are the same idea at prices a laptop pays, for any number of planes
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TypeVar
 
 import numpy as np
 import torch
@@ -22,13 +21,11 @@ __all__ = [
     "FrequencySplit",
     "FrequencySplitResNet",
     "PaperNet",
-    "ScaleNet",
     "Size",
+    "TwoScaleNet",
     "build_network",
     "butterworth_kernel",
 ]
-
-_Convolution = TypeVar("_Convolution", bound=nn.Module)
 
 CUT_OFF = 0.141
 """Cycles per pixel at which the low-pass gain is 1/2 (the value of the source paper)."""
@@ -128,42 +125,26 @@ class _Block(nn.Module):
         return result
 
 
-class _Coarser(nn.Module):
-    """Residual blocks on half the scale, added to the input."""
-
-    def __init__(self, width: int, count: int) -> None:
-        super().__init__()
-        self.down = nn.Conv2d(width, width, 2, stride=2)
-        self.blocks = _blocks(width, count)
-        self.up = _zeroed(nn.ConvTranspose2d(width, width, 2, stride=2))
-
-    def forward(self, x: Tensor) -> Tensor:
-        result: Tensor = self.up(self.blocks(self.down(x))).add_(x)
-        return result
-
-
 @dataclass(frozen=True)
 class Size:
-    """How large a `ScaleNet` is."""
+    """How large a `TwoScaleNet` is."""
 
     widths: tuple[int, int]
     """Channels on the fine scale and on the coarse one, half of it."""
     blocks: tuple[int, int, int]
     """Residual blocks in the order of computation: fine, coarse, fine."""
-    coarsest: int = 0
-    """Residual blocks on a third scale, half of the coarse one, amid the blocks there."""
 
 
 SIZES: Mapping[Quality, Size] = {
-    "draft": Size((16, 64), (0, 2, 0), 3),
+    "draft": Size((16, 64), (0, 3, 0)),
     "fast": Size((32, 64), (1, 6, 4)),
     "best": Size((48, 96), (1, 12, 8)),
 }
-"""Multiply-adds for each photosite of a Bayer mosaic: 14,000, 53,000 and 225,000."""
+"""Multiply-adds for each photosite of a Bayer mosaic: 15,000, 53,000 and 225,000."""
 
 
-class ScaleNet(FrequencySplitResNet):
-    """Residual blocks of 3x3 convolutions on two or three scales, predicting the noise: all presets but ``paper``.
+class TwoScaleNet(FrequencySplitResNet):
+    """Residual blocks of 3x3 convolutions on two scales, predicting the noise: all presets but ``paper``.
 
     Starts as the identity: the last convolution is zero. No normalisation layers, so the result of a photosite depends
     on nothing outside its receptive field.
@@ -181,19 +162,17 @@ class ScaleNet(FrequencySplitResNet):
         fine, coarse = size.widths
         self.planes = planes
         self.fold = 2 if planes == 1 else 1
-        self.step = (4 if size.coarsest else 2) * self.fold
+        self.step = 2 * self.fold
         channels = planes * self.fold**2
         self.split = FrequencySplit()
         self.head = nn.Conv2d(2 * channels, fine, 3, padding=1)
         self.fine_in = _blocks(fine, size.blocks[0])
         self.down = nn.Conv2d(fine, coarse, 2, stride=2)
         self.coarse = _blocks(coarse, size.blocks[1])
-        self.coarsest = _Coarser(coarse, size.coarsest) if size.coarsest else None
         self.up = nn.ConvTranspose2d(coarse, fine, 2, stride=2)
         self.fine_out = _blocks(fine, size.blocks[2])
         self.tail = _zeroed(nn.Conv2d(fine, channels, 3, padding=1))
-        blocks = size.blocks[0] + 2 * size.blocks[1] + 4 * size.coarsest + size.blocks[2]
-        convolutions = 2 + 2 * blocks + 4 * bool(size.coarsest)  # their radius in pixels, resampling included
+        convolutions = 2 + 2 * (size.blocks[0] + 2 * size.blocks[1] + size.blocks[2])  # their radius in pixels
         reach = KERNEL_RADIUS + self.fold * (convolutions + 2)  # resampling misaligns by a pixel each way at most
         self.margin = math.ceil(reach / self.step) * self.step
 
@@ -222,17 +201,13 @@ class ScaleNet(FrequencySplitResNet):
         with torch.autocast(x.device.type, enabled=False):
             x = self.head(x.float())  # the low band, rounded to bf16, would cost smooth highlights 0.05 dB
         fine = self.fine_in(x)
-        half = len(self.coarse) // 2
-        coarse = self.coarse[:half](self.down(fine))
-        if self.coarsest is not None:
-            coarse = self.coarsest(coarse)
-        coarse = self.coarse[half:](coarse)
+        coarse = self.coarse(self.down(fine))
         fine = self.fine_out(self.up(coarse).add_(fine))
         noise: Tensor = self.tail(fine)
         return noise
 
 
-def _zeroed(convolution: _Convolution) -> _Convolution:
+def _zeroed(convolution: nn.Conv2d) -> nn.Conv2d:
     """Return a convolution that gives 0 until it is trained."""
     for parameter in convolution.parameters():
         nn.init.zeros_(parameter)
@@ -315,7 +290,7 @@ def build_network(preset: NetworkPreset, planes: int) -> FrequencySplitResNet:
     """
     if preset != "paper":
         # A third faster on processors; the Conv3d of the paper has no such layout.
-        network = ScaleNet(planes, SIZES[preset])
+        network = TwoScaleNet(planes, SIZES[preset])
         return network.to(memory_format=torch.channels_last)  # type: ignore[call-overload, no-any-return]
     if planes != 3:
         raise ValueError(f"the paper preset is for RGB pictures, not for {planes} planes; use the fast preset")
