@@ -1,4 +1,4 @@
-"""Experiments around the package, which uses nothing of them: measurements, the prior's training, the earlier systems.
+"""Experiments around the package, which uses nothing of them: measurements, the priors, the earlier systems.
 
 The table of the earlier systems, in the order of work: `pictures` (what a picture and a data set are); data sets from
 bursts, from pairs and from clean pictures in `burst_pictures`, `pair_pictures` and `procedural_noise`; `systems/`, one
@@ -6,6 +6,8 @@ file each; `training` (one loop, one budget); `scoring`; `rows`; `entries` (whic
 `table`, the command. Beside it: `tiles` and `noisy_batches` (what two of the sources did with their data), `chunks`,
 `pair_figures`, `quantisation`, `webcam_clips`.
 
-Of the package itself: `bench_quality`, `bench_session`, `bench_speed`, `train_prior` with `random_cameras`. What was
-found is in RESULTS.md, LOG.md (by date) and DECISIONS.md.
+The package's networks: `random_scenes` through `random_cameras`, answered by a `teacher` or not, train the priors in
+`train_prior`; `train_low_bands`. Measurements: `bench_quality` and `bench_speed`, drawn together by
+`quality_over_time`; `bench_pictures`, `bench_training`, `bench_session`, `bench_calibration`. What was found is in
+RESULTS.md, LOG.md (by date) and DECISIONS.md.
 """

@@ -75,9 +75,9 @@ def denoise_command(
 ) -> None:
     """Denoise shots: RAW in, DNG (or TIFF, PNG) out. Best with a model of your camera, made by calibrate.
 
-    Without a model the network that comes with the program serves, with the noise
-    that --profile tells, the stored burst, the DNG's NoiseProfile tag or the shots
-    themselves, the first of these there is.
+    Without a model a network that comes with the program serves, with the noise
+    that --profile tells, the stored burst, the DNG's NoiseProfile tag or the
+    shots themselves, the first of these there is.
 
     What became of each shot stands in burst-denoise.jsonl beside the results; the
     same command again does what is missing or was made otherwise.
