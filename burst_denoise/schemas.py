@@ -51,6 +51,8 @@ LONGEST_PAUSE_S = 60.0
 """A longer pause between two frames, exposures apart, is a new series: light and scene have had time to change."""
 WIDEST_GAIN = 100.0
 """Factor that the brightness of an accepted frame is nowhere near: others are rejected."""
+BYTE_WHITE = 255
+"""White level of a picture of 8 bits."""
 PLANES = {"bayer": 4, "rgb": 3, "mono": 1}
 """Of a frame of each domain."""
 
@@ -163,6 +165,11 @@ class FrameInfo(Document):
         if self.noise_profile is not None and self.noise_profile.planes != PLANES[self.domain]:
             raise ValueError(f"a noise profile of {self.noise_profile.planes} planes for a frame of {self.domain}")
         return self
+
+    @property
+    def developed(self) -> bool:
+        """Whether it is a developed picture: the file says so, or has 8 bits, too few for linear light."""
+        return self.cfa is None and (self.tone_curve or self.white_level <= BYTE_WHITE)
 
     @property
     def exposure_in_words(self) -> str:

@@ -68,13 +68,22 @@ def test_a_tiff_says_its_colours_and_its_shot(tmp_path: Path):
     write_picture(tmp_path / "a.tif", frame_of(to_linear(values, info), info, notes="made by a test"))
     frame = read_picture(tmp_path / "a.tif")
     np.testing.assert_array_equal(frame.dn, values)
-    assert frame.info.model_copy(update={"dng_tags": ()}) == info
+    assert frame.info.model_copy(update={"dng_tags": ()}) == info  # linear light, as it was
     with tifffile.TiffFile(tmp_path / "a.tif") as tiff:
         tags = tiff.pages[0].tags
         assert (tags["PreviewSettingsName"].value, tags["PreviewApplicationName"].value) == (
             "made by a test",
             "burst_denoise",
         )
+        assert tiff.pages[0].iccprofile is None
+
+
+def test_a_tiff_of_a_developed_picture_says_so_and_is_known_for_one(tmp_path: Path):
+    values = random_dn((3, 20, 33))
+    info = picture_info(values, tone_curve=True)
+    write_picture(tmp_path / "a.tif", frame_of(to_linear(values, info), info))
+    assert read_picture(tmp_path / "a.tif").info.developed
+    with tifffile.TiffFile(tmp_path / "a.tif") as tiff:
         profile = ImageCms.ImageCmsProfile(io.BytesIO(tiff.pages[0].iccprofile))
     assert "sRGB" in ImageCms.getProfileDescription(profile)
 

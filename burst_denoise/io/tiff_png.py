@@ -87,8 +87,10 @@ def _picture_writer(path: Path) -> Callable[[Path, UInt16, FrameInfo, str, Finis
 
 def _write_tiff(path: Path, pixels: UInt16, info: FrameInfo, notes: str, finish: Finish) -> None:
     colour = pixels.ndim == 3
-    profile = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes() if colour else None
-    tags = (*(tag for tag in info.dng_tags if tag.code not in JPEG_TAGS), SRGB)
+    srgb = info.developed or info.cfa is not None  # a raw shot, developed here; a picture in linear light stays that
+    profile = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes() if colour and srgb else None
+    kept = (tag for tag in info.dng_tags if tag.code not in JPEG_TAGS)
+    tags = (*kept, SRGB) if srgb else tuple(kept)
     upright = info.model_copy(update={"orientation": 1, "dng_tags": tags})
     layout = {"photometric": "rgb" if colour else "minisblack", "compression": "zlib", "predictor": True,
               "iccprofile": profile, "rowsperstrip": 64}  # fmt: skip

@@ -17,10 +17,7 @@ from burst_denoise.model.model_file import weights_digest
 from burst_denoise.model.network import FrequencySplitResNet, build_network
 from burst_denoise.schemas import PLANES, Domain, FrameInfo, Quality
 
-__all__ = ["Prior", "is_developed", "load_prior", "prior_file", "why_no_prior"]
-
-COARSEST_WHITE = 255
-"""White level of pictures of 8 bits: developed ones, whose noise is neither S x + O nor white."""
+__all__ = ["Prior", "load_prior", "prior_file", "why_no_prior"]
 
 
 @dataclass(frozen=True)
@@ -37,14 +34,9 @@ def prior_file(domain: Domain, quality: Quality = "fast") -> Path:
     return Path(__file__).with_name(f"prior_{domain}_{quality}.safetensors")
 
 
-def is_developed(info: FrameInfo) -> bool:
-    """Return whether frames like one are developed: they say so, or have 8 bits, too few for linear light."""
-    return info.cfa is None and (info.tone_curve or info.white_level <= COARSEST_WHITE)
-
-
 def why_no_prior(info: FrameInfo, quality: Quality = "fast") -> str | None:
     """Return why no prior serves frames like one, as a sentence goes on after the frame's name; None if one does."""
-    if is_developed(info):
+    if info.developed:
         return (
             f"is a developed picture ({'its colour profile has a tone curve' if info.tone_curve else '8 bits'}), and "
             "without a model only raw files and pictures of 16 bits in linear light are denoised; calibrate a model of "

@@ -22,7 +22,7 @@ from burst_denoise.jobs.benchmark import BenchmarkSettings
 from burst_denoise.jobs.listener import Listener
 from burst_denoise.jobs.merge import MergeInputs, merge_burst, merge_inputs
 from burst_denoise.jobs.report import ReportSources, SeriesWatcher, report
-from burst_denoise.model.prior import is_developed, why_no_prior
+from burst_denoise.model.prior import why_no_prior
 from burst_denoise.schemas import FrameInfo, Quality
 from burst_denoise.score.metrics import corrected_mse
 from burst_denoise.sensor.moments import frame_moments
@@ -320,7 +320,7 @@ def _facts(info: FrameInfo, chosen: ChosenDenoiser | None) -> Facts:
     if info.cfa is not None:
         kind = f"a raw file, {info.cfa} mosaic, white at {info.white_level:g}"
     else:
-        kind = "a developed picture" if is_developed(info) else "a picture of 16 bits, taken for linear light"
+        kind = "a developed picture" if info.developed else "a picture of 16 bits, taken for linear light"
     rows = [
         ("Camera", info.camera or "unknown"),
         ("Exposure", exposure),
