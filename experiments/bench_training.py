@@ -3,7 +3,7 @@
     python -m experiments.bench_training [--quality fast best] [--runs 5]
 
 The step is that of `burst_denoise.model.fit.fit`: forward and backward under autocast, gradients cut, RAdam, running
-average. Multiply-adds are counted layer by layer, three times each: forward, and the gradients of inputs and weights.
+average. Multiply-adds count three times each: forward, and for the gradients of inputs and of weights.
 The product is that of two square matrices in the same precision, at its best over sizes; all on one thread, in turn.
 """
 
@@ -14,11 +14,12 @@ from dataclasses import dataclass
 from typing import Any, get_args
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from burst_denoise.model.fit import make_optimizer, masked_mse
 from burst_denoise.model.network import build_network
 from burst_denoise.schemas import Quality
+from experiments.rows import complexity
 from experiments.train_prior import STAGES
 
 PRODUCTS = (1024, 2048, 4096)
@@ -58,6 +59,7 @@ def main() -> None:
     options = parser.parse_args()
     torch.set_num_threads(1)
     for quality in options.quality:
+        kmac = complexity(build_network(quality, 4), 4)[1]
         for name, way in WAYS.items():
             try:
                 seconds, product = _in_turn([_step(quality, way), _product()], options.runs)
@@ -65,7 +67,7 @@ def main() -> None:
                 print(f"{quality:6s} {name:24s} cannot be done here: {str(error).splitlines()[0][:80]}", flush=True)
                 continue
             samples, side = way.batch
-            rate, peak = 3 * _macs(quality) * samples * side**2 / seconds, 1 / product
+            rate, peak = 3 * 1000 * kmac * samples * side**2 / seconds, 1 / product
             told = f"{rate / 1e9:4.0f} of {peak / 1e9:4.0f} GMAC/s: {rate / peak:.0%}"
             print(f"{quality:6s} {name:24s} {seconds:6.3f} s, {told}", flush=True)
 
@@ -132,23 +134,6 @@ def _optimizer(way: Way, parameters: list[Any]) -> torch.optim.Optimizer:
     if way.optimizer == "fused-adamw":
         return torch.optim.AdamW(parameters, lr=1e-4, fused=True)
     return make_optimizer(way.optimizer, parameters, 1e-4)
-
-
-def _macs(quality: Quality) -> float:
-    """Return the multiply-adds of the convolutions for each pixel of the four planes."""
-    network, macs, side = build_network(quality, 4), 0.0, 64
-
-    def count(layer: nn.Module, _: object, output: Tensor) -> None:
-        nonlocal macs
-        turned = isinstance(layer, nn.ConvTranspose2d)  # stride = kernel: an output sees each input channel once
-        macs += (layer.weight.shape[0] if turned else layer.weight[0].numel()) * output.numel()
-
-    for layer in network.modules():
-        if isinstance(layer, nn.Conv2d | nn.ConvTranspose2d):
-            layer.register_forward_hook(count)
-    with torch.inference_mode():
-        network(torch.zeros(1, 4, side, side))
-    return macs / side**2
 
 
 if __name__ == "__main__":

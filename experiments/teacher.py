@@ -73,8 +73,8 @@ def taught_batch(paths: Sequence[Path], stage: tuple[int, int], rng: np.random.G
     for sample in zip(noisy, target, weight, strict=True):
         k, extra = int(rng.integers(len(DIHEDRAL))), rng.random(2)
         turned.append([_turned(planes, side, k, extra) for planes in sample])
-    found = (np.stack(parts) for parts in zip(*turned, strict=True))
-    return next(found), next(found), next(found)
+    seen, wanted, counted = (np.stack(parts) for parts in zip(*turned, strict=True))
+    return seen, wanted, counted
 
 
 def _turned(planes: Float, side: int, k: int, extra: Double) -> Float:
@@ -121,8 +121,8 @@ def answer(teacher: TwoScaleNet, planes: Float) -> Float:
         seen = RGGB.turned(k, shape)
         packed = torch.from_numpy(np.ascontiguousarray(seen.pack(dihedral(mosaic, k))))[None]
         with torch.autocast("cpu", compute_dtype(packed.device)):
-            answer = teacher(packed.to(memory_format=torch.channels_last))[0].float().numpy()
-        total += dihedral_inverse(seen.unpack(answer, shape), k)
+            found = teacher(packed.to(memory_format=torch.channels_last))[0].float().numpy()
+        total += dihedral_inverse(seen.unpack(found, shape), k)
     return RGGB.pack(total / np.float32(len(DIHEDRAL)))
 
 

@@ -27,11 +27,11 @@ from burst_denoise.model.content import PICTURES
 from burst_denoise.model.device import choose_device, compute_dtype
 from burst_denoise.model.fit import Checkpoint, FitSettings, FitState, fit, masked_mse
 from burst_denoise.model.network import TwoScaleNet, build_network
-from burst_denoise.schemas import Domain, NoiseProfile, Quality
+from burst_denoise.schemas import PLANES, Domain, NoiseProfile, Quality
 from burst_denoise.score.metrics import psnr
 from burst_denoise.sensor.noise_model import stabilise, unstabilise
 from experiments.random_cameras import CAMERAS, LEVELLING, SHARES, Sensors, exposed, training_batch
-from experiments.random_scenes import HELD_OUT, OPTICS, planes_of, training_pictures
+from experiments.random_scenes import OPTICS, planes_of, training_pictures
 from experiments.teacher import taught_batch
 
 STAGES = ((8, 64), (4, 96), (3, 128))
@@ -51,6 +51,7 @@ VALIDATION_CAMERAS = ((5e-5, 6.0), (3e-4, 3.0), (1.2e-3, 2.5), (6e-3, 4.0))  # S
 class Validation:
     """Held-out pictures through one camera, linear."""
 
+    pictures: int
     clean: Float
     noisy: Float
     profile: NoiseProfile
@@ -78,7 +79,7 @@ def _train(options: argparse.Namespace, device: torch.device) -> None:
     domain: Domain = options.domain
     pictures, held_out, digest = training_pictures()
     torch.manual_seed(options.seed)
-    network = build_network(options.quality, {"bayer": 4, "mono": 1, "rgb": 3}[domain])
+    network = build_network(options.quality, PLANES[domain])
     assert isinstance(network, TwoScaleNet)
     stages = [(count, side * network.fold) for count, side in (STAGES[-1:] if options.start else STAGES)]
     settings = {"domain": domain, "quality": options.quality, "seed": options.seed, "stages": stages}
@@ -211,20 +212,19 @@ def _validation_samples(pictures: list[Picture], domain: Domain) -> list[Validat
     side = VALIDATED_SIDE if domain == "bayer" else 2 * VALIDATED_SIDE
     clean = np.concatenate([planes_of(centre, side, 1.0, 0.5, white, domain) for centre in centres])
     cameras = [Sensors.plain(len(pictures), *camera) for camera in VALIDATION_CAMERAS]
-    return [Validation(clean, *exposed(clean, camera, rng)) for camera in cameras]
+    return [Validation(len(pictures), clean, *exposed(clean, camera, rng)) for camera in cameras]
 
 
 @torch.inference_mode()
 def _score(network: torch.nn.Module, samples: list[Validation], device: torch.device) -> list[float]:
     """Return the true PSNR for each camera, mean over the pictures, dB: linear, peak = white, clipped left out."""
     dtype, scores = compute_dtype(device), []
-    count = len(range(*HELD_OUT.indices(248)))
     for of in samples:
-        x = _tensor(stabilise(of.noisy, of.profile).reshape(count, -1, *of.noisy.shape[1:]), device)
+        x = _tensor(stabilise(of.noisy, of.profile).reshape(of.pictures, -1, *of.noisy.shape[1:]), device)
         with torch.autocast(device.type, dtype, enabled=dtype != torch.float32):
             stabilised = torch.cat([network(each[None]).float() for each in x])
         denoised = unstabilise(stabilised.cpu().numpy().reshape(of.clean.shape), of.profile)
-        pictures = zip(*(np.split(planes, count) for planes in (denoised, of.clean, of.noisy)), strict=True)
+        pictures = zip(*(np.split(planes, of.pictures) for planes in (denoised, of.clean, of.noisy)), strict=True)
         each = [psnr(ours, truth, peak=1.0, mask=seen < 1) for ours, truth, seen in pictures]
         scores.append(float(np.mean(each)))
     return scores

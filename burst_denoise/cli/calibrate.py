@@ -21,7 +21,7 @@ from burst_denoise.cli.options import (
     rare,
     writes,
 )
-from burst_denoise.schemas import LONGEST_PAUSE_S, MOST_FRAMES
+from burst_denoise.schemas import LONGEST_PAUSE_S, MOST_FRAMES, NetworkPreset, Quality
 from burst_denoise.sensor.verdict import worth_frames
 
 if TYPE_CHECKING:
@@ -49,9 +49,7 @@ def train_command(
         int | None,
         typer.Option(metavar="NUMBER", min=1, help="Steps of training, instead of minutes: reproducible to the bit."),
     ] = None,
-    preset: Annotated[
-        Literal["draft", "fast", "best", "paper"], rare(help="Network; paper is the original one, RGB only, slow.")
-    ] = "fast",
+    preset: Annotated[NetworkPreset, rare(help="Network; paper is the original one, RGB only, slow.")] = "fast",
     optimizer: Annotated[Literal["radam", "torch-radam", "adamw"], rare(help="Optimiser.")] = "radam",
     verbose: Verbose = False,
 ) -> None:
@@ -84,7 +82,7 @@ def calibrate_command(
     output: Annotated[Path, writes("Model file to write.")],
     minutes: Annotated[float, MinutesOption] = 5.0,
     quality: Annotated[
-        Literal["draft", "fast", "best"],
+        Quality,
         typer.Option(help="Size of the network: best takes four times as long to denoise and to train, draft half."),
     ] = "fast",
     darks: Darks = None,

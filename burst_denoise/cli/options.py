@@ -8,6 +8,7 @@ import typer
 
 from burst_denoise.errors import InputFileError, ModelFileError
 from burst_denoise.files import refuse_existing
+from burst_denoise.schemas import Quality
 
 if TYPE_CHECKING:
     from burst_denoise.inference.denoiser import DenoiseSettings
@@ -193,7 +194,7 @@ Name = Annotated[
     typer.Option(metavar="TEMPLATE", help="Name of results without suffix, from {stem}, {iso} and {camera} of a shot."),
 ]
 QualityOption = Annotated[
-    Literal["draft", "fast", "best"],
+    Quality,
     typer.Option(
         help="Which network that comes with the program serves without a model: best is four times slower, draft twice "
         "as fast. Monochrome and RGB pictures have fast alone."

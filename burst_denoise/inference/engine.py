@@ -159,7 +159,7 @@ def noise_graph(network: TwoScaleNet) -> Any:
     shrinks on the way, as every scale needs less of it than the one before.
     """
     ops = import_openvino().opset13
-    channels = network.planes * network.fold**2
+    channels = network.tail.out_channels
 
     def convolve(layer: Any, x: Any) -> Any:
         transform = ops.convolution if isinstance(layer, nn.Conv2d) else ops.convolution_backprop_data

@@ -274,7 +274,7 @@ class _Page:
 
     async def _work(self, request: Request, visit: Visit) -> Response:
         asked = request.query_params.get("quality")
-        quality: Quality = "draft" if asked == "draft" else "best" if asked == "best" else "fast"
+        quality: Quality = next((each for each in get_args(Quality) if each == asked), "fast")
         repair = request.query_params.get("hot") != "kept"
         if not visit.files:
             raise InputFileError("nothing was given; choose a sample or a file")
