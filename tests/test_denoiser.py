@@ -21,7 +21,7 @@ from burst_denoise.frame.synthetic import SyntheticCamera, shoot
 from burst_denoise.inference import denoiser as module
 from burst_denoise.inference.denoiser import Denoiser, DenoiseSettings
 from burst_denoise.inference.engine import fastest_engine
-from burst_denoise.inference.noise_source import MeasuredNoise, shot_noise
+from burst_denoise.inference.noise_source import MeasuredNoise
 from burst_denoise.inference.tiles import denoise_image
 from burst_denoise.io.dng import rounded_dn
 from burst_denoise.jobs.merge import merge_burst
@@ -281,8 +281,7 @@ def test_a_given_noise_goes_before_the_burst_the_burst_before_the_tag_the_tag_be
         "as its NoiseProfile tag says": Denoiser()(tagged),
         "estimated from the shot itself": Denoiser()(untagged),
     }
-    engine = fastest_engine(load_prior("bayer", CPU).network, compute_dtype(CPU))
-    profiles = [noise.sensors[0].profiles[0], burst.profile, TAG, shot_noise(untagged, None, engine).profile]
+    profiles = [noise.sensors[0].profiles[0], burst.profile, TAG, Denoiser().estimate([untagged]).profile]
     for (words, found), profile in zip(images.items(), profiles, strict=True):
         assert f"; noise {words}; strength 1" in found.notes
         expected = Denoiser().image(untagged.linear, untagged.with_profile(profile))
@@ -291,19 +290,24 @@ def test_a_given_noise_goes_before_the_burst_the_burst_before_the_tag_the_tag_be
         Denoiser(noise=noise)(changed(tagged, camera="Nikon D5"), burst)
 
 
-def test_the_prior_of_a_domain_is_loaded_once_and_a_domain_without_one_is_refused(
-    frames: list[Frame], monkeypatch: pytest.MonkeyPatch
+def test_a_prior_is_loaded_once_and_only_where_it_is_needed_and_a_domain_without_one_is_refused(
+    frames: list[Frame], burst: Burst, monkeypatch: pytest.MonkeyPatch
 ):
-    loaded: list[str] = []
+    loaded: list[tuple[str, str]] = []
 
     def counted(domain, device, quality):
-        loaded.append(domain)
+        loaded.append((domain, quality))
         return load_prior(domain, device, quality)
 
     monkeypatch.setattr(module, "load_prior", counted)
     denoiser = Denoiser()
     found = [denoiser(frame) for frame in frames]
-    assert loaded == ["bayer"]
+    assert loaded == [("bayer", "fast")]
+    draft = Denoiser(settings=DenoiseSettings(quality="draft"))
+    draft(frames[0], burst)
+    assert loaded[1:] == [("bayer", "draft")]
+    draft(frames[0])  # its noise must be estimated
+    assert loaded[2:] == [("bayer", "fast")]
     assert f"; prior {load_prior('bayer', CPU).sha256[:12]}; " in found[2].notes
     mono = changed(frames[0], domain="mono", cfa=None, black_level=(2048.0,))
     with pytest.raises(ModelFileError, match=r"frame_000\.dng: is mono, and no best network comes .* that; take fast"):

@@ -1,5 +1,6 @@
 """Which noise profile serves a shot without a model, and in which words; real files throughout."""
 
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 from pathlib import Path
 
@@ -10,14 +11,22 @@ import torch
 from burst_denoise.errors import ConfigError, InputFileError
 from burst_denoise.frame.frame import Frame
 from burst_denoise.frame.synthetic import SyntheticCamera
-from burst_denoise.inference.engine import Engine, fastest_engine
-from burst_denoise.inference.noise_source import ShotNoise, noise_figures, read_measured_noise, shot_noise
+from burst_denoise.inference.engine import fastest_engine
+from burst_denoise.inference.noise_source import (
+    ShotNoise,
+    estimated_noise,
+    noise_figures,
+    read_measured_noise,
+    shot_noise,
+)
 from burst_denoise.io.noise_profile_export import write_dng_with_profile, write_profile
 from burst_denoise.io.raw import read_raw
 from burst_denoise.model.prior import load_prior
 from burst_denoise.schemas import ChannelProfile, NoiseProfile
 from tests.shots import burst_frames, stored, verdicts, write_frames
 from tests.test_verdict import GOOD
+
+Estimate = Callable[[Iterable[Frame]], ShotNoise]
 
 CAMERA = SyntheticCamera()
 SPAN = 15304 - 2048
@@ -59,18 +68,19 @@ def tagged(tmp_path: Path, frame: Frame) -> Frame:
 
 
 @pytest.fixture(scope="module")
-def engine() -> Engine:
-    return fastest_engine(load_prior("bayer", torch.device("cpu")).network, torch.float32, "torch")
+def estimate() -> Estimate:
+    engine = fastest_engine(load_prior("bayer", torch.device("cpu")).network, torch.float32, "torch")
+    return lambda frames: estimated_noise(frames, engine)
 
 
 STORED = NoiseProfile(iso=1600, shot_noise_scale=(3e-4,) * 4, read_noise_variance=(3e-6,) * 4)
 
 
-def test_the_burst_goes_before_the_tag_and_the_tag_before_an_estimate(frame: Frame, tagged: Frame, engine: Engine):
-    assert shot_noise(tagged, STORED, engine) == ShotNoise(STORED, "as measured on its burst")
-    noise = shot_noise(tagged, None, engine)
+def test_the_burst_goes_before_the_tag_and_the_tag_before_an_estimate(frame: Frame, tagged: Frame, estimate: Estimate):
+    assert shot_noise(tagged, STORED, estimate) == ShotNoise(STORED, "as measured on its burst")
+    noise = shot_noise(tagged, None, estimate)
     assert replace(noise, structure=None) == ShotNoise(tagged.noise_profile, "as its NoiseProfile tag says")
-    noise = shot_noise(frame, None, engine)
+    noise = shot_noise(frame, None, estimate)
     assert noise.profile.shot_noise_scale[0] == pytest.approx(CAMERA.gain(1600) / SPAN, rel=0.3)
     assert (noise.source, noise.contradiction) == ("estimated from the shot itself", "")
 
@@ -84,27 +94,29 @@ def scaled(profile: NoiseProfile, factor: float) -> NoiseProfile:
 
 
 @pytest.mark.parametrize("factor", [0.01, 0.1, 10])
-def test_a_tag_that_contradicts_the_shot_does_not_serve_and_is_told(tagged: Frame, engine: Engine, factor: float):
-    estimate = shot_noise(tagged.with_profile(None), None, engine).profile
-    tag = scaled(estimate, factor)
-    noise = shot_noise(tagged.with_profile(tag), None, engine)
-    assert noise.profile == estimate
+def test_a_tag_that_contradicts_the_shot_does_not_serve_and_is_told(tagged: Frame, estimate: Estimate, factor: float):
+    by_itself = shot_noise(tagged.with_profile(None), None, estimate).profile
+    tag = scaled(by_itself, factor)
+    noise = shot_noise(tagged.with_profile(tag), None, estimate)
+    assert noise.profile == by_itself
     assert noise.source == "estimated from the shot itself, which contradicts its NoiseProfile tag"
     told = f"its NoiseProfile tag says {factor**0.5:.2g} times as much ({noise_figures(tag)})"
     assert noise.contradiction == told
 
 
 @pytest.mark.parametrize("factor", [0.6, 1.7])
-def test_a_tag_serves_as_long_as_it_is_within_the_error_of_an_estimate(tagged: Frame, engine: Engine, factor: float):
-    tag = scaled(shot_noise(tagged.with_profile(None), None, engine).profile, factor)
-    assert shot_noise(tagged.with_profile(tag), None, engine).profile == tag
+def test_a_tag_serves_as_long_as_it_is_within_the_error_of_an_estimate(
+    tagged: Frame, estimate: Estimate, factor: float
+):
+    tag = scaled(shot_noise(tagged.with_profile(None), None, estimate).profile, factor)
+    assert shot_noise(tagged.with_profile(tag), None, estimate).profile == tag
 
 
-def test_a_tag_serves_where_the_shot_cannot_tell_or_was_denoised(tagged: Frame, engine: Engine):
+def test_a_tag_serves_where_the_shot_cannot_tell_or_was_denoised(tagged: Frame, estimate: Estimate):
     white = replace(tagged.with_profile(STORED), dn=np.full_like(tagged.dn, 15304))
-    assert shot_noise(white, None, engine).profile == STORED
+    assert shot_noise(white, None, estimate).profile == STORED
     tag = scaled(STORED, 0.01)
-    assert shot_noise(replace(tagged.with_profile(tag), noise_reduction=1.0), None, engine).profile == tag
+    assert shot_noise(replace(tagged.with_profile(tag), noise_reduction=1.0), None, estimate).profile == tag
 
 
 def test_a_shot_of_unknown_iso_is_told_which_one_serves_it(tmp_path: Path, frame: Frame):
@@ -206,10 +218,10 @@ def test_a_file_that_is_missing_or_something_else_is_one_clear_line(tmp_path: Pa
     assert "\n" not in str(caught.value)
 
 
-def test_a_shot_that_cannot_tell_its_noise_is_named(frame: Frame, engine: Engine):
+def test_a_shot_that_cannot_tell_its_noise_is_named(frame: Frame, estimate: Estimate):
     white = replace(frame, dn=np.full_like(frame.dn, 15304))
     with pytest.raises(InputFileError, match=r"IMG_1\.dng: its noise cannot be told"):
-        shot_noise(white, None, engine)
+        shot_noise(white, None, estimate)
 
 
 def test_a_stored_burst_remembers_the_tag_of_its_frames(tmp_path: Path):

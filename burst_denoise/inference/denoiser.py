@@ -295,7 +295,8 @@ class Denoiser:
         first = next(frames, None)
         if first is None:
             raise InputFileError("no shot to estimate noise from could be read")
-        return estimated_noise(chain([first], frames), self._estimating(first))
+        # By the fast prior, so that a shot's noise is the same at every quality.
+        return estimated_noise(chain([first], frames), self._prior(first, "fast")[0])
 
     def image(self, image: Float, frame: Frame) -> Float:
         """Return an image denoised whose dark and defects are taken care of: a method for the benchmark.
@@ -366,10 +367,6 @@ class Denoiser:
             self._engines[key] = engine, f"prior {prior.sha256[:12]}"
         return self._engines[key]
 
-    def _estimating(self, frame: Frame) -> Engine:
-        """Return what noise is estimated with: the fast prior, so that a shot's noise is the same at every quality."""
-        return self._prior(frame, "fast")[0]
-
     def _profile(
         self, frame: Frame, stored: NoiseProfile | None, estimated: ShotNoise | None = None
     ) -> tuple[NoiseProfile, str]:
@@ -385,7 +382,7 @@ class Denoiser:
             profile, source = self._noise.profile_for(frame.info, name, any_sensor=any_sensor)
             figures = ""
         else:
-            noise = shot_noise(frame, stored, self._estimating(frame), estimated)
+            noise = shot_noise(frame, stored, self.estimate, estimated)
             profile, source = noise.profile, noise.source
             figures = "" if stored is not None else f", {noise_figures(profile)}"
             figures += f"; {noise.contradiction}" if noise.contradiction else ""

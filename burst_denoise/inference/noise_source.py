@@ -154,7 +154,10 @@ class ShotNoise:
 
 
 def shot_noise(
-    frame: Frame, stored: NoiseProfile | None, engine: Engine, estimated: ShotNoise | None = None
+    frame: Frame,
+    stored: NoiseProfile | None,
+    estimate: Callable[[Iterable[Frame]], ShotNoise],
+    estimated: ShotNoise | None = None,
 ) -> ShotNoise:
     """Return the noise profile that there is for a shot without any calibration.
 
@@ -164,8 +167,8 @@ def shot_noise(
         A mosaic.
     stored : NoiseProfile or None
         Measured on the stored burst that the shot is a frame of.
-    engine : Engine
-        What denoises the shot; here, windows of it.
+    estimate : callable
+        What estimates the noise of the shot from itself, if need be: `estimated_noise` with an engine.
     estimated : ShotNoise, optional
         From shots of the same camera and ISO; by default from the shot itself.
 
@@ -187,7 +190,7 @@ def shot_noise(
         return ShotNoise(tag, by_tag)
     if estimated is None:
         try:
-            estimated = estimated_noise([frame], engine)
+            estimated = estimate([frame])
         except InputFileError:
             if tag is not None:
                 return ShotNoise(tag, by_tag)

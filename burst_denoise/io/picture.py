@@ -12,6 +12,7 @@ import warnings
 import zlib
 from collections.abc import Iterator
 from dataclasses import replace
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
@@ -48,6 +49,9 @@ JPEG_MARKER = re.compile(rb"\xff+([^\x00\xff])", re.DOTALL)
 
 CHANNELS: dict[str, tuple[int, ...]] = {"L": (), "I;16": (), "I;16B": (), "RGB": (3,)}
 """Pillow's modes of the pictures that `read_picture` gives as they are: 8 and 16 bits, grey and RGB."""
+
+NOT_DESCRIBED = (OSError, Image.DecompressionBombError, *DAMAGE)
+"""What Pillow raises on files that are damaged, or of a kind that it does not know."""
 
 
 def read_picture(path: Path, *, max_megapixels: float = MAX_MEGAPIXELS) -> Frame:
@@ -91,7 +95,12 @@ def read_picture(path: Path, *, max_megapixels: float = MAX_MEGAPIXELS) -> Frame
     if data.startswith(TIFF_HEADS):
         exif = replace(exif, orientation=1)  # OpenCV has turned it
     info = _info(dn.shape, np.iinfo(dn.dtype).max, exif)
-    return Frame(dn, info.model_copy(update={"tone_curve": has_tone_curve(path)}), path)
+    try:
+        with _described(BytesIO(data)) as picture:
+            curved = has_tone_curve(picture.info.get("icc_profile") or b"")
+    except NOT_DESCRIBED:
+        curved = False
+    return Frame(dn, info.model_copy(update={"tone_curve": curved}), path)
 
 
 def read_picture_header(path: Path, *, max_megapixels: float = MAX_MEGAPIXELS) -> Header:
@@ -107,13 +116,9 @@ def read_picture_header(path: Path, *, max_megapixels: float = MAX_MEGAPIXELS) -
     """
     refuse_incomplete(path, max_megapixels)
     try:
-        with (
-            silenced("PIL.TiffImagePlugin"),
-            warnings.catch_warnings(action="ignore"),
-            Image.open(path, formats=("JPEG", "PNG", "TIFF", "BMP")) as picture,
-        ):
+        with _described(path) as picture:
             shape = (*CHANNELS[picture.mode], picture.height, picture.width)
-    except (OSError, Image.DecompressionBombError, *DAMAGE):
+    except NOT_DESCRIBED:
         return Header.of(read_picture(path, max_megapixels=max_megapixels).info)
     refuse_claim(path, shape[-2], shape[-1], max_megapixels)
     return Header.of(_info(shape, 255, read_exif(path)))  # a header has no white level
@@ -260,6 +265,17 @@ def _png_is_sound(data: bytes) -> bool:
             return False
         place = end + 4
     return kind == b"IEND"
+
+
+@contextlib.contextmanager
+def _described(file: Path | BytesIO) -> Iterator[Image.Image]:
+    """Give what a picture says at its start, its values not decoded; raises one of `NOT_DESCRIBED`."""
+    with (
+        silenced("PIL.TiffImagePlugin"),
+        warnings.catch_warnings(action="ignore"),
+        Image.open(file, formats=("JPEG", "PNG", "TIFF", "BMP")) as picture,
+    ):
+        yield picture
 
 
 @contextlib.contextmanager
