@@ -16,7 +16,6 @@ from burst_denoise.burst.darks import DarkSet, read_darks
 from burst_denoise.burst.store import Burst
 from burst_denoise.errors import ConfigError, DeviceError, ModelFileError
 from burst_denoise.frame.frame import Frame, to_dn
-from burst_denoise.frame.mosaic import RGGB
 from burst_denoise.frame.synthetic import SyntheticCamera, shoot
 from burst_denoise.inference import denoiser as module
 from burst_denoise.inference.denoiser import Denoiser, DenoiseSettings
@@ -442,21 +441,3 @@ def test_what_travels_is_what_was_measured_and_not_what_was_made_of_it(
     fresh, used = Denoiser(knowing, darks=darks), Denoiser(knowing, darks=darks, note=lambda _: None)
     used(frames[0])
     assert len(pickle.dumps(used)) < len(pickle.dumps(fresh)) + 3 * frames[0].dn.size  # the two maps
-
-
-def test_a_denoised_image_keeps_the_mean_of_each_plane_where_that_is_known() -> None:
-    rng = np.random.default_rng(0)
-    noise = NoiseProfile(iso=100, shot_noise_scale=(1e-4,) * 4, read_noise_variance=(1e-6,) * 4)
-    noisy = (0.3 + 0.005 * rng.standard_normal((128, 128))).astype(np.float32)
-    noisy[0, 0] = 1.0
-    tint = RGGB.spread((0.99, 1.0, 1.0, 1.02), noisy.shape)
-    clean = np.where(noisy < 1, np.float32(0.3) * tint, noisy)
-    kept = clean.copy()
-    module._keep_means(noisy, kept, RGGB, noise)
-    light = RGGB.pack(np.where(noisy < 1, noisy, 0)).mean(axis=(1, 2))
-    assert RGGB.pack(np.where(noisy < 1, kept, 0)).mean(axis=(1, 2)) == pytest.approx(light, rel=1e-5)
-    assert kept[0, 0] == 1.0
-    dark = noisy * np.float32(1e-3)  # its mean is not known to a thousandth
-    kept = clean.copy()
-    module._keep_means(dark, kept, RGGB, noise)
-    assert np.array_equal(kept, clean)

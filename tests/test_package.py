@@ -25,7 +25,7 @@ SUBPACKAGES = {
     "score": "metrics bracket reference unbiased residual baselines outputs resources pattern rows benchmark paired",
     "model": "device content pairs network low_bands model_file prior fit validation train",
     "reporting": "figures page report",
-    "inference": "engine low_bands tiles residual_noise noise_source denoiser",
+    "inference": "engine low_bands tiles residual_noise noise_source means network_change denoiser",
     "session": "ledger child reader shots names denoisers noise steps workers cluster progress",
     "jobs": "listener ingest inspect profile calibrate denoise merge benchmark benchmark_pairs report demo",
     "web": "pictures samples worker queue tasks visits app",

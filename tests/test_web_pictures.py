@@ -9,7 +9,7 @@ import pytest
 from burst_denoise.frame.frame import Frame, to_linear
 from burst_denoise.frame.geometry import dihedral
 from burst_denoise.frame.srgb import developed
-from burst_denoise.inference.denoiser import NetworkChange, ProcessingNotes
+from burst_denoise.inference.network_change import NetworkChange, ProcessingNotes
 from burst_denoise.io.tiff_png import UPRIGHT
 from burst_denoise.schemas import FrameInfo, NoiseProfile
 from burst_denoise.web.pictures import Layer, Part, image_at, part, save_layer, upright_size, whole

@@ -17,11 +17,11 @@ from burst_denoise.burst.burst import Burst
 from burst_denoise.burst.darks import DarkSet, dark_for
 from burst_denoise.errors import ConfigError, InputFileError, ModelFileError
 from burst_denoise.frame.frame import Frame
-from burst_denoise.frame.geometry import row_bands
-from burst_denoise.frame.mosaic import Mosaic
 from burst_denoise.inference.engine import Engine, fastest_engine
+from burst_denoise.inference.means import keep_means
+from burst_denoise.inference.network_change import NetworkChange, ProcessingNotes, denoised_frame
 from burst_denoise.inference.noise_source import MeasuredNoise, ShotNoise, estimated_noise, noise_figures, shot_noise
-from burst_denoise.inference.tiles import blend, denoise_image, image_change
+from burst_denoise.inference.tiles import denoise_image, image_change
 from burst_denoise.io.metadata import DARK_MARK, DENOISED_MARK, REFUSED_AGAIN
 from burst_denoise.model.device import choose_device, compute_dtype
 from burst_denoise.model.model_file import Model
@@ -30,15 +30,9 @@ from burst_denoise.schemas import TILE, NoiseProfile, Quality
 from burst_denoise.sensor.defects import Repair, find_defects
 from burst_denoise.sensor.hot_photosites import find_hot_photosites
 from burst_denoise.sensor.identity import Sensor
-from burst_denoise.sensor.noise_model import noise_variance, scaled_profile
 from burst_denoise.sensor.verdict import unknown_noise_of_shot
 
-__all__ = ["DenoiseSettings", "Denoiser", "NetworkChange", "ProcessingNotes"]
-
-SURE_MEAN = 1e-3
-"""Relative standard error up to which the mean of a noisy plane is better known than what a network makes of it."""
-REMAINING_STD = 0.1
-"""Share of the noise's standard deviation that the prior leaves on flat fields at most: 0.06 in the darks to 0.10."""
+__all__ = ["DenoiseSettings", "Denoiser"]
 
 
 @dataclass(frozen=True)
@@ -67,58 +61,6 @@ class DenoiseSettings:
             raise ValueError(f"strength {self.strength} is outside 0 to 1")
         if self.quality not in get_args(Quality):
             raise ValueError(f"quality {self.quality!r} is none of {', '.join(get_args(Quality))}")
-
-
-@dataclass(frozen=True)
-class ProcessingNotes:
-    """The processing note of a frame, but for the strength."""
-
-    source: str
-    repairs: str = ""
-    augmented: bool = False
-    merged: bool = False
-
-    def at(self, strength: float) -> str:
-        """Return the note of the frame denoised at a strength; it goes without saying that a mean is so fully."""
-        if self.merged and strength == 1:
-            return self.source
-        augmented = "; augmented" if self.augmented else ""
-        return f"{self.source}; strength {strength:g}{augmented}{self.repairs if strength > 0 else ''}"
-
-
-@dataclass(frozen=True)
-class NetworkChange:
-    """A frame and what the network changes in it: the frame denoised at any strength, without asking it again."""
-
-    frame: Frame
-    """As it was shot, or merged."""
-    image: Float
-    """Its image, linear: dark subtracted, defects and hot photosites repaired."""
-    change: Float
-    """What is added to that at full strength, linear; see `burst_denoise.inference.tiles.image_change`."""
-    profile: NoiseProfile
-    """Of its noise."""
-    notes: ProcessingNotes
-
-    def at(self, strength: float) -> Frame:
-        """Return the frame denoised at a strength, equal to the bit to what a `Denoiser` of that strength gives.
-
-        Parameters
-        ----------
-        strength : float, 0 to 1
-            0 gives a shot back as it is, and of a merged frame the mean.
-        """
-        if strength == 0 and not self.notes.merged:
-            return replace(self.frame, notes=self.notes.at(0))
-        image = blend(self.image, self.change, strength)
-        _keep_means(self.image, image, self.frame.mosaic, self.profile)
-        return _result(image, self.frame, self.profile, self.notes.at(strength), strength)
-
-    @property
-    def factors(self) -> tuple[float, ...]:
-        """By what the planes of the image at full strength are multiplied to keep their means."""
-        clean = blend(self.image, self.change, 1.0)
-        return tuple(_mean_factors(self.image, clean, self.frame.mosaic, self.profile).tolist())
 
 
 class Denoiser:
@@ -204,7 +146,7 @@ class Denoiser:
             return replace(frame, notes=notes.at(0))
         image, repairs = self._repaired(frame, burst, profile, dark)
         image = self._run(image, frame, engine, profile)  # the noisy one makes room
-        return _result(image, frame, profile, replace(notes, repairs=repairs).at(strength), strength)
+        return denoised_frame(image, frame, profile, replace(notes, repairs=repairs).at(strength), strength)
 
     def change(
         self,
@@ -287,7 +229,7 @@ class Denoiser:
         engine, profile, notes = self._prepared_mean(frame)
         strength = self.settings.strength
         image = self._run(frame.linear, frame, engine, profile)
-        return _result(image, frame, profile, notes.at(strength), strength)
+        return denoised_frame(image, frame, profile, notes.at(strength), strength)
 
     def estimate(self, frames: Iterable[Frame]) -> ShotNoise:
         """Return the noise of shots of one camera and ISO, estimated from them; see `estimated_noise`."""
@@ -331,7 +273,7 @@ class Denoiser:
             augment=settings.augment,
             tile=settings.tile,
         )
-        _keep_means(image, clean, frame.mosaic, profile)
+        keep_means(image, clean, frame.mosaic, profile)
         return clean
 
     def _change(
@@ -441,35 +383,3 @@ class Denoiser:
         if self._note is not None and subject not in self._told:
             self._told.add(subject)
             self._note(text)
-
-
-def _result(image: Float, frame: Frame, profile: NoiseProfile, notes: str, strength: float) -> Frame:
-    """Return the frame that a denoised image is, with the noise that is left in it."""
-    left = scaled_profile(profile, (1 - strength * (1 - REMAINING_STD)) ** 2)
-    return replace(Frame.of_linear(image, frame, notes).with_profile(left), noise_reduction=strength)
-
-
-def _keep_means(noisy: Float, clean: Float, mosaic: Mosaic, profile: NoiseProfile) -> None:
-    """Scale each plane of a denoised image to the mean of the noisy one, in place, where that is known to a thousandth.
-
-    Noise has the mean 0, and over a whole frame its mean is as good as that; a network that was trained for minutes
-    puts a colour off by half a per cent. Photosites at the white level keep their value.
-    """
-    factors = _mean_factors(noisy, clean, mosaic, profile)
-    for rows in row_bands(noisy.shape[-2]):
-        light, band = noisy[..., rows, :] < 1, clean[..., rows, :]
-        np.multiply(band, mosaic.spread(factors, band.shape), out=band, where=light)
-
-
-def _mean_factors(noisy: Float, clean: Float, mosaic: Mosaic, profile: NoiseProfile) -> Float:
-    """Return the factors, one a plane, from the mean of a denoised image to that of the noisy one; 1 where unknown."""
-    counts, before, after = np.zeros((3, len(mosaic.plane_names)))
-    for rows in row_bands(noisy.shape[-2]):
-        light = noisy[..., rows, :] < 1
-        for sums, image in ((counts, light), (before, noisy[..., rows, :]), (after, clean[..., rows, :])):
-            sums += [part.sum(dtype=np.float64) for part in mosaic.parts(image * light)]
-    counts = np.maximum(counts, 1)
-    variance = noise_variance((before / counts).astype(np.float32)[:, None, None], profile)[:, 0, 0]
-    known = (np.sqrt(variance / counts) < SURE_MEAN * before / counts) & (after > 0)
-    factors: Float = np.divide(before, after, out=np.ones_like(before), where=known).astype(np.float32)
-    return factors

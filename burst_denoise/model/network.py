@@ -188,11 +188,11 @@ class TwoScaleNet(FrequencySplitResNet):
         height, width = band.shape[2:]
         if height % self.step or width % self.step:
             band = functional.pad(band, (0, -width % self.step, 0, -height % self.step), mode="reflect")
-        return functional.pixel_unshuffle(band, self.fold)
+        return functional.pixel_unshuffle(band, self.fold) if self.fold > 1 else band  # by 1 it would copy
 
     def unfolded(self, noise: Tensor) -> Tensor:
         """Return the noise in planes from what `noise` gives."""
-        return functional.pixel_shuffle(noise, self.fold)
+        return functional.pixel_shuffle(noise, self.fold) if self.fold > 1 else noise
 
     def noise(self, low: Tensor, high: Tensor) -> Tensor:
         """Return the noise in these `folded` bands, of the same shape: every convolution there is, and no more."""

@@ -174,8 +174,8 @@ def image_at(layer: Layer, strength: float, window: Window = WHOLE) -> Float:
     Returns
     -------
     (h, w) or (3, h, w) float32 array, linear
-        That of `burst_denoise.inference.denoiser.NetworkChange.at` but for float rounding, and for a few thousandths of
-        the change at strengths in between.
+        That of `burst_denoise.inference.network_change.NetworkChange.at` but for float rounding, and for a few
+        thousandths of the change at strengths in between.
     """
     image = np.asarray(layer.array("image")[..., *window])
     if not layer.has_strength or strength == 0:

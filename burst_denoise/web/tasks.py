@@ -15,7 +15,7 @@ from burst_denoise.burst.burst import Burst
 from burst_denoise.errors import ModelFileError
 from burst_denoise.files import temporary_folder
 from burst_denoise.frame.frame import Frame
-from burst_denoise.inference.denoiser import NetworkChange, ProcessingNotes
+from burst_denoise.inference.network_change import NetworkChange, ProcessingNotes
 from burst_denoise.io.exiftool import exiftool_on_path
 from burst_denoise.io.write import write_frame
 from burst_denoise.jobs.benchmark import BenchmarkSettings
