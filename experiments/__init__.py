@@ -8,6 +8,6 @@ file each; `training` (one loop, one budget); `scoring`; `rows`; `entries` (whic
 
 The package's networks: `random_scenes` through `random_cameras`, answered by a `teacher` or not, train the priors in
 `train_prior`; `train_low_bands`. Measurements: `bench_quality` and `bench_speed`, drawn together by
-`quality_over_time`; `bench_pictures`, `bench_training`, `bench_session`, `bench_calibration`. What was found is in
-RESULTS.md, LOG.md (by date) and DECISIONS.md.
+`quality_over_time`; `bench_pictures`, `bench_training`, `bench_session`, `bench_calibration`. For both, `data_folder`
+says where the pictures are, and `timing` times. What was found is in RESULTS.md, LOG.md (by date) and DECISIONS.md.
 """

@@ -8,7 +8,6 @@ less that of the prior with the profile measured on the burst itself, which eigh
 """
 
 import argparse
-import os
 import tempfile
 from dataclasses import replace
 from pathlib import Path
@@ -24,9 +23,9 @@ from burst_denoise.jobs.calibrate import calibrate_bursts
 from burst_denoise.schemas import TrainSettings
 from burst_denoise.score.metrics import psnr
 from burst_denoise.sensor.verdict import PAYS_DB
+from experiments.data_folder import DATA
 from experiments.simulated_sensors import SimulatedSensor, shoot_burst
 
-DATA = Path(os.environ.get("BURST_DENOISE_DATA", Path(__file__).resolve().parents[2] / "shared" / "data"))
 SIZE = 256, 384
 CALIBRATED_ON = ("clean/kodim01.png", "clean/kodim02.png")
 UNSEEN = ("clean/kodim04.png", "clean_train2/cc_0062.webp", "clean_train2/cc_0185.webp", "clean_train2/cc_0230.webp")

@@ -27,7 +27,7 @@ from burst_denoise.model.prior import load_prior
 from burst_denoise.schemas import NoiseProfile
 from burst_denoise.score.metrics import psnr
 from burst_denoise.sensor.noise_model import stabilise, unstabilise_mean
-from experiments.random_scenes import DATA
+from experiments.data_folder import DATA
 
 PICTURES = ("kodim01", "kodim02", "kodim03")
 EXPOSURE = 0.8

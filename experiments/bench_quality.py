@@ -1,6 +1,6 @@
 """True PSNR of the priors, of models and of classical methods on simulated bursts, beside reference figures to beat.
 
-    python experiments/bench_quality.py [BURSTS ...] [--model MODEL ...] [--frames 0 4 8] [--json FILE]
+    python -m experiments.bench_quality [BURSTS ...] [--model MODEL ...] [--frames 0 4 8] [--json FILE]
 
 Bursts are folders with their `clean_mosaic_dn.tif`; without any, the six of `sim_canon700d`. Linear mosaic, all its
 photosites, peak = white level, median over the frames. Classical methods are tuned on the burst they are scored on,
@@ -10,7 +10,6 @@ own (models).
 
 import argparse
 import json
-import os
 import statistics
 from collections.abc import Iterator
 from pathlib import Path
@@ -22,8 +21,8 @@ import burst_denoise as bd
 from burst_denoise.schemas import Quality
 from burst_denoise.score.baselines import Method, baseline_method, baselines_for, tuned_strengths
 from burst_denoise.score.metrics import psnr
+from experiments.data_folder import DATA
 
-DATA = Path(os.environ.get("BURST_DENOISE_DATA", Path(__file__).resolve().parents[2] / "shared" / "data"))
 TEST_BURSTS = [f"kodim0{scene}_iso{iso}" for scene in (1, 2, 3) for iso in (1600, 6400)]
 TO_BEAT = {
     "joint BM3D": (42.08, 36.97, 46.62, 42.17, 45.12, 40.86),

@@ -1,6 +1,6 @@
 """Seconds per megapixel of mosaic: ours, every baseline, and the machine's own matrix products, in one run.
 
-    python experiments/bench_speed.py [MODEL] [--megapixels 24] [--threads 2] [--runs 3] [--json FILE]
+    python -m experiments.bench_speed [MODEL] [--megapixels 24] [--threads 2] [--runs 3] [--json FILE]
 
 Without a model the fast prior is measured, the others beside it. Every method gets a part of the same synthetic shot
 and is timed in turn with ours on all of it, round by round after a warm-up; median, but BM3D and the `paper` preset run
@@ -12,9 +12,6 @@ of a matrix product in the same precision, both at their best.
 import argparse
 import json
 import platform
-import statistics
-import time
-from collections.abc import Callable, Sequence
 from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
@@ -23,7 +20,7 @@ from typing import get_args
 import cv2
 import numpy as np
 import torch
-from torch import nn
+from torch.utils.flop_counter import FlopCounterMode
 
 from burst_denoise.frame.mosaic import RGB, RGGB
 from burst_denoise.frame.synthetic import SyntheticCamera, shoot
@@ -31,13 +28,12 @@ from burst_denoise.inference.engine import EngineName, fastest_engine, noise_gra
 from burst_denoise.inference.tiles import denoise_image
 from burst_denoise.model.device import choose_device, compute_dtype
 from burst_denoise.model.model_file import load_model
-from burst_denoise.model.network import FrequencySplitResNet, build_network
+from burst_denoise.model.network import FrequencySplitResNet, TwoScaleNet, build_network
 from burst_denoise.model.prior import load_prior
 from burst_denoise.schemas import TILE, FrameInfo, NoiseProfile, Quality
 from burst_denoise.score.baselines import baselines_for, bm3d
 from burst_denoise.sensor.noise_model import stabilise
-
-Work = Callable[[], object]
+from experiments.timing import Work, in_turn, matrix_product
 
 CPU = torch.device("cpu")
 PRODUCT = 2048
@@ -70,12 +66,12 @@ def main() -> None:
         return partial(denoise_image, picture, RGGB, engines[name, dtype], profile)
 
     reference = ours(names[0], fast, image)
-    (seconds,) = _in_turn([reference], options.runs)
+    (seconds,) = in_turn([reference], options.runs)
     print(f"ours, {names[0]} {_short(fast)}: {image.size / 1e6:.1f} megapixels in {seconds:.2f} s")
     for (name, dtype), engine in engines.items():
         tile, macs = _tile(network, name)
-        runs = [lambda e=engine, t=tile: e.run(t), lambda t=tile: network.split(t), _product(dtype)]
-        seconds, split, multiplied = _in_turn(runs, 5 * options.runs, min)
+        runs = [lambda e=engine, t=tile: e.run(t), lambda t=tile: network.split(t), matrix_product(PRODUCT, dtype)]
+        seconds, split, multiplied = in_turn(runs, 5 * options.runs, min)
         rate, peak = 2 * macs / (seconds - split), 2 * PRODUCT**3 / multiplied
         print(
             f"one tile, {name} {_short(dtype)}: {seconds:.3f} s, of it split {split:.3f}; {macs / 1e9:.0f} GMAC, "
@@ -89,7 +85,7 @@ def main() -> None:
             methods[quality + (", augmented" if augment else "")] = work, part.size, options.runs
     found: dict[str, float] = {}
     for name, (work, size, count) in (methods | _baselines(part, info, profile, options.runs)).items():
-        seconds, beside = _in_turn([work, reference], count)
+        seconds, beside = in_turn([work, reference], count)
         found[name] = seconds / size * 1e6
         print(f"{name:38s} {found[name]:8.3f} s/MP  {seconds / size * image.size / beside:7.1f} times ours", flush=True)
     if options.json:
@@ -142,9 +138,9 @@ def _tile(network: FrequencySplitResNet, name: EngineName) -> tuple[torch.Tensor
     """Return a tile as large as the default and the multiply-adds that an engine's convolutions do on it."""
     side = TILE // 2 + 2 * (network.margin + network.step)
     tile = torch.rand(1, network.planes, side, side)
-    macs = 0.0
     if name == "openvino":
-        graph = noise_graph(network)
+        assert isinstance(network, TwoScaleNet)
+        graph, macs = noise_graph(network), 0.0
         graph.reshape({band.any_name: list(tile.shape) for band in graph.inputs})
         for node in graph.get_ops():
             kind = node.get_type_name()
@@ -154,24 +150,10 @@ def _tile(network: FrequencySplitResNet, name: EngineName) -> tuple[torch.Tensor
                 macs += inputs * float(np.prod(list(node.output(0).get_shape())))
         return tile, macs
 
-    def count(layer: nn.Module, _: object, output: torch.Tensor) -> None:
-        nonlocal macs
-        turned = isinstance(layer, nn.ConvTranspose2d)  # stride = kernel: an output sees each input channel once
-        macs += (layer.weight.shape[0] if turned else layer.weight[0].numel()) * output.numel()
-
-    layers = [layer for layer in network.modules() if isinstance(layer, nn.Conv2d | nn.ConvTranspose2d)]
-    hooks = [layer.register_forward_hook(count) for layer in layers]
-    with torch.inference_mode():
+    with torch.inference_mode(), FlopCounterMode(display=False) as counter:
         network(tile)
-    for hook in hooks:
-        hook.remove()
-    return tile, macs
-
-
-def _product(dtype: torch.dtype) -> Work:
-    """Return a matrix product large enough to run at the machine's best rate."""
-    a, b = torch.rand(PRODUCT, PRODUCT).to(dtype), torch.rand(PRODUCT, PRODUCT).to(dtype)
-    return lambda: a @ b
+    split = sum(counter.get_flop_counts()[f"{type(network).__name__}.split"].values())
+    return tile, (counter.get_total_flops() - split) / 2
 
 
 def _shot(megapixels: float) -> tuple[np.ndarray, FrameInfo]:
@@ -181,23 +163,6 @@ def _shot(megapixels: float) -> tuple[np.ndarray, FrameInfo]:
     tile = (small[..., None] * np.array([0.5, 1, 0.7])).astype(np.float32)
     frames, _ = shoot(SyntheticCamera(), tile, 1600, 1, 0)
     return np.tile(frames[0].linear, (8, 8)), frames[0].info
-
-
-def _in_turn(
-    works: Sequence[Work], rounds: int, choose: Callable[[list[float]], float] = statistics.median
-) -> list[float]:
-    """Return the seconds of each, timed one after the other, round by round, after a warm-up.
-
-    A machine with other work is not the same twice: what is to be compared must be measured in the same minute.
-    """
-    seconds: list[list[float]] = [[] for _ in works]
-    for number in range(rounds + (rounds > 1)):
-        for work, times in zip(works, seconds, strict=True):
-            began = time.perf_counter()
-            work()
-            if number or rounds == 1:
-                times.append(time.perf_counter() - began)
-    return [choose(times) for times in seconds]
 
 
 def _profile(planes: int) -> NoiseProfile:

@@ -8,8 +8,6 @@ The product is that of two square matrices in the same precision, at its best ov
 """
 
 import argparse
-import time
-from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, get_args
 
@@ -20,6 +18,7 @@ from burst_denoise.model.fit import make_optimizer, masked_mse
 from burst_denoise.model.network import build_network
 from burst_denoise.schemas import Quality
 from experiments.rows import complexity
+from experiments.timing import Work, in_turn, matrix_product
 from experiments.train_prior import STAGES
 
 PRODUCTS = (1024, 2048, 4096)
@@ -58,43 +57,24 @@ def main() -> None:
     parser.add_argument("--runs", type=int, default=5)
     options = parser.parse_args()
     torch.set_num_threads(1)
+    products = [matrix_product(side, torch.bfloat16) for side in PRODUCTS]
     for quality in options.quality:
         kmac = complexity(build_network(quality, 4), 4)[1]
         for name, way in WAYS.items():
             try:
-                seconds, product = _in_turn([_step(quality, way), _product()], options.runs)
+                seconds, *multiplied = in_turn([_step(quality, way), *products], options.runs, min)
             except Exception as error:  # noqa: BLE001 (a machine without a compiler)
                 print(f"{quality:6s} {name:24s} cannot be done here: {str(error).splitlines()[0][:80]}", flush=True)
                 continue
             samples, side = way.batch
-            rate, peak = 3 * 1000 * kmac * samples * side**2 / seconds, 1 / product
+            rate = 3 * 1000 * kmac * samples * side**2 / seconds
+            peak = max(size**3 / each for size, each in zip(PRODUCTS, multiplied, strict=True))
             told = f"{rate / 1e9:4.0f} of {peak / 1e9:4.0f} GMAC/s: {rate / peak:.0%}"
             print(f"{quality:6s} {name:24s} {seconds:6.3f} s, {told}", flush=True)
 
 
-def _in_turn(works: Sequence[Callable[[], float]], rounds: int) -> list[float]:
-    """Return the least seconds that each says it took, asked in turn after a round to warm up."""
-    found = [[work() for work in works] for _ in range(rounds + 1)][1:]
-    return [min(times) for times in zip(*found, strict=True)]
-
-
-def _product() -> Callable[[], float]:
-    """Return what measures the seconds of one multiply-add in a product of matrices."""
-    pairs = [tuple(torch.randn(2, side, side).bfloat16()) for side in PRODUCTS]
-
-    def run() -> float:
-        best = 1.0
-        for a, b in pairs:
-            begun = time.perf_counter()
-            a @ b
-            best = min(best, (time.perf_counter() - begun) / len(a) ** 3)
-        return best
-
-    return run
-
-
-def _step(quality: Quality, way: Way) -> Callable[[], float]:
-    """Return what makes a step and says how many seconds it took."""
+def _step(quality: Quality, way: Way) -> Work:
+    """Return what makes a step."""
     torch.manual_seed(0)
     layout = torch.channels_last if way.channels_last else torch.contiguous_format
     network: nn.Module = build_network(quality, 4).to(memory_format=layout)  # type: ignore[call-overload]
@@ -109,8 +89,7 @@ def _step(quality: Quality, way: Way) -> Callable[[], float]:
     target, valid = torch.zeros_like(noisy), torch.ones_like(noisy)
     seen = torch.compile(network) if way.compiled else network
 
-    def run() -> float:
-        begun = time.perf_counter()
+    def run() -> None:
         with torch.autocast("cpu", torch.bfloat16):
             error = masked_mse(seen, noisy, target, valid)
         error.backward()
@@ -125,7 +104,6 @@ def _step(quality: Quality, way: Way) -> Callable[[], float]:
                 if way.half_weights:
                     parameter.copy_(own)
                 mean.lerp_(own if way.half_weights else parameter, 1 - AVERAGE_DECAY)
-        return time.perf_counter() - begun
 
     return run
 

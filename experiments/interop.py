@@ -15,7 +15,6 @@ changes a mean, and so does its absence: the synthetic sources have little of it
 """
 
 import argparse
-import os
 import shutil
 import subprocess
 import sys
@@ -36,8 +35,8 @@ from burst_denoise.inference.denoiser import DenoiseSettings
 from burst_denoise.io.tags import FieldType
 from burst_denoise.jobs.denoise import denoise_session
 from burst_denoise.session.denoisers import Denoisers
+from experiments.data_folder import DATA
 
-DATA = Path(os.environ.get("BURST_DENOISE_DATA", Path(__file__).resolve().parents[2] / "shared" / "data"))
 MOST_COLOUR, MOST_SHIFT_PX = 0.005, 0.05
 """What a result may differ from its source."""
 Picture = npt.NDArray[np.float64]

@@ -1,7 +1,7 @@
 """Draw quality over time: what `bench_quality.py` and `bench_speed.py` measured, every method one point.
 
-    python experiments/bench_quality.py --json quality.json
-    python experiments/bench_speed.py --json speed.json
+    python -m experiments.bench_quality --json quality.json
+    python -m experiments.bench_speed --json speed.json
     python -m experiments.quality_over_time quality.json speed.json quality_over_time.png
 
 A method is on the front if none is both better and faster; the line joins those that are.

@@ -1,7 +1,6 @@
 """Random scenes: clean pictures through lens, white balance and exposure; even areas and stars, as skies have them."""
 
 import hashlib
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -16,6 +15,7 @@ from burst_denoise.arrays import Double, Float, Picture
 from burst_denoise.frame.srgb import srgb_to_linear
 from burst_denoise.model.content import PICTURES, rggb_planes
 from burst_denoise.schemas import Domain
+from experiments.data_folder import DATA
 
 __all__ = [
     "COLLECTIONS",
@@ -31,7 +31,6 @@ __all__ = [
     "training_pictures",
 ]
 
-DATA = Path(os.environ.get("BURST_DENOISE_DATA", Path(__file__).resolve().parents[2] / "shared" / "data"))
 COLLECTIONS = ("clean_train", "clean_train2")
 HELD_OUT = slice(15, None, 31)
 """Of the first collection, left to validation: 8 of 248."""

@@ -39,6 +39,7 @@ from burst_denoise.jobs.ingest import of_one_sensor
 from burst_denoise.score.baselines import tuned_strengths
 from burst_denoise.score.resources import versions
 from experiments.burst_pictures import picture_burst, series_data_set, split_by_scene
+from experiments.data_folder import DATA
 from experiments.entries import Comparison, entries
 from experiments.pair_pictures import MadePair, PairTest, pair_data_set
 from experiments.paper_figures import draw_figures
@@ -47,7 +48,6 @@ from experiments.rows import kept_rows, markdown, row_file, save_rows
 from experiments.scoring import SeriesTest
 from experiments.training import CHECKPOINT, Budget
 
-DATA = Path(os.environ.get("BURST_DENOISE_DATA", Path(__file__).resolve().parents[2] / "shared" / "data"))
 PAIRS = [DATA / name for name in ("cc60_d800_iso3200", "polyu_canon") if (DATA / name).is_dir()]
 CLEAN = DATA / "clean_train" if (DATA / "clean_train").is_dir() else None
 SECOND = DATA / "s95_iso3200"

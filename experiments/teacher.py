@@ -11,7 +11,7 @@ import argparse
 import os
 from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
-from functools import cache
+from functools import cache, partial
 from multiprocessing import get_context
 from pathlib import Path
 
@@ -19,11 +19,14 @@ import cv2
 import numpy as np
 import torch
 from safetensors.torch import load_file
+from torch import Tensor
 
 from burst_denoise.arrays import Double, Float
 from burst_denoise.files import atomic_write
-from burst_denoise.frame.geometry import DIHEDRAL, dihedral, dihedral_inverse
+from burst_denoise.frame.geometry import DIHEDRAL, dihedral
 from burst_denoise.frame.mosaic import RGGB
+from burst_denoise.inference.engine import Engine
+from burst_denoise.inference.tiles import augmented
 from burst_denoise.model.device import compute_dtype
 from burst_denoise.model.network import Size, TwoScaleNet
 from experiments.random_cameras import training_batch
@@ -112,18 +115,18 @@ def _teacher(weights: Path, size: tuple[int, ...]) -> TwoScaleNet:
     return network.to(memory_format=torch.channels_last).eval()
 
 
-@torch.inference_mode()
 def answer(teacher: TwoScaleNet, planes: Float) -> Float:
     """Return the mean of what a teacher makes of the eight flips and rotations of stabilised planes."""
     shape = (2 * SIDE, 2 * SIDE)
-    mosaic, total = RGGB.unpack(planes, shape), np.zeros(shape, np.float32)
-    for k in DIHEDRAL:
-        seen = RGGB.turned(k, shape)
-        packed = torch.from_numpy(np.ascontiguousarray(seen.pack(dihedral(mosaic, k))))[None]
-        with torch.autocast("cpu", compute_dtype(packed.device)):
-            found = teacher(packed.to(memory_format=torch.channels_last))[0].float().numpy()
-        total += dihedral_inverse(seen.unpack(found, shape), k)
-    return RGGB.pack(total / np.float32(len(DIHEDRAL)))
+    return augmented(planes, RGGB, Engine("torch", 0, teacher.step, partial(_denoised, teacher)), shape, shape)
+
+
+@torch.inference_mode()
+def _denoised(teacher: TwoScaleNet, planes: Tensor) -> Tensor:
+    """Return planes denoised to their borders, as a training step sees them."""
+    with torch.autocast("cpu", compute_dtype(planes.device)):
+        found: Tensor = teacher(planes.to(memory_format=torch.channels_last))
+    return found.float()
 
 
 if __name__ == "__main__":

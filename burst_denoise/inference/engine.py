@@ -88,7 +88,7 @@ def fastest_engine(network: FrequencySplitResNet, dtype: torch.dtype, name: Engi
     Notes
     -----
     A rule, not a race: the same machine gives the same picture twice. OpenVINO was the faster one in every measurement
-    (`experiments/bench_speed.py`); it adds ReLU and sums while a convolution's result is still in the cache.
+    (`experiments.bench_speed`); it adds ReLU and sums while a convolution's result is still in the cache.
     """
     device = next(network.parameters()).device
     if name is None:

@@ -14,7 +14,7 @@ from burst_denoise.inference.low_bands import correct_low_bands
 from burst_denoise.schemas import TILE, NoiseProfile
 from burst_denoise.sensor.noise_model import stabilise, unstabilised_change
 
-__all__ = ["blend", "denoise_image", "image_change"]
+__all__ = ["augmented", "blend", "denoise_image", "image_change"]
 
 
 def denoise_image(
@@ -138,19 +138,30 @@ def blend(image: Float, change: Float, strength: float, *, out: Float | None = N
     return result
 
 
-def _change(noisy: Float, mosaic: Mosaic, engine: Engine, profile: NoiseProfile, *, augment: bool) -> Float:
-    """Return what the network changes in the middle of a tile, linear; exactly 0 where it changes nothing."""
-    margin = engine.margin
-    planes = stabilise(mosaic.pack(noisy), profile)
-    height, width = (side - 2 * mosaic.period * margin for side in noisy.shape[-2:])
-    shape = (*noisy.shape[:-2], height, width)
-    denoised = _augmented(planes, mosaic, engine, noisy.shape, shape) if augment else _run(engine, planes)
-    change = unstabilised_change(planes[:, margin:-margin, margin:-margin], denoised, profile)
-    return mosaic.unpack(change, shape)
+def augmented(planes: Float, mosaic: Mosaic, engine: Engine, shape: tuple[int, ...], inner: tuple[int, ...]) -> Float:
+    """Return the mean of what a network makes of the eight flips and rotations of stabilised planes.
 
+    Parameters
+    ----------
+    planes : (C, h, w) float32 array, stabilised
+    mosaic : Mosaic
+        Whose planes they are; flips and rotations keep its colours where they are.
+    engine : Engine
+    shape : tuple of int
+        Of the image that the planes are of.
+    inner : tuple of int
+        Of its middle, which the engine gives back.
 
-def _augmented(planes: Float, mosaic: Mosaic, engine: Engine, shape: tuple[int, ...], inner: tuple[int, ...]) -> Float:
-    """Return the mean over the eight flips and rotations of a tile of ``shape``, of which ``inner`` comes back."""
+    Returns
+    -------
+    (C, h', w') float32 array, stabilised
+        The planes of the middle.
+
+    Raises
+    ------
+    DeviceError
+        If the device has too little memory.
+    """
     stabilised = mosaic.unpack(planes, shape)
     # float64: the sum of eight equal values must give that value back.
     total = np.zeros(inner, np.float64)
@@ -161,6 +172,17 @@ def _augmented(planes: Float, mosaic: Mosaic, engine: Engine, shape: tuple[int, 
         output = seen.unpack(_run(engine, seen.pack(turned)), inner if k % 2 == 0 else across)
         total += dihedral_inverse(output, k)
     return mosaic.pack((total / len(DIHEDRAL)).astype(np.float32))
+
+
+def _change(noisy: Float, mosaic: Mosaic, engine: Engine, profile: NoiseProfile, *, augment: bool) -> Float:
+    """Return what the network changes in the middle of a tile, linear; exactly 0 where it changes nothing."""
+    margin = engine.margin
+    planes = stabilise(mosaic.pack(noisy), profile)
+    height, width = (side - 2 * mosaic.period * margin for side in noisy.shape[-2:])
+    shape = (*noisy.shape[:-2], height, width)
+    denoised = augmented(planes, mosaic, engine, noisy.shape, shape) if augment else _run(engine, planes)
+    change = unstabilised_change(planes[:, margin:-margin, margin:-margin], denoised, profile)
+    return mosaic.unpack(change, shape)
 
 
 def _run(engine: Engine, planes: Float) -> Float:
