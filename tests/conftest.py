@@ -3,8 +3,7 @@
 import os
 import shutil
 import sys
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -12,9 +11,12 @@ import pytest
 
 from burst_denoise.burst.store import Burst
 from burst_denoise.cli.app import main
+from burst_denoise.frame import synthetic
 from burst_denoise.frame.frame import to_linear
-from burst_denoise.frame.synthetic import SyntheticCamera, shoot
-from tests.shots import stored, verdicts
+from burst_denoise.frame.synthetic import Fault, SyntheticCamera
+from burst_denoise.jobs.ingest import ingest
+from tests.command_line import SMALL, Done, Run, Shoot
+from tests.shots import burst_frames, stored, verdicts, write_frames, write_identity_model
 from tests.web_server import Server, serving
 
 PROJECT = Path(__file__).resolve().parent.parent
@@ -51,29 +53,8 @@ def stored_burst(folder: Path, *, cfa: str = "RGGB", seed: int = 0, frames: int 
     grey = 0.25 + 0.2 * np.sin(x / (7 + seed)) * np.cos(y / 11) + 0.2 * ((x + y) % 60 > 30)
     scene = (grey[..., None] * np.array([0.6, 1.0, 0.7])).astype(np.float32)
     camera = SyntheticCamera(cfa=cfa, hot_fraction=0, prnu=0, dark_offset_std_dn=0)
-    shots, clean = shoot(camera, scene, iso, frames, seed)
+    shots, clean = synthetic.shoot(camera, scene, iso, frames, seed)
     return stored(folder, folder.stem, shots, verdicts(shots), 0.1, 1e-4, clean=to_linear(clean, shots[0].info))
-
-
-@dataclass(frozen=True)
-class Done:
-    """How a command ended."""
-
-    code: int
-    out: str
-    err: str
-
-    @property
-    def error(self) -> str:
-        """The one line of an error; fails if there is not exactly one and nothing else but verdicts before it."""
-        lines = self.err.splitlines()
-        errors = [line for line in lines if line.startswith("error: ")]
-        assert "Traceback" not in self.err
-        assert lines[-1:] == errors, self.err
-        return errors[0]
-
-
-Run = Callable[..., Done]
 
 
 @pytest.fixture
@@ -91,6 +72,17 @@ def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> 
         return Done(code, captured.out, captured.err)
 
     return command
+
+
+@pytest.fixture(scope="session")
+def shoot(tmp_path_factory: pytest.TempPathFactory) -> Shoot:
+    folder = tmp_path_factory.mktemp("shoot")
+    faults = {4: Fault(shift=(3, 2)), 5: Fault(light=1.1)}
+    write_frames(folder / "good", burst_frames(6, faults=faults))
+    write_frames(folder / "other", burst_frames(3, size=SMALL), camera="Nikon D5")
+    (burst,) = ingest([folder / "good"], folder / "bursts")
+    model = write_identity_model(folder / "model.safetensors", burst)
+    return Shoot(folder / "good", folder / "other", folder / "bursts", model)
 
 
 @pytest.fixture(scope="session")

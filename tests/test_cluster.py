@@ -25,7 +25,8 @@ from burst_denoise.session.denoisers import Denoisers
 from burst_denoise.session.ledger import LEDGER_NAME
 from burst_denoise.session.progress import SessionProgress
 from burst_denoise.session.steps import Outcome
-from tests.conftest import PROJECT, Run
+from tests.command_line import Run
+from tests.conftest import PROJECT
 from tests.shots import Recorder, burst_frames, everything_in, write_frames
 
 pytest.importorskip("distributed", reason="needs the extra cluster")

@@ -18,7 +18,7 @@ from burst_denoise.io.raw import read_raw
 from burst_denoise.jobs.ingest import IngestSettings, ingest
 from burst_denoise.jobs.profile import profile
 from burst_denoise.schemas import ChannelProfile
-from tests.conftest import Run
+from tests.command_line import Run
 from tests.shots import Recorder, burst_frames, dark_frames, stored, verdicts, write_frames
 
 CAMERA = SyntheticCamera(prnu=0.01, dark_offset_std_dn=0.4, row_noise_std_dn=0.4, hot_fraction=1 / 2000)

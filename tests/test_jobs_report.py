@@ -8,7 +8,7 @@ import pytest
 
 from burst_denoise.frame.synthetic import Fault, SyntheticCamera, shoot
 from burst_denoise.jobs.ingest import ingest
-from tests.conftest import Run
+from tests.command_line import Run
 from tests.shots import SIZE, burst_frames, everything_in, write_frames, write_identity_model
 
 

@@ -3,16 +3,14 @@
 import random
 import signal
 import subprocess
-import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
 
+from tests.command_line import PROGRAM
 from tests.shots import burst_frames, dark_frames, everything_in, write_frames
-
-PROGRAM = (sys.executable, "-m", "burst_denoise")
 
 JOBS = {
     "ingest": ["ingest", "card", "-o", "OUT/bursts"],

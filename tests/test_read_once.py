@@ -11,7 +11,7 @@ import rawpy
 
 from burst_denoise.frame.synthetic import SyntheticCamera, shoot
 from burst_denoise.session.reader import Reader
-from tests.conftest import Run
+from tests.command_line import Run
 from tests.shots import SIZE, burst_frames, dark_frames, stored, verdicts, write_frames, write_identity_model
 
 HEADER = {"sizes", "color_desc", "close"}

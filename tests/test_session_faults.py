@@ -4,7 +4,6 @@ import random
 import shutil
 import signal
 import subprocess
-import sys
 import time
 from collections import Counter
 from dataclasses import replace
@@ -16,10 +15,9 @@ import psutil
 import pytest
 
 from burst_denoise.session.ledger import LEDGER_NAME
+from tests.command_line import PROGRAM
 from tests.sessions import SMALL, results, shots_of, write_night
 from tests.shots import burst_frames, everything_in, write_frames
-
-PROGRAM = (sys.executable, "-m", "burst_denoise")
 
 
 def command(*arguments: object) -> list[str]:

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from burst_denoise.io.raw import read_raw
-from tests.conftest import Run
+from tests.command_line import Run
 from tests.sessions import SMALL, results, shots_of, write_night
 from tests.shots import burst_frames, dark_frames, write_frames
 
