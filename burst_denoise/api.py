@@ -15,6 +15,7 @@ from tempfile import TemporaryDirectory
 
 from burst_denoise.burst.burst import Burst
 from burst_denoise.burst.darks import read_darks
+from burst_denoise.burst.one_sensor import of_one_sensor
 from burst_denoise.burst.series import SeriesVerdict
 from burst_denoise.errors import ConfigError
 from burst_denoise.files import absolute, temporary_folder
@@ -33,7 +34,7 @@ from burst_denoise.jobs import report as report_job
 from burst_denoise.jobs.benchmark import BenchmarkSettings, ScoredMethod
 from burst_denoise.jobs.benchmark_pairs import benchmark_pairs
 from burst_denoise.jobs.calibrate import calibrate_bursts
-from burst_denoise.jobs.ingest import IngestSettings, of_one_sensor, open_inputs
+from burst_denoise.jobs.ingest import IngestSettings, open_inputs
 from burst_denoise.jobs.listener import Listener
 from burst_denoise.jobs.merge import merge_burst
 from burst_denoise.jobs.profile import SensorProfile, profile_bursts

@@ -32,10 +32,10 @@ from pathlib import Path
 import cv2
 
 import burst_denoise as bd
+from burst_denoise.burst.one_sensor import of_one_sensor
 from burst_denoise.burst.store import open_burst, pooled_by_iso
 from burst_denoise.cli.console import Console
 from burst_denoise.files import write_file
-from burst_denoise.jobs.ingest import of_one_sensor
 from burst_denoise.score.baselines import tuned_strengths
 from burst_denoise.score.resources import versions
 from experiments.burst_pictures import picture_burst, series_data_set, split_by_scene

@@ -21,7 +21,8 @@ SUBPACKAGES = {
     "noise_structure fixed_pattern dark_frame prnu_from_scenes defects hot_photosites verdict",
     "io": "tags limits directories containers dng_header metadata raw tone_curve picture read pairs preview sidecars "
     "tiff_writer dng tiff_png exiftool write noise_profile_export emva1288",
-    "burst": "kept grouping alignment motion flicker checks series burst moved merging store darks flats",
+    "burst": "kept grouping alignment motion flicker checks series burst moved merging store darks one_sensor accepted "
+    "flats",
     "score": "metrics bracket reference unbiased residual baselines outputs resources pattern rows benchmark paired",
     "model": "device content pairs network low_bands model_file prior fit validation train",
     "reporting": "figures page report",

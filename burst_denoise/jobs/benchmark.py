@@ -8,10 +8,11 @@ import numpy as np
 
 from burst_denoise.burst.flats import read_flat
 from burst_denoise.burst.grouping import alike, find_sources, group_series
+from burst_denoise.burst.one_sensor import by_camera, of_one_sensor, same_layout
 from burst_denoise.burst.store import Burst, open_burst, split_inputs
 from burst_denoise.errors import ConfigError, ModelFileError
 from burst_denoise.inference.denoiser import Denoiser, DenoiseSettings
-from burst_denoise.jobs.ingest import IngestSettings, LeftOut, by_camera, of_one_sensor, same_layout, store_series
+from burst_denoise.jobs.ingest import IngestSettings, LeftOut, store_series
 from burst_denoise.jobs.listener import Listener
 from burst_denoise.model.model_file import Model
 from burst_denoise.model.prior import why_no_prior

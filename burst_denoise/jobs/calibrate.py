@@ -11,11 +11,12 @@ import torch
 from burst_denoise.arrays import Float, Mask
 from burst_denoise.burst.darks import read_darks
 from burst_denoise.burst.grouping import find_sources
+from burst_denoise.burst.one_sensor import of_one_sensor
 from burst_denoise.burst.store import WORK_SUFFIX, Burst, find_bursts
 from burst_denoise.errors import BurstDenoiseError, ConfigError, OutputError, SeriesError
 from burst_denoise.files import atomic_write, created_parents, refuse_existing
 from burst_denoise.frame.geometry import blocks
-from burst_denoise.jobs.ingest import IngestSettings, of_one_sensor, open_inputs
+from burst_denoise.jobs.ingest import IngestSettings, open_inputs
 from burst_denoise.jobs.listener import Listener
 from burst_denoise.model.model_file import Model, model_of
 from burst_denoise.model.pairs import GUARD, held_out, noise_of

@@ -12,6 +12,7 @@ import torch
 
 from burst_denoise.burst.darks import read_darks
 from burst_denoise.burst.grouping import CLEAN_REFERENCE
+from burst_denoise.burst.one_sensor import of_one_sensor
 from burst_denoise.burst.store import Burst, sharing_defects
 from burst_denoise.files import atomic_write, refuse_existing, temporary_folder
 from burst_denoise.frame.frame import Frame, to_dn
@@ -21,7 +22,7 @@ from burst_denoise.io.raw import develop, read_raw
 from burst_denoise.jobs.benchmark import benchmark_bursts
 from burst_denoise.jobs.calibrate import calibrate
 from burst_denoise.jobs.denoise import denoise_session
-from burst_denoise.jobs.ingest import ingest, of_one_sensor
+from burst_denoise.jobs.ingest import ingest
 from burst_denoise.jobs.listener import Listener
 from burst_denoise.jobs.merge import merge
 from burst_denoise.jobs.profile import profile_bursts

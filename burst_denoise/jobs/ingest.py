@@ -7,64 +7,28 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import NoReturn
 
-import numpy as np
-import tifffile
-
-from burst_denoise.arrays import Float, Mask
-from burst_denoise.burst.darks import DarkFramesMet, DarkSet, dark_for, refuse_other_sensor
-from burst_denoise.burst.grouping import (
-    CLEAN_REFERENCE,
-    Series,
-    alike,
-    find_sources,
-    group_series,
-    read_series,
-)
-from burst_denoise.burst.kept import HeldFrames
+from burst_denoise.burst.accepted import AcceptedSeries, dark_refusal, stored_burst
+from burst_denoise.burst.darks import DarkFramesMet, DarkSet, refuse_other_sensor
+from burst_denoise.burst.grouping import Series, find_sources, group_series, read_series
+from burst_denoise.burst.one_sensor import by_camera, camera_in_words, refuse_mixture
 from burst_denoise.burst.series import FEWEST_FRAMES, SeriesVerdict, judge
-from burst_denoise.burst.store import (
-    BURST_SUFFIX,
-    Burst,
-    find_bursts,
-    open_burst,
-    pooled_by_iso,
-    sharing_defects,
-    split_inputs,
-    store_burst,
-)
-from burst_denoise.errors import (
-    BurstDenoiseError,
-    IncompatibleFramesError,
-    InputFileError,
-    SeriesError,
-    TooFewFramesError,
-)
+from burst_denoise.burst.store import BURST_SUFFIX, Burst, find_bursts, open_burst, split_inputs
+from burst_denoise.errors import BurstDenoiseError, IncompatibleFramesError, InputFileError, TooFewFramesError
 from burst_denoise.files import absolute, created_parents, disk_refusals, refuse_existing, temporary_folder
-from burst_denoise.frame.frame import Frame, to_linear
 from burst_denoise.io.read import is_video
 from burst_denoise.jobs.listener import Listener
-from burst_denoise.schemas import LONGEST_PAUSE_S, MOST_FRAMES, FrameInfo, NoiseProfile
-from burst_denoise.sensor.defects import find_defects
+from burst_denoise.schemas import LONGEST_PAUSE_S, MOST_FRAMES, FrameInfo
 from burst_denoise.sensor.identity import Sensor
-from burst_denoise.sensor.moments import FrameMoments, frame_moments
-from burst_denoise.sensor.photon_transfer import fit_noise_profile
-from burst_denoise.sensor.prnu_from_scenes import SceneMean
 
 __all__ = [
     "IngestSettings",
     "Ingested",
     "LeftOut",
-    "by_camera",
     "ingest",
-    "of_one_sensor",
     "open_inputs",
-    "refuse_mixture",
-    "same_layout",
     "store_series",
     "without_videos",
 ]
-
-MEASURED_SIDE = 1024
 
 
 @dataclass(frozen=True)
@@ -168,8 +132,8 @@ def _ingested(
     first, *others = (series[0] for series in by_camera(found))
     if others:
         raise IncompatibleFramesError(
-            f"{others[0].paths[0]}: camera {_camera(others[0])} instead of {_camera(first)}, which {first.paths[0]} "
-            "has; give the frames of one sensor at a time"
+            f"{others[0].paths[0]}: camera {camera_in_words(others[0])} instead of {camera_in_words(first)}, which "
+            f"{first.paths[0]} has; give the frames of one sensor at a time"
         )
     return store_series(found, folder, darks, settings, listener)
 
@@ -180,15 +144,6 @@ def without_videos(found: Sequence[Series], required: frozenset[Path]) -> tuple[
     if all(series.header.domain != "bayer" for series in found):
         videos = []
     return [series for series in found if series not in videos], videos
-
-
-def by_camera(found: Sequence[Series]) -> list[list[Series]]:
-    """Return series, those of one camera and kind together."""
-    return alike(found, lambda one, first: _camera(one) == _camera(first))
-
-
-def _camera(series: Series) -> str:
-    return f"{series.header.camera or 'unknown'} ({series.header.domain})"
 
 
 class LeftOut:
@@ -210,16 +165,6 @@ class LeftOut:
             raise error
         self.errors.append(error)
         self._listener.note(f"left out: {error}")
-
-
-@dataclass(frozen=True)
-class _Judged:
-    """An accepted series, whose accepted frames wait on disk."""
-
-    place: Path
-    """Of its burst."""
-    verdict: SeriesVerdict
-    accepted: HeldFrames
 
 
 def store_series(
@@ -246,12 +191,14 @@ def store_series(
     written: list[Path] = []
     with created_parents(places[0]), _waiting_room(folder) as waiting:
         met = DarkFramesMet(settings.keep or waiting)
-        judged = _judge(list(zip(found, places, strict=True)), waiting, met, darks, settings, listener)
+        accepted = _judge(list(zip(found, places, strict=True)), waiting, met, darks, settings, listener)
         if one_sensor:
-            refuse_mixture([(one.accepted[0].info, one.accepted[0].path) for one in judged])
-        serving = [*darks, *_serving(met, [one.accepted[0].info for one in judged], settings, listener)]
+            refuse_mixture([(one.frames[0].info, one.frames[0].path) for one in accepted])
+        serving = [*darks, *_serving(met, [one.frames[0].info for one in accepted], settings, listener)]
         try:
-            bursts = [_stored(one, serving, settings, listener, written) for one in judged]
+            bursts = [
+                stored_burst(one, serving, listener.note, written, any_sensor=settings.any_sensor) for one in accepted
+            ]
         except BurstDenoiseError:
             for place in written:
                 shutil.rmtree(place, ignore_errors=True)
@@ -276,10 +223,10 @@ def _judge(
     darks: Sequence[DarkSet],
     settings: IngestSettings,
     listener: Listener,
-) -> list[_Judged]:
+) -> list[AcceptedSeries]:
     """Decode and judge series; return those accepted, their frames on disk; raise if there is none."""
     left_out = LeftOut(settings, listener)
-    judged: list[_Judged] = []
+    accepted: list[AcceptedSeries] = []
     refused: list[SeriesVerdict] = []
     for number, (series, place) in enumerate(found):
         met.begin_series()
@@ -298,16 +245,16 @@ def _judge(
         good = [verdict.accepted and found.accepted for found in verdict.frames]
         read.frames.where([not one for one in good]).discard()
         if verdict.accepted:
-            judged.append(_Judged(place, verdict, read.frames.where(good)))
+            accepted.append(AcceptedSeries(place, verdict, read.frames.where(good)))
         else:
             refused.append(verdict)
-    if not judged:
+    if not accepted:
         if not refused and left_out.errors:
             raise left_out.errors[0]
         _refuse(refused, found[0][0].paths[0])
     if lone := sum(len(verdict.frames) for verdict in refused if verdict.lone):
         listener.note(f"{lone} lone shot{'s' * (lone > 1)} left out: {FEWEST_FRAMES} frames at least make a series")
-    return judged
+    return accepted
 
 
 def _serving(
@@ -316,7 +263,7 @@ def _serving(
     """Return the dark frames met among the shots that are of the sensor of some of these; tell of all."""
     serving = []
     for dark in met.sets(listener.note):
-        refusals = [_refusal(dark, shot, any_sensor=settings.any_sensor) for shot in shots]
+        refusals = [dark_refusal(dark, shot, any_sensor=settings.any_sensor) for shot in shots]
         text = f"{len(dark.paths)} dark frames among the shots"
         if all(refusals):
             listener.note(f"{text} ({dark.info.exposure_in_words}) left out: {refusals[0]} of the bursts")
@@ -324,33 +271,6 @@ def _serving(
             listener.note(f"{text} are used as darks ({dark.info.exposure_in_words})")
             serving.append(dark)
     return serving
-
-
-def _refusal(dark: DarkSet, shot: FrameInfo, *, any_sensor: bool) -> str | None:
-    """Return in words why a dark cannot be of the sensor of a shot; None where it can."""
-    differing = dark.sensor.differences(Sensor.of(shot))
-    if not differing and not any_sensor:
-        differing = dark.sensor.refusals(Sensor.of(shot))
-    return differing[0] if differing else None
-
-
-def _stored(
-    judged: _Judged, darks: Sequence[DarkSet], settings: IngestSettings, listener: Listener, written: list[Path]
-) -> Burst:
-    """Store an accepted series, or open the burst that an earlier call stored; note in ``written`` what was written."""
-    verdict, accepted = judged.verdict, judged.accepted
-    info = accepted[0].info
-    own = [dark for dark in darks if _refusal(dark, info, any_sensor=settings.any_sensor) is None]
-    dark_offset = _dark_of(verdict.series, info, own, settings, listener)
-    defects = _defects(accepted, verdict, dark_offset, own)
-    if find_bursts(judged.place):
-        burst = _known_burst(judged.place, accepted, verdict, dark_offset, defects)
-    else:
-        clean = _clean_reference(accepted[0])
-        burst = store_burst(judged.place, accepted, verdict, clean, defects, dark_offset)
-        written.append(judged.place)
-    accepted.discard()  # no more room is taken than that of one burst
-    return burst
 
 
 def open_inputs(
@@ -377,7 +297,7 @@ def open_inputs(
     if not bursts:
         raise InputFileError("no input given; name frames, folders or stored bursts")
     refuse_mixture([(burst.info, burst.folder) for burst in bursts])
-    own = [dark for dark in met if _refusal(dark, bursts[0].info, any_sensor=settings.any_sensor) is None]
+    own = [dark for dark in met if dark_refusal(dark, bursts[0].info, any_sensor=settings.any_sensor) is None]
     return Ingested(bursts, [*darks, *own])
 
 
@@ -388,123 +308,6 @@ def _without(sources: Sequence[Path], darks: Sequence[DarkSet], apart: frozenset
     if not left:
         raise InputFileError("all frames given are dark frames or flats; name the bursts too")
     return left
-
-
-def _dark_of(
-    name: str, info: FrameInfo, darks: Sequence[DarkSet], settings: IngestSettings, listener: Listener
-) -> Float | None:
-    """Return the dark offsets to subtract from a series, or None, which is told if there are darks."""
-    master = dark_for(darks, info, any_sensor=settings.any_sensor)
-    if master is None and darks:
-        listener.note(
-            f"{name}: shot with {info.exposure_in_words}, the dark frames with "
-            f"{', '.join(dark.info.exposure_in_words for dark in darks)}; their defects are repaired, but no dark is "
-            "subtracted"
-        )
-    return None if master is None else master.offset
-
-
-def _defects(accepted: Sequence[Frame], verdict: SeriesVerdict, dark: Float | None, darks: Sequence[DarkSet]) -> Mask:
-    """Return the defects that darks and one burst reveal."""
-    info, mosaic = accepted[0].info, accepted[0].mosaic
-    gains = [found.divisors(len(mosaic.plane_names)) for found in verdict.frames if found.accepted]
-
-    def frames() -> Iterator[Float]:
-        for frame, own in zip(accepted, gains, strict=True):
-            yield mosaic.evened(frame.linear if dark is None else frame.linear - dark, own)
-
-    masters = [found.master for found in darks]
-    # To tell a defect from noise, the middle of the frame says enough about the noise, in a tenth of the time.
-    top, left = (max(0, size - MEASURED_SIDE) // 4 * 2 for size in (info.height, info.width))
-    middle = (..., slice(top, top + MEASURED_SIDE), slice(left, left + MEASURED_SIDE))
-    try:
-        profile = fit_noise_profile([(frame[middle].copy() for frame in frames())], mosaic, info.iso)
-    except ValueError:  # all overexposed
-        return find_defects(mosaic, masters) if masters else np.zeros(accepted[0].dn.shape, np.bool_)
-    return find_defects(mosaic, masters, [_scene(frame_moments(frames()), profile)])
-
-
-def _scene(moments: FrameMoments, profile: NoiseProfile) -> SceneMean:
-    return SceneMean(moments.mean.astype(np.float32), moments.count, profile, moments.variance.astype(np.float32))
-
-
-def _known_burst(
-    place: Path, accepted: Sequence[Frame], verdict: SeriesVerdict, dark: Float | None, defects: Mask
-) -> Burst:
-    """Open a burst that an earlier call stored; `OutputError` if it holds other frames, darks or defects."""
-    burst = open_burst(place)
-    # Bursts of earlier versions know no gains of planes.
-    found = [
-        new if old.plane_gains else new.model_copy(update={"plane_gains": None})
-        for old, new in zip(burst.manifest.frames, verdict.frames, strict=False)
-    ]
-    same = burst.manifest.frames == tuple(found) and _equal(burst.dark, dark)
-    # Bursts of earlier versions have no map.
-    same = same and (burst.defects is None or _equal(burst.defects, defects))
-    if not (same and all(np.array_equal(burst.frame(i).dn, frame.dn) for i, frame in enumerate(accepted))):
-        refuse_existing(place)
-    return burst
-
-
-def _equal(one: Float | Mask | None, other: Float | Mask | None) -> bool:
-    if one is None or other is None:
-        return one is other
-    return np.array_equal(one, other)
-
-
-def _clean_reference(shot: Frame) -> Float | None:
-    """Return the clean image beside simulated frames, linear, or None for real ones."""
-    path = shot.path.parent / CLEAN_REFERENCE
-    info = shot.info
-    if not path.exists():
-        return None
-    try:
-        clean = to_linear(tifffile.imread(path), info)
-    except (ValueError, OSError, tifffile.TiffFileError) as error:
-        raise InputFileError(f"{path}: clean reference cannot be read ({error}); repair or remove it") from error
-    if clean.shape != (info.height, info.width):
-        raise InputFileError(
-            f"{path}: clean reference is {clean.shape}, the frames are {info.height}x{info.width}; remove it"
-        )
-    return clean
-
-
-def of_one_sensor(bursts: Sequence[Burst]) -> list[Burst]:
-    """Return bursts with the noise profile of all bursts of their ISO, and the defects found in any of them.
-
-    Raises
-    ------
-    SeriesError
-        If there is none.
-    IncompatibleFramesError
-        If they are of several sensors.
-    """
-    if not bursts:
-        raise SeriesError("no burst given; ingest the frames of a series first")
-    refuse_mixture([(burst.info, burst.folder) for burst in bursts])
-    return sharing_defects(pooled_by_iso(bursts))
-
-
-def refuse_mixture(found: Sequence[tuple[FrameInfo, Path]]) -> None:
-    """Raise when frames come from several cameras or layouts of one: a model belongs to one sensor."""
-    first, first_path = found[0]
-    for info, path in found[1:]:
-        if differing := _layout_differences(info, first):
-            raise IncompatibleFramesError(
-                f"{path}: {differing[0]}, which {first_path} has; give the frames of one sensor at a time"
-            )
-
-
-def same_layout(info: FrameInfo, other: FrameInfo) -> bool:
-    """Return whether frames are of one sensor and one layout of it, so that one model may serve them."""
-    return not _layout_differences(info, other)
-
-
-def _layout_differences(info: FrameInfo, other: FrameInfo) -> list[str]:
-    differing = Sensor.of(info).differences(Sensor.of(other), crop=True)
-    if info.cfa != other.cfa:
-        differing.append(f"CFA {info.cfa} instead of {other.cfa}")
-    return differing
 
 
 def _refuse(refused: Sequence[SeriesVerdict], first: Path) -> NoReturn:

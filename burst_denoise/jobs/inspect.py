@@ -13,11 +13,12 @@ from burst_denoise.burst.grouping import (
     pictures_beside_raw,
     read_series,
 )
+from burst_denoise.burst.one_sensor import by_camera, same_layout
 from burst_denoise.burst.series import SeriesVerdict, judge
 from burst_denoise.burst.store import open_burst, split_inputs
 from burst_denoise.errors import InputFileError
 from burst_denoise.frame.frame import Frame
-from burst_denoise.jobs.ingest import IngestSettings, by_camera, same_layout, without_videos
+from burst_denoise.jobs.ingest import IngestSettings, without_videos
 from burst_denoise.jobs.listener import Listener
 from burst_denoise.schemas import FrameInfo
 from burst_denoise.sensor.photon_transfer import fit_noise_profile

@@ -12,6 +12,7 @@ import numpy as np
 
 from burst_denoise.arrays import Float, Picture
 from burst_denoise.burst.darks import read_darks
+from burst_denoise.burst.one_sensor import of_one_sensor
 from burst_denoise.burst.series import SeriesVerdict
 from burst_denoise.burst.store import Burst
 from burst_denoise.errors import ModelFileError
@@ -27,7 +28,7 @@ from burst_denoise.jobs.benchmark import (
     same_sensor,
     strengths_for,
 )
-from burst_denoise.jobs.ingest import of_one_sensor, open_inputs
+from burst_denoise.jobs.ingest import open_inputs
 from burst_denoise.jobs.listener import Listener
 from burst_denoise.jobs.profile import SensorProfile, profile_bursts
 from burst_denoise.model.model_file import Model
