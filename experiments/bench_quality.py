@@ -19,8 +19,9 @@ import numpy as np
 
 import burst_denoise as bd
 from burst_denoise.schemas import Quality
-from burst_denoise.score.baselines import Method, baseline_method, baselines_for, tuned_strengths
+from burst_denoise.score.baselines import Method, baseline_method, baselines_for
 from burst_denoise.score.metrics import psnr
+from burst_denoise.score.tuning import tuned_strengths
 from experiments.data_folder import DATA
 
 TEST_BURSTS = [f"kodim0{scene}_iso{iso}" for scene in (1, 2, 3) for iso in (1600, 6400)]

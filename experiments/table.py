@@ -36,8 +36,8 @@ from burst_denoise.burst.one_sensor import of_one_sensor
 from burst_denoise.burst.store import open_burst, pooled_by_iso
 from burst_denoise.cli.console import Console
 from burst_denoise.files import write_file
-from burst_denoise.score.baselines import tuned_strengths
 from burst_denoise.score.resources import versions
+from burst_denoise.score.tuning import tuned_strengths
 from experiments.burst_pictures import picture_burst, series_data_set, split_by_scene
 from experiments.data_folder import DATA
 from experiments.entries import Comparison, entries

@@ -11,7 +11,7 @@ from burst_denoise.frame.frame import Frame, to_linear
 from burst_denoise.frame.mosaic import Mosaic
 from burst_denoise.frame.synthetic import SyntheticCamera, shoot
 from burst_denoise.schemas import Domain, FrameInfo, NoiseProfile
-from burst_denoise.score import baselines
+from burst_denoise.score import baselines, tuning
 from burst_denoise.score.baselines import (
     Baseline,
     baselines_for,
@@ -21,11 +21,10 @@ from burst_denoise.score.baselines import (
     nlm_colour_8bit,
     nlm_stabilised,
     total_variation,
-    tune,
-    tuned_strengths,
     wavelet,
 )
 from burst_denoise.score.metrics import mean_squared_error, psnr_of_mse
+from burst_denoise.score.tuning import tune, tuned_strengths
 from tests.sensors import mosaic
 from tests.shots import stored, verdicts
 
@@ -283,7 +282,7 @@ def test_only_baselines_that_are_installed_and_make_sense_are_offered(monkeypatc
 
 
 def test_bm3d_is_told_the_noise_and_never_tuned(burst: Burst, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(baselines, "baselines_for", lambda info: {"bm3d": bm3d, "tv": total_variation})
+    monkeypatch.setattr(tuning, "baselines_for", lambda info: {"bm3d": bm3d, "tv": total_variation})
     strengths = tuned_strengths([burst])
     assert strengths["bm3d"] == 1.0
     assert strengths["tv"] == tune(total_variation, [burst])

@@ -20,10 +20,11 @@ from burst_denoise.frame.synthetic import SyntheticCamera, shoot
 from burst_denoise.jobs.ingest import open_inputs
 from burst_denoise.schemas import FrameInfo, FrameVerdict
 from burst_denoise.score import benchmark as module
-from burst_denoise.score.baselines import nlm_stabilised, tune
+from burst_denoise.score.baselines import nlm_stabilised
 from burst_denoise.score.benchmark import score_methods
 from burst_denoise.score.metrics import mean_squared_error
 from burst_denoise.score.rows import BenchmarkRow
+from burst_denoise.score.tuning import tune
 from burst_denoise.sensor.defects import find_defects
 from tests.shots import stored
 

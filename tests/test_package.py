@@ -23,7 +23,8 @@ SUBPACKAGES = {
     "tiff_writer dng tiff_png exiftool write noise_profile_export emva1288",
     "burst": "kept grouping alignment motion flicker checks series burst moved merging store darks one_sensor accepted "
     "flats",
-    "score": "metrics bracket reference unbiased residual baselines outputs resources pattern rows benchmark paired",
+    "score": "metrics bracket reference unbiased residual baselines tuning outputs resources pattern rows benchmark "
+    "paired",
     "model": "device content pairs network low_bands model_file prior fit validation train",
     "reporting": "figures page report",
     "inference": "engine low_bands tiles residual_noise noise_source means network_change denoiser",

@@ -17,11 +17,12 @@ from burst_denoise.jobs.listener import Listener
 from burst_denoise.model.model_file import Model
 from burst_denoise.model.prior import why_no_prior
 from burst_denoise.schemas import LONGEST_PAUSE_S, MOST_FRAMES, FrameInfo
-from burst_denoise.score.baselines import UNTUNED, Method, baselines_for, tuned_strengths
+from burst_denoise.score.baselines import UNTUNED, Method, baselines_for
 from burst_denoise.score.benchmark import SINGLE_FRAME, MergeMethod, frames_with_outputs, score_methods
 from burst_denoise.score.outputs import MatchedOutputs, Outputs
 from burst_denoise.score.pattern import SensorPattern
 from burst_denoise.score.rows import BenchmarkRow
+from burst_denoise.score.tuning import tuned_strengths
 from burst_denoise.sensor.identity import Sensor
 from burst_denoise.sensor.prnu_from_scenes import prnu_from_scenes
 

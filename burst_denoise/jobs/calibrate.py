@@ -22,7 +22,7 @@ from burst_denoise.model.model_file import Model, model_of
 from burst_denoise.model.pairs import GUARD, held_out, noise_of
 from burst_denoise.model.train import train
 from burst_denoise.schemas import NoiseStructure, TrainSettings
-from burst_denoise.score.baselines import tuned_strengths
+from burst_denoise.score.tuning import tuned_strengths
 from burst_denoise.sensor.noise_model import noise_variance
 from burst_denoise.sensor.noise_structure import noise_structure
 

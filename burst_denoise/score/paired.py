@@ -11,14 +11,11 @@ from burst_denoise.errors import InputFileError, ModelFileError
 from burst_denoise.frame.frame import Frame
 from burst_denoise.io.pairs import NoisyCleanPair
 from burst_denoise.score.baselines import (
-    TUNING_SIDE,
     UNTUNED,
     Baseline,
     Method,
-    TuningSample,
     baseline_method,
     baselines_for,
-    best_strength,
 )
 from burst_denoise.score.benchmark import REFERENCE_METHOD, SINGLE_FRAME
 from burst_denoise.score.metrics import displayed_ssim, psnr, relative_brightness
@@ -27,6 +24,7 @@ from burst_denoise.score.reference import ReferenceScore, reference_difference_d
 from burst_denoise.score.residual import ResidualScore
 from burst_denoise.score.resources import costs_of, measured, versions
 from burst_denoise.score.rows import BenchmarkRow, with_interval
+from burst_denoise.score.tuning import TUNING_SIDE, TuningSample, best_strength
 from burst_denoise.sensor.noise_model import noise_variance
 from burst_denoise.sensor.photon_transfer import fit_measurements, measure_pair_noise
 
