@@ -61,7 +61,7 @@ def score_methods(
         One that refuses a burst by `ModelFileError`, because it belongs to another sensor, has no row there; nor have
         outputs of other bursts.
     strengths : mapping from baseline name to strength
-        As found by `burst_denoise.score.baselines.tuned_strengths`; baselines that are not in it are left out.
+        As found by `burst_denoise.score.tuning.tuned_strengths`; baselines that are not in it are left out.
     frames : int
         Frames scored per burst, spread over it; all if there is no more than one beyond, for the interval's sake. No
         frame is in two means of several, so that they are independent; of short bursts fewer are scored. Where there
