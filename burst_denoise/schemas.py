@@ -172,6 +172,11 @@ class FrameInfo(Document):
         return self.cfa is None and (self.tone_curve or self.white_level <= BYTE_WHITE)
 
     @property
+    def developed_in_colour(self) -> bool:
+        """Whether it is a developed picture in colour: filtered, so that its noise is alike over pixels and colours."""
+        return self.domain == "rgb" and self.developed
+
+    @property
     def exposure_in_words(self) -> str:
         """ISO and exposure time, as in "ISO 1600 at 1/50 s"; what is unknown is called so."""
         iso = "unknown ISO" if self.iso is None else f"ISO {self.iso:g}"

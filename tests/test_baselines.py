@@ -9,6 +9,7 @@ import pytest
 from burst_denoise.burst.store import Burst
 from burst_denoise.frame.frame import Frame, to_linear
 from burst_denoise.frame.mosaic import Mosaic
+from burst_denoise.frame.srgb import linear_to_srgb
 from burst_denoise.frame.synthetic import SyntheticCamera, shoot
 from burst_denoise.schemas import Domain, FrameInfo, NoiseProfile
 from burst_denoise.score import baselines, tuning
@@ -170,7 +171,10 @@ def test_eight_bits_cut_off_what_lies_below_black_and_above_white():
 def test_colours_of_a_picture_stay_in_their_order():
     profile = profile_of(3, scale=0.0, offset=1e-6)
     planes = np.stack([np.full((32, 32), level, np.float32) for level in (0.8, 0.5, 0.2)])
-    assert nlm_colour_8bit(planes, info_of("rgb"), profile, 0.5) == pytest.approx(planes, abs=0.01)
+    developed = info_of("rgb").model_copy(update={"white_level": 255.0})
+    assert nlm_colour_8bit(planes, developed, profile, 0.5) == pytest.approx(planes, abs=0.01)
+    linear = nlm_colour_8bit(planes, info_of("rgb"), profile, 0.5)  # by way of the curve of sRGB
+    assert linear_to_srgb(linear) == pytest.approx(linear_to_srgb(planes), abs=0.01)
     assert nlm_stabilised(planes, info_of("rgb"), profile, 0.5) == pytest.approx(planes, abs=0.001)
 
 

@@ -66,6 +66,14 @@ def test_a_mosaic_patch_lays_the_picture_out_as_rggb():
     assert np.allclose(patch[1], patch[2], atol=0.1 * patch.max())  # the two greens see nearly the same
 
 
+def test_content_for_developed_pictures_is_on_a_curve_and_other_is_linear():
+    linear, curved = (
+        content_patch(content_pictures(), "rgb", 16, np.random.default_rng(3), developed=developed)
+        for developed in (False, True)
+    )
+    assert curved == pytest.approx(np.sqrt(linear))
+
+
 def test_the_same_seed_gives_the_same_patch():
     first, second = (content_patch(content_pictures(), "rgb", 16, np.random.default_rng(7)) for _ in range(2))
     assert np.array_equal(first, second)

@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from burst_denoise.frame.srgb import linear_to_srgb
 from burst_denoise.schemas import PLANES, FrameInfo
 from burst_denoise.score.metrics import corrected_mse, mean_squared_error, psnr, psnr_of_mse, rendering, ssim
 from burst_denoise.sensor.moments import frame_moments
@@ -115,6 +116,8 @@ def test_a_picture_is_rendered_as_its_luma_clipped_first():
     assert rendering(picture, info("rgb"))[0] == pytest.approx(0.2126 * red + 0.7152 * green + 0.0722 * blue, abs=1e-6)
     np.testing.assert_array_equal(picture, before)
     assert rendering(picture[0], info("mono")).shape == (1, 8, 8)
+    linear = info("rgb").model_copy(update={"white_level": 65535.0})
+    assert rendering(picture, linear) == pytest.approx(rendering(linear_to_srgb(picture), info("rgb")), abs=1e-6)
 
 
 @settings(max_examples=30, deadline=None)

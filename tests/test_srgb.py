@@ -49,7 +49,10 @@ def test_colours_come_out_in_the_order_red_green_blue_at_their_place():
     assert picture[4, 12].tolist() == [0, 0, 0]
 
 
-def test_pictures_are_shown_as_they_are():
+def test_developed_pictures_are_shown_as_they_are_and_those_in_linear_light_on_the_curve():
     info = FrameInfo(domain="rgb", camera=None, cfa=None, height=2, width=2, black_level=(0,) * 3, white_level=255)
     image = np.array([10, 20, 30], np.float32)[:, None, None] / 255 * np.ones((3, 2, 2), np.float32)
     assert developed(image, info)[1, 1].tolist() == [10, 20, 30]
+    linear = info.model_copy(update={"white_level": 65535.0})
+    assert developed(srgb_to_linear(image), linear)[1, 1].tolist() == [10, 20, 30]
+    assert developed(image, linear.model_copy(update={"tone_curve": True}))[1, 1].tolist() == [10, 20, 30]

@@ -202,6 +202,19 @@ def test_a_picture_without_a_model_is_shown_and_it_is_told_what_can_be_done(web_
     web_server.json(f"{visit}/end", "POST")
 
 
+def test_a_grey_picture_of_16_bits_is_denoised_by_the_fast_network_whatever_was_asked(web_server: Server) -> None:
+    rng = np.random.default_rng(0)
+    noisy = np.rint(20000 + 400 * rng.standard_normal((96, 128))).astype(np.uint16)
+    visit = web_server.begin()
+    web_server.give(visit, ("grey.png", cv2.imencode(".png", noisy)[1].tobytes()))
+    result = web_server.work(visit, "?quality=best")["result"]
+    assert result["notice"] == ""
+    told = "grey.png: is mono, and no best network comes with the package for that; take fast, which serves here"
+    assert told in result["cautions"]
+    assert "denoised" in [layer["key"] for layer in result["layers"]]
+    web_server.json(f"{visit}/end", "POST")
+
+
 def test_a_file_that_is_too_large_is_refused_before_it_is_read(web_server: Server) -> None:
     visit = web_server.begin()
     line = raw_answer(

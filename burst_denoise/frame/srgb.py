@@ -8,7 +8,15 @@ from burst_denoise.arrays import Float
 from burst_denoise.frame.mosaic import RGGB, Mosaic
 from burst_denoise.schemas import FrameInfo
 
-__all__ = ["DEMOSAIC_BORDER", "demosaiced", "developed", "linear_to_srgb", "srgb_to_linear", "white_balance"]
+__all__ = [
+    "DEMOSAIC_BORDER",
+    "demosaiced",
+    "developed",
+    "linear_to_srgb",
+    "on_display_curve",
+    "srgb_to_linear",
+    "white_balance",
+]
 
 DEMOSAIC_BORDER = 2
 """Photosites around a demosaiced picture: OpenCV leaves the outermost without colours of its own."""
@@ -29,6 +37,14 @@ def srgb_to_linear(encoded: npt.NDArray[np.uint8] | Float) -> Float:
     """Return the linear light, 0 to 1 float32, of sRGB values: uint8 0 to 255, or float 0 to 1."""
     x = encoded.astype(np.float32) / 255 if encoded.dtype == np.uint8 else encoded
     return np.where(x <= 0.04045, x / 12.92, ((x + 0.055) / 1.055) ** np.float32(2.4)).astype(np.float32)
+
+
+def on_display_curve(values: Float, info: FrameInfo) -> Float:
+    """Return the values of a frame as a display takes them, clipped to 0 and 1: linear ones on the curve of sRGB.
+
+    Those of a developed picture are on such a curve already.
+    """
+    return np.clip(values, np.float32(0), np.float32(1)) if info.developed else linear_to_srgb(values)
 
 
 def white_balance(info: FrameInfo) -> Float:
@@ -60,9 +76,9 @@ def developed(image: Float, info: FrameInfo) -> npt.NDArray[np.uint8]:
     Parameters
     ----------
     image : (H, W) or (3, H, W) float32 array, linear
-        A picture (rgb, mono) is taken as developed already. A window of a frame must start on even rows and columns.
+        A window of a mosaic must start on even rows and columns.
     info : FrameInfo
-        Gives the domain, the CFA and the white balance.
+        Gives the domain, the CFA, the white balance, and whether the values are on a tone curve already.
 
     Returns
     -------
@@ -73,8 +89,7 @@ def developed(image: Float, info: FrameInfo) -> npt.NDArray[np.uint8]:
         colour = demosaiced(mosaic.pack(image) * white_balance(info))
         top, left = (DEMOSAIC_BORDER + first for first in mosaic.phase)
         height, width = image.shape
-        curved = linear_to_srgb(colour[top : top + height, left : left + width])
+        colour = colour[top : top + height, left : left + width]
     else:
-        layers = np.broadcast_to(image, (3, *image.shape[-2:]))
-        curved = np.clip(np.moveaxis(layers, 0, -1), 0, 1)
-    return np.rint(curved * 255).astype(np.uint8)
+        colour = np.moveaxis(np.broadcast_to(image, (3, *image.shape[-2:])), 0, -1)
+    return np.rint(on_display_curve(colour, info) * 255).astype(np.uint8)

@@ -299,10 +299,10 @@ class Denoiser:
         return self._engines[key]
 
     def _prior(self, frame: Frame, quality: Quality) -> tuple[Engine, str]:
+        if (reason := why_no_prior(frame.info, quality)) is not None:
+            raise ModelFileError(f"{frame.path.name}: {reason}")
         key = (frame.info.domain, quality)
         if key not in self._engines:
-            if (reason := why_no_prior(frame.info, quality)) is not None:
-                raise ModelFileError(f"{frame.path.name}: {reason}")
             device = choose_device(self.settings.device)
             prior = load_prior(frame.info.domain, device, quality)
             engine = fastest_engine(prior.network, compute_dtype(device))

@@ -1,4 +1,4 @@
-"""Developed pictures (PNG, TIFF, JPEG, BMP) and videos as frames of the domains rgb and mono.
+"""Pictures (PNG, TIFF, JPEG, BMP) and videos as frames of the domains rgb and mono.
 
 The only file that decodes pictures with OpenCV. Rows stay as stored, with their orientation noted; only those of a TIFF
 are turned upright, by OpenCV.

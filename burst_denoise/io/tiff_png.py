@@ -53,7 +53,7 @@ def write_developed(path: Path, frame: Frame, source: Path, finish: Finish = lam
 
 
 def write_picture(path: Path, frame: Frame, finish: Finish = lambda _: None) -> None:
-    """Write a frame of the picture domain (its values already developed) as TIFF or PNG, 16 bits, upright.
+    """Write a frame of the domain rgb or mono, its values as they are, as TIFF or PNG of 16 bits, upright.
 
     Parameters
     ----------

@@ -314,7 +314,8 @@ def _channels(
         )
         usable, reasons = assess_channel(
             channel,
-            developed=info.domain == "rgb",
+            # Industrial cameras give 8 bits in linear light, too, of one colour.
+            developed=info.developed_in_colour or info.tone_curve,
             misfit=found.misfit,
             drift=found.drift,
             flicker=found.flicker,

@@ -72,8 +72,10 @@ def _held_out_from(picture: Float) -> int:
     return width - held_out if held_out >= LEAST_HELD_OUT else width
 
 
-def content_patch(pictures: Sequence[Float], domain: Domain, patch: int, rng: np.random.Generator) -> Float:
-    """Return a random clean patch as the planes of a random camera, linear.
+def content_patch(
+    pictures: Sequence[Float], domain: Domain, patch: int, rng: np.random.Generator, *, developed: bool = False
+) -> Float:
+    """Return a random clean patch as the planes of a random camera, linear; of developed pictures, on their curve.
 
     Parameters
     ----------
@@ -83,6 +85,8 @@ def content_patch(pictures: Sequence[Float], domain: Domain, patch: int, rng: np
         Side in plane pixels.
     rng : numpy.random.Generator
         Decides picture, place, scale, flip, exposure, white balance and colours.
+    developed : bool
+        Whether it stands for developed pictures in colour: a plain square root stands for their tone curve.
 
     Returns
     -------
@@ -108,8 +112,8 @@ def content_patch(pictures: Sequence[Float], domain: Domain, patch: int, rng: np
         return rggb_planes(colours)
     if domain == "mono":
         return np.ascontiguousarray(colours[None, ..., 1])
-    # Developed pictures are not linear in light: a plain square root stands for their tone curve.
-    return np.ascontiguousarray(np.sqrt(np.moveaxis(colours, 2, 0)))
+    planes = np.ascontiguousarray(np.moveaxis(colours, 2, 0))
+    return np.sqrt(planes) if developed else planes
 
 
 def rggb_planes(picture: Float) -> Float:

@@ -84,7 +84,9 @@ def _pair(burst: Burst, patch: int, rng: np.random.Generator) -> tuple[Float, Fl
     index = int(rng.integers(len(burst)))
     valid = 1 - cut(burst.excluded[..., window[0], window[1]].astype(np.float32))
     if synthetic:
-        clean = stabilise(content_patch(training_content(), burst.info.domain, patch, rng), burst.profile)
+        info = burst.info
+        content = content_patch(training_content(), info.domain, patch, rng, developed=info.developed_in_colour)
+        clean = stabilise(content, burst.profile)
         return clean + noise_of(burst, index, window, cut), clean, valid
     noisy = stabilise(cut(burst.linear(index, window)), burst.profile)
     target = stabilise(cut(burst.leave_one_out_mean(index, window)), burst.profile)

@@ -198,7 +198,8 @@ def _synthetic_samples(samples: Sequence[_HeldOutSample], device: torch.device) 
 def _synthetic_patch(picture: Float, sample: _HeldOutSample, rng: np.random.Generator) -> tuple[Float, Float, Float]:
     """Return a clean patch and noise for it, stabilised, and which photosites count; each (C, side, side)."""
     burst, side = sample.burst, SYNTHETIC_SIDE
-    clean = stabilise(content_patch([picture], burst.info.domain, side, rng), burst.profile)
+    content = content_patch([picture], burst.info.domain, side, rng, developed=burst.info.developed_in_colour)
+    clean = stabilise(content, burst.profile)
     # The held-out columns of a small sensor are narrower than that: repeated, they are still its noise.
     fields = [sample.noise, burst.mosaic.pack(sample.valid.astype(np.float32))]
     missing = [(0, max(0, side - size)) for size in sample.noise.shape[1:]]

@@ -15,7 +15,14 @@ from scipy.fft import dct, idct
 
 from burst_denoise.arrays import Float
 from burst_denoise.frame.frame import Frame
-from burst_denoise.frame.srgb import DEMOSAIC_BORDER, demosaiced, linear_to_srgb, srgb_to_linear, white_balance
+from burst_denoise.frame.srgb import (
+    DEMOSAIC_BORDER,
+    demosaiced,
+    linear_to_srgb,
+    on_display_curve,
+    srgb_to_linear,
+    white_balance,
+)
 from burst_denoise.schemas import FrameInfo, NoiseProfile
 from burst_denoise.score.residual import shifted
 from burst_denoise.sensor.noise_model import noise_variance, stabilise, unstabilise_mean
@@ -43,7 +50,8 @@ May refuse a sensor by `ModelFileError`."""
 
 PATCH = 3
 PATCH_DEVELOPED = 5
-"""Side of the patch that is compared, on planes of a mosaic and on developed pictures, whose noise is correlated."""
+"""Side of the patch that is compared, on planes of independent noise and on developed pictures in colour, whose noise
+is correlated."""
 SEARCH = 9
 COLOUR_SEARCH = 13
 """Side of the window that is searched. OpenCV's defaults, patch 7 and window 21, score up to 1 dB less."""
@@ -110,12 +118,13 @@ def nlm_stabilised(planes: Float, info: FrameInfo, profile: NoiseProfile, streng
     Notes
     -----
     The planes are stabilised, spread over the whole range of 16 bits, filtered and brought back; OpenCV filters 16 bits
-    by absolute differences only (``NORM_L1``). Those of a mosaic are filtered one by one after an orthonormal cosine
-    transform to their sums and differences, which scores 0.1 to 0.3 dB above the planes themselves. The channels of
-    developed pictures share their noise; they are filtered together, 0.2 dB above the transform.
+    by absolute differences only (``NORM_L1``). Planes of independent noise are filtered one by one after an orthonormal
+    cosine transform to their sums and differences, which scores 0.1 to 0.3 dB above the planes themselves (of a
+    mosaic). The channels of developed pictures share their noise; they are filtered together, 0.2 dB above the
+    transform.
     """
     stabilised = stabilise(planes, profile)
-    if info.domain != "bayer":
+    if info.developed_in_colour:
         return unstabilise_mean(_filter_levels(stabilised, strength, info), profile)
     colours = dct(stabilised, axis=0, norm="ortho")
     filtered = np.concatenate([_filter_levels(colour[None], strength, info) for colour in colours])
@@ -141,9 +150,10 @@ def nlm_colour_8bit(planes: Float, info: FrameInfo, profile: NoiseProfile, stren
     Parameters
     ----------
     planes : (4, h, w) or (3, h, w) float32 array, linear
-        Of a Bayer mosaic, or of an RGB picture, which is taken as developed already.
+        Of a Bayer mosaic or of an RGB picture.
     info : FrameInfo
-        Gives the domain and the white balance; without a white balance the colours stay as they are.
+        Gives the domain, the white balance, without which the colours stay as they are, and whether a picture is
+        developed already.
     profile : NoiseProfile
         Of these planes.
     strength : float
@@ -164,8 +174,11 @@ def nlm_colour_8bit(planes: Float, info: FrameInfo, profile: NoiseProfile, stren
         raise ValueError("coloured non-local means needs colours; these frames are mono")
     variance = noise_variance(planes, profile)
     if info.domain == "rgb":
-        filtered = _filter_colour(np.moveaxis(planes, 0, -1), strength * float(np.sqrt(np.median(variance))))
-        return np.ascontiguousarray(np.moveaxis(filtered, -1, 0))
+        slope = np.float32(1) if info.developed else _srgb_slope(planes)
+        picture = np.moveaxis(on_display_curve(planes, info), 0, -1)
+        filtered = _filter_colour(picture, strength * float(np.sqrt(np.median(variance * slope**2))))
+        back = filtered if info.developed else srgb_to_linear(filtered)
+        return np.ascontiguousarray(np.moveaxis(back, -1, 0))
     balance = white_balance(info)
     slope = balance * _srgb_slope(planes * balance)
     picture = linear_to_srgb(demosaiced(planes * balance))
@@ -213,8 +226,8 @@ def wavelet(planes: Float, info: FrameInfo, profile: NoiseProfile, strength: flo
 
     Notes
     -----
-    The four planes of a mosaic are taken to their sums and differences by an orthonormal cosine transform, which
-    gains 0.15 to 0.3 dB; the channels of a developed picture share their noise, so there it would lose 0.3 dB. The
+    Planes of independent noise are taken to their sums and differences by an orthonormal cosine transform, which gains
+    0.15 to 0.3 dB on a mosaic; the channels of a developed picture share their noise: there it would lose 0.3 dB. The
     universal threshold of VisuShrink grows with the picture, so its factor is taken out: one strength serves every
     size. With the same shifts it beats BayesShrink by 0.5 and 0.7 dB on a smooth scene and loses 0.25 dB on a textured
     one.
@@ -243,7 +256,7 @@ def wavelet(planes: Float, info: FrameInfo, profile: NoiseProfile, strength: flo
             total += np.roll(shifted, (-down, -right), (0, 1))
         return total / np.float32(len(SHIFTS))
 
-    return _plane_by_plane(planes, profile, denoise, decorrelate=info.domain == "bayer")
+    return _plane_by_plane(planes, profile, denoise, decorrelate=not info.developed_in_colour)
 
 
 def nl_means(planes: Float, info: FrameInfo, profile: NoiseProfile, strength: float) -> Float:
@@ -263,7 +276,7 @@ def nl_means(planes: Float, info: FrameInfo, profile: NoiseProfile, strength: fl
     ----------
     Buades, Coll and Morel, "Non-local means denoising", Image Processing On Line 1, 2011.
     """
-    std = PATCH_STD_DEVELOPED if info.domain == "rgb" else PATCH_STD
+    std = PATCH_STD_DEVELOPED if info.developed_in_colour else PATCH_STD
     stabilised = stabilise(planes, profile)
     margin = REACH + round(2 * std)
     denoised = np.empty_like(stabilised)
@@ -300,7 +313,7 @@ def _filter_levels(planes: Float, strength: float, info: FrameInfo) -> Float:
     low, high = float(planes.min()), float(planes.max())
     scale = 65535 / max(high - low, strength)
     levels = np.rint((np.moveaxis(planes, 0, -1) - low) * scale).astype(np.uint16)
-    patch = PATCH_DEVELOPED if info.domain == "rgb" else PATCH
+    patch = PATCH_DEVELOPED if info.developed_in_colour else PATCH
     filtered = cv2.fastNlMeansDenoising(levels, [strength * scale], None, patch, SEARCH, cv2.NORM_L1)
     # OpenCV drops the axis of a single plane.
     result: Float = filtered.reshape(levels.shape).astype(np.float32) / np.float32(scale) + np.float32(low)

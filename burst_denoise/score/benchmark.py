@@ -177,7 +177,7 @@ class _EvaluationSet:
         self.counts = ~burst.excluded
         self.variance = mosaic.unpack(noise_variance(mosaic.pack(self.mean), burst.profile), self.mean.shape)
         self.residuals = ResidualScore(burst.linear, total, self.counts, self.variance, mosaic)
-        # Developed pictures have been filtered: their pattern is no longer white, and its strength is not known.
+        # Pictures in colour have been demosaiced, mostly: their pattern is not white, and its strength is not known.
         self.pattern = None if burst.info.domain == "rgb" else BurstPattern(burst, known)
         self.clean: Float | None = None
         self.fixed_pattern_psnr_db: float | None = None

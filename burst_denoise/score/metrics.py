@@ -10,7 +10,7 @@ import numpy as np
 
 from burst_denoise.arrays import Double, Float, Mask
 from burst_denoise.frame.mosaic import Mosaic
-from burst_denoise.frame.srgb import linear_to_srgb, white_balance
+from burst_denoise.frame.srgb import on_display_curve, white_balance
 from burst_denoise.schemas import FrameInfo
 from burst_denoise.sensor.moments import FrameMoments
 
@@ -155,14 +155,13 @@ def rendering(image: Float, info: FrameInfo) -> Float:
     -------
     (1, h, w) float32 array, 0 to 1
         Luma (Rec. 709) of R, mean of the greens and B of every 2x2 photosites, white-balanced, on the sRGB curve. Of a
-        picture: of its own values, which are on such a curve already. Clipped, as a display clips.
+        picture: of its own pixels; if it was developed, they are on such a curve already. Clipped, as a display clips.
     """
     mosaic = Mosaic.of(info)
     planes = mosaic.pack(image)
     if mosaic.cfa:
-        shown = linear_to_srgb(mosaic.colour_planes(planes * white_balance(info)))
-    else:
-        shown = np.clip(planes, np.float32(0), np.float32(1))
+        planes = mosaic.colour_planes(planes * white_balance(info))
+    shown = on_display_curve(planes, info)
     return shown if info.domain == "mono" else np.tensordot(LUMA, shown, axes=1)[None]
 
 

@@ -123,6 +123,7 @@ class Denoisers:
             info.cfa,
             info.white_level,
             info.black_level,
+            info.tone_curve,
             info.height,
             info.width,
         )

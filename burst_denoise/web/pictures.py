@@ -16,7 +16,7 @@ from numpy.lib.format import open_memmap
 from burst_denoise.arrays import Float, Picture
 from burst_denoise.frame.geometry import Window, dihedral, row_bands
 from burst_denoise.frame.mosaic import Mosaic
-from burst_denoise.frame.srgb import developed, linear_to_srgb, white_balance
+from burst_denoise.frame.srgb import developed, on_display_curve, white_balance
 from burst_denoise.io.tiff_png import UPRIGHT
 from burst_denoise.reporting.figures import diverging
 from burst_denoise.schemas import FrameInfo, NoiseProfile
@@ -209,7 +209,7 @@ def _small_size(height: int, width: int) -> tuple[int, int]:
 
 
 def _small(image: Float, info: FrameInfo) -> Float:
-    """Return an image as (h, w, 3) linear RGB, white balanced, not clipped; a picture's values are on their curve."""
+    """Return an image as (h, w, 3) RGB, white balanced, not clipped: linear, or on its curve if it was developed."""
     mosaic = Mosaic.of(info)
     planes = mosaic.pack(image)
     colours = mosaic.colour_planes(planes * white_balance(info) if mosaic.cfa else planes)
@@ -251,8 +251,7 @@ def _blended_small(layer: Layer, strength: float) -> Float:
 
 
 def _curved(small: Float, info: FrameInfo) -> Picture:
-    shown = linear_to_srgb(small) if info.cfa is not None else np.clip(small, 0, 1)
-    return np.rint(shown * 255).astype(np.uint8)
+    return np.rint(on_display_curve(small, info) * 255).astype(np.uint8)
 
 
 def _encoded(picture: npt.NDArray[np.uint8], info: FrameInfo, kind: str, options: Sequence[int] = ()) -> bytes:

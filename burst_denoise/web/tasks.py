@@ -301,7 +301,12 @@ class _Stages(Listener):
 def _chosen(
     denoisers: Denoisers, quality: Quality, repair: bool, frame: Frame, notes: list[str]
 ) -> ChosenDenoiser | None:
-    """Return what denoises a frame, under the settings of a visitor; None for a picture that nothing serves."""
+    """Return what denoises a frame, under the settings of a visitor; None for a picture that nothing serves.
+
+    Where no network of that quality comes with the program, the fast one serves, which is noted.
+    """
+    lacking = None if why_no_prior(frame.info) is not None else why_no_prior(frame.info, quality)
+    quality = quality if lacking is None else "fast"
     settings = replace(denoisers.settings, strength=1.0, quality=quality, repair_hot_photosites=repair)
     try:
         chosen = denoisers.under(settings, notes.append).serving(frame.info, frame.path.name)
@@ -310,8 +315,11 @@ def _chosen(
             raise
         notes.append(str(error))
         return None
-    served = chosen.denoiser.model is not None or why_no_prior(frame.info, quality) is None
-    return chosen if served else None
+    if chosen.denoiser.model is not None:
+        return chosen
+    if lacking is not None:
+        notes.append(f"{frame.path.name}: {lacking}, which serves here")
+    return None if why_no_prior(frame.info) is not None else chosen
 
 
 def _facts(info: FrameInfo, chosen: ChosenDenoiser | None) -> Facts:
