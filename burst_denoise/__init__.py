@@ -9,7 +9,7 @@
 The subpackages, in the order in which data flows: `frame` (one exposure), `sensor` (what a sensor adds) beside `io`
 (foreign formats), `burst` (files to accepted bursts), `score` (honest numbers), `model` (bursts to a model) beside
 `reporting`, `inference` (a model and a frame to a clean frame), `session` (many shots), `jobs` (whole jobs), and the
-interfaces `cli` and `api`. Each imports only from those before it. Names are loaded when they are first asked for.
+interfaces `web`, `cli` and `api`. Each imports only from those before it. Names are loaded when first asked for.
 """
 
 from importlib import import_module

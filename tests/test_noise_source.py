@@ -220,7 +220,7 @@ def test_a_file_that_is_missing_or_something_else_is_one_clear_line(tmp_path: Pa
 
 def test_a_shot_that_cannot_tell_its_noise_is_named(frame: Frame, estimate: Estimate):
     white = replace(frame, dn=np.full_like(frame.dn, 15304))
-    with pytest.raises(InputFileError, match=r"IMG_1\.dng: its noise cannot be told"):
+    with pytest.raises(InputFileError, match=r"IMG_1\.dng: its noise cannot be estimated"):
         shot_noise(white, None, estimate)
 
 

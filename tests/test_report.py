@@ -140,7 +140,7 @@ def test_strings_from_files_stay_strings(page):
         pattern_maps=[PatternMap(HOSTILE, np.eye(3), HOSTILE)],
         training=report.training.model_copy(update={"bursts": (HOSTILE,)}),
         rows=[row(HOSTILE, HOSTILE, 100, 40.0)],
-        crops=[CropSet(HOSTILE, dict(zip((HOSTILE, "b"), pictures, strict=True)), {HOSTILE: residual}, HOSTILE)],
+        crops=[CropSet(HOSTILE, dict(zip((HOSTILE, "b"), pictures, strict=True)), {HOSTILE: residual})],
         cautions=[HOSTILE],
         provenance={HOSTILE: HOSTILE},
     )

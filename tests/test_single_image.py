@@ -145,7 +145,7 @@ def test_the_colours_of_a_picture_are_told_apart():
 
 @pytest.mark.parametrize("image", [np.ones((64, 64)), np.zeros((8, 200)), np.zeros((2, 2)), np.zeros((24, 24))])
 def test_a_picture_that_cannot_tell_is_refused_in_one_line(image: np.ndarray):
-    with pytest.raises(InputFileError, match=r"its noise cannot be told: \d+ of the 16 blocks needed") as caught:
+    with pytest.raises(InputFileError, match=r"its noise cannot be estimated: \d+ of the 16 blocks needed") as caught:
         estimate_noise(image.astype(np.float32), RGGB)
     assert "\n" not in str(caught.value)
 

@@ -16,6 +16,7 @@ from burst_denoise.burst.store import Burst, find_bursts, open_burst, store_burs
 from burst_denoise.errors import InputFileError
 from burst_denoise.files import refuse_existing
 from burst_denoise.frame.frame import Frame, to_linear
+from burst_denoise.frame.geometry import centre_window
 from burst_denoise.schemas import FrameInfo, NoiseProfile
 from burst_denoise.sensor.defects import find_defects
 from burst_denoise.sensor.identity import Sensor
@@ -118,8 +119,7 @@ def _defects(accepted: Sequence[Frame], verdict: SeriesVerdict, dark: Float | No
 
     masters = [found.master for found in darks]
     # To tell a defect from noise, the middle of the frame says enough about the noise, in a tenth of the time.
-    top, left = (max(0, size - MEASURED_SIDE) // 4 * 2 for size in (info.height, info.width))
-    middle = (..., slice(top, top + MEASURED_SIDE), slice(left, left + MEASURED_SIDE))
+    middle = (..., *centre_window((info.height, info.width), MEASURED_SIDE))
     try:
         profile = fit_noise_profile([(frame[middle].copy() for frame in frames())], mosaic, info.iso)
     except ValueError:  # all overexposed

@@ -51,8 +51,7 @@ def moving_blocks(
     -----
     The measure is the reduced chi-square of a block. The noise model comes from the frames themselves; but each block
     is also compared with the same block of the other frames, so a wrong model (camera JPEGs have correlated noise)
-    gives no false
-    positives.
+    gives no false positives.
     """
     squares = _block_chi_squares(linear, frames, info, allowed_shift)
     if squares is None:

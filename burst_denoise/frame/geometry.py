@@ -15,6 +15,7 @@ __all__ = [
     "Tile",
     "Window",
     "blocks",
+    "centre_window",
     "dihedral",
     "dihedral_inverse",
     "plan_tiles",
@@ -63,6 +64,15 @@ def blocks(image: npt.NDArray[T], height: int, width: int) -> npt.NDArray[T]:
     rows, columns = image.shape[-2] // height, image.shape[-1] // width
     whole = image[..., : rows * height, : columns * width]
     return whole.reshape(*image.shape[:-2], rows, height, columns, width)
+
+
+def centre_window(shape: tuple[int, ...], side: int) -> Window:
+    """Return the centre of an image (..., H, W), ``side`` wide and high at most.
+
+    It begins at an even row and column, so that a mosaic keeps its phase.
+    """
+    rows, columns = (slice(start := max(0, size - side) // 4 * 2, start + min(size, side)) for size in shape[-2:])
+    return rows, columns
 
 
 def spread_windows(shape: tuple[int, ...], side: int, most: int) -> list[Window]:

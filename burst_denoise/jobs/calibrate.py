@@ -15,7 +15,7 @@ from burst_denoise.burst.one_sensor import of_one_sensor
 from burst_denoise.burst.store import WORK_SUFFIX, Burst, find_bursts
 from burst_denoise.errors import BurstDenoiseError, ConfigError, OutputError, SeriesError
 from burst_denoise.files import atomic_write, created_parents, refuse_existing
-from burst_denoise.frame.geometry import blocks
+from burst_denoise.frame.geometry import blocks, centre_window
 from burst_denoise.jobs.ingest import IngestSettings, open_inputs
 from burst_denoise.jobs.listener import Listener
 from burst_denoise.model.model_file import Model, model_of
@@ -152,9 +152,8 @@ def _black_error_dn(burst: Burst) -> float:
 def _noise_fields(bursts: Sequence[Burst]) -> Iterator[tuple[Float, Mask]]:
     """Yield the noise of frames in a window at the centre of every burst, and which photosites count."""
     for burst in bursts:
-        height, width = (min(size, STRUCTURE_SIDE) // 2 * 2 for size in burst.excluded.shape)
-        top, left = ((size - side) // 4 * 2 for size, side in zip(burst.excluded.shape, (height, width), strict=True))
-        window = slice(top, top + height), slice(left, left + width)
+        whole = [size // 2 * 2 for size in burst.excluded.shape]  # an odd row or column has no other colours beside it
+        window = centre_window(tuple(whole), STRUCTURE_SIDE)
         counts = ~burst.excluded[window]
         if counts.any():
             for index in range(min(len(burst), STRUCTURE_FRAMES)):

@@ -18,6 +18,7 @@ from burst_denoise.burst.series import SeriesVerdict, judge
 from burst_denoise.burst.store import open_burst, split_inputs
 from burst_denoise.errors import InputFileError
 from burst_denoise.frame.frame import Frame
+from burst_denoise.frame.geometry import centre_window
 from burst_denoise.jobs.ingest import IngestSettings, without_videos
 from burst_denoise.jobs.listener import Listener
 from burst_denoise.schemas import FrameInfo
@@ -154,9 +155,7 @@ def _judged(series: Series, read: SeriesFrames) -> SeriesVerdict:
 
 
 def _middle(frame: Frame) -> Frame:
-    height, width = frame.dn.shape[-2:]
-    top, left = (max(0, size - MEASURED_SIDE) // 4 * 2 for size in (height, width))
-    return replace(frame, dn=frame.dn[..., top : top + MEASURED_SIDE, left : left + MEASURED_SIDE])
+    return replace(frame, dn=frame.dn[..., *centre_window(frame.dn.shape, MEASURED_SIDE)])
 
 
 def _sensors(

@@ -32,6 +32,7 @@ from burst_denoise.jobs.ingest import open_inputs
 from burst_denoise.jobs.listener import Listener
 from burst_denoise.jobs.profile import SensorProfile, profile_bursts
 from burst_denoise.model.model_file import Model
+from burst_denoise.reporting.figures import one_layer
 from burst_denoise.reporting.report import CropSet, JudgedSeries, MeasuredChannel, PatternMap, Report, write_report
 from burst_denoise.score.baselines import Method, baseline_method, nlm_stabilised
 from burst_denoise.score.benchmark import REFERENCE_METHOD
@@ -228,7 +229,9 @@ def _crop_set(burst: Burst, methods: Mapping[str, Method], strengths: Mapping[st
     if REFERENCE_METHOD in strengths:
         filtered = baseline_method(nlm_stabilised, profile, strengths[REFERENCE_METHOD])
         treated[REFERENCE_METHOD] = filtered(noisy, burst.frame(0))
-    residuals = {name: _grey(np.asarray((noisy - image) / std, np.float32))[inside] for name, image in treated.items()}
+    residuals = {
+        name: one_layer(np.asarray((noisy - image) / std, np.float32))[inside] for name, image in treated.items()
+    }
     shown = {"one noisy frame": noisy, **treated, f"mean of {len(burst)} frames": reference}
     versions = {name: developed(image, info)[inside] for name, image in shown.items()}
     return CropSet(f"{burst.name}, {burst.frame(0).path.name}", versions, residuals)
@@ -238,22 +241,17 @@ def _most_detailed(mean: Float, burst: Burst) -> tuple[slice, slice]:
     """Return the window of crop size, on even rows and columns, with most detail that is not overexposed."""
     height, width = mean.shape[-2:]
     rows, columns = min(CROP[0], height // 2 * 2), min(CROP[1], width // 2 * 2)
-    grey = _grey(mean)
+    grey = one_layer(mean)
     fine = np.abs(cv2.GaussianBlur(grey, (0, 0), 2) - cv2.GaussianBlur(grey, (0, 0), 6))
-    fine[_grey(burst.excluded.astype(np.float32)) > 0] = 0
+    fine[one_layer(burst.excluded.astype(np.float32)) > 0] = 0
     total = cv2.boxFilter(fine, cv2.CV_64F, (columns, rows), anchor=(0, 0), normalize=False)
     inside = total[: height - rows + 1 : 2, : width - columns + 1 : 2]
     top, left = (2 * int(place) for place in np.unravel_index(int(np.argmax(inside)), inside.shape))
     return slice(top, top + rows), slice(left, left + columns)
 
 
-def _grey(image: Float) -> Float:
-    """Return one layer: the mosaic itself, or the mean of the colours of a picture."""
-    return image if image.ndim == 2 else np.asarray(image.mean(axis=0), np.float32)
-
-
 def _central(image: Float) -> Float:
-    grey = _grey(image)
+    grey = one_layer(image)
     top, left = (max(0, (size - WIDEST_MAP) // 2) for size in grey.shape)
     return grey[top : top + WIDEST_MAP, left : left + WIDEST_MAP]
 

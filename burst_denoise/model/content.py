@@ -32,7 +32,7 @@ PICTURES = (
 )  # fmt: skip
 """Loaders of `skimage.data` whose pictures come with the package and are trained on."""
 VALIDATION_PICTURES = ("stereo_motorcycle", "camera", "gravel")
-"""Those that no training sees, neither a calibration nor the prior's, for calibrations to be examined on.
+"""Those that no training sees, neither that of a calibration nor that of a prior, for calibrations to be validated on.
 
 ``coffee`` is in neither: it is kept for the demo to be judged on.
 """

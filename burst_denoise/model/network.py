@@ -1,4 +1,4 @@
-"""The whole network: Butterworth split, residual blocks, `FrequencySplitResNet` in four presets.
+"""The networks: Butterworth split, residual blocks; `TwoScaleNet` in three sizes, `PaperNet`.
 
 Input and output are stabilised planes (noise standard deviation 1), (B, C, H, W). ``paper`` is the network of
 Kovalenko and Demyanenko, "Unsupervised Training of Denoising Networks" (2021), for RGB pictures; ``draft``, ``fast``

@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 from markupsafe import Markup
 
-from burst_denoise.arrays import Picture
+from burst_denoise.arrays import Float, Picture
 from burst_denoise.burst.series import LARGEST_SIGMA, SeriesVerdict
 from burst_denoise.files import atomic_write
 from burst_denoise.schemas import ChannelProfile, TrainingRecord
@@ -26,18 +26,19 @@ if TYPE_CHECKING:
 
 __all__ = [
     "CHANNEL_COLOURS",
-    "Float",
+    "AnyFloat",
     "data_uri",
     "deviation_chart",
     "diverging",
     "draw_comparison",
     "draw_quality",
+    "one_layer",
     "training_chart",
     "transfer_chart",
     "transfer_misfit_chart",
 ]
 
-Float = npt.NDArray[np.floating]
+AnyFloat = npt.NDArray[np.floating]
 """Numbers to be drawn, of any precision."""
 
 DARKEST_DN = 0.1
@@ -191,7 +192,7 @@ def deviation_chart(name: str, verdict: SeriesVerdict, reach: float) -> Markup:
 
 
 @_style(CHART)
-def transfer_chart(name: str, channels: Sequence[tuple[ChannelProfile, Float]]) -> Markup:
+def transfer_chart(name: str, channels: Sequence[tuple[ChannelProfile, AnyFloat]]) -> Markup:
     """Return the photon transfer of the channels of a sensor at one ISO as SVG: variance over signal, with the lines.
 
     Parameters
@@ -211,7 +212,7 @@ def transfer_chart(name: str, channels: Sequence[tuple[ChannelProfile, Float]]) 
 
 
 @_style(CHART)
-def transfer_misfit_chart(name: str, channels: Sequence[tuple[ChannelProfile, Float]]) -> Markup:
+def transfer_misfit_chart(name: str, channels: Sequence[tuple[ChannelProfile, AnyFloat]]) -> Markup:
     """Return by how many percent the points of `transfer_chart` lie off their line, as SVG.
 
     The band holds the line where both its gain and its read noise lie in their 95 % intervals; as the two err against
@@ -229,8 +230,8 @@ def transfer_misfit_chart(name: str, channels: Sequence[tuple[ChannelProfile, Fl
 
 
 def _transfers(
-    channels: Sequence[tuple[ChannelProfile, Float]],
-) -> Iterator[tuple[str, Float, Float, Float, Float, Float]]:
+    channels: Sequence[tuple[ChannelProfile, AnyFloat]],
+) -> Iterator[tuple[str, AnyFloat, AnyFloat, AnyFloat, AnyFloat, AnyFloat]]:
     """Yield paint, level, variance, and the line with the ends of its band there, DN, in the order of the levels."""
     for profile, bins in channels:
         white = profile.white_level_dn - profile.black_level_dn
@@ -272,7 +273,12 @@ def data_uri(picture: Picture, *, lossless: bool = True) -> str:
     return f"data:image/{kind};base64,{base64.b64encode(data.tobytes()).decode('ascii')}"
 
 
-def diverging(values: Float, span: float, *, grey: bool = False) -> Picture:
+def one_layer(image: Float) -> Float:
+    """Return an image (H, W) or (3, H, W) as one layer: the mosaic itself, or the mean of the colours of a picture."""
+    return image if image.ndim == 2 else np.asarray(image.mean(axis=0), np.float32)
+
+
+def diverging(values: AnyFloat, span: float, *, grey: bool = False) -> Picture:
     """Return values as a picture: blue below 0, neutral at 0, orange above; or black, grey, white.
 
     Parameters
@@ -294,7 +300,7 @@ def diverging(values: Float, span: float, *, grey: bool = False) -> Picture:
     return np.stack(channels, axis=-1).round().astype(np.uint8)
 
 
-def _density(deviations: Float, std: float, grid: Float) -> Float:
+def _density(deviations: AnyFloat, std: float, grid: AnyFloat) -> AnyFloat:
     """Return the density of deviations from their mean on a grid, its peak 1."""
     from scipy.stats import gaussian_kde
 

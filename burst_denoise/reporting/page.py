@@ -14,7 +14,7 @@ from burst_denoise.arrays import Picture
 from burst_denoise.burst.series import LARGEST_SIGMA, SeriesVerdict
 from burst_denoise.reporting.figures import (
     CHANNEL_COLOURS,
-    Float,
+    AnyFloat,
     data_uri,
     deviation_chart,
     diverging,
@@ -67,7 +67,7 @@ class MeasuredChannel:
     """The noise of one channel at one ISO, and the points it was fitted to."""
 
     profile: ChannelProfile
-    bins: Float | None = None
+    bins: AnyFloat | None = None
     """(3, B): mean value and variance (linear units), number of photosites."""
 
 
@@ -76,7 +76,7 @@ class PatternMap:
     """A picture of what is the same in every frame."""
 
     caption: str
-    values: Float
+    values: AnyFloat
     """(h, w), at most some 400 wide; coloured about their median."""
     unit: str
 
@@ -99,9 +99,8 @@ class CropSet:
     versions: Mapping[str, Picture]
     """Two or more, by name: (h, w, 3) uint8, sRGB, of equal size, at most some 400 wide. The first two are shown
     at first, on the left and on the right."""
-    residuals: Mapping[str, Float] = field(default_factory=dict)
-    """(h, w), noisy minus denoised, by name."""
-    residual_unit: str = "noise standard deviations"
+    residuals: Mapping[str, AnyFloat] = field(default_factory=dict)
+    """(h, w), noisy minus denoised, in standard deviations of the noise, by name."""
 
     @property
     def span(self) -> float:
@@ -251,7 +250,7 @@ def _by_setting(channels: Sequence[MeasuredChannel]) -> list[tuple[str, list[Mea
     return [(f"{camera or 'unknown camera'}, {_iso(iso)}", list(group)) for (camera, iso), group in groups]
 
 
-def _reach(values: Float) -> float:
+def _reach(values: AnyFloat) -> float:
     """Return what the absolute values exceed in one place of 200 only: single outliers are to span no scale."""
     return float(np.nanpercentile(np.abs(values), 99.5))
 

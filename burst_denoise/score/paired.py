@@ -9,6 +9,7 @@ import numpy as np
 from burst_denoise.arrays import Float
 from burst_denoise.errors import InputFileError, ModelFileError
 from burst_denoise.frame.frame import Frame
+from burst_denoise.frame.geometry import centre_window
 from burst_denoise.io.pairs import NoisyCleanPair
 from burst_denoise.score.baselines import (
     UNTUNED,
@@ -178,9 +179,7 @@ def _tuning_sample(pair: NoisyCleanPair) -> TuningSample:
     frame, clean = profiled(pair)
     profile = frame.noise_profile
     assert profile is not None
-    # An even distance from the corner keeps the CFA phase.
-    top, left = (max(0, size - TUNING_SIDE) // 4 * 2 for size in clean.shape[-2:])
-    rows, columns = slice(top, top + TUNING_SIDE), slice(left, left + TUNING_SIDE)
+    rows, columns = centre_window(clean.shape, TUNING_SIDE)
     noisy, target = frame.linear[..., rows, columns].copy(), clean[..., rows, columns].copy()
 
     def score(baseline: Baseline, strength: float) -> float:

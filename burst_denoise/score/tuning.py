@@ -83,7 +83,7 @@ def best_strength(baseline: Baseline, samples: Sequence[TuningSample]) -> float:
 
 
 def _tuning_sample(burst: Burst) -> TuningSample | None:
-    """Return the function (baseline, strength) -> corrected PSNR in dB on a part of the burst that is not white."""
+    """Return the function (baseline, strength) -> corrected PSNR in dB on a well exposed part of the burst."""
     # An even distance from the corner keeps the CFA phase. The centre, or the corner that is best exposed.
     last = [max(0, size - TUNING_SIDE) // 2 * 2 for size in (burst.info.height, burst.info.width)]
     corners = [(last[0] // 4 * 2, last[1] // 4 * 2), (0, 0), (0, last[1]), (last[0], 0), (last[0], last[1])]

@@ -40,7 +40,7 @@ def noise_variance(planes: Float, profile: NoiseProfile) -> Float:
 
 
 def scaled_profile(profile: NoiseProfile, factor: float) -> NoiseProfile:
-    """Return the noise profile of a variance that is ``factor`` times that of another profile, row noise included."""
+    """Return the noise profile of a variance that is ``factor`` times that of another profile, of every plane."""
     return profile.model_copy(
         update={
             "shot_noise_scale": tuple(factor * scale for scale in profile.shot_noise_scale),

@@ -12,7 +12,7 @@ __all__ = ["noise_structure"]
 
 NEIGHBOURS = ((0, 1), (1, 0), (1, 1), (0, 2), (2, 0))
 """Rows and columns to the photosites compared: those that touch, and the next of the same colour on a mosaic."""
-SMALLEST_VARIANCE = 1e-6
+SMALLEST_RELATIVE_VARIANCE = 1e-6
 """In units of the noise's own, where nothing is left when the means of lines are taken off."""
 
 
@@ -51,15 +51,18 @@ def noise_structure(fields: Iterable[tuple[Float, Mask]]) -> NoiseStructure:
 def _terms(noise: Float, counts: Mask) -> Double:
     """Return variances that rows and columns share, excess kurtosis, and correlations with `NEIGHBOURS`."""
     own = np.where(counts, noise, 0).astype(np.float64)
+    own -= counts * (own.sum() / counts.sum())  # light that changed is no line
     shared = []
-    for axis in (1, 0):
-        photosites = np.maximum(counts.sum(axis=axis, keepdims=True), 1)
-        means = own.sum(axis=axis, keepdims=True) / photosites
-        independent = np.square(own).sum(axis=axis, keepdims=True) / photosites**2
+    photosites = [np.maximum(counts.sum(axis=axis, keepdims=True), 1) for axis in (0, 1)]
+    for axis, across in ((1, 0), (0, 1)):
+        means = own.sum(axis=axis, keepdims=True) / photosites[axis]
+        # What the lines across share is in every mean alike, and makes them no more different.
+        alone = own - counts * (own.sum(axis=across, keepdims=True) / photosites[across])
+        independent = np.square(alone).sum(axis=axis, keepdims=True) / photosites[axis] ** 2
         shared.append(float((means**2 - independent).mean()))
         own -= means * counts
     variance, fourth = (float((own**power).sum() / counts.sum()) for power in (2, 4))
-    variance = max(variance, SMALLEST_VARIANCE)
+    variance = max(variance, SMALLEST_RELATIVE_VARIANCE)
     height, width = own.shape
 
     def product(image: Double, down: int, right: int) -> float:
@@ -67,6 +70,6 @@ def _terms(noise: Float, counts: Mask) -> Double:
 
     shares = counts.astype(np.float64)
     correlations = [
-        product(own, *step) / max(variance * product(shares, *step), SMALLEST_VARIANCE) for step in NEIGHBOURS
+        product(own, *step) / max(variance * product(shares, *step), SMALLEST_RELATIVE_VARIANCE) for step in NEIGHBOURS
     ]
     return np.array([*shared, fourth / variance**2 - 3, *correlations])

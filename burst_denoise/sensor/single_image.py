@@ -118,8 +118,8 @@ def estimate_noise(image: Float, mosaic: Mosaic, iso: float | None = None) -> No
     level, fine, coarse = (np.concatenate([part[k] for part in parts], axis=1) for k in range(3))
     if level.shape[1] < FEWEST_BLOCKS:
         raise InputFileError(
-            f"its noise cannot be told: {level.shape[1]} of the {FEWEST_BLOCKS} blocks needed are neither "
-            "cut off nor overexposed; give a noise profile or a model"
+            f"its noise cannot be estimated: {level.shape[1]} of the {FEWEST_BLOCKS} blocks needed are neither clipped "
+            "at black nor overexposed; give a noise profile or a model"
         )
     degrees = _degrees(*CORNER) if mosaic.cfa else _degrees(np.outer(HIGH, HIGH))
     terms = np.tile((0.1, 1e-2), (len(level), 1))  # to begin with, more than any sensor has: nothing is texture

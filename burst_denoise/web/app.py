@@ -26,7 +26,7 @@ from burst_denoise.errors import BurstDenoiseError, ConfigError, InputFileError,
 from burst_denoise.files import temporary_folder
 from burst_denoise.schemas import Quality
 from burst_denoise.session.denoisers import Denoisers
-from burst_denoise.session.names import OutputFormat
+from burst_denoise.session.names import SUFFIXES, OutputFormat
 from burst_denoise.session.reader import ReadLimits
 from burst_denoise.web.pictures import RESIDUAL_SPAN, Layer, Part, part, upright_size, whole
 from burst_denoise.web.queue import Job, JobQueue, QueueFullError
@@ -64,7 +64,6 @@ HEADERS = {
     "Cache-Control": "no-store",
 }
 STATIC = {"page.js": "text/javascript", "page.css": "text/css", "icon.svg": "image/svg+xml"}
-SUFFIXES = {"dng": ".dng", "tiff": ".tif", "png": ".png"}
 
 Handler = Callable[[Request], Awaitable[Response]]
 

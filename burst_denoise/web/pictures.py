@@ -18,7 +18,7 @@ from burst_denoise.frame.geometry import Window, dihedral, row_bands
 from burst_denoise.frame.mosaic import Mosaic
 from burst_denoise.frame.srgb import developed, on_display_curve, white_balance
 from burst_denoise.io.tiff_png import UPRIGHT
-from burst_denoise.reporting.figures import diverging
+from burst_denoise.reporting.figures import diverging, one_layer
 from burst_denoise.schemas import FrameInfo, NoiseProfile
 from burst_denoise.sensor.noise_model import noise_variance
 
@@ -149,7 +149,7 @@ def part(layer: Layer, place: Part, strength: float, *, residual: bool = False) 
     shown = image_at(layer, strength, outer)
     if residual:
         taken = np.asarray(layer.array("image")[..., *outer]) - shown
-        relative = _grey(taken / _noise_std(layer, image_at(layer, 1.0, outer)))
+        relative = one_layer(taken / _noise_std(layer, image_at(layer, 1.0, outer)))
         picture: npt.NDArray[np.uint8] = diverging(relative, RESIDUAL_SPAN, grey=True)
     else:
         picture = developed(shown, layer.info)
@@ -197,11 +197,6 @@ def _noise_std(layer: Layer, clean: Float) -> Float:
     return mosaic.unpack(np.sqrt(noise_variance(mosaic.pack(clean), layer.profile)), clean.shape)
 
 
-def _grey(image: Float) -> Float:
-    """Return one layer: the mosaic itself, or the mean of the colours of a picture."""
-    return image if image.ndim == 2 else np.asarray(image.mean(axis=0), np.float32)
-
-
 def _small_size(height: int, width: int) -> tuple[int, int]:
     """Return the width and height of an image made smaller, where it is too large."""
     scale = min(1.0, WHOLE_SIDE / max(height, width))
@@ -226,7 +221,7 @@ def _scaling(plane: Float, size: tuple[int, int]) -> int:
 
 def _small_residual(layer: Layer, image: Float, clean: Float) -> Float:
     """Return noisy minus denoised, in units of the noise of as many photosites as a pixel stands for; (h, w)."""
-    taken = _grey((image - clean) / _noise_std(layer, clean))
+    taken = one_layer((image - clean) / _noise_std(layer, clean))
     height, width = taken.shape
     size = _small_size(height, width)
     small = cv2.resize(taken, size, interpolation=cv2.INTER_AREA)

@@ -15,6 +15,7 @@ from burst_denoise.burst.burst import Burst
 from burst_denoise.errors import ModelFileError
 from burst_denoise.files import temporary_folder
 from burst_denoise.frame.frame import Frame
+from burst_denoise.frame.geometry import centre_window
 from burst_denoise.inference.network_change import NetworkChange, ProcessingNotes
 from burst_denoise.io.exiftool import exiftool_on_path
 from burst_denoise.io.write import write_frame
@@ -374,10 +375,7 @@ def _without_gaps(truth: Float, noisy: Float) -> Float:
 
 def _worth(burst: Burst, layer: Layer) -> float | None:
     """Return how many averaged frames leave the error of the first one denoised; None where the burst cannot tell."""
-    size = burst.info.height, burst.info.width
-    rows, columns = (
-        slice(start := max(0, side - SCORED_SIDE) // 4 * 2, start + min(side, SCORED_SIDE)) for side in size
-    )
+    rows, columns = centre_window((burst.info.height, burst.info.width), SCORED_SIDE)
     others = frame_moments(burst.linear(index, (rows, columns)) for index in range(1, len(burst)))
     denoised = burst.mosaic.evened(image_at(layer, 1.0, (rows, columns)), burst.gains[0])
     counted = ~np.asarray(burst.excluded[..., rows, columns])

@@ -11,7 +11,6 @@ import time
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
 from urllib.parse import quote
 
 from burst_denoise.errors import BurstDenoiseError, InputFileError
@@ -242,7 +241,7 @@ def attachment(name: str) -> str:
     return f"attachment; filename=\"{plain}\"; filename*=UTF-8''{quote(name, safe='')}"
 
 
-def formats_of(path: Path) -> tuple[Literal["dng", "tiff", "png"], ...]:
+def formats_of(path: Path) -> tuple[OutputFormat, ...]:
     """Return what the result of a file can be written as."""
     return ("dng", "tiff", "png") if is_raw(path) else ("tiff", "png")
 
