@@ -78,6 +78,9 @@ def picture_burst(burst: bd.Burst, folder: Path) -> bd.Burst:
 
 def _frame(burst: bd.Burst, index: int) -> bd.Frame:
     picture, frame = half_size(burst, burst.linear(index)), burst.frame(index)
+    # Dark subtracted, gain evened and greens averaged, they need not reach the white level any more.
+    saturated = half_size(burst, burst.saturated.astype(np.float32)) > 0
+    picture = np.where(saturated, np.maximum(picture, np.float32(1)), picture)
     says = {"domain": "rgb", "cfa": None, "height": picture.shape[1], "width": picture.shape[2]}
     levels = {"black_level": (0.0, 0.0, 0.0), "white_level": 1.0, "noise_profile": None}
     return bd.Frame(picture, frame.info.model_copy(update=says | levels), frame.path)

@@ -152,7 +152,10 @@ def _trained(system: System, comparison: Comparison, budget: Budget, work: Path)
 
 
 def _from_scratch(comparison: Comparison, budget: Budget, work: Path) -> list[Row]:
-    """Return the row of the package's own network, trained on the same pictures without the prior."""
+    """Return the row of the package's own network, trained without the prior.
+
+    Trained as the package trains: on the same bursts, and on their noise added to pictures that come with scikit-image.
+    """
     assert isinstance(comparison.test, SeriesTest)
     model, minutes = _calibrated(comparison.bursts, budget, work)
     scores = comparison.test.score_methods(lambda _burst: bd.Denoiser(model).image)
@@ -187,8 +190,8 @@ def _on_raw_frames(comparison: Comparison, budget: Budget, work: Path) -> list[R
 def _deep_image_prior(comparison: Comparison, budget: Budget, work: Path) -> list[Row]:  # noqa: ARG001
     """Return the row of a network fitted to each scored picture anew, the budget shared by them.
 
-    It is the small network of the source: the large one makes a step in two seconds. Another frame of the burst says
-    which output to keep; it serves as a reference of the score too, which by chance favours it a little.
+    It is the small network of the source: the large one makes a step in two to three seconds. Another frame of the
+    burst says which output to keep; it serves as a reference of the score too, which by chance favours it a little.
     """
     test = comparison.test
     assert isinstance(test, SeriesTest)
@@ -255,7 +258,7 @@ def _calibrated(bursts: Sequence[bd.Burst], budget: Budget, work: Path) -> tuple
     model = trained(steps, work / CHECKPOINT, lambda _progress: None)
     if not (work / WEIGHTS).exists():
         model.save(work / WEIGHTS)
-    return model, steps * each_s / 60
+    return model, model.header.training.steps_done * each_s / 60
 
 
 def _row_of_model(

@@ -272,7 +272,7 @@ def row(name: str, source: Path, folder: Path, programs: Sequence[str]) -> tuple
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("folders", type=Path, nargs="*", default=[DATA / "raw_single", *DATA.glob("seestar/*")])
+    parser.add_argument("folders", type=Path, nargs="*", default=[*DATA.glob("raw_single"), *DATA.glob("seestar/*")])
     options = parser.parse_args()
     programs = [name for name in DEVELOPERS if name == "LibRaw" or shutil.which(name)]
     missing = [name for name in DEVELOPERS if name not in programs]

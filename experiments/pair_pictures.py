@@ -55,11 +55,20 @@ def split_pairs(
 
 
 def pair_scenes(pairs: Sequence[NoisyCleanPair]) -> tuple[Scene, ...]:
-    """Return pairs as scenes of one noisy picture each; what is larger than `MOST_SIDE` is cut to its centre."""
+    """Return pairs as scenes of one noisy picture each; what is larger than `MOST_SIDE` is cut to its centre.
+
+    Raises
+    ------
+    SeriesError
+        If one is not of colour pictures.
+    """
     unknown = np.full(3, np.nan, np.float32)
     scenes = []
     for pair in sorted(pairs, key=lambda pair: pair.name):
-        noisy, clean = (centre(frame.linear, MOST_SIDE) for frame in (pair.noisy, pair.clean))
+        frames = pair.noisy, pair.clean
+        if any(frame.info.domain != "rgb" for frame in frames):
+            raise bd.SeriesError(f"{pair.noisy_file}: is {frames[0].info.domain}; earlier systems are for RGB pictures")
+        noisy, clean = (centre(frame.linear, MOST_SIDE) for frame in frames)
         scenes.append(Scene(pair.name, noisy[None], clean[None], unknown))
     return tuple(scenes)
 

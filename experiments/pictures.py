@@ -8,17 +8,19 @@ does: `encoded`. Developed pictures, such as camera JPEGs, are taken as they are
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 import numpy as np
+import numpy.typing as npt
 
 from burst_denoise.arrays import Float, Mask
-from burst_denoise.frame.geometry import DIHEDRAL, dihedral
+from burst_denoise.frame.geometry import DIHEDRAL, centre_window, dihedral
 from burst_denoise.schemas import NoiseProfile
 from burst_denoise.sensor.noise_model import stabilise, unstabilise, unstabilise_mean
 
 __all__ = [
     "MOST_SIDE",
+    "SUFFIXES",
     "DataSet",
     "Pairs",
     "Scene",
@@ -32,14 +34,17 @@ __all__ = [
 ]
 
 
+T = TypeVar("T", bound=np.generic)
+
+SUFFIXES = (".bmp", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp")
+"""Of the files of clean pictures."""
 MOST_SIDE = 1024
 """Of a picture; what is larger is cut to its centre, which is enough to compare on and fits into memory."""
 
 
-def centre(picture: Float, side: int) -> Float:
+def centre(picture: npt.NDArray[T], side: int) -> npt.NDArray[T]:
     """Return the centre of a picture (3, H, W), no side longer than ``side``; a view."""
-    rows, columns = (slice(max(0, size - side) // 2, max(0, size - side) // 2 + side) for size in picture.shape[1:])
-    return picture[:, rows, columns]
+    return picture[:, *centre_window(picture.shape, side)]
 
 
 def encoded(linear: Float, profile: NoiseProfile) -> Float:
@@ -108,6 +113,8 @@ class DataSet:
     validation: tuple[ValidationPair, ...]
     scenes: tuple[Scene, ...] = ()
     """The scenes of the training; those of a burst have several frames. Empty where noise is made as training goes."""
+    sha256: str = ""
+    """Of the files that it was made from; a training goes on, and a row stays, with the same files only."""
 
 
 def random_pairs(scenes: tuple[Scene, ...]) -> Callable[[int, int, np.random.Generator], Pairs]:

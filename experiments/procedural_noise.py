@@ -14,10 +14,11 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
+import burst_denoise as bd
 from burst_denoise.arrays import Float, Picture
 from burst_denoise.frame.srgb import linear_to_srgb
 from burst_denoise.model.content import VALIDATION_PICTURES, content_pictures
-from experiments.pictures import DataSet, Pairs, Scene, ValidationPair, random_crops
+from experiments.pictures import MOST_SIDE, SUFFIXES, DataSet, Pairs, Scene, ValidationPair, centre, random_crops
 
 __all__ = [
     "KINDS",
@@ -186,11 +187,15 @@ class CleanPictures:
 def picture_files(folder: Path) -> tuple[list[Path], list[Path], list[Path]]:
     """Return the pictures of a folder, sorted by name: for training, validation (every 32nd) and test (every 16th).
 
-    Raises `ValueError` if the folder has fewer than 16.
+    Raises
+    ------
+    InputFileError
+        If the folder is missing or has fewer than 16.
     """
-    files = sorted(path for path in folder.iterdir() if path.suffix.lower() in {".webp", ".png", ".jpg", ".jpeg"})
+    found = folder.iterdir() if folder.is_dir() else ()
+    files = sorted(path for path in found if path.suffix.lower() in SUFFIXES)
     if len(files) < 16:
-        raise ValueError(f"{folder} has {len(files)} pictures (webp, png, jpg); at least 16 are needed")
+        raise bd.InputFileError(f"{folder}: has {len(files)} pictures ({', '.join(SUFFIXES)}); at least 16 are needed")
     test, validation = files[::16], files[8::32]
     return [path for path in files if path not in {*test, *validation}], validation, test
 
@@ -240,34 +245,28 @@ def noise_data(
 
     validation = []
     for index, picture in enumerate(clean.validation):
-        target = _unit(_middle(picture))
+        target = _unit(centre(picture, VALIDATION_SIDE))
         noisy = noise(target, np.random.default_rng([seed, 0, index])).picture
         validation.append(ValidationPair(noisy, target, np.ones(target.shape, np.bool_)))
     return DataSet(name, draw, tuple(validation))
 
 
-def held_out_scenes(
-    clean: CleanPictures, noise: NoiseModel = procedural_noise, noise_std: float = math.nan, *, seed: int = 0
-) -> tuple[Scene, ...]:
-    """Return the held-out test pictures with fixed noise: scenes of one noisy frame whose target is clean."""
-    scenes = []
-    for index, picture in enumerate(clean.test):
-        target = _unit(picture)
-        noisy = noise(target, np.random.default_rng([seed, 1, index])).picture
-        scenes.append(Scene(f"test {index}", noisy[None], target[None], np.full(3, noise_std, np.float32)))
+def held_out_scenes(clean: CleanPictures, most: int, noise: NoiseModel = procedural_noise) -> tuple[Scene, ...]:
+    """Return test pictures, ``most`` of them, with fixed noise: scenes of one noisy frame whose target is clean.
+
+    What is larger than `MOST_SIDE` is cut to its centre.
+    """
+    unknown, scenes = np.full(3, np.nan, np.float32), []
+    for index, picture in enumerate(clean.test[:most]):
+        target = _unit(centre(picture, MOST_SIDE))
+        noisy = noise(target, np.random.default_rng([0, 1, index])).picture
+        scenes.append(Scene(f"test {index}", noisy[None], target[None], unknown))
     return tuple(scenes)
 
 
 def _random_crop(pictures: Sequence[Picture], side: int, rng: np.random.Generator) -> Float:
     (crop,) = random_crops((pictures[int(rng.integers(len(pictures)))],), side, rng)  # type: ignore[arg-type]
     return _unit(crop)
-
-
-def _middle(picture: Picture) -> Picture:
-    rows, columns = (
-        slice(max(size - VALIDATION_SIDE, 0) // 2, (size + VALIDATION_SIDE) // 2) for size in picture.shape[-2:]
-    )
-    return picture[..., rows, columns]
 
 
 def _unit(levels: npt.NDArray[Any]) -> Float:

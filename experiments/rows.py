@@ -15,7 +15,7 @@ from burst_denoise.files import write_file
 from burst_denoise.score.rows import rounded
 from experiments.scoring import Scores
 
-__all__ = ["Row", "complexity", "kept_rows", "markdown", "parameter_count", "row_file", "save_rows"]
+__all__ = ["Row", "complexity", "kept_rows", "markdown", "parameter_count", "read_rows", "row_file", "save_rows"]
 
 
 @dataclass(frozen=True)
@@ -47,6 +47,10 @@ class Row:
     error_trained: float | None = None
     curve: tuple[tuple[int, float], ...] = ()
     """Step, and mean squared error on the validation pairs; of our own network, its validation score in dB."""
+    data_sha256: str = ""
+    """Of the files of the data set; empty in rows of versions up to 0.8.0."""
+    version: str = ""
+    """Of the package; empty likewise."""
 
     @property
     def quality(self) -> float:
@@ -88,12 +92,19 @@ def save_rows(path: Path, rows: Sequence[Row]) -> None:
     write_file(path, json.dumps([dataclasses.asdict(row) for row in rows], indent=1).encode(), overwrite=True)
 
 
+def read_rows(path: Path) -> list[Row]:
+    """Return the rows of a file."""
+    return [
+        Row(**fields | {"curve": tuple(map(tuple, fields["curve"]))})
+        for fields in json.loads(path.read_text(encoding="utf-8"))
+    ]
+
+
 def kept_rows(folder: Path) -> list[Row]:
     """Return all rows in a folder: of each system and data set the one of the longest training, not narrowed if any."""
     found: dict[tuple[str, str], Row] = {}
     for path in sorted(folder.rglob("*.json")):
-        for fields in json.loads(path.read_text(encoding="utf-8")):
-            row = Row(**fields | {"curve": tuple(map(tuple, fields["curve"]))})
+        for row in read_rows(path):
             other = found.get((row.data, row.system))
             if other is None or _rank(other) < _rank(row):
                 found[row.data, row.system] = row

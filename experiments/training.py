@@ -123,7 +123,7 @@ def train_system(system: System, data: DataSet, budget: Budget, work: Path, seed
             _validate(system, state, data)
         clock[0] = time.process_time()  # validation does not count
 
-    digest = hashlib.sha256(f"{system.name} {data.name} {budget} {seed}".encode()).hexdigest()
+    digest = hashlib.sha256(f"{system.name} {data.name} {data.sha256} {budget} {seed}".encode()).hexdigest()
     checkpoint = Checkpoint(work / CHECKPOINT, digest, SAVE_EVERY_S)
     state = fit(network, batches, system.loss, settings(steps), checkpoint=checkpoint, on_step=on_step)
     network.load_state_dict(state.tensors)

@@ -35,10 +35,12 @@ from skimage import data
 import burst_denoise as bd
 from burst_denoise.arrays import Picture
 from burst_denoise.cli.console import verdict_text
+from burst_denoise.files import refuse_existing
 from burst_denoise.frame.frame import to_linear
 from burst_denoise.frame.srgb import developed
 from burst_denoise.frame.synthetic import SyntheticCamera, scene_from_picture, shoot
 from burst_denoise.jobs.inspect import inspect
+from experiments.pictures import SUFFIXES
 
 __all__ = ["WEBCAM", "clean_pictures", "film", "fitted", "split_clip", "write_clip"]
 
@@ -55,7 +57,6 @@ ISO = 400
 CLIPS = 6
 BUNDLED = ("astronaut", "chelsea", "coffee", "immunohistochemistry", "rocket", "stereo_motorcycle")
 """Loaders of `skimage.data` whose pictures come with the package."""
-SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp", ".webp")
 JPEG_QUALITY = 85
 FRAMES_PER_SECOND = 30
 
@@ -69,13 +70,18 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args()
     try:
-        pictures = clean_pictures(options.pictures)
-    except bd.InputFileError as error:
-        sys.exit(str(error))
+        _write_clips(options)
+    except bd.BurstDenoiseError as error:
+        sys.exit(f"error: {error}")
+
+
+def _write_clips(options: argparse.Namespace) -> None:
+    pictures = clean_pictures(options.pictures)
     clips, frames = options.output / "clips", options.output / "frames"
     clips.mkdir(parents=True, exist_ok=True)
     for number, (name, picture) in enumerate(itertools.islice(pictures, CLIPS), 1):
         clip, folder = clips / f"{number}_{name}.avi", frames / f"{number}_{name}"
+        refuse_existing(clip)
         write_clip(clip, film(fitted(picture, options.size), options.frames, [options.seed, number]))
         print(f"{clip}: {split_clip(clip, folder)} frames", flush=True)
         for verdict in inspect([folder]).verdicts:
@@ -151,13 +157,21 @@ def write_clip(path: Path, frames: Iterable[Picture]) -> None:
 
 
 def split_clip(path: Path, folder: Path) -> int:
-    """Write every frame of a video as a PNG file into a folder, and return how many there are."""
-    folder.mkdir(parents=True, exist_ok=True)
+    """Write every frame of a video as a PNG file into a new folder, and return how many there are.
+
+    Raises
+    ------
+    OutputError
+        If the folder is there, or cannot be written to.
+    """
+    refuse_existing(folder)
+    folder.mkdir(parents=True)
     video = cv2.VideoCapture(str(path))
     count = 0
     while (read := video.read())[0]:
         count += 1
-        cv2.imwrite(str(folder / f"{count:04d}.png"), read[1])
+        if not cv2.imwrite(str(folder / f"{count:04d}.png"), read[1]):
+            raise bd.OutputError(f"{folder}: frame {count} cannot be written")
     video.release()
     return count
 

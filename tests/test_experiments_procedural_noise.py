@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from PIL import Image
 
+import burst_denoise as bd
 from experiments.chunks import join, reflected, split
 from experiments.noisy_batches import LOADED, BatchRecipe, NoisyBatches, batch_group
 from experiments.procedural_noise import (
@@ -197,8 +198,10 @@ def test_no_picture_is_trained_on_and_held_out(folder):
 
 
 def test_a_folder_of_few_pictures_is_refused(tmp_path):
-    with pytest.raises(ValueError, match=r"has 0 pictures .* at least 16"):
+    with pytest.raises(bd.InputFileError, match=r"has 0 pictures .* at least 16"):
         picture_files(tmp_path)
+    with pytest.raises(bd.InputFileError, match=r"nowhere: has 0 pictures"):
+        picture_files(tmp_path / "nowhere")
 
 
 def test_drawn_pairs_follow_the_generator_alone(folder):
@@ -223,11 +226,12 @@ def test_validation_and_test_pictures_are_fixed_and_noisy_each_in_its_own_way():
         assert first.validation[0].target.shape == (3, 256, 256)
         assert first.validation[0].counts.all()
         np.testing.assert_array_equal(first.validation[0].noisy, again.validation[0].noisy)
-        scenes = held_out_scenes(clean, noise)
+        scenes = held_out_scenes(clean, 2, noise)
         assert [scene.noisy.shape for scene in scenes] == [(1, 3, 512, 512)] * 2
         assert scenes[0].target.dtype == scenes[0].noisy.dtype == np.float32
-        np.testing.assert_array_equal(scenes[1].noisy, held_out_scenes(clean, noise)[1].noisy)
+        np.testing.assert_array_equal(scenes[1].noisy, held_out_scenes(clean, 2, noise)[1].noisy)
         assert not np.array_equal(scenes[0].noisy - scenes[0].target, scenes[1].noisy - scenes[1].target)
+        assert len(held_out_scenes(clean, 1, noise)) == 1
 
 
 # Batches

@@ -8,6 +8,7 @@ import sys
 from dataclasses import replace
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 import torch
@@ -26,6 +27,7 @@ from experiments.scoring import SeriesTest, true_errors
 from experiments.systems.one_camera_pairs import TILES_28
 from experiments.systems.paper import NOISE2NOISE, PAPER, REACH, augmented, on_a_grid, valid_mse
 from experiments.systems.system import System, whole_picture
+from experiments.table import Job, Source
 from experiments.training import CHECKPOINT, WEIGHTS, Budget, planned_steps, train_system
 from tests.conftest import PROJECT
 from tests.shots import burst_frames, scene, stored, verdicts, write_frames
@@ -237,8 +239,6 @@ def test_scores_of_the_noisy_pictures_agree_with_the_known_noise(comparison: Com
 
 
 def test_pairs_are_held_out_by_scene_and_their_score_is_the_mean(tmp_path: Path):
-    import cv2
-
     rng = np.random.default_rng(5)
     for kind in ("noisy", "clean"):
         for name in "abcdef":
@@ -322,6 +322,42 @@ def test_of_each_system_the_longest_training_is_shown_the_best_first_and_narrowe
     assert {row.system: row.scores[0]["true_psnr_db"] for row in rows} == {"A": 41, "B": 42}
     lines = [line for line in markdown(rows).splitlines() if line.startswith(("| A", "| B"))]
     assert [line.split("|")[1].strip() for line in lines] == ["B (narrowed)", "A"]
+
+
+def test_rows_stay_with_the_files_that_they_were_made_from(tmp_path: Path):
+    pairs = tmp_path / "pairs"
+    (pairs / "noisy").mkdir(parents=True)
+    (pairs / "noisy" / "1.png").write_bytes(b"a picture")
+    job = Job(Source("pairs", pairs), "A", Budget(minutes=15), tmp_path)
+    assert not job.is_done()
+    save_rows(job.target, [replace(_row("A", 40, 15), data_sha256=job.source.sha256)])
+    assert job.is_done()
+    (pairs / "noisy" / "1.png").write_bytes(b"another")
+    with pytest.raises(bd.ConfigError, match=r"a-15min\.json: is of other files than .*pairs holds now; name another"):
+        Job(Source("pairs", pairs), "A", Budget(minutes=15), tmp_path).is_done()
+
+
+def test_what_cannot_be_compared_on_is_refused_in_one_line(tmp_path: Path):
+    grey = np.random.default_rng(0).integers(0, 255, (64, 64), np.uint8)
+    for kind in ("noisy", "clean"):
+        (tmp_path / kind).mkdir()
+        for name in "abc":
+            cv2.imwrite(str(tmp_path / kind / f"{name}.png"), grey)
+    with pytest.raises(bd.SeriesError, match=r"\.png: is mono; earlier systems are for RGB pictures"):
+        Source("pairs", tmp_path).comparison(tmp_path)
+    with pytest.raises(bd.InputFileError, match=r"nowhere: has 0 pictures"):
+        Source("noise", tmp_path / "nowhere").comparison(tmp_path)
+
+
+def test_a_pixel_of_which_one_green_is_saturated_is_so_itself(tmp_path: Path):
+    frames = burst_frames(4, size=(96, 128))
+    for frame in frames:
+        frame.dn[0::2, 1] = frame.info.white_level
+    burst = stored(tmp_path / "a.burst", "a", frames, verdicts(frames), 0.1, 1e-4)
+    saturated = picture_burst(burst, tmp_path / "pictures.burst").saturated
+    assert saturated[1, :, 0].all()
+    assert np.array_equal(saturated[:, :, 1:], half_size(burst, burst.saturated.astype(np.float32))[:, :, 1:] > 0)
+    assert not saturated[0, :, 0].all()
 
 
 def test_a_system_has_learnt_when_its_error_fell_far_enough():

@@ -94,7 +94,7 @@ def test_a_folder_without_pictures_is_refused_in_one_line(tmp_path: Path, monkey
         with pytest.raises(SystemExit) as caught:
             main()
         assert caught.value.code == (
-            f"{folder}: no pictures there; name a folder of .png, .jpg, .jpeg, .tif, .tiff, .bmp, .webp files"
+            f"error: {folder}: no pictures there; name a folder of .bmp, .jpeg, .jpg, .png, .tif, .tiff, .webp files"
         )
     assert not (tmp_path / "output").exists()
 

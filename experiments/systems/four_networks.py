@@ -10,7 +10,7 @@ mean squared error in batches of 32 for 15, 30, 30 and 25 epochs; non-local mean
 CBDNet on its three parts, of which the one about the noise level is 0, because that level is not known here. The study
 went on to recommend HINet, Uformer and MIRNet, which are not built here.
 
-What differs: the loop and its running average of weights are `burst_denoise.model.train.fit`, the learning rates those
+What differs: the loop and its running average of weights are `burst_denoise.model.fit.fit`, the learning rates those
 of our table. The whole recipe is days of a processor: ``--epochs-share`` takes a share of the epochs, ``--batch`` fewer
 patches a step (a batch of 32 of the full PRIDNet needs some 10 GB), ``--narrow`` narrower networks; all are told in the
 results. To enlarge a smaller picture correlates its noise. Pictures of one scene can end on both sides, as they did in
@@ -19,6 +19,7 @@ the study: `experiments.table` splits by scene.
 
 import argparse
 import json
+import sys
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
@@ -34,7 +35,7 @@ from torch import nn
 
 import burst_denoise as bd
 from burst_denoise.arrays import Float
-from burst_denoise.files import write_file
+from burst_denoise.files import refuse_existing, write_file
 from burst_denoise.model.fit import FitSettings, FitState, fit
 from burst_denoise.score.metrics import psnr, ssim
 from experiments import pair_figures
@@ -112,7 +113,16 @@ def main() -> None:
     parser.add_argument("--loss", choices=LOSSES, default="study", help="mean squared error, or those of the papers")
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args()
-    options.output.mkdir(parents=True, exist_ok=True)
+    try:
+        refuse_existing(options.output)
+        _study(options)
+    except bd.BurstDenoiseError as error:
+        sys.exit(f"error: {error}")
+
+
+def _study(options: argparse.Namespace) -> None:
+    """Explore, train and score, and write all of it to a new folder."""
+    options.output.mkdir(parents=True)
     pairs = [study_pair(pair.name, pair.noisy.linear, pair.clean.linear) for pair in bd.read_pairs(options.pairs)]
     training, held_out = split_by_picture(pairs, options.seed)
     print(f"{len(training)} pictures to train on, {len(held_out)} held out", flush=True)

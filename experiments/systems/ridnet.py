@@ -2,6 +2,9 @@
 
 1,499,347 parameters at 64 channels. Its channel attention averages over the whole input, so that what it makes of a
 pixel depends on the tile: pictures are denoised in one piece.
+
+What differs: a rate of 1e-3 instead of 1e-4, and 3 patches of 80 pixels a step instead of 32: in minutes the rate of
+the paper hardly leaves the start.
 """
 
 import torch

@@ -41,7 +41,11 @@ def mean_squared_error(network: nn.Module, noisy: Tensor, target: Tensor) -> Ten
 
 @dataclass(frozen=True)
 class System:
-    """A system of the table, trained by the loop of the library, `burst_denoise.model.train.fit`.
+    """A system of the table, trained by the loop of the library, `burst_denoise.model.fit.fit`.
+
+    What differs from the sources, in all of them: the learning rate falls with the cosine of the steps, gradients are
+    cut, a running average of the weights is scored and the best validated one kept; batches and patches are of a size
+    that a budget of minutes can pay.
 
     The network takes (B, 3, H, W) pictures of any size and gives the same size, whatever it must pad or cut inside.
     """
@@ -55,7 +59,7 @@ class System:
     loss: Callable[..., Tensor] = mean_squared_error
     """(network, *batch) -> scalar."""
     optimizer: str = "adam"
-    """A name that `burst_denoise.model.train.make_optimizer` knows."""
+    """A name that `burst_denoise.model.fit.make_optimizer` knows."""
     learning_rate: float = 1e-4
     gradient_norm: float = 1.0
     """To which gradients are cut."""
