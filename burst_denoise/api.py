@@ -123,7 +123,8 @@ class Denoiser(inference.Denoiser):
     Parameters
     ----------
     model : Model, optional
-        From `calibrate` or `load_model`. Without it the network that comes with the package serves, for raw frames.
+        From `calibrate` or `load_model`. Without it the network that comes with the package serves, for raw frames and
+        pictures of 16 bits in linear light.
     profile : SensorProfile or path, optional
         Without a model: the noise of the sensor, from `profile` or a file that it saved. By default the noise comes
         from the frame's ``NoiseProfile`` tag or the frame itself.
@@ -468,8 +469,8 @@ def denoise(
         From `read`; not modified. For a frame of a burst, call a `Denoiser` with the burst too, whose dark and defects
         are then taken care of.
     model : Model or Denoiser, optional
-        Without it the network that comes with the package serves, for raw frames. For many frames make a `Denoiser`
-        once; it has its settings, and those here are not asked.
+        Without it the network that comes with the package serves, for raw frames and pictures of 16 bits in linear
+        light. For many frames make a `Denoiser` once; it has its settings, and those here are not asked.
     profile, darks, strength, quality, any_sensor
         As for `Denoiser`.
 
@@ -512,7 +513,8 @@ def merge(
     burst : Burst
         From `ingest`; its dark is subtracted, its gains are evened out and its defects repaired.
     model : Model or Denoiser, optional
-        Without it the network that comes with the package serves, for raw frames; the mean of pictures stays as it is.
+        Without it the network that comes with the package serves, for raw frames and pictures of 16 bits in linear
+        light; the mean of developed pictures stays as it is.
     denoise : bool
         Denoise the mean, as one of so many frames.
     listener : Listener

@@ -53,7 +53,7 @@ def train_command(
     optimizer: Annotated[Literal["radam", "torch-radam", "adamw"], rare(help="Optimiser.")] = "radam",
     verbose: Verbose = False,
 ) -> None:
-    """Train a model with every setting at hand, for --minutes or --steps; calibrate is the short form.
+    """Train a model with more to set than calibrate has, for --minutes or --steps.
 
     Example: burst-denoise train tripod/ -o my_camera.safetensors --steps 2000 --seed 1
     """

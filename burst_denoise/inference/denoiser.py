@@ -69,7 +69,8 @@ class Denoiser:
     Parameters
     ----------
     model : Model, optional
-        Without it the network that comes with the package serves, for raw frames.
+        Without it the network that comes with the package serves, for raw frames and pictures of 16 bits in linear
+        light.
     noise : MeasuredNoise, optional
         Without a model: the noise of the sensor; if given it serves all frames. By default the noise comes from the
         stored burst, the frame's ``NoiseProfile`` tag or the frame itself, the first of these there is.

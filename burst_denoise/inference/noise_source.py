@@ -164,7 +164,7 @@ def shot_noise(
     Parameters
     ----------
     frame : Frame
-        A mosaic.
+        In linear light.
     stored : NoiseProfile or None
         Measured on the stored burst that the shot is a frame of.
     estimate : callable
@@ -212,7 +212,7 @@ def estimated_noise(frames: Iterable[Frame], engine: Engine) -> ShotNoise:
     Parameters
     ----------
     frames : iterable of Frame
-        Mosaics, one in memory at a time. Those that cannot tell are passed over.
+        In linear light, one in memory at a time. Those that cannot tell are passed over.
     engine : Engine
         What denoises them; here, windows of them.
 

@@ -59,7 +59,7 @@ def merge(
         exist. It has all that the first frame's file says.
     denoisers : Denoisers or None
         What denoises the mean, the first that fits; None leaves it as it is. Without a model there is a network for raw
-        frames alone.
+        frames and pictures of 16 bits in linear light.
     darks : sequence of Path
         Dark frames of the camera; see `burst_denoise.jobs.ingest.ingest`.
     settings : IngestSettings
