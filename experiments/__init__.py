@@ -7,7 +7,9 @@ file each; `training` (one loop, one budget); `scoring`; `rows`; `entries` (whic
 `pair_figures`, `quantisation`, `webcam_clips`.
 
 The package's networks: `random_scenes` through `random_cameras`, answered by a `teacher` or not, train the priors in
-`train_prior`; `train_low_bands`. Measurements: `bench_quality` and `bench_speed`, drawn together by
-`quality_over_time`; `bench_pictures`, `bench_training`, `bench_session`, `bench_calibration`. For both, `data_folder`
-says where the pictures are, and `timing` times. What was found is in RESULTS.md, LOG.md (by date) and DECISIONS.md.
+`train_prior`; `train_low_bands`; `sample_folder` keeps samples. Measurements: `bench_quality` and `bench_speed`, drawn
+together by `quality_over_time`; `bench_pictures`, `bench_training`, `bench_session`; `bench_calibration` on
+`simulated_sensors`; `fixed_pattern_scores`; `interop` (what other programs make of our DNGs). For all of them,
+`data_folder` says where the pictures are, and `timing` times. What was found is in RESULTS.md, LOG.md (by date) and
+DECISIONS.md.
 """

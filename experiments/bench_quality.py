@@ -1,6 +1,6 @@
 """True PSNR of the priors, of models and of classical methods on simulated bursts, beside reference figures to beat.
 
-    python -m experiments.bench_quality [BURSTS ...] [--model MODEL ...] [--frames 0 4 8] [--json FILE]
+    python -m experiments.bench_quality [BURSTS ...] [--model MODEL ...] [--frames 0 4 8] [--priors] [--json FILE]
 
 Bursts are folders with their `clean_mosaic_dn.tif`; without any, the six of `sim_canon700d`. Linear mosaic, all its
 photosites, peak = white level, median over the frames. Classical methods are tuned on the burst they are scored on,

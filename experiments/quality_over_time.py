@@ -27,9 +27,9 @@ def main() -> None:
     parser.add_argument("picture", type=Path)
     options = parser.parse_args()
     quality, speed = (json.loads(path.read_text()) for path in (options.quality, options.speed))
-    gain = np.array(quality.pop("single frame"))
+    noisy = np.array(quality.pop("single frame"))
     points = {
-        name: (speed[name], float(np.mean(np.array(scores) - gain)))
+        name: (speed[name], float(np.mean(np.array(scores) - noisy)))
         for name, scores in quality.items()
         if name in speed
     }

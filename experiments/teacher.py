@@ -8,7 +8,9 @@ flips and rotations averaged are better than the teacher alone, so its pupil can
 """
 
 import argparse
+import hashlib
 import os
+import sys
 from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
 from functools import cache, partial
@@ -21,6 +23,7 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor
 
+import burst_denoise as bd
 from burst_denoise.arrays import Double, Float
 from burst_denoise.files import atomic_write
 from burst_denoise.frame.geometry import DIHEDRAL, dihedral
@@ -31,6 +34,7 @@ from burst_denoise.model.device import compute_dtype
 from burst_denoise.model.network import Size, TwoScaleNet
 from experiments.random_cameras import training_batch
 from experiments.random_scenes import training_pictures
+from experiments.sample_folder import sample_folder
 
 __all__ = ["answer", "taught_batch"]
 
@@ -52,7 +56,11 @@ def main() -> None:
     parser.add_argument("--workers", type=int, default=os.cpu_count() or 1)
     options = parser.parse_args()
     os.environ["OMP_NUM_THREADS"] = "1"  # of the processes started from here
-    options.work.mkdir(parents=True, exist_ok=True)
+    weights = hashlib.sha256(options.weights.read_bytes()).hexdigest()
+    try:
+        sample_folder(options.work, {"weights_sha256": weights, "size": options.size})
+    except bd.ConfigError as error:
+        sys.exit(f"error: {error}")
     paths = [options.work / f"{number:04d}.npz" for number in range(options.samples // CHUNK)]
     missing = [(path, options.weights, tuple(options.size)) for path in paths if not path.exists()]
     with ProcessPoolExecutor(options.workers, get_context("spawn")) as pool:

@@ -14,7 +14,7 @@ Work = Callable[[], object]
 def in_turn(
     works: Sequence[Work], rounds: int, choose: Callable[[list[float]], float] = statistics.median
 ) -> list[float]:
-    """Return the seconds of each, timed one after the other, round by round, after a warm-up.
+    """Return the seconds of each, timed one after the other, round by round; of several rounds after a warm-up.
 
     A machine with other work is not the same twice: what is to be compared must be measured in the same minute.
     """

@@ -11,6 +11,7 @@ import argparse
 import json
 import math
 import os
+import sys
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import replace
 from functools import cache
@@ -24,6 +25,7 @@ from safetensors.torch import save
 from torch import Tensor
 from torch.nn import functional
 
+import burst_denoise as bd
 from burst_denoise.arrays import Float, Picture
 from burst_denoise.files import atomic_write
 from burst_denoise.frame.mosaic import RGGB
@@ -37,6 +39,7 @@ from burst_denoise.model.prior import load_prior
 from burst_denoise.sensor.noise_model import noise_variance, stabilise
 from experiments.random_cameras import Sensors, exposed
 from experiments.random_scenes import Shares, clean_planes, collection
+from experiments.sample_folder import sample_folder
 
 SIDE = 256
 """Plane pixels along a side of a sample: four values of the coarsest scale."""
@@ -61,6 +64,11 @@ def main() -> None:
     parser.add_argument("--workers", type=int, default=os.cpu_count() or 1)
     options = parser.parse_args()
     os.environ["OMP_NUM_THREADS"] = "1"  # of the processes started from here
+    prior = load_prior("bayer", torch.device("cpu")).sha256
+    try:
+        sample_folder(options.work, {"prior_sha256": prior})
+    except bd.ConfigError as error:
+        sys.exit(f"error: {error}")
     training, validation = (
         _samples(options.work / name, count, options.workers)
         for name, count in (("training", options.samples // CHUNK), ("validation", VALIDATION_CHUNKS))

@@ -32,6 +32,7 @@ from burst_denoise.score.metrics import psnr
 from burst_denoise.sensor.noise_model import stabilise, unstabilise
 from experiments.random_cameras import CAMERAS, LEVELLING, SHARES, Sensors, exposed, training_batch
 from experiments.random_scenes import OPTICS, planes_of, training_pictures
+from experiments.sample_folder import made_by
 from experiments.teacher import taught_batch
 
 STAGES = ((8, 64), (4, 96), (3, 128))
@@ -89,7 +90,7 @@ def _train(options: argparse.Namespace, device: torch.device) -> None:
         settings["start_sha256"] = hashlib.sha256(options.start.read_bytes()).hexdigest()
         grow(network, load_file(options.start))
     network.to(device)
-    settings["taught"] = bool(options.taught)
+    settings["taught"] = made_by(options.taught) if options.taught else None
     samples = _validation_samples(held_out, domain)
     losses: list[float] = []
     stage = stages[0]

@@ -4,12 +4,14 @@ import numpy as np
 import pytest
 import torch
 
+import burst_denoise as bd
 from burst_denoise.model.network import Size, TwoScaleNet
 from burst_denoise.sensor.noise_model import noise_variance
 from experiments import teacher
 from experiments.quality_over_time import front
 from experiments.random_cameras import Sensors, exposed, training_batch
 from experiments.random_scenes import Shares, clean_planes
+from experiments.sample_folder import made_by, sample_folder
 from experiments.teacher import taught_batch
 from experiments.train_prior import grow
 
@@ -77,6 +79,14 @@ def test_a_network_grown_from_a_smaller_one_does_the_same_and_learns_with_all_it
     large(planes).square().sum().backward()
     for block in (large.fine_in[0], large.coarse[2], large.fine_out[1]):
         assert (block.second.weight.grad.abs().amax((2, 3)) > 0).float().mean() > 0.4
+
+
+def test_samples_of_another_teacher_are_refused(tmp_path):
+    folder = sample_folder(tmp_path / "taught", {"weights_sha256": "a", "size": [32, 64]})
+    assert sample_folder(folder, {"weights_sha256": "a", "size": [32, 64]}) == folder
+    assert made_by(folder)["weights_sha256"] == "a"
+    with pytest.raises(bd.ConfigError, match=r"taught: holds samples made by .*; name another folder"):
+        sample_folder(folder, {"weights_sha256": "b", "size": [32, 64]})
 
 
 def test_what_is_taught_keeps_its_colours_however_it_is_turned(tmp_path):
