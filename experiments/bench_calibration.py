@@ -18,7 +18,8 @@ import torch
 
 import burst_denoise as bd
 from burst_denoise.arrays import Double, Picture
-from burst_denoise.burst.store import Burst, pooled_by_iso
+from burst_denoise.burst.burst import Burst
+from burst_denoise.burst.store import pooled_by_iso
 from burst_denoise.jobs.calibrate import calibrate_bursts
 from burst_denoise.schemas import TrainSettings
 from burst_denoise.score.metrics import psnr

@@ -18,7 +18,8 @@ import numpy as np
 from scipy.ndimage import gaussian_filter
 
 from burst_denoise.arrays import Float
-from burst_denoise.burst.store import Burst, store_burst
+from burst_denoise.burst.burst import Burst
+from burst_denoise.burst.store import store_burst
 from burst_denoise.files import write_file
 from burst_denoise.frame.frame import to_linear
 from burst_denoise.frame.synthetic import SyntheticCamera, shoot

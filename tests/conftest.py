@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from burst_denoise.burst.store import Burst
+from burst_denoise.burst.burst import Burst
 from burst_denoise.cli.app import main
 from burst_denoise.frame import synthetic
 from burst_denoise.frame.frame import to_linear

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from burst_denoise.burst.store import Burst
+from burst_denoise.burst.burst import Burst
 from burst_denoise.frame.frame import Frame, to_linear
 from burst_denoise.frame.mosaic import Mosaic
 from burst_denoise.frame.srgb import linear_to_srgb

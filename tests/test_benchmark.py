@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from rich.console import Console
 
-from burst_denoise.burst.store import Burst
+from burst_denoise.burst.burst import Burst
 from burst_denoise.cli.tables import score_table
 from burst_denoise.errors import ModelFileError, TooFewFramesError
 from burst_denoise.frame.frame import Frame, to_linear

@@ -12,8 +12,8 @@ import numpy as np
 import pytest
 import torch
 
+from burst_denoise.burst.burst import Burst
 from burst_denoise.burst.darks import DarkSet, read_darks
-from burst_denoise.burst.store import Burst
 from burst_denoise.errors import ConfigError, DeviceError, ModelFileError
 from burst_denoise.frame.frame import Frame, to_dn
 from burst_denoise.frame.synthetic import SyntheticCamera, shoot

@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 import pytest
 
-from burst_denoise.burst.store import Burst
+from burst_denoise.burst.burst import Burst
 from burst_denoise.jobs.calibrate import _noise_structure
 from burst_denoise.schemas import TrainSettings
 from burst_denoise.sensor.verdict import unknown_noise

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from burst_denoise.burst.store import Burst
+from burst_denoise.burst.burst import Burst
 from burst_denoise.errors import BurstDenoiseError, InputFileError, ModelFileError
 from burst_denoise.frame.frame import Frame
 from burst_denoise.frame.synthetic import SyntheticCamera, shoot

@@ -14,8 +14,8 @@ import rawpy
 import tifffile
 import torch
 
+from burst_denoise.burst.burst import Burst
 from burst_denoise.burst.darks import read_darks
-from burst_denoise.burst.store import Burst
 from burst_denoise.errors import InputFileError, JobError, ModelFileError, OutputError
 from burst_denoise.frame.frame import to_linear
 from burst_denoise.frame.mosaic import RGGB

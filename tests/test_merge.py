@@ -9,7 +9,7 @@ import pytest
 import rawpy
 import tifffile
 
-from burst_denoise.burst.store import Burst
+from burst_denoise.burst.burst import Burst
 from burst_denoise.errors import InputFileError, OutputError, SeriesError, TooFewFramesError
 from burst_denoise.frame.frame import Frame, to_linear
 from burst_denoise.frame.synthetic import Fault, SyntheticCamera, shoot

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import tifffile
 
-from burst_denoise.burst.store import Burst
+from burst_denoise.burst.burst import Burst
 from burst_denoise.errors import InputFileError
 from burst_denoise.frame.frame import Frame
 from burst_denoise.inference.denoiser import Denoiser

@@ -19,15 +19,15 @@ SUBPACKAGES = {
     "frame": "exposure mosaic geometry frame srgb synthetic",
     "sensor": "identity intervals moments noise_model row_noise photon_transfer channel_fit single_image "
     "noise_structure fixed_pattern dark_frame prnu_from_scenes defects hot_photosites verdict",
-    "io": "tags limits directories containers dng_header metadata raw tone_curve picture read pairs preview sidecars "
-    "tiff_writer dng tiff_png exiftool write noise_profile_export emva1288",
-    "burst": "kept grouping alignment motion flicker checks series burst moved merging store darks one_sensor accepted "
-    "flats",
+    "io": "tags limits tiff_directories containers dng_header metadata raw tone_curve picture read pairs preview "
+    "sidecars tiff_writer dng tiff_png exiftool write noise_profile_export emva1288",
+    "burst": "frames_on_disk grouping alignment motion flicker checks series burst moved_frames merging store darks "
+    "one_sensor accepted flats",
     "score": "metrics bracket reference unbiased residual baselines tuning outputs resources pattern rows benchmark "
     "paired",
     "model": "device content pairs network low_bands model_file prior fit validation train",
     "reporting": "figures page report",
-    "inference": "engine low_bands tiles residual_noise noise_source means network_change denoiser",
+    "inference": "engine low_bands tiles residual_noise noise_source plane_means network_change denoiser",
     "session": "ledger child reader shots names denoisers noise steps workers cluster progress",
     "jobs": "listener ingest inspect profile calibrate denoise merge benchmark benchmark_pairs report demo",
     "web": "pictures samples worker queue tasks visits app",

@@ -7,8 +7,8 @@ import cv2
 import numpy as np
 import pytest
 
+from burst_denoise.burst.burst import Burst
 from burst_denoise.burst.flats import Flat
-from burst_denoise.burst.store import Burst
 from burst_denoise.frame.frame import to_linear
 from burst_denoise.frame.synthetic import SyntheticCamera, shoot
 from burst_denoise.score.metrics import mean_squared_error, psnr_of_mse

@@ -11,7 +11,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from burst_denoise.burst.store import Burst, find_bursts, open_burst, pooled_by_iso, sharing_defects
+from burst_denoise.burst.burst import Burst
+from burst_denoise.burst.store import find_bursts, open_burst, pooled_by_iso, sharing_defects
 from burst_denoise.errors import BurstStoreError, OutputError, SeriesError
 from burst_denoise.frame.frame import Frame
 from burst_denoise.frame.mosaic import RGGB

@@ -7,8 +7,8 @@ from pathlib import Path
 import numpy as np
 
 from burst_denoise.arrays import Float
+from burst_denoise.burst.frames_on_disk import KeptFrame
 from burst_denoise.burst.grouping import Series, alike, find_sources, group_series, noise_digest
-from burst_denoise.burst.kept import KeptFrame
 from burst_denoise.errors import IncompatibleFramesError, InputFileError, TooFewFramesError
 from burst_denoise.frame.exposure import same_exposure, same_setting
 from burst_denoise.frame.frame import Frame, to_linear

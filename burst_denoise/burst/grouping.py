@@ -12,7 +12,7 @@ from typing import NoReturn, TypeVar
 
 import numpy as np
 
-from burst_denoise.burst.kept import HeldFrames, KeptFrame
+from burst_denoise.burst.frames_on_disk import HeldFrames, KeptFrame
 from burst_denoise.errors import InputFileError
 from burst_denoise.files import absolute
 from burst_denoise.frame.exposure import same_setting

@@ -15,7 +15,7 @@ from scipy.special import erfcx
 
 from burst_denoise.arrays import Double, Float, Mask
 from burst_denoise.burst.burst import Burst
-from burst_denoise.burst.moved import MovedFrame
+from burst_denoise.burst.moved_frames import MovedFrame
 from burst_denoise.frame.mosaic import Mosaic
 from burst_denoise.schemas import NoiseProfile
 from burst_denoise.sensor.noise_model import noise_variance, scaled_profile

@@ -3,8 +3,9 @@
 from collections.abc import Sequence
 from pathlib import Path
 
+from burst_denoise.burst.burst import Burst
 from burst_denoise.burst.grouping import Series, alike
-from burst_denoise.burst.store import Burst, pooled_by_iso, sharing_defects
+from burst_denoise.burst.store import pooled_by_iso, sharing_defects
 from burst_denoise.errors import IncompatibleFramesError, SeriesError
 from burst_denoise.schemas import FrameInfo
 from burst_denoise.sensor.identity import Sensor

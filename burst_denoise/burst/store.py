@@ -27,7 +27,6 @@ from burst_denoise.sensor.photon_transfer import fit_measurements, measure_noise
 __all__ = [
     "BURST_SUFFIX",
     "WORK_SUFFIX",
-    "Burst",
     "find_bursts",
     "open_burst",
     "pooled_by_iso",

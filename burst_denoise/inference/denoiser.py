@@ -18,9 +18,9 @@ from burst_denoise.burst.darks import DarkSet, dark_for
 from burst_denoise.errors import ConfigError, InputFileError, ModelFileError
 from burst_denoise.frame.frame import Frame
 from burst_denoise.inference.engine import Engine, fastest_engine
-from burst_denoise.inference.means import keep_means
 from burst_denoise.inference.network_change import NetworkChange, ProcessingNotes, denoised_frame
 from burst_denoise.inference.noise_source import MeasuredNoise, ShotNoise, estimated_noise, noise_figures, shot_noise
+from burst_denoise.inference.plane_means import keep_means
 from burst_denoise.inference.tiles import denoise_image, image_change
 from burst_denoise.io.metadata import DARK_MARK, DENOISED_MARK, REFUSED_AGAIN
 from burst_denoise.model.device import choose_device, compute_dtype

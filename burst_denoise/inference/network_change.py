@@ -4,7 +4,7 @@ from dataclasses import dataclass, replace
 
 from burst_denoise.arrays import Float
 from burst_denoise.frame.frame import Frame
-from burst_denoise.inference.means import keep_means, mean_factors
+from burst_denoise.inference.plane_means import keep_means, mean_factors
 from burst_denoise.inference.tiles import blend
 from burst_denoise.schemas import NoiseProfile
 from burst_denoise.sensor.noise_model import scaled_profile

@@ -13,8 +13,8 @@ import numpy.typing as npt
 import tifffile
 
 from burst_denoise.arrays import Float, UInt16
-from burst_denoise.io.directories import DAMAGE, main_directories
 from burst_denoise.io.tags import DNG_TAGS, FieldType, Tag
+from burst_denoise.io.tiff_directories import DAMAGE, main_directories
 from burst_denoise.schemas import DngTag, NoiseProfile
 
 __all__ = ["Area", "BlackLevels", "DngHeader", "read_dng_header"]

@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Self
 
 from burst_denoise.io.containers import read_tags
-from burst_denoise.io.directories import main_directories
 from burst_denoise.io.tags import GREATER_SENSITIVITIES, LENS_TAGS, SHOT_TAGS, Tag
+from burst_denoise.io.tiff_directories import main_directories
 from burst_denoise.schemas import DngTag, Domain, FrameInfo
 
 __all__ = [

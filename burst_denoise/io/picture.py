@@ -23,9 +23,9 @@ from PIL import Image
 
 from burst_denoise.errors import InputFileError
 from burst_denoise.frame.frame import Frame
-from burst_denoise.io.directories import DAMAGE, TIFF_HEADS, refuse_incomplete, silenced
 from burst_denoise.io.limits import MAX_MEGAPIXELS, refuse_claim
 from burst_denoise.io.metadata import Exif, Header, read_exif
+from burst_denoise.io.tiff_directories import DAMAGE, TIFF_HEADS, refuse_incomplete, silenced
 from burst_denoise.io.tone_curve import has_tone_curve
 from burst_denoise.schemas import FrameInfo
 

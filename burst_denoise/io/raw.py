@@ -18,11 +18,11 @@ from burst_denoise.arrays import UInt16
 from burst_denoise.errors import InputFileError
 from burst_denoise.frame.frame import Frame, RawBorder
 from burst_denoise.frame.mosaic import BAYER_PHASES, Mosaic
-from burst_denoise.io.directories import refuse_incomplete
 from burst_denoise.io.dng_header import Area, DngHeader, read_dng_header
 from burst_denoise.io.limits import MAX_MEGAPIXELS, refuse_claim
 from burst_denoise.io.metadata import UNKNOWN_CAMERA, Exif, Header, possible, processing_note, read_exif
 from burst_denoise.io.tags import D65, FieldType, Tag
+from burst_denoise.io.tiff_directories import refuse_incomplete
 from burst_denoise.schemas import DngTag, FrameInfo
 
 __all__ = ["RAW_SUFFIXES", "develop", "read_raw", "read_raw_header"]

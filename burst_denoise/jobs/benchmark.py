@@ -6,10 +6,11 @@ from pathlib import Path
 
 import numpy as np
 
+from burst_denoise.burst.burst import Burst
 from burst_denoise.burst.flats import read_flat
 from burst_denoise.burst.grouping import alike, find_sources, group_series
 from burst_denoise.burst.one_sensor import by_camera, of_one_sensor, same_layout
-from burst_denoise.burst.store import Burst, open_burst, split_inputs
+from burst_denoise.burst.store import open_burst, split_inputs
 from burst_denoise.errors import ConfigError, ModelFileError
 from burst_denoise.inference.denoiser import Denoiser, DenoiseSettings
 from burst_denoise.jobs.ingest import IngestSettings, LeftOut, store_series

@@ -9,10 +9,11 @@ import numpy as np
 import torch
 
 from burst_denoise.arrays import Float, Mask
+from burst_denoise.burst.burst import Burst
 from burst_denoise.burst.darks import read_darks
 from burst_denoise.burst.grouping import find_sources
 from burst_denoise.burst.one_sensor import of_one_sensor
-from burst_denoise.burst.store import WORK_SUFFIX, Burst, find_bursts
+from burst_denoise.burst.store import WORK_SUFFIX, find_bursts
 from burst_denoise.errors import BurstDenoiseError, ConfigError, OutputError, SeriesError
 from burst_denoise.files import atomic_write, created_parents, refuse_existing
 from burst_denoise.frame.geometry import blocks, centre_window

@@ -10,10 +10,11 @@ import numpy.typing as npt
 import tifffile
 import torch
 
+from burst_denoise.burst.burst import Burst
 from burst_denoise.burst.darks import read_darks
 from burst_denoise.burst.grouping import CLEAN_REFERENCE
 from burst_denoise.burst.one_sensor import of_one_sensor
-from burst_denoise.burst.store import Burst, sharing_defects
+from burst_denoise.burst.store import sharing_defects
 from burst_denoise.files import atomic_write, refuse_existing, temporary_folder
 from burst_denoise.frame.frame import Frame, to_dn
 from burst_denoise.frame.synthetic import Fault, SyntheticCamera, scene_from_picture, shoot

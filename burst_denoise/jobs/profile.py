@@ -9,9 +9,10 @@ from typing import Any
 import numpy as np
 
 from burst_denoise.arrays import Float, Mask
+from burst_denoise.burst.burst import Burst
 from burst_denoise.burst.darks import DarkSet, read_darks, refuse_other_sensor
 from burst_denoise.burst.flats import read_flat
-from burst_denoise.burst.store import Burst, sharing_defects
+from burst_denoise.burst.store import sharing_defects
 from burst_denoise.errors import SeriesError
 from burst_denoise.files import temporary_folder
 from burst_denoise.frame.exposure import first_of_each_setting, same_exposure

@@ -16,7 +16,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 
 from burst_denoise import __version__
-from burst_denoise.burst.store import Burst
+from burst_denoise.burst.burst import Burst
 from burst_denoise.errors import ConfigError, InputFileError, ModelFileError
 from burst_denoise.files import write_file
 from burst_denoise.frame.mosaic import Mosaic

@@ -12,7 +12,7 @@ from typing import NamedTuple
 import numpy as np
 
 from burst_denoise.arrays import Float
-from burst_denoise.burst.store import Burst
+from burst_denoise.burst.burst import Burst
 from burst_denoise.frame.geometry import DIHEDRAL, dihedral
 from burst_denoise.frame.mosaic import RGGB
 from burst_denoise.model.content import content_patch, training_content

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from burst_denoise import __version__
-from burst_denoise.burst.store import Burst
+from burst_denoise.burst.burst import Burst
 from burst_denoise.model.fit import Checkpoint, FitSettings, FitState, fit, masked_mse
 from burst_denoise.model.network import FrequencySplitResNet, build_network
 from burst_denoise.model.pairs import Patches, sample_patches

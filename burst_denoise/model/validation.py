@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from burst_denoise.arrays import Double, Float
-from burst_denoise.burst.store import Burst
+from burst_denoise.burst.burst import Burst
 from burst_denoise.errors import SeriesError
 from burst_denoise.model.content import content_patch, validation_content
 from burst_denoise.model.device import compute_dtype

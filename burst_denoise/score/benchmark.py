@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 
 from burst_denoise.arrays import Float
+from burst_denoise.burst.burst import Burst
 from burst_denoise.burst.merging import merge_frames
-from burst_denoise.burst.store import Burst
 from burst_denoise.errors import InputFileError, ModelFileError, TooFewFramesError
 from burst_denoise.score.baselines import Method, baseline_method, baselines_for
 from burst_denoise.score.metrics import displayed_ssim, psnr_of_mse, relative_brightness

@@ -7,9 +7,8 @@ from typing import NamedTuple, Self
 import numpy as np
 
 from burst_denoise.arrays import Float, Mask
-from burst_denoise.burst.burst import WHOLE, Window
+from burst_denoise.burst.burst import WHOLE, Burst, Window
 from burst_denoise.burst.flats import Flat
-from burst_denoise.burst.store import Burst
 from burst_denoise.frame.exposure import same_setting
 from burst_denoise.sensor.fixed_pattern import FlatField, MasterDark, PatternStd
 from burst_denoise.sensor.moments import frame_moments

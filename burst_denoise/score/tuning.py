@@ -4,7 +4,8 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from burst_denoise.burst.store import Burst, pooled_by_iso
+from burst_denoise.burst.burst import Burst
+from burst_denoise.burst.store import pooled_by_iso
 from burst_denoise.score.baselines import UNTUNED, Baseline, baseline_method, baselines_for
 from burst_denoise.score.metrics import corrected_mse, psnr_of_mse
 from burst_denoise.sensor.moments import frame_moments

@@ -4,9 +4,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from burst_denoise.burst.burst import frame_file
+from burst_denoise.burst.burst import Burst, frame_file
 from burst_denoise.burst.grouping import find_sources
-from burst_denoise.burst.store import Burst, open_burst, split_inputs
+from burst_denoise.burst.store import open_burst, split_inputs
 from burst_denoise.errors import InputFileError
 from burst_denoise.files import absolute
 from burst_denoise.io.read import is_raw, is_video

@@ -5,8 +5,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from burst_denoise.burst.frames_on_disk import HeldFrames, KeptFrame
 from burst_denoise.burst.grouping import find_sources, group_series, read_series
-from burst_denoise.burst.kept import HeldFrames, KeptFrame
 from burst_denoise.errors import OutputError
 from burst_denoise.frame.frame import Frame
 from tests.shots import burst_frames, write_frames

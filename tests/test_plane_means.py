@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from burst_denoise.frame.mosaic import RGGB
-from burst_denoise.inference.means import keep_means
+from burst_denoise.inference.plane_means import keep_means
 from burst_denoise.schemas import NoiseProfile
 
 

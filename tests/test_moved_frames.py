@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from burst_denoise.burst.merging import merge_frames
-from burst_denoise.burst.moved import move_into_place
+from burst_denoise.burst.moved_frames import move_into_place
 from burst_denoise.errors import SeriesError
 from burst_denoise.frame.frame import Frame
 from burst_denoise.frame.synthetic import Fault, SyntheticCamera, shoot
