@@ -13,7 +13,6 @@ from burst_denoise.cli.options import (
     Darks,
     Device,
     Format,
-    Inputs,
     Json,
     MaxMegapixels,
     Name,
@@ -21,6 +20,7 @@ from burst_denoise.cli.options import (
     Profiles,
     QualityOption,
     SensorModels,
+    Shots,
     Strength,
     Strict,
     Tile,
@@ -42,7 +42,7 @@ BYTES_PER_PIXEL = {".dng": 1.7, ".tif": 6.0, ".png": 6.0}
 
 
 def denoise_command(
-    inputs: Inputs,
+    inputs: Shots,
     output: Output,
     model: SensorModels = None,
     profile: Profiles = None,

@@ -8,12 +8,12 @@ import typer
 from burst_denoise.cli.console import Console, show
 from burst_denoise.cli.options import (
     OUTPUT,
-    AnySensor,
     Darks,
     Inputs,
     Limit,
     Pause,
     calibration_files,
+    rare,
 )
 from burst_denoise.schemas import LONGEST_PAUSE_S, MOST_FRAMES
 
@@ -26,7 +26,9 @@ def ingest_command(
     darks: Darks = None,
     limit: Limit = MOST_FRAMES,
     pause: Pause = LONGEST_PAUSE_S,
-    any_sensor: AnySensor = False,
+    any_sensor: Annotated[
+        bool, rare("--any-sensor", help="Let dark frames serve another camera, and files that do not name theirs.")
+    ] = False,
 ) -> None:
     """Judge every series and store the accepted ones as bursts, with their noise profile.
 

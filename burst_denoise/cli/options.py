@@ -41,6 +41,7 @@ __all__ = [
     "QualityOption",
     "Seed",
     "SensorModels",
+    "Shots",
     "Strength",
     "Strict",
     "Tile",
@@ -93,6 +94,14 @@ INPUTS = typer.Argument(
     show_default=False,
 )
 Inputs = Annotated[list[Path], INPUTS]
+Shots = Annotated[
+    list[Path],
+    typer.Argument(
+        metavar="INPUTS",
+        help="Shots (RAW, PNG, TIFF, JPEG, BMP), folders of them (searched recursively), or stored bursts.",
+        show_default=False,
+    ),
+]
 Darks = Annotated[
     list[str] | None,
     typer.Option(
@@ -133,8 +142,8 @@ TuneOn = Annotated[
     list[Path] | None,
     typer.Option(
         metavar="PATH",
-        help="Other bursts or frames of the sensor, or pairs, to tune the baselines on; by default as tuned when "
-        "the model was made, for pairs on those scored. May be repeated.",
+        help="Other bursts or frames of the sensor (where pairs are scored, other pairs) to tune the baselines on; by "
+        "default as tuned when the model was made, for pairs on those scored. May be repeated.",
     ),
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON lines instead of text.")]

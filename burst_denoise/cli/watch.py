@@ -6,6 +6,7 @@ from typing import Annotated
 import typer
 
 from burst_denoise.cli.options import (
+    OUTPUT,
     AnySensor,
     Augment,
     Darks,
@@ -14,7 +15,6 @@ from burst_denoise.cli.options import (
     Json,
     MaxMegapixels,
     Name,
-    Output,
     Profiles,
     QualityOption,
     SensorModels,
@@ -30,7 +30,7 @@ __all__ = ["watch_command"]
 
 def watch_command(
     inputs: Annotated[list[Path], typer.Argument(metavar="FOLDERS", help="Searched recursively.", show_default=False)],
-    output: Output,
+    output: Annotated[Path, typer.Option(*OUTPUT, metavar="FOLDER", help="Folder for the results.")],
     model: SensorModels = None,
     profile: Profiles = None,
     darks: Darks = None,

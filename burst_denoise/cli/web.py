@@ -16,7 +16,7 @@ def web_command(
     model: SensorModels = None,
     profile: Profiles = None,
     port: Annotated[
-        int, typer.Option(metavar="NUMBER", min=0, max=65535, help="Of the address; 0 takes one that is free.")
+        int, typer.Option(metavar="NUMBER", min=0, max=65535, help="Port of the page; 0 takes one that is free.")
     ] = 7860,
     open_page: Annotated[bool, typer.Option("--open", help="Open the page in the browser.")] = False,
     max_megapixels: MaxMegapixels = 200.0,
