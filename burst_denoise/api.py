@@ -73,7 +73,7 @@ PathLike = str | Path
 Paths = PathLike | Sequence[PathLike]
 
 _temporary_stores: list[TemporaryDirectory[str]] = []
-"""Of bursts that nobody gave a place; they go with the process."""
+"""Temporary folders of bursts stored without a given folder; removed when the process ends."""
 
 
 class Frame(stored_frame.Frame):

@@ -54,7 +54,7 @@ WIDEST_GAIN = 100.0
 BYTE_WHITE = 255
 """White level of a picture of 8 bits."""
 PLANES = {"bayer": 4, "rgb": 3, "mono": 1}
-"""Of a frame of each domain."""
+"""Number of planes of a frame of each domain."""
 
 Size = Annotated[int, Field(gt=0)]
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
@@ -257,14 +257,14 @@ class NoiseStructure(Document):
     """What noise has beside its variance; in units of the standard deviation that a noise profile tells."""
 
     correlation: FiniteFloat
-    """With the noise of a neighbouring photosite of whatever colour, or of the next of the same: the largest."""
+    """Largest correlation with the noise of a neighbouring photosite, of any colour or the next of the same."""
     row_noise: NotNegative
     """Standard deviation of what all photosites of a row share in a frame."""
     column_noise: NotNegative
     excess_kurtosis: FiniteFloat
     """0 for Gaussian noise; heavy tails are above."""
     black_error_dn: FiniteFloat = 0.0
-    """By how much the true black level lies above the one that the files tell, where frames contradict that; else 0."""
+    """True black level minus that of the files, DN, where frames contradict it; else 0."""
 
 
 class Estimate(Document):
@@ -337,15 +337,15 @@ class BurstManifest(Document):
     profile: NoiseProfile
     """Fitted to this burst alone."""
     defects_sha256: str | None = None
-    """Of the stored map of defective photosites; None where none was looked for."""
+    """Digest of the stored map of defective photosites; None where none was looked for."""
     dark_sha256: str | None = None
-    """Of the stored offset image that is subtracted from every frame; None where there were no dark frames."""
+    """Digest of the stored offset image that is subtracted from every frame; None where there were no dark frames."""
     sum_sha256: str | None = None
-    """Of the stored sum; None in bursts of version 0.4 and earlier, as those of the other two images."""
+    """Digest of the stored sum; None in bursts of version 0.4 and earlier, as those of the other two images."""
     saturated_sha256: str | None = None
-    """Of the stored map of saturated photosites."""
+    """Digest of the stored map of saturated photosites."""
     clean_sha256: str | None = None
-    """Of the stored clean image; None, too, where there is none."""
+    """Digest of the stored clean image; None, too, where there is none."""
     version: str
     """Version of burst_denoise that wrote it."""
 
@@ -400,7 +400,7 @@ class TrainingRecord(Document):
     """Gain over the start on held-out photosites and on the sensor's noise on other pictures, the smaller one."""
     gain_std_error_db: float | None = None
     noise_structure: NoiseStructure | None = None
-    """Of the noise of all bursts."""
+    """Structure of the noise of all bursts."""
     bursts: tuple[str, ...]
     burst_sha256: tuple[str, ...]
     versions: dict[str, str]
@@ -428,7 +428,7 @@ class ModelHeader(Document):
     training: TrainingRecord
     weights_sha256: str
     defects_sha256: str | None = None
-    """Of the places of the sensor's defective photosites that the file holds; None where it holds none."""
+    """Digest of the places of the sensor's defective photosites that the file holds; None where it holds none."""
     defects_shape: tuple[Size, ...] | None = None
     """Shape of the frames that those places refer to: (H, W), or (3, H, W) for pictures."""
     version: str
@@ -475,7 +475,7 @@ class ShotEntry(Document):
     kind: str | None = None
     """Name of the class of the error."""
     traceback: str | None = None
-    """Of an error that nobody has foreseen."""
+    """Traceback of an unforeseen error."""
     seconds: NotNegative
     finished_at: str
     """ISO 8601, UTC."""

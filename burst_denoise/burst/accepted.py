@@ -36,7 +36,7 @@ class AcceptedSeries:
     """A series that was accepted, whose accepted frames wait on disk."""
 
     place: Path
-    """Of its burst."""
+    """Folder of its burst."""
     verdict: SeriesVerdict
     frames: HeldFrames
     """Those that were accepted."""

@@ -28,8 +28,8 @@ LARGEST_SATURATED_EXCESS = 0.10
 LARGEST_LIGHT_CHANGE = 0.03
 """Real lamps and clouds drift (a Canon S95 burst by 2.4 %): corrected up to here, rejected beyond."""
 LARGEST_COLOUR_CHANGE = 0.10
-"""Of a colour beside that of all light: the blue of the S95 burst drifts by 6 %. Beyond, the white balance was set
-anew."""
+"""Change of one colour relative to that of all light: the blue of the S95 burst drifts by 6 %. Beyond, the white
+balance was set anew."""
 LARGEST_BAND = 0.01
 """Amplitude of bands across the frame, relative to the brightness: what motion allows light to change at a place."""
 LIGHT_BLOCK = 32
@@ -62,7 +62,7 @@ class Findings:
         self.reasons: list[Reason | None] = [None] * len(frames)
         self.details = [""] * len(frames)
         self.gains = np.full(len(frames), np.nan)
-        """Of all light; nan where it could not be measured."""
+        """Gain of each frame, all colours together; nan where it could not be measured."""
         self.gain_errors = np.zeros(len(frames))
         """Standard errors of ``gains``."""
         self.balances = np.full((len(frames), len(frames[0].mosaic.plane_names)), np.nan)

@@ -30,12 +30,12 @@ class DarkSet:
     """Dark frames of one ISO and exposure, averaged."""
 
     paths: tuple[Path, ...]
-    """Of all frames."""
+    """Files of all frames."""
     info: FrameInfo
-    """Of the first frame."""
+    """Metadata of the first frame."""
     master: MasterDark
     kept: tuple[tuple[KeptFrame, ...], ...] = ()
-    """By series: where each frame lies decoded, for those who need a second look."""
+    """Decoded frames on disk, one tuple a series, for those who need them again."""
 
     @property
     def sensor(self) -> Sensor:

@@ -21,7 +21,8 @@ FEWEST_FLATS = 4
 MOST_SATURATED = 1e-3
 """Share of photosites at the white level: defects, but no highlight."""
 MOST_UNEVEN = 0.05
-"""Of neighbouring photosites; sensors differ by 0.3 to 2 %, pictures by 10 % and more."""
+"""Standard deviation of neighbouring photosites, relative to their mean; sensors differ by 0.3 to 2 %, pictures by 10 %
+and more."""
 
 
 @dataclass(frozen=True)

@@ -47,9 +47,9 @@ T = TypeVar("T")
 CLEAN_REFERENCE = "clean_mosaic_dn.tif"
 """The known clean image of a simulated burst lies beside its frames and is none of them."""
 BURST_SUFFIX = ".burst"
-"""Of folders that hold stored bursts."""
+"""Suffix of folders that hold stored bursts."""
 LONGEST_TOLD_S = 600.0
-"""After a longer pause nobody takes frames for those of one series, so nobody needs to be told."""
+"""Longest pause between two series that is reported: after a longer one nobody takes them for one."""
 ENOUGH_FRAMES = 3
 """So many frames of one kind are a series of their own; fewer amid a larger one are incompatible frames."""
 
@@ -70,7 +70,7 @@ class Pause:
     after: str
     """Name of the series before."""
     seconds: float
-    """From the last frame of that to the first of this."""
+    """Pause from the last frame of the one before to the first of this, seconds."""
     joined_by_s: int
     """The pause, in whole minutes, that would have to be allowed to make them one."""
 
@@ -87,7 +87,7 @@ class Series:
     name: str
     """Unique among the series found together; made of folder and, where needed, file name."""
     paths: tuple[Path, ...]
-    """In the order shot; a single path for a video."""
+    """Files in the order shot; a single one for a video."""
     header: Header
     """Of the first frame."""
     incompatible: tuple[FrameVerdict, ...] = ()

@@ -23,7 +23,7 @@ from burst_denoise.sensor.noise_model import noise_variance, scaled_profile
 __all__ = ["Merged", "merge_frames"]
 
 FEWEST_TO_COMPARE = 3
-"""Of two frames that differ nobody can tell which one is right."""
+"""Fewest frames that are compared: of two that differ nobody can tell which one is right."""
 ROWS = 64
 """Rows merged at a time, of all frames."""
 MARGIN = 16
@@ -40,7 +40,8 @@ SINGLE_SIGMA = 6.0
 ROUNDS = 3
 """The worst are left out first, for they spoil the mean that the others are compared with."""
 CENSORED_ROUNDS = 40
-"""Of the estimate of what is overexposed in some frames; it moves by less than a thousandth of the noise at the end."""
+"""Rounds of the estimate of what is overexposed in some frames; it moves by less than a thousandth of the noise at the
+end."""
 
 
 @dataclass(frozen=True)
@@ -52,9 +53,9 @@ class Merged:
     count: int
     """Frames that most photosites are the mean of: the noise variance is that of one frame / count."""
     profile: NoiseProfile
-    """Of the mean."""
+    """Noise profile of the mean."""
     left_out: tuple[float, ...]
-    """Of each frame, the share of its photosites that is no part of the mean because it shows something else."""
+    """Share of the photosites of each frame that is not in the mean, because it shows something else."""
 
 
 def merge_frames(burst: Burst, frames: Sequence[int] | None = None, moved: Sequence[MovedFrame] = ()) -> Merged:
@@ -115,7 +116,7 @@ class _Stack:
     good: Mask
     """Neither at the white level, nor defective, nor beyond the border of a moved frame."""
     saturated: Mask
-    """At the white level, defects apart: its value is the least that it may have been."""
+    """Photosites at the white level, defects apart: its value is the least that it may have been."""
     healthy: Mask
     """Where a value stands, repaired ones included."""
 

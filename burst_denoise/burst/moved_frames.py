@@ -28,7 +28,7 @@ class MovedFrame:
     """A frame in the place of those of a burst; its arrays are mapped from disk."""
 
     name: str
-    """Of its file."""
+    """Name of its file."""
     down: int
     """Photosites by which its picture had moved."""
     right: int

@@ -32,7 +32,7 @@ class SeriesVerdict:
 
     series: str
     info: FrameInfo
-    """Of the first frame."""
+    """Metadata of the first frame."""
     accepted: bool
     detail: str
     """In words, why the series was not accepted; empty when it was."""

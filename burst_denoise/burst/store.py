@@ -36,10 +36,10 @@ __all__ = [
 ]
 
 WORK_SUFFIX = ".work"
-"""Of folders that hold bursts a calibration is still at work on; they are nobody's input."""
+"""Suffix of folders of bursts that a calibration is still at work on; they are never an input."""
 MANIFEST = "burst.json"
 LARGEST_SUM = 1e6
-"""Of the linear values of a photosite in all frames: white is 1."""
+"""Largest sum of a photosite's linear values over all frames; white is 1."""
 IMAGES: Mapping[str, str] = {SUM: "f8", SATURATED: "?", CLEAN: "f4", DEFECTS: "?", DARK: "f4"}
 """Numbers that the images beside the frames are of."""
 

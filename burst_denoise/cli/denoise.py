@@ -38,7 +38,7 @@ if TYPE_CHECKING:
 __all__ = ["denoise_command"]
 
 BYTES_PER_PIXEL = {".dng": 1.7, ".tif": 6.0, ".png": 6.0}
-"""Of results, about: a mosaic with its preview, colours of 16 bits."""
+"""Size of results, about: a mosaic with its preview; three colours of 16 bits."""
 
 
 def denoise_command(

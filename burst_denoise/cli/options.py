@@ -58,7 +58,7 @@ __all__ = [
 
 OUTPUT = ("--output", "-o")
 FEWEST_FILES = 4
-"""Of a set of dark frames or flats."""
+"""Fewest files of a set of dark frames or flats."""
 MODEL_SUFFIX = ".safetensors"
 
 

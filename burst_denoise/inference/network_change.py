@@ -43,7 +43,7 @@ class NetworkChange:
     change: Float
     """What is added to that at full strength, linear; see `burst_denoise.inference.tiles.image_change`."""
     profile: NoiseProfile
-    """Of its noise."""
+    """Noise profile of the image."""
     notes: ProcessingNotes
 
     def at(self, strength: float) -> Frame:
@@ -62,7 +62,7 @@ class NetworkChange:
 
     @property
     def factors(self) -> tuple[float, ...]:
-        """By what the planes of the image at full strength are multiplied to keep their means."""
+        """Factors, one a plane, that keep the means of the planes at full strength."""
         clean = blend(self.image, self.change, 1.0)
         return tuple(mean_factors(self.image, clean, self.frame.mosaic, self.profile).tolist())
 

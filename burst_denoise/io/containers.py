@@ -73,7 +73,8 @@ PANASONIC_ISO = 0x17
 PANASONIC_JPEG = 0x2E
 
 MOST_BYTES = 4 << 20
-"""Of the values of a directory together: XMP and the tables of a profile have some 100 KB; what has more is damaged."""
+"""Largest size of the values of a directory together, bytes: XMP and the tables of a profile have some 100 KB; what has
+more is damaged."""
 
 DAMAGE = (struct.error, ArithmeticError, RecursionError)
 """What reading damaged bytes raises: some are missing, numbers are absurd, boxes hold boxes without end."""

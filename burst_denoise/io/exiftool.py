@@ -33,10 +33,11 @@ CLOSING_S = 5.0
 READY = b"{ready1}"
 
 GUARD = 'read -r _; kill "$0"'
-"""Of a shell that waits for the end of its input, which comes when we are killed: exiftool would wait for more."""
+"""Command of a shell that waits for the end of its input, which comes when we are killed: exiftool would wait for
+more."""
 
 COMMON = ("-charset", "filename=utf8", "-q", "-n", "-overwrite_original")
-"""Of everything asked for: names in UTF-8, no reports of success, numbers as they are and not as they are printed, no
+"""Options of every request: names in UTF-8, no reports of success, numbers as they are and not as they are printed, no
 copies of what was there before."""
 
 COPIED: tuple[str, ...] = ("-IFD0:all", "-ExifIFD:all", "-GPS:all", "-IPTC", "-Photoshop:all", "-MakerNotes")
@@ -66,13 +67,14 @@ KEPT_IN_PICTURES: tuple[str, ...] = ("--ColorSpace", "-ExifIFD:ColorSpace=1")
 """They are sRGB, whatever the JPEG that the camera would have made is."""
 
 DROPPED_XMP: tuple[str, ...] = ("-XMP-xmp:Thumbnails=", "-XMP-crs:all=", "-XMP-tiff:all=")
-"""Of pictures. Develop settings would be applied a second time, and upright pictures have another orientation."""
+"""Tags not copied to
+pictures: develop settings would be applied a second time, and upright pictures have another orientation."""
 
 KEPT_OUT_OF_PNG: tuple[str, ...] = ("--IPTC:all", "--Photoshop:all")
 """A PNG has no place for them."""
 
 NAME_PARTS = frozenset("%\n\r")
-"""For a percent sign in the name of a file to copy from, exiftool puts parts of another name."""
+"""Characters that exiftool would replace in the name of a file to copy from."""
 
 EXPECTED = ("Tag 'MakerNotes' not defined", "IPTCDigest is not current", "No writable tags set")
 """Remarks about what is as it should be, or as it was in the source."""

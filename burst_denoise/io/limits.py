@@ -11,10 +11,10 @@ from burst_denoise.errors import InputFileError
 __all__ = ["MAX_MEGAPIXELS", "read_document", "refuse_claim", "refuse_special_file"]
 
 MAX_MEGAPIXELS = 200.0
-"""Of an image that is read where nobody says otherwise: no sensor for photography has more than 151, a pixel-shifted
+"""Largest image that is read by default, megapixels: no sensor for photography has more than 151, a pixel-shifted
 shot of one with 61 has 241."""
 MOST_TEXT_BYTES = 64 << 20
-"""Of a document: the largest, of a burst of hundreds of frames, have a megabyte."""
+"""Largest document, bytes: those of bursts of hundreds of frames have a megabyte."""
 
 
 def refuse_claim(path: Path, height: float, width: float, max_megapixels: float) -> None:

@@ -33,10 +33,10 @@ REFUSED_AGAIN = "was denoised by this program and is no shot; name the original,
 DARK_MARK = "dark subtracted"
 """Stands in the processing note of results without the dark offsets of their shot."""
 OWN_NAME = "burst_denoise"
-"""By which a DNG names the program that made its preview."""
+"""Name by which a DNG says which program made its preview."""
 CARRIED = SHOT_TAGS | LENS_TAGS | {Tag.XMP}
 SMALLEST, LARGEST = 1e-7, 1e8
-"""Of the numbers that ISO, exposure in seconds and aperture can be."""
+"""Range of plausible ISO, exposure in seconds and aperture."""
 NOTE_TAGS = (Tag.PREVIEW_SETTINGS_NAME, Tag.IMAGE_DESCRIPTION)
 UNKNOWN_CAMERA = "unknown"
 """The UniqueCameraModel, which a DNG must have, of a shot that does not name its camera."""

@@ -24,8 +24,8 @@ class NoisyCleanPair:
     """A noisy picture and the clean one of the same scene; a file is decoded when it is asked for."""
 
     name: str
-    """Of the noisy file, without its suffix; after its folders where another file is called the same, or where several
-    folders noisy/ are scenes. No two pairs of one folder have the same."""
+    """Name of the noisy file, without its suffix; after its folders where another file is called the same, or where
+    several folders noisy/ are scenes. No two pairs of one folder have the same."""
     scene: str
     """What the picture shows. Pairs of one scene belong on one side where some are learnt from and others scored."""
     noisy_file: Path

@@ -17,7 +17,7 @@ from burst_denoise.io.raw import RAW_SUFFIXES, read_raw, read_raw_header
 __all__ = ["FRAME_SUFFIXES", "is_raw", "is_video", "read_frame", "read_header"]
 
 FRAME_SUFFIXES = RAW_SUFFIXES | PICTURE_SUFFIXES | VIDEO_SUFFIXES
-"""Of all files that hold frames, in lower case."""
+"""Suffixes of all files that hold frames, in lower case."""
 
 
 def is_raw(path: Path) -> bool:

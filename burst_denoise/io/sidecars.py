@@ -29,7 +29,7 @@ DARKTABLE_OPERATIONS = frozenset(("denoiseprofile", "rawdenoise", "nlmeans", "bi
 
 ATTRIBUTE = re.compile(rb"""\s+([^\s=]+)\s*=\s*(?:"([^"]*)"|'([^']*)')""")
 TEXT = re.compile(rb"\s*>\s*([^<]*?)\s*<")
-"""From behind the attributes of an element to the next one: the value of an element that holds nothing but text."""
+"""Pattern of the value of an XML element that holds nothing but text, from behind its attributes."""
 
 
 class SidecarCopies(NamedTuple):

@@ -9,7 +9,7 @@ __all__ = ["has_tone_curve"]
 CURVES = (b"rTRC", b"gTRC", b"bTRC", b"kTRC")
 """Tags of the tone curves of red, green, blue and grey."""
 TOLERANCE = 0.02
-"""Of a gamma from 1, and of a table from the straight line."""
+"""Largest deviation of a gamma from 1, and of a table from the straight line."""
 
 
 def has_tone_curve(profile: bytes) -> bool:

@@ -44,7 +44,7 @@ class SessionSettings:
     format: OutputFormat | None = None
     """None writes DNG for raw shots and TIFF for pictures."""
     name: str = DEFAULT_NAME
-    """Of results, without the suffix: ``{stem}``, ``{iso}`` and ``{camera}`` are those of the shot."""
+    """Name of results, without the suffix: ``{stem}``, ``{iso}`` and ``{camera}`` are those of the shot."""
     overwrite: bool = False
     """Make all results anew, whatever lies there."""
     shard: tuple[int, int] = (1, 1)

@@ -27,7 +27,7 @@ from burst_denoise.sensor.photon_transfer import fit_noise_profile
 __all__ = ["DarkSeries", "Inspection", "inspect"]
 
 MEASURED_SIDE = 1024
-"""Of the middle of the frames, where their noise is tried."""
+"""Side of the centre of the frames on which the noise fit is tried, photosites."""
 
 
 @dataclass(frozen=True)
@@ -36,7 +36,7 @@ class DarkSeries:
 
     series: str
     info: FrameInfo
-    """Of the first."""
+    """Metadata of the first frame."""
     count: int
 
 
@@ -46,7 +46,7 @@ class _Usable:
 
     info: FrameInfo
     folder: Path
-    """To name for it."""
+    """Folder that the suggested command names."""
     first: Path
     """A file in there."""
 
@@ -56,7 +56,7 @@ class Inspection:
     """All that was found out about files and folders."""
 
     verdicts: list[SeriesVerdict] = field(default_factory=list)
-    """On every series with light in it, lone shots included."""
+    """Verdicts on every series with light in it, lone shots included."""
     darks: list[DarkSeries] = field(default_factory=list)
     left_out: list[tuple[Path, InputFileError]] = field(default_factory=list)
     """Files that are damaged, foreign or not supported, each with the reason."""

@@ -164,7 +164,7 @@ class _SeriesFiles(Listener):
         self._listener, self._folder = listener, folder
         self._moved: dict[str, list[KeptFrame]] = {}
         self.first: dict[str, Path] = {}
-        """By the name of the series."""
+        """First file of each series, by its name."""
 
     def on_series(self, verdict: SeriesVerdict, frames: Sequence[Frame]) -> None:
         """Keep what has moved, while it is at hand."""

@@ -51,7 +51,7 @@ class SensorProfile:
     defects: Mask
     """Hot, dead and flickering photosites; the shape of a frame."""
     dark: MasterDark | None
-    """Of the first series of dark frames."""
+    """Master dark of the first series of dark frames."""
     response: Float | None
     """Sensitivity of every photosite relative to the local mean of its colour, from flats."""
     frame: Frame

@@ -48,7 +48,7 @@ class FitSettings:
     optimizer: str = "radam"
     """A name that `make_optimizer` knows."""
     learning_rate: float = 3e-3
-    """At the start."""
+    """Learning rate at the start."""
     falling: bool = True
     """Whether the rate falls to 0 with the cosine of the share of the budget that is used. Where it stays, a training
     with less budget is the beginning of one with more."""
@@ -56,7 +56,7 @@ class FitSettings:
     """Gradients are cut to it: the rare patch with a strong edge would otherwise throw the weights about. Infinity cuts
     nothing."""
     average_decay: float = 0.999
-    """Of the running average of the weights, which is what is validated and kept."""
+    """Decay of the running average of the weights, which is what is validated and kept."""
     dtype: torch.dtype | None = None
     """Precision of the convolutions; None takes the device's, `compute_dtype`."""
 
@@ -87,7 +87,7 @@ class FitState:
     done: float = 0.0
     """Share of the budget used, 0 to 1; 1 at the last step alone. Set to 1, it ends the training."""
     loss: float = math.nan
-    """Of the last step; not a number before the first step of this run."""
+    """Loss of the last step; nan before the first step of this run."""
     tensors: dict[str, Tensor] = field(default_factory=dict)
     """The caller's own, such as the best weights: saved and restored with the rest."""
     notes: dict[str, Any] = field(default_factory=dict)

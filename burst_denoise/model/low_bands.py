@@ -22,7 +22,7 @@ CELL = 8
 SCALES = 4
 """Each of twice the side of the one before: 8, 16, 32 and 64 plane pixels."""
 MULTIPLE = 2**SCALES
-"""Of cells, which sides must have: the coarsest scale has an even number of values."""
+"""Multiple of cells that sides must have, so that the coarsest scale has an even number of values."""
 WIDTH = 24
 """Channels."""
 FIRST_GATE = -1.0

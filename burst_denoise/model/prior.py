@@ -26,7 +26,7 @@ class Prior:
 
     network: FrequencySplitResNet
     sha256: str
-    """Of the weights."""
+    """Digest of the weights."""
 
 
 def prior_file(domain: Domain, quality: Quality = "fast") -> Path:

@@ -29,11 +29,12 @@ VALIDATE_EVERY = 100
 PATIENCE, PROGRESS_DB = 2, 0.01
 """Validations in a row after which a training from the prior stops, if its gain has not risen by so much."""
 SHARES = (1.0, 0.75, 0.5, 0.25)
-"""Of the calibrated weights in those that are kept, the prior's are the rest: what is tried."""
+"""Shares of the calibrated weights that are tried; the rest are the prior's."""
 LARGEST_LOSS_DB = 0.02
 """That frames or pictures of the validation may lose to the prior in the mean, those that gain counted as 0."""
 LEARNING_RATES = {"prior": 2e-4, "scratch": 3e-3}
-"""By where a training starts. From the prior, on a scene not trained on, 5e-4 lost 0.02 dB and 2e-4 won 0.03."""
+"""Learning rate by where a training starts. From the prior, on a scene not trained on, 5e-4 lost 0.02 dB and 2e-4 won
+0.03."""
 
 
 @dataclass(frozen=True)
@@ -192,7 +193,7 @@ class _Kept:
 
     network: FrequencySplitResNet
     share: float
-    """Of the best weights in it; the start's are the rest."""
+    """Share of the best trained weights; the rest are those of the start."""
     scores: Scores
     gain: Gain
     """Over the start."""

@@ -44,14 +44,14 @@ AnyFloat = npt.NDArray[np.floating]
 DARKEST_DN = 0.1
 COLOURS = ("#1b6ca8", "#c8553d", "#3a7d44", "#7b4b94", "#b58900", "#4a4a4a")
 LOOKS = [{"color": colour, "linestyle": line} for line in ("-", "--", ":") for colour in COLOURS]
-"""Of the curves of series, one after the other."""
+"""Styles of the curves of series, one after the other."""
 CHANNEL_COLOURS = {"R": "r", "G": "g", "G1": "g", "G2": "h", "B": "b"}
 """Colour of the page's style sheet for each channel; "c0" for any other."""
 INK = "#000001"
 PAINT = {name: f"#0000{number:02x}" for number, name in enumerate(("rule", "c0", "c1", *"rghb"), start=2)}
 """What matplotlib draws text and axes in, and the colours of the page's style sheet; the page puts its own there."""
 WIDTH, HEIGHT = 400, 230
-"""Of a chart, in units of its view box: about a CSS pixel each on a phone and on a desk alike."""
+"""Size of a chart in units of its view box: about a CSS pixel each on a phone and on a desk alike."""
 CHART = {
     "svg.fonttype": "none",
     "svg.hashsalt": "burst_denoise",

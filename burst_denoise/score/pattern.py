@@ -41,7 +41,7 @@ class SensorPattern:
 
 
 class _Range(NamedTuple):
-    """Between what the mean square of the pattern lies, linear units squared, and how it is spread over photosites."""
+    """Bounds of the mean square of the pattern, linear units squared, and its distribution over photosites."""
 
     least: float
     most: float

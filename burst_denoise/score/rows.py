@@ -43,7 +43,7 @@ LATEX_COLUMNS = COLUMNS[:6]
 ORDER_OPEN = "surer than chance, but the fixed pattern of the sensor may turn the order against NLM"
 """Legend of the mark of rows that are `order_open`."""
 WIDER_DB = 0.05
-"""From which on the bracket is worth showing beside the interval."""
+"""Width beyond the interval from which on the bracket is shown beside it, dB."""
 LATEX_LETTERS = str.maketrans(
     {c: f"\\{c}" for c in "&%$#_{}"}
     | {"\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}"}

@@ -280,7 +280,7 @@ class _Sums(NamedTuple):
     interactions: Double
     """(parts, parts, B): interaction term of two parts, symmetric."""
     degrees: int
-    """Of freedom, of the variance of one block."""
+    """Degrees of freedom of the variance of one block."""
 
     @property
     def value(self) -> float:

@@ -33,7 +33,7 @@ class ChannelNoise:
     """Standard deviation of rows that is there in the lights and not in the darks, relative to the light, as far as it
     is beyond chance; 0 for a steady lamp."""
     correlation: float
-    """Of the noise of horizontal and vertical neighbours in the plane, row and column noise taken off."""
+    """Correlation of the noise of horizontal and vertical neighbours in the plane, row and column noise taken off."""
     drift: float
     """Excess of the variance over all frames over that by consecutive frames, relative; 0 where nothing drifts."""
     misfit: float

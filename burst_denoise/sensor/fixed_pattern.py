@@ -42,7 +42,8 @@ class NonUniformity:
     """How unequal the photosites of each plane are: standard deviations, noise taken off."""
 
     fine: tuple[Estimate, ...]
-    """From photosite to photosite: slow shading, the mean of a window of 31 x 31 plane pixels, is removed."""
+    """Standard deviation from photosite to photosite: slow shading, the mean of a window of 31 x 31 plane pixels, is
+    removed."""
     whole: tuple[Estimate, ...]
     """Over the whole plane, shading of sensor, lens and lamp included: the figure of EMVA 1288, release 3.0."""
 

@@ -13,7 +13,7 @@ __all__ = ["noise_structure"]
 NEIGHBOURS = ((0, 1), (1, 0), (1, 1), (0, 2), (2, 0))
 """Rows and columns to the photosites compared: those that touch, and the next of the same colour on a mosaic."""
 SMALLEST_RELATIVE_VARIANCE = 1e-6
-"""In units of the noise's own, where nothing is left when the means of lines are taken off."""
+"""Floor of the variance left when the means of lines are taken off, relative to that of the noise."""
 
 
 def noise_structure(fields: Iterable[tuple[Float, Mask]]) -> NoiseStructure:

@@ -39,7 +39,7 @@ class SceneMean:
     count: int
     """Frames averaged."""
     profile: NoiseProfile
-    """Of the burst; names its ISO."""
+    """Noise profile of the burst; names its ISO."""
     variance: Float | None = None
     """Temporal variance of one frame per photosite as measured, linear units squared; None where unknown."""
     excluded: Mask | None = None
@@ -53,7 +53,7 @@ class PatternBound:
     mean_variance: Estimate
     """Mean over the photosites that count, linear units squared."""
     variance: Float
-    """At each photosite, linear units squared; the shape of the mean."""
+    """Variance at each photosite, linear units squared; the shape of the mean."""
 
 
 @dataclass(frozen=True)
@@ -65,7 +65,7 @@ class ScenePattern:
     prnu: tuple[Estimate, ...]
     """Per plane, relative to 1."""
     prnu_of_all: Estimate
-    """Of all planes together: of one sensor they are mostly alike, and this is what sharp scenes still tell."""
+    """PRNU of all planes together: mostly alike on one sensor, and what sharp scenes still tell."""
     dsnu: dict[float | None, tuple[Estimate, ...]]
     """Per ISO of at least two scenes: per plane, linear units."""
     left_out: Mapping[float | None, Double]
@@ -219,7 +219,7 @@ class _PredictionResidual:
     fine: Float
     """What the prediction leaves."""
     variance: Float
-    """Of that, around each pixel."""
+    """Variance of the residual around each pixel."""
     counts: Mask
 
 

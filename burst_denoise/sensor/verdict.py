@@ -29,15 +29,17 @@ LARGEST_MISFIT = 0.05
 """Share by which the variance may depart from a straight line in the signal."""
 LARGEST_DRIFT = 0.05
 LARGEST_FLICKER = 0.003
-"""Of the light: bands of half a per cent, which put the gain of a well exposed scene off by its interval."""
+"""Relative flicker of the light: bands of half a per cent, which put the gain of a well exposed scene off by its
+interval."""
 LARGEST_GAIN_RATIO = 1.15
-"""Between the channels of one sensor, which share its converter; a maker may scale red and blue a little."""
+"""Ratio of the gains of two channels of one sensor, which share its converter; a maker may
+scale red and blue a little."""
 NOTHING_AT_BLACK = (
     "no noise is left at black (its variance comes out negative): the black level is wrong, the light flickered, or "
     "nothing dark is in the picture; add dark frames (--darks)"
 )
 LARGEST_NEIGHBOUR_CORRELATION = 0.03
-"""Of the noise of a sensor whose photosites are read one by one; 0.01 was measured on such."""
+"""Correlation of neighbours' noise on a sensor whose photosites are read one by one; 0.01 was measured."""
 LARGEST_LINE_NOISE = 0.15
 """Standard deviation that the photosites of a line share, in units of the noise of one: the prior has met as much."""
 LARGEST_KURTOSIS = 0.5
@@ -47,7 +49,7 @@ LARGEST_LINE_NOISE_OF_SHOT = 0.1
 PAYS_DB = 0.05
 """Gain over the prior from which a calibration pays: less is not seen, and differs from scene to scene."""
 COARSEST_READ_NOISE_DN = 0.5
-"""Below half a step of the converter, rounding is no longer noise of variance 1/12."""
+"""Read noise, DN, below which rounding is no longer noise of variance 1/12."""
 
 
 def assess_channel(

@@ -60,7 +60,7 @@ LOOK_S = 5.0
 """So often new workers are looked for."""
 
 _computing = threading.Lock()
-"""Of a worker: while one of its threads denoises, others read and write."""
+"""Lock of a worker: while one of its threads denoises, others read and write."""
 
 
 def denoise_on_cluster(

@@ -19,7 +19,7 @@ class SessionProgress:
     """Shots done, done before or failed."""
     failed: int
     megapixels_per_s: float | None
-    """Of what was done since it began; None where nothing was."""
+    """Rate since the session began; None where nothing was done."""
     seconds_left: float | None
 
 

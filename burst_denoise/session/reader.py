@@ -37,12 +37,12 @@ __all__ = ["ReadLimits", "Reader", "UnforeseenError", "serve", "shared_reader"]
 T = TypeVar("T")
 
 BYTES_PER_PIXEL = 16
-"""Of a file while it is decoded: stored, decoded, copied, and once as floats."""
+"""Memory of a file while it is decoded, per pixel: stored, decoded, copied, and once as floats."""
 BASE_BYTES = 1 << 30
 START_S = 20.0
 """A shot on a card is read in less than one second; who takes so long, and no file is so large, hangs."""
 BYTES_PER_S = 2e6
-"""Of the slowest share that files are still read from."""
+"""Rate of the slowest network share that files are still read from."""
 
 
 @dataclass(frozen=True)
@@ -53,7 +53,7 @@ class ReadLimits:
 
     @property
     def memory_bytes(self) -> int:
-        """Beyond what the process has when it is ready."""
+        """Memory allowed beyond what the process has when it is ready."""
         return BASE_BYTES + int(self.max_megapixels * 1e6 * BYTES_PER_PIXEL)
 
     def seconds_for(self, path: Path) -> float:

@@ -19,7 +19,7 @@ class Shot:
     """One shot to denoise."""
 
     name: str
-    """Below the folder that was given."""
+    """Path below the folder that was given."""
     root: Path
     """The folder that was given, or that of the file."""
     source: Path | None
@@ -27,7 +27,7 @@ class Shot:
     burst: Burst | None = None
     """The stored burst that it is a frame of."""
     index: int = 0
-    """Of the frame in its burst."""
+    """Index of the frame in its burst."""
 
     @property
     def place(self) -> Path:

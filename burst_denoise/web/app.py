@@ -54,7 +54,7 @@ HOST = "127.0.0.1"
 HERE = re.compile(r"(127\.0\.0\.1|localhost)(:\d{1,5})?", re.IGNORECASE)
 """As which this machine is asked for: a stranger's page, to whatever place its name was made to point, has another."""
 EXPIRY_S = 30.0
-"""Between two looks for visits that are over."""
+"""Time between two looks for expired visits, seconds."""
 HEADERS = {
     "Content-Security-Policy": "default-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
     "X-Content-Type-Options": "nosniff",

@@ -45,11 +45,11 @@ class Layer:
     title: str
     folder: Path
     info: FrameInfo
-    """Of its frame; colour filter array, white balance and orientation count."""
+    """Metadata of its frame, of which mosaic, white balance and orientation count."""
     factors: tuple[float, ...] = ()
-    """By what its planes are multiplied at full strength; empty where no network has seen it."""
+    """Factors of its planes at full strength; empty where no network has seen it."""
     profile: NoiseProfile | None = None
-    """Of its noise, where a network has seen it."""
+    """Noise profile, where a network has seen it."""
 
     @property
     def has_strength(self) -> bool:

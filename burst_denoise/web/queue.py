@@ -14,7 +14,7 @@ __all__ = ["MOST_WAITING", "Job", "JobQueue", "Progress", "QueueFullError"]
 
 MOST_WAITING = 8
 SURE_SHARE = 0.02
-"""Of a job, from which on the time that is left is told."""
+"""Share of a job from which on the time left is told."""
 STOPPED_S = 0.5
 """Until a stop is tried again: the worker may just have been about to begin."""
 
@@ -31,7 +31,7 @@ class Progress:
 
     stage: str
     share: float | None = None
-    """Of the whole job, 0 to 1, where that is known."""
+    """Share of the whole job that is done, 0 to 1, where known."""
 
 
 @dataclass(eq=False)

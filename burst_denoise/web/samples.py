@@ -85,7 +85,7 @@ def make_samples(folder: Path) -> None:
 
 @dataclass(frozen=True)
 class Scores:
-    """Of an image against the known truth, hot photosites apart."""
+    """Scores of an image against the known truth, hot photosites left out."""
 
     psnr_db: float
     """Peak signal-to-noise ratio in linear light, dB below the white level."""

@@ -46,7 +46,7 @@ __all__ = [
 ]
 
 SCORED_SIDE = 2048
-"""Of the middle of the frames, where it is measured how many frames a denoised one is worth."""
+"""Side of the centre of the frames on which it is measured what a denoised one is worth, photosites."""
 NO_NETWORK = (
     "This is a picture that a camera or a program has developed, and no network comes with the program for such: its "
     "noise is smoothed, sharpened and rounded to 8 bits already, by every camera in its own way, so that noise and "
@@ -86,7 +86,7 @@ class Changed:
     notes: ProcessingNotes | None = None
     """None where no network has seen it: then it is written as it is."""
     mean: Frame | None = None
-    """Of a merged frame: itself, without its values."""
+    """Merged frame without its values."""
 
 
 @dataclass(frozen=True)
@@ -98,7 +98,7 @@ class Result:
     changed: Changed | None = None
     frames: tuple[JudgedFrame, ...] = ()
     verdict: str = ""
-    """On the burst, in words."""
+    """Verdict on the burst, in words."""
     accepted: bool = True
     worth: str = ""
     """How much less noise there is, in words."""
@@ -121,7 +121,7 @@ class ShotTask:
 
     file: Path
     folder: Path
-    """For the layers."""
+    """Folder for the layers."""
     quality: Quality = "fast"
     repair_hot_photosites: bool = True
     clean: Path | None = None

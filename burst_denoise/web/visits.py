@@ -41,19 +41,19 @@ __all__ = [
 ]
 
 MOST_BYTES = 200_000_000
-"""Of one file."""
+"""Largest upload, bytes."""
 MOST_VISITS = 16
-"""At the same time: one at work, those that wait, and some who look at what they got."""
+"""Visits at the same time: one at work, those that wait, and some that look at results."""
 LIFETIME_S = 3600.0
-"""After the last sign of life."""
+"""Time without a request after which a visit is deleted, seconds."""
 SILENCE_S = 60.0
-"""After so long without a byte an upload is given up."""
+"""Time without a byte after which an upload is given up, seconds."""
 LONGEST_NAME = 120
 """Characters of a visitor's name for a file."""
 SPARE_BYTES = 500_000_000
 """That must stay free on the disk."""
 BYTES_ON_DISK = 8
-"""Of layers, for each byte of a file: raw files are compressed."""
+"""Size of the layers per byte of the file: raw files are compressed."""
 
 
 class TooManyError(BurstDenoiseError):
