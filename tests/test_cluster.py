@@ -229,7 +229,7 @@ def test_a_shot_that_its_workers_die_of_is_named_and_the_rest_is_done(
     with pytest.raises(JobError, match="1 of 6 shots failed; the rest is done") as caught:
         denoise(shots, tmp_path / "out", strict_cluster)
     (error,) = caught.value.failures.values()
-    assert str(error).startswith("frame_003.dng: a worker died of it; ")
+    assert str(error).startswith("frame_003.dng: a worker crashed on it; ")
     assert len(results(tmp_path / "out")) == 5
 
 

@@ -98,7 +98,7 @@ def dark_refusal(dark: DarkSet, shot: FrameInfo, *, any_sensor: bool) -> str | N
 def _dark_of(
     name: str, info: FrameInfo, darks: Sequence[DarkSet], note: Callable[[str], None], *, any_sensor: bool
 ) -> Float | None:
-    """Return the dark offsets to subtract from a series, or None, which is told if there are darks."""
+    """Return the dark offsets to subtract from a series, or None, which is reported if there are darks."""
     master = dark_for(darks, info, any_sensor=any_sensor)
     if master is None and darks:
         note(

@@ -223,7 +223,7 @@ Strict = Annotated[
 Tile = Annotated[int, rare(metavar="NUMBER", min=32, help="Side of a tile in photosites; less takes less memory.")]
 MaxMegapixels = Annotated[
     float,
-    rare("--max-megapixels", metavar="NUMBER", min=1, callback=finite, help="Larger shots are refused unread."),
+    rare("--max-megapixels", metavar="NUMBER", min=1, callback=finite, help="Refuse shots above this size."),
 ]
 
 

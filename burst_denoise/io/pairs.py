@@ -94,7 +94,7 @@ def read_pairs(folder: Path) -> list[NoisyCleanPair]:
     Parameters
     ----------
     folder : Path
-        In one of `LAYOUTS`; files that fit it as neither noisy nor clean are passed over. Scenes are told by it: what
+        In one of `LAYOUTS`; files that fit it as neither noisy nor clean are passed over. It tells the scenes: what
         the name says before the number of the crop (CC60, PolyU), the scene number (SIDD), the batch (RENOIR). In a
         folder noisy/ each sub-folder is a scene, and each file that lies in none; where there are several folders
         noisy/, as in s1/noisy/1.png and s2/noisy/1.png, the folders that hold them are the scenes, s1 and s2. In RENOIR

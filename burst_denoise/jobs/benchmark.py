@@ -56,7 +56,7 @@ ScoredMethod = Model | Method | Outputs | MatchedOutputs
 MOST_FRAMINGS = 8
 """Bursts that the fixed pattern is looked for in, because every pair of them is compared."""
 MOST_UNEVEN = 0.01
-"""Difference of brightness between outputs and frames from which on the reader is told."""
+"""Difference of brightness between outputs and frames from which on it is reported."""
 
 
 @dataclass(frozen=True)
@@ -281,7 +281,7 @@ def strengths_for(
     """Return the strength of every baseline for bursts of one sensor.
 
     Tuned on other bursts of that sensor, if there are any; else as tuned when the first model of that sensor was
-    made; else, which favours the baselines and is told, on the bursts that are scored.
+    made; else, which favours the baselines and is reported, on the bursts that are scored.
     """
     if tuning:
         return tuned_strengths(tuning)

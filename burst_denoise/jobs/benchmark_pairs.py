@@ -30,7 +30,7 @@ def benchmark_pairs(
     methods : mapping from name to Model, Method or Outputs
         A model is scored on the pictures of its own sensor.
     tune_on : sequence of NoisyCleanPair
-        Other pairs to tune the baselines on; by default those that are scored, which favours the baselines and is told.
+        Other pairs to tune the baselines on; by default those that are scored, which favours the baselines (reported).
     settings : BenchmarkSettings
         There is one frame a pair, so it is always scored.
     listener : Listener

@@ -1,4 +1,4 @@
-"""The owner's whole job: frames in, a calibrated model out."""
+"""The calibration of a sensor: frames in, a model out."""
 
 import json
 import shutil

@@ -1,4 +1,4 @@
-"""The job before all others: whatever the user names, as opened bursts of one sensor."""
+"""Ingestion: files and folders as stored bursts of one sensor, judged, with noise profile and map of defects."""
 
 import contextlib
 import shutil
@@ -45,7 +45,7 @@ class IngestSettings:
     pause_s: float = LONGEST_PAUSE_S
     """Longest pause within a series, seconds."""
     required: frozenset[Path] = frozenset()
-    """Files that stop the job where they are damaged, for they were named themselves; others are told and left out."""
+    """Files that stop the job where they are damaged, for they were named themselves; others are left out, and named."""
     keep: Path | None = None
     """Folder for the frames of darks met among the shots, for those who need a second look; must exist."""
 
@@ -76,7 +76,7 @@ def ingest(
 ) -> list[Burst]:
     """Judge every series in files and folders and store the accepted ones as bursts; each file is decoded once.
 
-    Dark frames among the shots serve as those given do. A damaged file in a folder is told and left out.
+    Dark frames among the shots serve as those given do. A damaged file in a folder is reported and left out.
 
     Parameters
     ----------
@@ -148,7 +148,7 @@ def without_videos(found: Sequence[Series], required: frozenset[Path]) -> tuple[
 
 
 class LeftOut:
-    """Hears of files that cannot be read: one that was named itself stops the job, others are told and left out.
+    """Hears of files that cannot be read: one that was named itself stops the job, others are reported and left out.
 
     Parameters
     ----------

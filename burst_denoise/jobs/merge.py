@@ -27,7 +27,7 @@ from burst_denoise.session.denoisers import Denoisers
 __all__ = ["MergeInputs", "merge", "merge_burst", "merge_inputs"]
 
 NOTABLE_SHARE = 0.001
-"""Share of a frame that is no part of the mean from which on it is told."""
+"""Share of a frame missing from the mean from which on it is reported."""
 
 
 @dataclass(frozen=True)

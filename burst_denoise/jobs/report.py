@@ -141,7 +141,7 @@ class SeriesWatcher(Listener):
     Parameters
     ----------
     listener : Listener
-        Who is told.
+        Hears of what the job does.
     """
 
     def __init__(self, listener: Listener) -> None:

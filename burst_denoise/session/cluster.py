@@ -229,7 +229,7 @@ class _Cluster:
             if deaths := _killed_workers(future):
                 died = "a worker" if deaths == 1 else f"{deaths} workers"
                 raise DeviceError(
-                    f"{work.shot.name}: {died} died of it; give workers more memory, or denoise it without --cluster"
+                    f"{work.shot.name}: {died} crashed on it; give workers more memory, or denoise it without --cluster"
                 )
             work.entry, work.error, notes = future.result()
             for subject, text in notes:

@@ -178,7 +178,7 @@ def take(
         Where its result goes.
     context : SessionContext
     known_error : BurstDenoiseError or None
-        What is wrong with it; it is told in its turn.
+        What is wrong with it; it is reported in its turn.
     """
     ledger = context.ledger
     name = ledger.name_of(target)

@@ -93,7 +93,7 @@ def until_all_ended(
         if waiting:
             if not told and time.monotonic() - alone_since > TOLD_AFTER_S:
                 told = True
-                context.worker.note(f"{len(waiting)} shots are in the hands of other processes, and are waited for")
+                context.worker.note(f"{len(waiting)} shots are being denoised by other processes; waiting for them")
             time.sleep(WAIT_S)
 
 

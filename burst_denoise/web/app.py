@@ -196,7 +196,7 @@ class _Page:
             task.cancel()
 
     def _visited(self, answer: Callable[[Request, Visit], Awaitable[Response]]) -> Handler:
-        """Return what answers with the visit that an address names; what is wrong is told in one line."""
+        """Return what answers with the visit that an address names; what is wrong is answered in one line."""
 
         async def handler(request: Request) -> Response:
             visit = self._visits.find(request.path_params["key"])
