@@ -45,7 +45,7 @@ class IngestSettings:
     pause_s: float = LONGEST_PAUSE_S
     """Longest pause within a series, seconds."""
     required: frozenset[Path] = frozenset()
-    """Files that stop the job where they are damaged, for they were named themselves; others are left out, and named."""
+    """Files that stop the job where they are damaged, for they were named themselves; others are left out."""
     keep: Path | None = None
     """Folder for the frames of darks met among the shots, for those who need a second look; must exist."""
 
