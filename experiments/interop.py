@@ -21,6 +21,7 @@ import sys
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
@@ -275,6 +276,8 @@ def main() -> None:
     parser.add_argument("folders", type=Path, nargs="*", default=[*DATA.glob("raw_single"), *DATA.glob("seestar/*")])
     options = parser.parse_args()
     programs = [name for name in DEVELOPERS if name == "LibRaw" or shutil.which(name)]
+    if shutil.which("exiftool") is None or find_spec("dngpy") is None:
+        sys.exit("error: DNGs are validated by exiftool and by the package dngpy (Adobe's DNG SDK); install both")
     missing = [name for name in DEVELOPERS if name not in programs]
     if missing:
         print(f"not on the PATH, left out: {', '.join(missing)}", file=sys.stderr)

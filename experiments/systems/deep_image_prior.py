@@ -111,10 +111,7 @@ class DeepImagePriorRecord:
     """Made in all."""
     kept_step: int
     """After which the output was kept; all steps, where there was no other frame."""
-    collapses: int
-    """Times the fit fell back to earlier weights."""
     cpu_seconds: float
-    wall_seconds: float
 
 
 def denoise_picture(
@@ -145,7 +142,7 @@ def denoise_picture(
     """
     torch.manual_seed(seed)
     network = skip_net(narrow)
-    cpu, wall = time.process_time(), time.monotonic()
+    cpu = time.process_time()
     if steps is None:
         steps = STEPS[narrow] if seconds is None else _steps_within(seconds, network, noisy, seed)
     fitted = _Fitted(network, noisy, other, seed)
@@ -153,9 +150,7 @@ def denoise_picture(
     record = DeepImagePriorRecord(
         steps=state.step,
         kept_step=fitted.kept_step,
-        collapses=fitted.collapses,
         cpu_seconds=time.process_time() - cpu,
-        wall_seconds=time.monotonic() - wall,
     )
     return fitted.kept.numpy(), record
 
@@ -197,7 +192,6 @@ class _Fitted:
         """Of the output against the noisy picture, dB, at the last look."""
         self.weights: dict[str, Tensor] = {}
         """At that look."""
-        self.collapses = 0
 
     def batch(self, step: int) -> tuple[Float]:
         """Return the jittered input of a step."""
@@ -224,6 +218,5 @@ class _Fitted:
             psnr = -10 * math.log10(state.loss)
             if psnr < self.psnr - COLLAPSE_DB:
                 state.network.load_state_dict(self.weights)
-                self.collapses += 1
             else:
                 self.psnr, self.weights = psnr, copy.deepcopy(state.network.state_dict())

@@ -11,6 +11,7 @@ import argparse
 import hashlib
 import json
 import math
+import sys
 from collections.abc import Callable, Sequence
 from itertools import pairwise
 from pathlib import Path
@@ -22,6 +23,7 @@ from matplotlib.figure import Figure
 from torch import Tensor, nn
 from torch.nn import functional
 
+import burst_denoise as bd
 from burst_denoise.arrays import Float
 from burst_denoise.model.fit import Checkpoint, FitSettings, FitState, fit
 from experiments.pictures import DataSet, random_crops
@@ -88,8 +90,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--training-pictures", type=int, default=TRAINING_PICTURES)
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args(arguments)
+    try:
+        training, _validation, test = picture_files(options.pictures)
+    except bd.InputFileError as error:
+        sys.exit(f"error: {error}")
     options.output.mkdir(parents=True, exist_ok=True)
-    training, _validation, test = picture_files(options.pictures)
     clean = grey_pictures(training, options.training_pictures, [options.seed, 0])
     tests = grey_pictures(test, TEST_PICTURES, [options.seed, 1])
     noisy = gaussian_noise(tests, np.random.default_rng([options.seed, 2])).picture

@@ -12,6 +12,7 @@ import argparse
 import hashlib
 import json
 import math
+import sys
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
@@ -25,6 +26,7 @@ from PIL import Image
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
+import burst_denoise as bd
 from burst_denoise.arrays import Float
 from burst_denoise.model.fit import Checkpoint, FitSettings, FitState, fit
 from experiments.noisy_batches import BatchRecipe, NoisyBatch, NoisyBatches
@@ -52,8 +54,11 @@ LOSSES = {"mse+bce": (1.0, "rmsprop"), "bce": (0.0, "adam")}
 
 def main(arguments: Sequence[str] | None = None) -> None:
     options = _parser().parse_args(arguments)
+    try:
+        training, _validation, test = picture_files(options.pictures)
+    except bd.InputFileError as error:
+        sys.exit(f"error: {error}")
     options.output.mkdir(parents=True, exist_ok=True)
-    training, _validation, test = picture_files(options.pictures)
     recipe = BatchRecipe(tuple(training), options.batch, CHUNK, options.seed)
     clean = [_middle(read_picture(path)) for path in test[:TEST_PICTURES]]
     with NoisyBatches(recipe, options.workers) as batches:
