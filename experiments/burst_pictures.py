@@ -3,6 +3,7 @@
 import re
 from collections.abc import Sequence
 from dataclasses import replace
+from itertools import product
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +12,7 @@ import burst_denoise as bd
 from burst_denoise.arrays import Float
 from burst_denoise.burst.store import open_burst, pooled_by_iso, store_burst
 from burst_denoise.model.pairs import held_out
+from burst_denoise.sensor.prnu_from_scenes import scene_numbers
 from experiments.pictures import MOST_SIDE, DataSet, Scene, ValidationPair, centre, encoded, noise_std, random_pairs
 
 __all__ = ["half_size", "picture_burst", "scene_name", "series_data_set", "split_by_scene"]
@@ -38,7 +40,7 @@ def split_by_scene(bursts: Sequence[bd.Burst], scored: Sequence[str] = ()) -> tu
     Raises
     ------
     SeriesError
-        If a name is that of no burst, or no burst is left to train on.
+        If a name is that of no burst, no burst is left to train on, or one shows a scene that is scored on.
     """
     names = [burst.name for burst in bursts]
     if unknown := set(scored) - set(names):
@@ -48,7 +50,15 @@ def split_by_scene(bursts: Sequence[bd.Burst], scored: Sequence[str] = ()) -> tu
     training = [burst for burst in bursts if burst.name not in chosen]
     if not training:
         raise bd.SeriesError(f"{last}: one scene only; a comparison trains on some scenes and scores on another")
-    return training, [burst for burst in bursts if burst.name in chosen]
+    held_out = [burst for burst in bursts if burst.name in chosen]
+    for burst, other in product(held_out, training):
+        alike = burst.info.domain == other.info.domain and burst.saturated.shape == other.saturated.shape
+        if alike and scene_numbers([burst.mean(), other.mean()], burst.mosaic) == [0, 0]:
+            raise bd.SeriesError(
+                f"{burst.name}: shows the scene of {other.name}, which would be trained on; name all bursts of one "
+                "scene by --scored"
+            )
+    return training, held_out
 
 
 def picture_burst(burst: bd.Burst, folder: Path) -> bd.Burst:

@@ -113,8 +113,10 @@ def test_all_isos_of_the_last_scene_are_scored_on_and_nothing_else(raw: list[bd.
     assert {scene_name(burst) for burst in scored} == {"scene2"}
     with pytest.raises(bd.SeriesError, match="scene2: one scene only; a comparison trains on some scenes"):
         split_by_scene(scored)
-    named = split_by_scene(raw, ["scene1_iso1600"])
-    assert [burst.name for burst in named[1]] == ["scene1_iso1600"], "or those that are named"
+    named = split_by_scene(raw, ["scene1_iso1600", "scene1_iso6400"])
+    assert [burst.name for burst in named[1]] == ["scene1_iso1600", "scene1_iso6400"], "or those that are named"
+    with pytest.raises(bd.SeriesError, match="scene1_iso1600: shows the scene of scene1_iso6400, which would"):
+        split_by_scene(raw, ["scene1_iso1600"])
     with pytest.raises(bd.SeriesError, match="kitchen: is none of the bursts, scene1_iso1600, "):
         split_by_scene(raw, ["kitchen"])
 
