@@ -1,6 +1,6 @@
 """The figures of the source paper, repeated on our pictures; each title names the figure and what differs.
 
-`experiments.table` draws them at its end, with the systems that are trained by then.
+`experiments.table` draws them at its end, with what the systems made of the pictures when they had been trained.
 
 Kovalenko and Demyanenko, "Unsupervised Training of Denoising Networks" (2021). Not repeated are its drawings of the
 method (3, 4, 6).
@@ -20,28 +20,26 @@ from scipy.stats import gaussian_kde
 from torch import nn
 
 import burst_denoise as bd
-from burst_denoise.arrays import Float, Picture
-from burst_denoise.frame.srgb import linear_to_srgb
+from burst_denoise.arrays import Float
 from burst_denoise.model.network import FrequencySplit
 from burst_denoise.score.baselines import Method, baseline_method, nlm_stabilised
 from burst_denoise.score.metrics import psnr
 from experiments.burst_pictures import picture_burst
+from experiments.crops import SIDE, Crop, crop_of, kept_crops, shown
 from experiments.entries import FROM_SCRATCH, NOISE_SYSTEMS, PAIR_SYSTEMS, SERIES_SYSTEMS, Comparison
-from experiments.pictures import encoded
+from experiments.pictures import centre, encoded
 from experiments.rows import Row, kept_rows
 from experiments.scoring import SeriesTest, picture_method
 from experiments.systems.paper import PAPER
-from experiments.systems.system import System
 from experiments.training import WEIGHTS
 
-__all__ = ["draw_figures", "series_deviations"]
+__all__ = ["crops_of", "draw_figures", "series_deviations"]
 
 SIGMA_LIMIT = 0.007
 """Standard deviation of the deviations above which the paper rejects a series."""
 LIGHT = 0.4
 """By how much the light changes from the left to the right of the picture, at the end of a series of changing light."""
-CROP = 120
-"""Side of the part of a picture that is compared, pixels."""
+SYSTEMS = {system.name: system for system in SERIES_SYSTEMS + PAIR_SYSTEMS + NOISE_SYSTEMS}
 NLM = "nlm-stabilised"
 
 
@@ -63,17 +61,39 @@ def draw_figures(comparison: Comparison, table: Path, second: Path) -> Iterator[
     yield _saved(_changed_light(scored[0]), folder / "paper_1_changed_light.png")
     yield _saved(_deviation_densities([*comparison.bursts, *scored]), folder / "paper_2_deviation_densities.png")
     yield _saved(_frequency_split(scored[0]), folder / "paper_5_frequency_split.png")
-    trained = _trained(comparison.name, table)
-    methods = {NLM: partial(_nlm, comparison.test.strengths[NLM])} | {name: method for name, method, _ in trained}
+    method = partial(_nlm, comparison.test.strengths[NLM])
     for number, burst in zip((7, 8), (scored[0], scored[-1]), strict=True):
-        yield _saved(_visual_comparison(number, burst, methods), folder / f"paper_{number}_comparison.png")
-    papers = [method for name, method, _ in trained if name == PAPER.name]
-    if papers and second.is_dir():
+        nlm = crop_of(NLM, 0.0, method(burst.linear(0), _first(burst)), burst)
+        crops = [nlm, *kept_crops(table / "rows" / comparison.name, burst.name)]
+        yield _saved(_visual_comparison(number, burst, crops), folder / f"paper_{number}_comparison.png")
+    papers = [row for row in kept_rows(table / "rows") if (row.system, row.data) == (PAPER.name, comparison.name)]
+    paper = next((method for row in papers if (method := _method(row, table / "work"))), None)
+    if paper is not None and second.is_dir():
         other = max(bd.ingest(second), key=len)
         pictures = picture_burst(other, table / "bursts" / f"second_{second.resolve().name}" / f"{other.name}.burst")
-        yield _saved(_other_sensor(scored[-1], pictures, papers[0]), folder / "paper_9_other_sensor.png")
+        yield _saved(_other_sensor(scored[-1], pictures, paper), folder / "paper_9_other_sensor.png")
     else:
-        print(f"no figure 9: it needs {PAPER.name} and frames of a second camera in {second} (--second)")
+        print(
+            f"no figure 9: it needs {PAPER.name}, trained in this run, and frames of a second camera in {second} "
+            "(--second)"
+        )
+
+
+def crops_of(rows: Sequence[Row], comparison: Comparison, work: Path) -> list[Crop]:
+    """Return what systems that were just trained make of the pictures of figures 7 and 8."""
+    assert isinstance(comparison.test, SeriesTest)
+    found = []
+    for row in rows:
+        if (method := _method(row, work)) is not None:
+            name = f"{row.system} (narrowed)" if row.narrow else row.system
+            for burst in (comparison.test.bursts[0], comparison.test.bursts[-1]):
+                denoised = method(burst.linear(0), _first(burst))
+                found.append(crop_of(name, row.minutes or 0.0, denoised, burst))
+    return found
+
+
+def _first(burst: bd.Burst) -> bd.Frame:
+    return burst.frame(0).with_profile(burst.profile)
 
 
 def _nlm(strength: float, image: Float, frame: bd.Frame) -> Float:
@@ -81,23 +101,14 @@ def _nlm(strength: float, image: Float, frame: bd.Frame) -> Float:
     return baseline_method(nlm_stabilised, frame.noise_profile, strength)(image, frame)
 
 
-def _trained(data: str, table: Path) -> list[tuple[str, Method, float]]:
-    """Return name, method and PSNR of the systems that were trained on a data set, the best first."""
-    systems = {system.name: system for system in SERIES_SYSTEMS + PAIR_SYSTEMS + NOISE_SYSTEMS}
-    found: list[tuple[str, Method, float]] = []
-    for row in kept_rows(table / "rows"):
-        weights = table / "work" / row.training / WEIGHTS
-        if row.data != data or not row.training or not weights.is_file():
-            continue
-        name = f"{row.system} (narrowed)" if row.narrow else row.system
-        if row.system == FROM_SCRATCH:
-            found.append((name, bd.Denoiser(bd.load_model(weights, device="cpu")).image, row.quality))
-        elif row.system in systems:
-            found.append((name, _method(systems[row.system], row, weights), row.quality))
-    return sorted(found, key=lambda entry: entry[2], reverse=True)
-
-
-def _method(system: System, row: Row, weights: Path) -> Method:
+def _method(row: Row, work: Path) -> Method | None:
+    """Return the system of a row, with the weights that it was scored with; None where these are not there."""
+    weights = work / row.training / WEIGHTS
+    system = SYSTEMS.get(row.system)
+    if not row.training or not weights.is_file() or (system is None and row.system != FROM_SCRATCH):
+        return None
+    if system is None:
+        return bd.Denoiser(bd.load_model(weights, device="cpu")).image
     network: nn.Module = system.build(row.narrow).eval()
     network.load_state_dict(load_file(weights))
     return picture_method(partial(system.denoise, network), averaged=system.averaged)
@@ -107,15 +118,6 @@ def _saved(figure: Figure, path: Path) -> Path:
     figure.savefig(path, dpi=110, bbox_inches="tight")
     plt.close(figure)
     return path
-
-
-def _shown(linear: Float, burst: bd.Burst) -> Picture:
-    """Return a linear picture as it is looked at: white balance and the curve of sRGB; a developed one as it is."""
-    if burst.info.as_shot_neutral is None:
-        return np.rint(255 * np.clip(np.moveaxis(linear, 0, -1), 0, 1)).astype(np.uint8)
-    red, green, blue = burst.info.as_shot_neutral
-    balanced = np.moveaxis(linear, 0, -1) * np.array([green / red, 1, green / blue], np.float32)
-    return np.rint(255 * linear_to_srgb(balanced)).astype(np.uint8)
 
 
 def series_deviations(frames: Sequence[Float]) -> Float:
@@ -141,7 +143,7 @@ def _changed_light(burst: bd.Burst) -> Figure:
         right.plot(range(len(series)), deviations, "o-", label=f"{label}: sigma {deviations.std():.5f}")
     right.set(xlabel="frame", ylabel="deviation e")
     right.legend()
-    left.imshow(_shown(changing[-1], burst))
+    left.imshow(shown(changing[-1], burst))
     left.set_title("last frame under changing light", fontsize=9)
     left.axis("off")
     figure.suptitle(
@@ -193,22 +195,21 @@ def _frequency_split(burst: bd.Burst) -> Figure:
     return figure
 
 
-def _visual_comparison(number: int, burst: bd.Burst, methods: dict[str, Method]) -> Figure:
-    noisy, frame = burst.linear(0), burst.frame(0).with_profile(burst.profile)
+def _visual_comparison(number: int, burst: bd.Burst, crops: Sequence[Crop]) -> Figure:
     clean = burst.leave_one_out_mean(0) if burst.clean is None else burst.clean
-    panels = [("noisy", noisy), *((name, method(noisy, frame)) for name, method in methods.items())]
-    panels.append(("mean of the other frames" if burst.clean is None else "clean", clean))
-    top, left = ((size - CROP) // 2 for size in noisy.shape[1:])
-    window = (slice(None), slice(top, top + CROP), slice(left, left + CROP))
+    panels = [
+        (f"{fill(crop.system, 28)}\n{crop.psnr_db:.2f} dB", crop.picture)
+        for crop in (crop_of("noisy", 0.0, burst.linear(0), burst), *crops)
+    ]
+    panels.append(("mean of the other frames" if burst.clean is None else "clean", shown(centre(clean, SIDE), burst)))
     columns = 5
     rows = -(-len(panels) // columns)
     figure, axes = plt.subplots(rows, columns, figsize=(2.9 * columns, 3.3 * rows), layout="constrained")
     for axis in axes.flat:
         axis.axis("off")
     for axis, (title, picture) in zip(axes.flat, panels, strict=False):
-        axis.imshow(_shown(picture[window], burst), interpolation="nearest")
-        decibels = "" if picture is clean else f"\n{psnr(picture, clean, peak=1.0):.2f} dB"
-        axis.set_title(fill(title, 28) + decibels, fontsize=8)
+        axis.imshow(picture, interpolation="nearest")
+        axis.set_title(title, fontsize=8)
     figure.suptitle(
         f"Figure {number} of the paper: systems side by side. "
         f"Here the first frame of {burst.name}, half size; PSNR of all of it",
@@ -221,13 +222,11 @@ def _other_sensor(own: bd.Burst, other: bd.Burst, paper: Method) -> Figure:
     figure, axes = plt.subplots(2, 3, figsize=(11, 7.6))
     for line, burst in zip(axes, (own, other), strict=True):
         noisy, mean = burst.linear(0), burst.leave_one_out_mean(0)
-        clean = paper(noisy, burst.frame(0).with_profile(burst.profile))
-        top, left = ((size - CROP) // 2 for size in noisy.shape[1:])
-        window = (slice(None), slice(top, top + CROP), slice(left, left + CROP))
+        clean = paper(noisy, _first(burst))
         for axis, (title, picture) in zip(
             line, (("noisy", noisy), ("denoised", clean), ("mean of the other frames", mean)), strict=True
         ):
-            axis.imshow(_shown(picture[window], burst), interpolation="nearest")
+            axis.imshow(shown(centre(picture, SIDE), burst), interpolation="nearest")
             decibels = "" if picture is mean else f", {psnr(picture, mean, peak=1.0):.2f} dB to the mean"
             axis.set_title(f"{burst.info.camera or burst.name}: {title}{decibels}", fontsize=8)
             axis.axis("off")

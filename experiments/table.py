@@ -46,10 +46,11 @@ from burst_denoise.files import write_file
 from burst_denoise.score.resources import versions
 from burst_denoise.score.tuning import tuned_strengths
 from experiments.burst_pictures import picture_burst, series_data_set, split_by_scene
+from experiments.crops import save_crops
 from experiments.data_folder import DATA
 from experiments.entries import Comparison, entries
 from experiments.pair_pictures import MadePair, PairTest, pair_data_set
-from experiments.paper_figures import draw_figures
+from experiments.paper_figures import crops_of, draw_figures
 from experiments.procedural_noise import bundled_pictures, folder_pictures, held_out_scenes, noise_data
 from experiments.rows import kept_rows, markdown, read_rows, row_file, save_rows
 from experiments.scoring import SeriesTest
@@ -130,6 +131,8 @@ class Job:
         work = self.output / "work" / self.target.parent.name / self.target.stem
         rows = entry.make(comparison, self.budget, work)
         save_rows(self.target, [replace(row, data_sha256=self.source.sha256, version=bd.__version__) for row in rows])
+        if isinstance(comparison.test, SeriesTest) and (crops := crops_of(rows, comparison, self.output / "work")):
+            save_crops(self.target.with_suffix(".npz"), crops)
         (work / CHECKPOINT).unlink(missing_ok=True)
         run = {"ended": datetime.now(UTC).isoformat(timespec="seconds"), "data": self.source.name, "entry": self.entry}
         more = {"budget": dataclasses.asdict(self.budget), "versions": versions()}

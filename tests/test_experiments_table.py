@@ -19,6 +19,7 @@ from burst_denoise.frame.frame import to_linear
 from burst_denoise.frame.synthetic import SyntheticCamera, shoot
 from burst_denoise.schemas import NoiseProfile
 from experiments.burst_pictures import half_size, picture_burst, scene_name, series_data_set, split_by_scene
+from experiments.crops import crop_of, kept_crops, save_crops
 from experiments.entries import NOISE_SYSTEMS, PAIR_SYSTEMS, SERIES_SYSTEMS, Comparison, entries
 from experiments.pair_pictures import PairTest, pair_data_set
 from experiments.pictures import DataSet, Scene, decoded, encoded, noise_std, random_crops, random_pairs
@@ -325,6 +326,19 @@ def test_of_each_system_the_longest_training_is_shown_the_best_first_and_narrowe
     assert {row.system: row.scores[0]["true_psnr_db"] for row in rows} == {"A": 41, "B": 42}
     lines = [line for line in markdown(rows).splitlines() if line.startswith(("| A", "| B"))]
     assert [line.split("|")[1].strip() for line in lines] == ["B (narrowed)", "A"]
+
+
+def test_of_each_system_the_crop_of_the_longest_training_is_kept(tmp_path: Path, pictures: list[bd.Burst]):
+    burst = pictures[0]
+    noisy = crop_of("A", 1, burst.linear(0), burst)
+    assert noisy.picture.shape == (96, 120, 3), "the whole height of a small picture"
+    assert noisy.psnr_db == pytest.approx(-10 * math.log10(((burst.linear(0) - burst.clean) ** 2).mean()), abs=1e-3)
+    save_crops(tmp_path / "a-1min.npz", [noisy, replace(noisy, burst="another")])
+    save_crops(tmp_path / "a-15min.npz", [replace(noisy, minutes=15.0, psnr_db=50.0)])
+    save_crops(tmp_path / "b-1min.npz", [replace(noisy, system="B", psnr_db=60.0)])
+    found = kept_crops(tmp_path, burst.name)
+    assert [(crop.system, crop.minutes, crop.psnr_db) for crop in found] == [("B", 1, 60), ("A", 15, 50)]
+    assert np.array_equal(found[0].picture, noisy.picture)
 
 
 def test_rows_stay_with_the_files_that_they_were_made_from(tmp_path: Path):
