@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 import burst_denoise as bd
-from burst_denoise.arrays import Float
+from burst_denoise.arrays import Float, Mask
 from burst_denoise.burst.store import open_burst, pooled_by_iso, store_burst
 from burst_denoise.model.pairs import held_out
 from burst_denoise.sensor.prnu_from_scenes import scene_numbers
@@ -76,7 +76,9 @@ def picture_burst(burst: bd.Burst, folder: Path) -> bd.Burst:
         raise bd.SeriesError(f"{burst.name}: is monochrome; the earlier systems are for colour pictures")
     if folder.exists():
         return open_burst(folder)
-    frames = [_frame(burst, index) for index in range(len(burst))]
+    # Dark subtracted, gain evened and greens averaged, saturated pixels need not reach the white level any more.
+    saturated = half_size(burst, burst.saturated.astype(np.float32)) > 0
+    frames = [_frame(burst, index, saturated) for index in range(len(burst))]
     kept = [
         verdict.model_copy(update={"gain": None, "plane_gains": None})
         for verdict in burst.verdict.frames
@@ -86,10 +88,8 @@ def picture_burst(burst: bd.Burst, folder: Path) -> bd.Burst:
     return store_burst(folder, frames, replace(burst.verdict, info=frames[0].info, frames=tuple(kept)), clean)
 
 
-def _frame(burst: bd.Burst, index: int) -> bd.Frame:
+def _frame(burst: bd.Burst, index: int, saturated: Mask) -> bd.Frame:
     picture, frame = half_size(burst, burst.linear(index)), burst.frame(index)
-    # Dark subtracted, gain evened and greens averaged, they need not reach the white level any more.
-    saturated = half_size(burst, burst.saturated.astype(np.float32)) > 0
     picture = np.where(saturated, np.maximum(picture, np.float32(1)), picture)
     says = {"domain": "rgb", "cfa": None, "height": picture.shape[1], "width": picture.shape[2]}
     levels = {"black_level": (0.0, 0.0, 0.0), "white_level": 1.0, "noise_profile": None}

@@ -61,13 +61,14 @@ def draw_figures(comparison: Comparison, table: Path, second: Path) -> Iterator[
     yield _saved(_changed_light(scored[0]), folder / "paper_1_changed_light.png")
     yield _saved(_deviation_densities([*comparison.bursts, *scored]), folder / "paper_2_deviation_densities.png")
     yield _saved(_frequency_split(scored[0]), folder / "paper_5_frequency_split.png")
-    method = partial(_nlm, comparison.test.strengths[NLM])
+    strength = comparison.test.strengths[NLM]
     for number, burst in zip((7, 8), (scored[0], scored[-1]), strict=True):
-        nlm = crop_of(NLM, 0.0, method(burst.linear(0), _first(burst)), burst)
+        nlm = crop_of(NLM, 0.0, _nlm(strength, burst.linear(0), _first(burst)), burst)
         crops = [nlm, *kept_crops(table / "rows" / comparison.name, burst.name)]
         yield _saved(_visual_comparison(number, burst, crops), folder / f"paper_{number}_comparison.png")
-    papers = [row for row in kept_rows(table / "rows") if (row.system, row.data) == (PAPER.name, comparison.name)]
-    paper = next((method for row in papers if (method := _method(row, table / "work"))), None)
+    rows = {(row.system, row.data): row for row in kept_rows(table / "rows")}
+    row = rows.get((PAPER.name, comparison.name))
+    paper = None if row is None else _method(row, table / "work")
     if paper is not None and second.is_dir():
         other = max(bd.ingest(second), key=len)
         pictures = picture_burst(other, table / "bursts" / f"second_{second.resolve().name}" / f"{other.name}.burst")

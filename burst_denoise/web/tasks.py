@@ -306,8 +306,9 @@ def _chosen(
 
     Where no network of that quality comes with the program, the fast one serves, which is noted.
     """
-    lacking = None if why_no_prior(frame.info) is not None else why_no_prior(frame.info, quality)
-    quality = quality if lacking is None else "fast"
+    refused = why_no_prior(frame.info)
+    lacking = None if refused else why_no_prior(frame.info, quality)
+    quality = "fast" if lacking else quality
     settings = replace(denoisers.settings, strength=1.0, quality=quality, repair_hot_photosites=repair)
     try:
         chosen = denoisers.under(settings, notes.append).serving(frame.info, frame.path.name)
@@ -318,9 +319,9 @@ def _chosen(
         return None
     if chosen.denoiser.model is not None:
         return chosen
-    if lacking is not None:
+    if lacking:
         notes.append(f"{frame.path.name}: {lacking}, which serves here")
-    return None if why_no_prior(frame.info) is not None else chosen
+    return None if refused else chosen
 
 
 def _facts(info: FrameInfo, chosen: ChosenDenoiser | None) -> Facts:
