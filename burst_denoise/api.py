@@ -16,7 +16,7 @@ from tempfile import TemporaryDirectory
 from burst_denoise.burst.burst import Burst
 from burst_denoise.burst.darks import read_darks
 from burst_denoise.burst.one_sensor import of_one_sensor
-from burst_denoise.burst.series import SeriesVerdict
+from burst_denoise.burst.series_verdict import SeriesVerdict
 from burst_denoise.errors import ConfigError
 from burst_denoise.files import absolute, temporary_folder
 from burst_denoise.frame import frame as stored_frame

@@ -13,7 +13,7 @@ from scipy.ndimage import gaussian_filter
 
 from burst_denoise.arrays import Float, Picture
 from burst_denoise.burst.burst import Burst
-from burst_denoise.burst.series import SeriesVerdict
+from burst_denoise.burst.series_verdict import SeriesVerdict
 from burst_denoise.burst.store import store_burst
 from burst_denoise.frame.frame import Frame, to_linear
 from burst_denoise.frame.mosaic import RGGB

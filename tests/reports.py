@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 from skimage.data import coffee
 
-from burst_denoise.burst.series import check_frames
+from burst_denoise.burst.series_verdict import check_frames
 from burst_denoise.frame.frame import Frame
 from burst_denoise.frame.srgb import linear_to_srgb
 from burst_denoise.frame.synthetic import Fault, SyntheticCamera, scene_from_picture, shoot

@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 
 from burst_denoise.burst.burst import Burst
-from burst_denoise.burst.series import SeriesVerdict
+from burst_denoise.burst.series_verdict import SeriesVerdict
 from burst_denoise.burst.store import store_burst
 from burst_denoise.frame.frame import Frame, RawBorder, to_dn
 from burst_denoise.frame.synthetic import Fault, SyntheticCamera, scene_from_picture, shoot

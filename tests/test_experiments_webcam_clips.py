@@ -10,7 +10,7 @@ from skimage.data import chelsea
 
 import burst_denoise as bd
 from burst_denoise.burst.grouping import find_sources, group_series
-from burst_denoise.burst.series import check_series
+from burst_denoise.burst.series_verdict import check_series
 from experiments.webcam_clips import clean_pictures, film, fitted, main, split_clip, write_clip
 
 SIZE = (96, 128)

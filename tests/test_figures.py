@@ -9,7 +9,7 @@ import matplotlib
 import numpy as np
 import pytest
 
-from burst_denoise.burst.series import check_frames
+from burst_denoise.burst.series_verdict import check_frames
 from burst_denoise.errors import OutputError
 from burst_denoise.frame.synthetic import Fault, SyntheticCamera, shoot
 from burst_denoise.reporting.figures import (

@@ -12,7 +12,7 @@ from burst_denoise.burst.burst import Burst
 from burst_denoise.burst.darks import DarkSet, dark_for
 from burst_denoise.burst.frames_on_disk import HeldFrames
 from burst_denoise.burst.grouping import CLEAN_REFERENCE
-from burst_denoise.burst.series import SeriesVerdict
+from burst_denoise.burst.series_verdict import SeriesVerdict
 from burst_denoise.burst.store import find_bursts, open_burst, store_burst
 from burst_denoise.errors import InputFileError
 from burst_denoise.files import refuse_existing

@@ -18,7 +18,7 @@ import numpy.typing as npt
 from numpy.lib.format import open_memmap
 
 from burst_denoise.arrays import Float, Mask
-from burst_denoise.burst.series import SeriesVerdict
+from burst_denoise.burst.series_verdict import SeriesVerdict
 from burst_denoise.frame.frame import Frame, to_linear
 from burst_denoise.frame.mosaic import Mosaic
 from burst_denoise.schemas import BurstManifest, FrameInfo, NoiseProfile

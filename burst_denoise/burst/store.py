@@ -14,7 +14,7 @@ from burst_denoise import __version__
 from burst_denoise.arrays import Float, Mask
 from burst_denoise.burst.burst import CLEAN, DARK, DEFECTS, SATURATED, SUM, Burst, frame_file
 from burst_denoise.burst.grouping import BURST_SUFFIX, passed_over
-from burst_denoise.burst.series import SeriesVerdict
+from burst_denoise.burst.series_verdict import SeriesVerdict
 from burst_denoise.errors import BurstStoreError, ConfigError, InputFileError, SeriesError
 from burst_denoise.files import atomic_write, digest_of
 from burst_denoise.frame.exposure import first_of_each_setting

@@ -18,7 +18,7 @@ from rich.text import Text
 from burst_denoise.jobs.listener import Listener
 
 if TYPE_CHECKING:
-    from burst_denoise.burst.series import SeriesVerdict
+    from burst_denoise.burst.series_verdict import SeriesVerdict
     from burst_denoise.frame.frame import Frame
     from burst_denoise.model.train import Progress as TrainProgress
 

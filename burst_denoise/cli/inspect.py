@@ -15,7 +15,7 @@ from burst_denoise.cli.options import Inputs, Json, Limit, Pause, writes
 from burst_denoise.schemas import LONGEST_PAUSE_S, MOST_FRAMES
 
 if TYPE_CHECKING:
-    from burst_denoise.burst.series import SeriesVerdict
+    from burst_denoise.burst.series_verdict import SeriesVerdict
     from burst_denoise.frame.frame import Frame
     from burst_denoise.jobs.inspect import DarkSeries, Inspection
 

@@ -12,7 +12,7 @@ from burst_denoise.burst.burst import Burst
 from burst_denoise.burst.darks import DarkFramesMet, DarkSet, refuse_other_sensor
 from burst_denoise.burst.grouping import Series, find_sources, group_series, read_series
 from burst_denoise.burst.one_sensor import by_camera, camera_in_words, refuse_mixture
-from burst_denoise.burst.series import FEWEST_FRAMES, SeriesVerdict, judge
+from burst_denoise.burst.series_verdict import FEWEST_FRAMES, SeriesVerdict, judge
 from burst_denoise.burst.store import BURST_SUFFIX, find_bursts, open_burst, split_inputs
 from burst_denoise.errors import BurstDenoiseError, IncompatibleFramesError, InputFileError, TooFewFramesError
 from burst_denoise.files import absolute, created_parents, disk_refusals, refuse_existing, temporary_folder

@@ -14,7 +14,7 @@ from burst_denoise.burst.grouping import (
     read_series,
 )
 from burst_denoise.burst.one_sensor import by_camera, same_layout
-from burst_denoise.burst.series import SeriesVerdict, judge
+from burst_denoise.burst.series_verdict import SeriesVerdict, judge
 from burst_denoise.burst.store import open_burst, split_inputs
 from burst_denoise.errors import InputFileError
 from burst_denoise.frame.frame import Frame

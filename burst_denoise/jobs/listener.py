@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from burst_denoise.burst.series import SeriesVerdict
+    from burst_denoise.burst.series_verdict import SeriesVerdict
     from burst_denoise.frame.frame import Frame
     from burst_denoise.model.train import Progress
     from burst_denoise.session.progress import SessionProgress

@@ -10,7 +10,7 @@ from burst_denoise.burst.darks import read_darks
 from burst_denoise.burst.frames_on_disk import KeptFrame
 from burst_denoise.burst.merging import merge_frames
 from burst_denoise.burst.moved_frames import MovedFrame, move_into_place
-from burst_denoise.burst.series import SeriesVerdict
+from burst_denoise.burst.series_verdict import SeriesVerdict
 from burst_denoise.burst.store import pooled_by_iso
 from burst_denoise.errors import SeriesError
 from burst_denoise.files import refuse_existing, temporary_folder

@@ -14,7 +14,7 @@ from burst_denoise.arrays import Float, Picture
 from burst_denoise.burst.burst import Burst
 from burst_denoise.burst.darks import read_darks
 from burst_denoise.burst.one_sensor import of_one_sensor
-from burst_denoise.burst.series import SeriesVerdict
+from burst_denoise.burst.series_verdict import SeriesVerdict
 from burst_denoise.errors import ModelFileError
 from burst_denoise.files import refuse_existing, temporary_folder
 from burst_denoise.frame.frame import Frame

@@ -16,7 +16,7 @@ import numpy.typing as npt
 from markupsafe import Markup
 
 from burst_denoise.arrays import Float, Picture
-from burst_denoise.burst.series import LARGEST_SIGMA, SeriesVerdict
+from burst_denoise.burst.series_verdict import LARGEST_SIGMA, SeriesVerdict
 from burst_denoise.files import atomic_write
 from burst_denoise.schemas import ChannelProfile, TrainingRecord
 

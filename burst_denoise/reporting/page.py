@@ -11,7 +11,7 @@ import numpy as np
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from burst_denoise.arrays import Picture
-from burst_denoise.burst.series import LARGEST_SIGMA, SeriesVerdict
+from burst_denoise.burst.series_verdict import LARGEST_SIGMA, SeriesVerdict
 from burst_denoise.reporting.figures import (
     CHANNEL_COLOURS,
     AnyFloat,

@@ -9,7 +9,7 @@ import pytest
 from skimage.data import astronaut
 
 from burst_denoise.burst.grouping import find_sources, group_series, read_series
-from burst_denoise.burst.series import SeriesVerdict, check_frames, check_series
+from burst_denoise.burst.series_verdict import SeriesVerdict, check_frames, check_series
 from burst_denoise.frame.frame import Frame
 from burst_denoise.frame.synthetic import Fault, SyntheticCamera, scene_from_picture, shoot
 from burst_denoise.io.dng import write_dng
