@@ -1,5 +1,6 @@
 """Tripod bursts as the pictures of `experiments.pictures`: half-size RGB bursts, and the data set they train with."""
 
+import hashlib
 import re
 from collections.abc import Sequence
 from dataclasses import replace
@@ -11,6 +12,7 @@ import numpy as np
 import burst_denoise as bd
 from burst_denoise.arrays import Float, Mask
 from burst_denoise.burst.store import open_burst, pooled_by_iso, store_burst
+from burst_denoise.files import atomic_write
 from burst_denoise.model.pairs import held_out
 from burst_denoise.sensor.prnu_from_scenes import scene_numbers
 from experiments.pictures import MOST_SIDE, DataSet, Scene, ValidationPair, centre, encoded, noise_std, random_pairs
@@ -110,14 +112,32 @@ def series_data_set(name: str, bursts: Sequence[bd.Burst]) -> DataSet:
     """
     scenes, validation = [], []
     for burst in pooled_by_iso(bursts):
-        profile, columns = burst.profile, held_out(burst)
-        noisy = np.stack([encoded(burst.linear(index), profile) for index in range(len(burst))])
-        target = np.stack([encoded(burst.leave_one_out_mean(index), profile) for index in range(len(burst))])
+        columns, (noisy, target) = held_out(burst), _training_pairs(burst)
         trained = (..., slice(0, columns.start - GUARD))
-        scenes.append(Scene(burst.name, noisy[trained], target[trained], noise_std(profile)))
+        scenes.append(Scene(burst.name, noisy[trained], target[trained], noise_std(burst.profile)))
         seen = (..., slice(columns.start - CONTEXT, columns.stop))
         counts = ~burst.excluded[seen]
         counts[..., :CONTEXT] = False
         for index in (0, len(burst) // 2):
-            validation.append(ValidationPair(noisy[index][seen], target[index][seen], counts))
+            validation.append(ValidationPair(np.array(noisy[index][seen]), np.array(target[index][seen]), counts))
     return DataSet(name, random_pairs(tuple(scenes)), tuple(validation), tuple(scenes))
+
+
+def _training_pairs(burst: bd.Burst) -> tuple[Float, Float]:
+    """Return every frame of a burst and the mean of the others, encoded, (N, 3, H, W) each.
+
+    They lie in a file beside the burst, which all processes that train on it share: in memory they would be a gigabyte
+    for forty frames of the largest size, for each process.
+    """
+    digest = hashlib.sha256(burst.profile.model_dump_json().encode()).hexdigest()[:12]
+    path = burst.folder.with_name(f"{burst.folder.stem}-{digest}.npy")
+    if not path.exists():
+        shape = (2, len(burst), 3, burst.info.height, burst.info.width)
+        with atomic_write(path, overwrite=True) as aside:  # another process may have been faster
+            pairs = np.lib.format.open_memmap(aside, mode="w+", dtype=np.float32, shape=shape)
+            for index in range(len(burst)):
+                pairs[0, index] = encoded(burst.linear(index), burst.profile)
+                pairs[1, index] = encoded(burst.leave_one_out_mean(index), burst.profile)
+            pairs.flush()
+    noisy, target = np.asarray(np.load(path, mmap_mode="r"))
+    return noisy, target

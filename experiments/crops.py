@@ -14,12 +14,15 @@ from burst_denoise.arrays import Float, Picture
 from burst_denoise.files import atomic_write
 from burst_denoise.frame.srgb import linear_to_srgb
 from burst_denoise.score.metrics import psnr
+from experiments.entries import Made
 from experiments.pictures import centre
+from experiments.scoring import SeriesTest
 
-__all__ = ["SIDE", "Crop", "crop_of", "kept_crops", "save_crops", "shown"]
+__all__ = ["SIDE", "Crop", "crop_of", "crops_of", "first_frame", "kept_crops", "save_crops", "shown"]
 
 SIDE = 120
 """Of a crop, pixels."""
+NARROWED = " (narrowed)"
 
 
 @dataclass(frozen=True)
@@ -52,6 +55,23 @@ def crop_of(system: str, minutes: float, denoised: Float, burst: bd.Burst) -> Cr
     return Crop(system, burst.name, minutes, psnr(denoised, clean, peak=1.0), shown(centre(denoised, SIDE), burst))
 
 
+def first_frame(burst: bd.Burst) -> bd.Frame:
+    """Return the first frame of a burst, with its noise."""
+    return burst.frame(0).with_profile(burst.profile)
+
+
+def crops_of(made: Sequence[Made], test: SeriesTest) -> list[Crop]:
+    """Return what systems make of the first frames of the first and the last burst that is scored on."""
+    found = []
+    for row, method_for in made:
+        name = row.system + NARROWED * row.narrow
+        for burst in (test.bursts[0], test.bursts[-1]):
+            if method_for is not None:
+                denoised = method_for(burst)(burst.linear(0), first_frame(burst))
+                found.append(crop_of(name, row.minutes or 0.0, denoised, burst))
+    return found
+
+
 def save_crops(path: Path, crops: Sequence[Crop]) -> None:
     """Write crops that were made together."""
     with atomic_write(path, overwrite=True) as aside, aside.open("wb") as out:
@@ -66,13 +86,21 @@ def save_crops(path: Path, crops: Sequence[Crop]) -> None:
 
 
 def kept_crops(folder: Path, burst: str) -> list[Crop]:
-    """Return the crops of a burst in a folder, of each system that of the longest training, the best first."""
+    """Return the crops of a burst in a folder, of each system that of the longest training, the best first.
+
+    A narrowed network is left out where there is the whole one.
+    """
     found: dict[str, Crop] = {}
     for path in sorted(folder.glob("*.npz")):
         with np.load(path) as kept:
             columns = [kept[name].tolist() for name in ("system", "burst", "minutes", "psnr_db")]
             for *fields, picture in zip(*columns, kept["picture"], strict=True):
                 crop = Crop(*fields, picture)
-                if crop.burst == burst and (crop.system not in found or found[crop.system].minutes < crop.minutes):
-                    found[crop.system] = crop
+                system = crop.system.removesuffix(NARROWED)
+                if crop.burst == burst and (system not in found or _rank(found[system]) < _rank(crop)):
+                    found[system] = crop
     return sorted(found.values(), key=lambda crop: crop.psnr_db, reverse=True)
+
+
+def _rank(crop: Crop) -> tuple[bool, float]:
+    return not crop.system.endswith(NARROWED), crop.minutes

@@ -5,6 +5,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -19,7 +20,7 @@ from burst_denoise.score.baselines import Method
 from experiments.burst_pictures import half_size
 from experiments.pictures import DataSet, decoded, encoded
 from experiments.rows import Row, complexity, parameter_count
-from experiments.scoring import Denoise, Scores, SeriesTest, TestPictures, true_errors
+from experiments.scoring import Denoise, Scores, SeriesTest, TestPictures, picture_method, true_errors
 from experiments.systems.autoencoder import AUTOENCODER
 from experiments.systems.cbdnet import CBDNET
 from experiments.systems.deep_image_prior import DeepImagePriorRecord, denoise_picture, skip_net
@@ -42,6 +43,7 @@ __all__ = [
     "SERIES_SYSTEMS",
     "Comparison",
     "Entry",
+    "Made",
     "entries",
 ]
 
@@ -72,12 +74,20 @@ class Comparison:
         return sum(len(scene.noisy) for scene in self.data.scenes)
 
 
+class Made(NamedTuple):
+    """A row, and what it is of."""
+
+    row: Row
+    method_for: Callable[[bd.Burst], Method] | None = None
+    """The system for a burst that is scored on; None for classical methods."""
+
+
 @dataclass(frozen=True)
 class Entry:
     """One or more rows of the table that are made together."""
 
     name: str
-    make: Callable[[Comparison, Budget, Path], list[Row]]
+    make: Callable[[Comparison, Budget, Path], list[Made]]
     """(comparison, budget, folder for work in progress) -> rows."""
 
 
@@ -116,11 +126,11 @@ AUGMENTED = {PAPER.name: augmented}
 """Systems whose source averages over turns and flips: they have a second row for that."""
 
 
-def _classical(comparison: Comparison, budget: Budget, work: Path) -> list[Row]:  # noqa: ARG001
-    return [Row(name, comparison.name, scores) for name, scores in comparison.test.baselines().items()]
+def _classical(comparison: Comparison, budget: Budget, work: Path) -> list[Made]:  # noqa: ARG001
+    return [Made(Row(name, comparison.name, scores)) for name, scores in comparison.test.baselines().items()]
 
 
-def _trained(system: System, comparison: Comparison, budget: Budget, work: Path) -> list[Row]:
+def _trained(system: System, comparison: Comparison, budget: Budget, work: Path) -> list[Made]:
     trained = train_system(system, comparison.data, budget, work)
     parameters, kmac = complexity(trained.network)
     test = comparison.test
@@ -140,9 +150,10 @@ def _trained(system: System, comparison: Comparison, budget: Budget, work: Path)
         curve=tuple(trained.curve),
     )
 
-    def scored(name: str, denoise: Denoise, kmac_per_pixel: float) -> Row:
+    def scored(name: str, denoise: Denoise, kmac_per_pixel: float) -> Made:
         scores = test.score(denoise, averaged=system.averaged)
-        return row(name, scores=scores, kmac_per_pixel=kmac_per_pixel, error_trained=true_errors(test, denoise))
+        made = row(name, scores=scores, kmac_per_pixel=kmac_per_pixel, error_trained=true_errors(test, denoise))
+        return Made(made, lambda _burst: picture_method(denoise, averaged=system.averaged))
 
     rows = [scored(system.name, trained.denoise, kmac)]
     if system.name in AUGMENTED:
@@ -151,18 +162,23 @@ def _trained(system: System, comparison: Comparison, budget: Budget, work: Path)
     return rows
 
 
-def _from_scratch(comparison: Comparison, budget: Budget, work: Path) -> list[Row]:
+def _from_scratch(comparison: Comparison, budget: Budget, work: Path) -> list[Made]:
     """Return the row of the package's own network, trained without the prior.
 
     Trained as the package trains: on the same bursts, and on their noise added to pictures that come with scikit-image.
     """
     assert isinstance(comparison.test, SeriesTest)
     model, minutes = _calibrated(comparison.bursts, budget, work)
-    scores = comparison.test.score_methods(lambda _burst: bd.Denoiser(model).image)
-    return [_row_of_model(FROM_SCRATCH, comparison, model, minutes, scores, work)]
+    denoiser = bd.Denoiser(model)
+
+    def method_for(_burst: bd.Burst) -> Method:
+        return denoiser.image
+
+    scores = comparison.test.score_methods(method_for)
+    return [Made(_row_of_model(FROM_SCRATCH, comparison, model, minutes, scores, work), method_for)]
 
 
-def _on_raw_frames(comparison: Comparison, budget: Budget, work: Path) -> list[Row]:
+def _on_raw_frames(comparison: Comparison, budget: Budget, work: Path) -> list[Made]:
     """Return the row of the package as it is used: mosaics denoised by a model calibrated from the prior.
 
     It has more to go by than the other systems: a network trained before, and four times the photosites. Its seconds
@@ -184,10 +200,10 @@ def _on_raw_frames(comparison: Comparison, budget: Budget, work: Path) -> list[R
         return method
 
     scores = comparison.test.score_methods(method_for)
-    return [_row_of_model(ON_RAW_FRAMES, comparison, model, minutes, scores, work)]
+    return [Made(_row_of_model(ON_RAW_FRAMES, comparison, model, minutes, scores, work), method_for)]
 
 
-def _deep_image_prior(comparison: Comparison, budget: Budget, work: Path) -> list[Row]:  # noqa: ARG001
+def _deep_image_prior(comparison: Comparison, budget: Budget, work: Path) -> list[Made]:  # noqa: ARG001
     """Return the row of a network fitted to each scored picture anew, the budget shared by them.
 
     It is the small network of the source: the large one makes a step in two to three seconds. Another frame of the
@@ -220,25 +236,27 @@ def _deep_image_prior(comparison: Comparison, budget: Budget, work: Path) -> lis
     network = skip_net(narrow=True)
     parameters, kmac = complexity(network, network.inputs)
     noisy, first, last = np.mean(errors, axis=0).tolist() if errors else (None, None, None)
-    return [
-        Row(
-            DEEP_IMAGE_PRIOR,
-            comparison.name,
-            scores,
-            parameters=parameters,
-            kmac_per_pixel=kmac,
-            minutes=sum(record.cpu_seconds for record in records) / 60,
-            steps=sum(record.steps for record in records),
-            frames=0,
-            error_noisy=noisy,
-            error_untrained=first,
-            error_trained=last,
-        )
-    ]
+    row = Row(
+        DEEP_IMAGE_PRIOR,
+        comparison.name,
+        scores,
+        parameters=parameters,
+        kmac_per_pixel=kmac,
+        minutes=sum(record.cpu_seconds for record in records) / 60,
+        steps=sum(record.steps for record in records),
+        frames=0,
+        error_noisy=noisy,
+        error_untrained=first,
+        error_trained=last,
+    )
+    return [Made(row, method_for)]
 
 
 def _calibrated(bursts: Sequence[bd.Burst], budget: Budget, work: Path) -> tuple[bd.Model, float]:
-    """Return a model calibrated on bursts, from the prior if they are raw, and the minutes that it took."""
+    """Return a model calibrated on bursts, from the prior if they are raw, and the minutes that it took.
+
+    They are those of its steps as timed beforehand; validation does not count.
+    """
     from_scratch = bursts[0].info.domain != "bayer"
 
     def trained(steps: int, checkpoint: Path, report: Callable[[Progress], None]) -> bd.Model:
@@ -256,8 +274,8 @@ def _calibrated(bursts: Sequence[bd.Burst], budget: Budget, work: Path) -> tuple
 
     steps, each_s = planned_steps(work, budget, seconds_per_step)
     model = trained(steps, work / CHECKPOINT, lambda _progress: None)
-    if not (work / WEIGHTS).exists():
-        model.save(work / WEIGHTS)
+    (work / WEIGHTS).unlink(missing_ok=True)  # of a row that was removed
+    model.save(work / WEIGHTS)
     return model, model.header.training.steps_done * each_s / 60
 
 

@@ -23,8 +23,10 @@ VALIDATION_SIDE = 192
 """The centre of a validation picture, pixels."""
 MOST_VALIDATED = 6
 """Pictures that validate a training."""
-MOST_TRAINED = 200
-"""Pairs that training sees at most, evenly spread over all: they are kept in memory."""
+MOST_TRAINED = 80
+"""Pairs that training sees at most, evenly spread over all: they are kept in memory, 25 MB each."""
+MOST_SCORED = 40
+"""Pairs that are scored on at most, chosen alike."""
 
 
 def split_pairs(
@@ -68,7 +70,7 @@ def pair_scenes(pairs: Sequence[NoisyCleanPair]) -> tuple[Scene, ...]:
         frames = pair.noisy, pair.clean
         if any(frame.info.domain != "rgb" for frame in frames):
             raise bd.SeriesError(f"{pair.noisy_file}: is {frames[0].info.domain}; earlier systems are for RGB pictures")
-        noisy, clean = (centre(frame.linear, MOST_SIDE) for frame in frames)
+        noisy, clean = (np.array(centre(frame.linear, MOST_SIDE)) for frame in frames)  # a view would keep all of it
         scenes.append(Scene(pair.name, noisy[None], clean[None], unknown))
     return tuple(scenes)
 
@@ -76,13 +78,17 @@ def pair_scenes(pairs: Sequence[NoisyCleanPair]) -> tuple[Scene, ...]:
 def pair_data_set(folder: Path) -> tuple[DataSet, "PairTest"]:
     """Return what systems are trained with on a folder of pairs, and the pairs that they are scored on."""
     training, validated, scored = split_pairs(read_pairs(folder))
-    scenes = pair_scenes(training[:: -(-len(training) // MOST_TRAINED)])
-    chosen = pair_scenes(validated[:: -(-len(validated) // MOST_VALIDATED)])
+    scenes = pair_scenes(_spread(training, MOST_TRAINED))
+    chosen = pair_scenes(_spread(validated, MOST_VALIDATED))
     crops = [[centre(x[0], VALIDATION_SIDE) for x in (scene.noisy, scene.target)] for scene in chosen]
     validation = tuple(ValidationPair(noisy, clean, np.ones(noisy.shape, np.bool_)) for noisy, clean in crops)
     name = folder.resolve().name
-    test = PairTest(name, [MadePair.of(scene) for scene in pair_scenes(scored)], training)
+    test = PairTest(name, [MadePair.of(scene) for scene in pair_scenes(_spread(scored, MOST_SCORED))], training)
     return DataSet(name, random_pairs(scenes), validation, scenes), test
+
+
+def _spread(pairs: Sequence[NoisyCleanPair], most: int) -> Sequence[NoisyCleanPair]:
+    return pairs[:: -(-len(pairs) // most)]
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,6 @@ import torch
 from matplotlib.figure import Figure
 from safetensors.torch import load_file
 from scipy.stats import gaussian_kde
-from torch import nn
 
 import burst_denoise as bd
 from burst_denoise.arrays import Float
@@ -25,21 +24,20 @@ from burst_denoise.model.network import FrequencySplit
 from burst_denoise.score.baselines import Method, baseline_method, nlm_stabilised
 from burst_denoise.score.metrics import psnr
 from experiments.burst_pictures import picture_burst
-from experiments.crops import SIDE, Crop, crop_of, kept_crops, shown
-from experiments.entries import FROM_SCRATCH, NOISE_SYSTEMS, PAIR_SYSTEMS, SERIES_SYSTEMS, Comparison
+from experiments.crops import SIDE, Crop, crop_of, first_frame, kept_crops, shown
+from experiments.entries import Comparison
 from experiments.pictures import centre, encoded
-from experiments.rows import Row, kept_rows
+from experiments.rows import kept_rows
 from experiments.scoring import SeriesTest, picture_method
 from experiments.systems.paper import PAPER
 from experiments.training import WEIGHTS
 
-__all__ = ["crops_of", "draw_figures", "series_deviations"]
+__all__ = ["draw_figures", "series_deviations"]
 
 SIGMA_LIMIT = 0.007
 """Standard deviation of the deviations above which the paper rejects a series."""
 LIGHT = 0.4
 """By how much the light changes from the left to the right of the picture, at the end of a series of changing light."""
-SYSTEMS = {system.name: system for system in SERIES_SYSTEMS + PAIR_SYSTEMS + NOISE_SYSTEMS}
 NLM = "nlm-stabilised"
 
 
@@ -63,12 +61,10 @@ def draw_figures(comparison: Comparison, table: Path, second: Path) -> Iterator[
     yield _saved(_frequency_split(scored[0]), folder / "paper_5_frequency_split.png")
     strength = comparison.test.strengths[NLM]
     for number, burst in zip((7, 8), (scored[0], scored[-1]), strict=True):
-        nlm = crop_of(NLM, 0.0, _nlm(strength, burst.linear(0), _first(burst)), burst)
+        nlm = crop_of(NLM, 0.0, _nlm(strength, burst.linear(0), first_frame(burst)), burst)
         crops = [nlm, *kept_crops(table / "rows" / comparison.name, burst.name)]
         yield _saved(_visual_comparison(number, burst, crops), folder / f"paper_{number}_comparison.png")
-    rows = {(row.system, row.data): row for row in kept_rows(table / "rows")}
-    row = rows.get((PAPER.name, comparison.name))
-    paper = None if row is None else _method(row, table / "work")
+    paper = _paper(comparison, table)
     if paper is not None and second.is_dir():
         other = max(bd.ingest(second), key=len)
         pictures = picture_burst(other, table / "bursts" / f"second_{second.resolve().name}" / f"{other.name}.burst")
@@ -80,39 +76,20 @@ def draw_figures(comparison: Comparison, table: Path, second: Path) -> Iterator[
         )
 
 
-def crops_of(rows: Sequence[Row], comparison: Comparison, work: Path) -> list[Crop]:
-    """Return what systems that were just trained make of the pictures of figures 7 and 8."""
-    assert isinstance(comparison.test, SeriesTest)
-    found = []
-    for row in rows:
-        if (method := _method(row, work)) is not None:
-            name = f"{row.system} (narrowed)" if row.narrow else row.system
-            for burst in (comparison.test.bursts[0], comparison.test.bursts[-1]):
-                denoised = method(burst.linear(0), _first(burst))
-                found.append(crop_of(name, row.minutes or 0.0, denoised, burst))
-    return found
-
-
-def _first(burst: bd.Burst) -> bd.Frame:
-    return burst.frame(0).with_profile(burst.profile)
-
-
 def _nlm(strength: float, image: Float, frame: bd.Frame) -> Float:
     assert frame.noise_profile is not None
     return baseline_method(nlm_stabilised, frame.noise_profile, strength)(image, frame)
 
 
-def _method(row: Row, work: Path) -> Method | None:
-    """Return the system of a row, with the weights that it was scored with; None where these are not there."""
-    weights = work / row.training / WEIGHTS
-    system = SYSTEMS.get(row.system)
-    if not row.training or not weights.is_file() or (system is None and row.system != FROM_SCRATCH):
-        return None
-    if system is None:
-        return bd.Denoiser(bd.load_model(weights, device="cpu")).image
-    network: nn.Module = system.build(row.narrow).eval()
-    network.load_state_dict(load_file(weights))
-    return picture_method(partial(system.denoise, network), averaged=system.averaged)
+def _paper(comparison: Comparison, table: Path) -> Method | None:
+    """Return the paper's system with the weights that it was scored with; None where these are not there."""
+    for row in kept_rows(table / "rows"):
+        weights = table / "work" / row.training / WEIGHTS
+        if (row.system, row.data) == (PAPER.name, comparison.name) and weights.is_file():
+            network = PAPER.build(row.narrow).eval()
+            network.load_state_dict(load_file(weights))
+            return picture_method(partial(PAPER.denoise, network), averaged=PAPER.averaged)
+    return None
 
 
 def _saved(figure: Figure, path: Path) -> Path:
@@ -223,7 +200,7 @@ def _other_sensor(own: bd.Burst, other: bd.Burst, paper: Method) -> Figure:
     figure, axes = plt.subplots(2, 3, figsize=(11, 7.6))
     for line, burst in zip(axes, (own, other), strict=True):
         noisy, mean = burst.linear(0), burst.leave_one_out_mean(0)
-        clean = paper(noisy, _first(burst))
+        clean = paper(noisy, first_frame(burst))
         for axis, (title, picture) in zip(
             line, (("noisy", noisy), ("denoised", clean), ("mean of the other frames", mean)), strict=True
         ):

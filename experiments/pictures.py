@@ -13,6 +13,7 @@ from typing import NamedTuple, TypeVar
 import numpy as np
 import numpy.typing as npt
 
+import burst_denoise as bd
 from burst_denoise.arrays import Float, Mask
 from burst_denoise.frame.geometry import DIHEDRAL, centre_window, dihedral
 from burst_denoise.schemas import NoiseProfile
@@ -134,11 +135,17 @@ def random_pairs(scenes: tuple[Scene, ...]) -> Callable[[int, int, np.random.Gen
 def random_crops(pictures: tuple[Float, ...], side: int, rng: np.random.Generator) -> list[Float]:
     """Return the same random crop, (3, side, side), of pictures of one size, turned and flipped alike.
 
-    Raises `ValueError` if they are smaller than the crop.
+    Raises
+    ------
+    SeriesError
+        If they are smaller than the crop.
     """
     height, width = pictures[0].shape[-2:]
     if min(height, width) < side:
-        raise ValueError(f"pictures of {height}x{width} are too small for patches of {side}")
+        raise bd.SeriesError(
+            f"pictures of {height}x{width} to train on, but patches are of {side}x{side}; take larger ones, or leave "
+            "systems out"
+        )
     top, left = (int(rng.integers(size - side + 1)) for size in (height, width))
     k = int(rng.integers(len(DIHEDRAL)))
     return [dihedral(picture[..., top : top + side, left : left + side], k) for picture in pictures]

@@ -43,6 +43,8 @@ GAUSSIAN_VARIANCE = 0.01
 """Of the study of the four-layer CNN."""
 MOST_KINDS = 3
 """At most so many kinds of noise are combined."""
+MOST_PICTURES = 500
+"""Clean pictures that are kept in memory, 3 MB each at most, evenly spread over all."""
 VALIDATION_SIDE = 256
 """The middle of a validation picture, pixels."""
 
@@ -207,8 +209,16 @@ def read_picture(path: Path) -> Picture:
 
 
 def folder_pictures(folder: Path) -> CleanPictures:
-    """Return the pictures of a folder, each held out or trained on as `picture_files` says."""
-    return CleanPictures(*(tuple(read_picture(path) for path in files) for files in picture_files(folder)))
+    """Return pictures of a folder, each held out or trained on as `picture_files` says, at most `MOST_PICTURES` each.
+
+    What is larger than `MOST_SIDE` is cut to its centre.
+    """
+    spread = (files[:: -(-len(files) // MOST_PICTURES)] for files in picture_files(folder))
+    return CleanPictures(*(tuple(_middle(read_picture(path)) for path in files) for files in spread))
+
+
+def _middle(picture: Picture) -> Picture:
+    return np.array(centre(picture, MOST_SIDE))  # a view would keep all of it
 
 
 def bundled_pictures() -> CleanPictures:

@@ -15,9 +15,10 @@ Needs the extra ``experiments`` (NNCF). Neither OpenVINO nor NNCF report their u
 import argparse
 import json
 import logging
+import sys
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import partial
 from importlib import import_module
 from pathlib import Path
@@ -29,6 +30,7 @@ from torch import nn
 
 import burst_denoise as bd
 from burst_denoise.arrays import Float
+from burst_denoise.burst.grouping import CLEAN_REFERENCE
 from burst_denoise.files import write_file
 from burst_denoise.inference.engine import graph_engine, graph_inputs, import_openvino, noise_graph
 from burst_denoise.inference.tiles import denoise_image
@@ -37,6 +39,7 @@ from burst_denoise.model.prior import load_prior
 from burst_denoise.score.metrics import psnr
 from burst_denoise.sensor.noise_model import stabilise
 from experiments.burst_pictures import split_by_scene
+from experiments.data_folder import folder_sha256
 from experiments.pair_pictures import PairTest, pair_data_set
 from experiments.pictures import DataSet
 from experiments.systems.ridnet import RIDNET
@@ -74,13 +77,23 @@ def main() -> None:
     parser.add_argument("--minutes", type=float, default=5, help="training of RIDNet on one core")
     parser.add_argument("--narrow", action="store_true", help="a narrower RIDNet: a proof, no result")
     options = parser.parse_args()
+    try:
+        _quantise(options)
+    except bd.BurstDenoiseError as error:
+        sys.exit(f"error: {error}")
+
+
+def _quantise(options: argparse.Namespace) -> None:
+    """Train RIDNet, score both networks in every precision, write and print the results."""
+    training, scored = split_by_scene(bd.ingest(options.bursts))
+    if all(burst.clean is None for burst in scored):
+        raise bd.SeriesError(f"{options.bursts}: {scored[0].name} has no {CLEAN_REFERENCE} beside it to score by")
     options.output.mkdir(parents=True, exist_ok=True)
     data, test = pair_data_set(options.pairs)
+    data = replace(data, sha256=folder_sha256(options.pairs))
     budget = Budget(options.minutes, narrow=options.narrow)
     network = train_system(RIDNET, data, budget, options.output / "ridnet").network
-    results = list(_ridnet(network, data, test, options.output))
-    bursts = [bd.ingest(folder)[0] for folder in sorted(options.bursts.iterdir()) if folder.is_dir()]
-    results += _ours(*split_by_scene(bursts), options.output)
+    results = [*_ridnet(network, data, test, options.output), *_ours(training, scored, options.output)]
     rows = json.dumps([asdict(result) for result in results], indent=1)
     write_file(options.output / "results.json", rows.encode(), overwrite=True)
     write_file(options.output / "results.md", markdown(results).encode(), overwrite=True)

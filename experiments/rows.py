@@ -125,7 +125,8 @@ def markdown(rows: Sequence[Row]) -> str:
         lines += ["| | " + " | ".join(title for title, _ in COLUMNS) + " |", "|---" + "|---:" * len(COLUMNS) + "|"]
         for row in sorted(chosen, key=lambda row: row.quality, reverse=True):
             cells = [cell(row) or "" for _, cell in COLUMNS]
-            lines.append(f"| {row.system}{' (narrowed)' if row.narrow else ''} | " + " | ".join(cells) + " |")
+            remark = (" (narrowed)" if row.narrow else "") + (" (has not learnt)" if row.has_learnt is False else "")
+            lines.append(f"| {row.system}{remark} | " + " | ".join(cells) + " |")
         lines.append("")
     return "\n".join(lines)
 

@@ -22,7 +22,6 @@ Nothing is trained or tuned on what is scored. What departs from that:
 
 import argparse
 import dataclasses
-import hashlib
 import json
 import os
 import sys
@@ -46,11 +45,11 @@ from burst_denoise.files import write_file
 from burst_denoise.score.resources import versions
 from burst_denoise.score.tuning import tuned_strengths
 from experiments.burst_pictures import picture_burst, series_data_set, split_by_scene
-from experiments.crops import save_crops
-from experiments.data_folder import DATA
+from experiments.crops import crops_of, save_crops
+from experiments.data_folder import DATA, folder_sha256
 from experiments.entries import Comparison, entries
 from experiments.pair_pictures import MadePair, PairTest, pair_data_set
-from experiments.paper_figures import crops_of, draw_figures
+from experiments.paper_figures import draw_figures
 from experiments.procedural_noise import bundled_pictures, folder_pictures, held_out_scenes, noise_data
 from experiments.rows import kept_rows, markdown, read_rows, row_file, save_rows
 from experiments.scoring import SeriesTest
@@ -85,11 +84,7 @@ class Source:
     @cached_property
     def sha256(self) -> str:
         """Of the names and contents of all its files."""
-        digest = hashlib.sha256()
-        if self.folder is not None:
-            for path in sorted(path for path in self.folder.rglob("*") if path.is_file()):
-                digest.update(f"{path.relative_to(self.folder)}\n".encode() + path.read_bytes())
-        return digest.hexdigest()
+        return folder_sha256(self.folder)
 
     def comparison(self, output: Path) -> Comparison:
         """Return the data set, ready to train and score on.
@@ -124,23 +119,28 @@ class Job:
     """Folder of the table."""
 
     def run(self) -> None:
-        """Train and score, keep the rows, and note the run in the log."""
+        """Train and score, note the run in the log, and keep the rows: they last, for they say that it is done."""
         cv2.setNumThreads(1)
         comparison = self.source.comparison(self.output)
         entry = next(entry for entry in entries(comparison) if entry.name == self.entry)
         work = self.output / "work" / self.target.parent.name / self.target.stem
-        rows = entry.make(comparison, self.budget, work)
-        save_rows(self.target, [replace(row, data_sha256=self.source.sha256, version=bd.__version__) for row in rows])
-        if isinstance(comparison.test, SeriesTest) and (crops := crops_of(rows, comparison, self.output / "work")):
+        made = entry.make(comparison, self.budget, work)
+        if isinstance(comparison.test, SeriesTest) and (crops := crops_of(made, comparison.test)):
             save_crops(self.target.with_suffix(".npz"), crops)
-        (work / CHECKPOINT).unlink(missing_ok=True)
-        run = {"ended": datetime.now(UTC).isoformat(timespec="seconds"), "data": self.source.name, "entry": self.entry}
-        more = {"budget": dataclasses.asdict(self.budget), "versions": versions()}
+        rows = [replace(each.row, data_sha256=self.source.sha256, version=bd.__version__) for each in made]
         scores = {
             row.system: [score["true_psnr_db"] or score["corrected_psnr_db"] for score in row.scores] for row in rows
         }
+        self.note(psnr_db=scores)
+        save_rows(self.target, rows)
+        (work / CHECKPOINT).unlink(missing_ok=True)
+
+    def note(self, **ending: object) -> None:
+        """Add a line to the log: that it ended, and how."""
+        run = {"ended": datetime.now(UTC).isoformat(timespec="seconds"), "data": self.source.name, "entry": self.entry}
+        more = {"budget": dataclasses.asdict(self.budget), "versions": versions()}
         with (self.output / "log.jsonl").open("a", encoding="utf-8") as log:
-            log.write(json.dumps(run | more | {"psnr_db": scores}) + "\n")
+            log.write(json.dumps(run | more | ending) + "\n")
 
     def is_done(self) -> bool:
         """Return whether its rows are there.
@@ -194,7 +194,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--only", nargs="+", default=[], metavar="SYSTEM", help="leave the other systems out")
     parser.add_argument("--output", type=Path, default=Path("table"), help="folder for rows, table and figures")
     parser.add_argument("--second", type=Path, default=SECOND, help="frames of a second camera, for figure 9")
-    parser.add_argument("--workers", type=int, default=os.cpu_count() or 1, help="systems trained at a time")
+    parser.add_argument("--workers", type=int, default=2, help="systems trained at a time, each on one core")
     return parser.parse_args()
 
 
@@ -208,7 +208,8 @@ def _table(options: argparse.Namespace) -> int:
     jobs = list(_jobs(sources, options))
     print(f"{len(jobs)} to do, {options.workers} at a time", flush=True)
     failed = _run(jobs, options.workers)
-    rows = [row for row in kept_rows(options.output / "rows") if row.data in names]
+    known = {source.name: {"", source.sha256} for source in sources}
+    rows = [row for row in kept_rows(options.output / "rows") if row.data_sha256 in known.get(row.data, ())]
     table = markdown(rows)
     write_file(options.output / "table.md", table.encode(), overwrite=True)
     print(table)
@@ -263,6 +264,7 @@ def _run(jobs: Sequence[Job], workers: int) -> bool:
             print(f"{minutes:5.1f} min  {number}/{len(jobs)}  {job.source.name}: {job.entry}: {words}", flush=True)
             if error is not None:
                 failed = True
+                waiting[done].note(failed=str(error))
                 if not isinstance(error, bd.BurstDenoiseError):
                     traceback.print_exception(error)
     return failed

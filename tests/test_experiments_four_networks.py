@@ -1,7 +1,11 @@
 """The networks of the study of four and its recipe: sizes, losses by closed forms, and that their error falls."""
 
+import os
+import subprocess
+import sys
 from dataclasses import replace
 
+import cv2
 import numpy as np
 import pytest
 import torch
@@ -29,6 +33,7 @@ from experiments.systems.padding import padded
 from experiments.systems.pridnet import PRIDNET, PRIDNET_SHARED, PRIDNet, UNet
 from experiments.systems.ridnet import RIDNET, EnhancementAttention, RIDNet, mean_absolute_error
 from experiments.systems.system import mean_squared_error
+from tests.conftest import PROJECT
 
 NOISE = 0.1
 SYSTEMS = [AUTOENCODER, CBDNET, CBDNET_MSE, PRIDNET, PRIDNET_SHARED, RIDNET]
@@ -276,3 +281,38 @@ def test_in_a_minute_of_training_the_error_to_the_clean_picture_falls(system):
     )
     state = fit(network, lambda step: system.batch(DATA, np.random.default_rng(step)), system.loss, settings)
     assert error(state.average) < (0.8 * NOISE**2 if system.residual else first / 2)
+
+
+@pytest.mark.slow
+def test_the_study_is_one_command_that_explores_trains_scores_and_draws(tmp_path):
+    for number in range(3):
+        for kind, picture in (("noisy", scene(number).noisy[0]), ("clean", scene(number).target[0])):
+            (tmp_path / "pairs" / kind).mkdir(parents=True, exist_ok=True)
+            pixels = np.rint(255 * np.moveaxis(picture, 0, -1).clip(0, 1)).astype(np.uint8)
+            cv2.imwrite(str(tmp_path / "pairs" / kind / f"scene{number}.png"), pixels)
+    command = [sys.executable, "-m", "experiments.systems.four_networks", "--pairs", "pairs", "--output", "out"]
+    command += ["--narrow", "--epochs-share", "0.004", "--batch", "2"]
+    where = os.environ | {"PYTHONPATH": str(PROJECT)}
+
+    def run():
+        return subprocess.run(command, cwd=tmp_path, env=where, capture_output=True, text=True)
+
+    first = run()
+    assert first.returncode == 0, first.stdout + first.stderr
+    assert "2 pictures to train on, 1 held out" in first.stdout
+    lines = (tmp_path / "out" / "results.md").read_text().splitlines()
+    methods = [line.split("|")[1].split(",")[0].strip() for line in lines if line.startswith("| ")][1:]
+    assert methods == [
+        "Noisy",
+        "Non-local means",
+        "Convolutional autoencoder (narrowed)",
+        "CBDNet",
+        "PRIDNet (narrowed)",
+        "RIDNet (narrowed)",
+    ]
+    drawn = {path.stem for path in (tmp_path / "out").glob("*.png")}
+    explored = {"pairs", "patches", "histograms", "means", "psnr_before", "ssim_before"}
+    assert drawn >= explored | {"scores"}
+    assert any(name.startswith("result_") for name in drawn)
+    assert len(list((tmp_path / "out").glob("*.safetensors"))) == 4
+    assert "out: " in run().stderr, "nothing is overwritten"

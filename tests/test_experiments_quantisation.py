@@ -1,15 +1,23 @@
 """Quantisation: convolutions of 8-bit integers near the network they come from, and nobody is told of it."""
 
+import json
+import os
 import subprocess
 import sys
 from importlib.util import find_spec
 
+import cv2
+import numpy as np
 import pytest
 import torch
 
+from burst_denoise.burst.grouping import CLEAN_REFERENCE
+from burst_denoise.frame.synthetic import SyntheticCamera, shoot
 from burst_denoise.inference.engine import graph_engine, graph_inputs, noise_graph
 from burst_denoise.model.network import Size, TwoScaleNet
 from experiments.quantisation import Result, markdown, quantised
+from tests.conftest import PROJECT
+from tests.shots import scene, write_frames
 
 pytestmark = [
     pytest.mark.skipif(find_spec("nncf") is None, reason="nncf is not installed (extra experiments)"),
@@ -74,3 +82,33 @@ assert isinstance(telemetry, NNCFTelemetryStub), telemetry
 assert sys.modules["openvino_telemetry"] is None
 """
     subprocess.run([sys.executable, "-c", script], check=True, timeout=120)
+
+
+@pytest.mark.slow
+def test_the_command_scores_both_networks_in_every_precision(tmp_path):
+    for number in range(1, 3):
+        frames, clean = shoot(SyntheticCamera(hot_fraction=0), scene((640, 640), number), 1600, 4, number)
+        write_frames(tmp_path / "bursts" / f"scene{number}", frames)
+        cv2.imwrite(str(tmp_path / "bursts" / f"scene{number}" / CLEAN_REFERENCE), clean)
+    rng = np.random.default_rng(0)
+    for name in "abcd":
+        picture = np.kron(rng.integers(40, 200, (25, 25, 3)), np.ones((8, 8, 1)))
+        for kind, noise in (("noisy", 10), ("clean", 0)):
+            (tmp_path / "pairs" / kind / name).mkdir(parents=True)
+            levels = (picture + noise * rng.standard_normal(picture.shape)).clip(0, 255).astype(np.uint8)
+            cv2.imwrite(str(tmp_path / "pairs" / kind / name / "1.png"), levels)
+    command = [sys.executable, "-m", "experiments.quantisation", "--pairs", "pairs", "--bursts", "bursts"]
+    command += ["--output", "out", "--minutes", "0.01", "--narrow"]
+    where = os.environ | {"PYTHONPATH": str(PROJECT)}
+    done = subprocess.run(command, cwd=tmp_path, env=where, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout + done.stderr
+    rows = json.loads((tmp_path / "out" / "results.json").read_text())
+    found = {(row["network"], row["precision"]): row for row in rows}
+    assert len(found) == 5 + 4
+    for network in ("RIDNet", "burst_denoise prior"):
+        exact, eight = (found[network, f"OpenVINO {precision}"] for precision in ("float32", "int8"))
+        assert eight["weights_mb"] < 0.4 * exact["weights_mb"]
+        assert np.mean(exact["psnr_db"]) - 3 < np.mean(eight["psnr_db"]) < np.mean(exact["psnr_db"])
+    (tmp_path / "bursts" / "scene2" / CLEAN_REFERENCE).unlink()
+    without = subprocess.run(command, cwd=tmp_path, env=where, capture_output=True, text=True)
+    assert without.stderr.splitlines()[-1].startswith("error: bursts: scene2 has no clean_mosaic_dn.tif beside it")

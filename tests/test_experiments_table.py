@@ -12,6 +12,7 @@ import cv2
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import save_file
 
 import burst_denoise as bd
 from burst_denoise.files import write_file
@@ -19,9 +20,10 @@ from burst_denoise.frame.frame import to_linear
 from burst_denoise.frame.synthetic import SyntheticCamera, shoot
 from burst_denoise.schemas import NoiseProfile
 from experiments.burst_pictures import half_size, picture_burst, scene_name, series_data_set, split_by_scene
-from experiments.crops import crop_of, kept_crops, save_crops
-from experiments.entries import NOISE_SYSTEMS, PAIR_SYSTEMS, SERIES_SYSTEMS, Comparison, entries
+from experiments.crops import crop_of, crops_of, kept_crops, save_crops
+from experiments.entries import NOISE_SYSTEMS, PAIR_SYSTEMS, SERIES_SYSTEMS, Comparison, Made, entries
 from experiments.pair_pictures import PairTest, pair_data_set
+from experiments.paper_figures import draw_figures
 from experiments.pictures import DataSet, Scene, decoded, encoded, noise_std, random_crops, random_pairs
 from experiments.rows import Row, complexity, kept_rows, markdown, row_file, save_rows
 from experiments.scoring import SeriesTest, true_errors
@@ -92,7 +94,7 @@ def test_crops_of_a_pair_show_the_same_place_turned_alike():
     for _ in range(10):
         first, second = random_crops((picture, picture + 1), 8, rng)
         assert (second == first + 1).all()
-    with pytest.raises(ValueError, match="30x40 are too small for patches of 64"):
+    with pytest.raises(bd.SeriesError, match="pictures of 30x40 to train on, but patches are of 64x64; take larger"):
         random_crops((picture,), 64, rng)
 
 
@@ -339,6 +341,45 @@ def test_of_each_system_the_crop_of_the_longest_training_is_kept(tmp_path: Path,
     found = kept_crops(tmp_path, burst.name)
     assert [(crop.system, crop.minutes, crop.psnr_db) for crop in found] == [("B", 1, 60), ("A", 15, 50)]
     assert np.array_equal(found[0].picture, noisy.picture)
+
+
+def test_a_narrowed_network_is_not_shown_beside_the_whole_one(tmp_path: Path, pictures: list[bd.Burst]):
+    burst = pictures[0]
+    narrow = crop_of("A (narrowed)", 1, burst.linear(0), burst)
+    save_crops(tmp_path / "a-quick.npz", [narrow, replace(narrow, system="B (narrowed)")])
+    save_crops(tmp_path / "a-15min.npz", [replace(narrow, system="A", minutes=0.5, psnr_db=50.0)])
+    assert [crop.system for crop in kept_crops(tmp_path, burst.name)] == ["A", "B (narrowed)"]
+
+
+def test_the_figures_show_every_system_and_the_paper_s_network_on_another_camera(
+    comparison: Comparison, tmp_path: Path
+):
+    rows, weights = tmp_path / "rows" / comparison.name, tmp_path / "work" / "paper" / WEIGHTS
+    weights.parent.mkdir(parents=True)
+    network = PAPER.build(True)
+    save_file({key: weight.contiguous() for key, weight in network.state_dict().items()}, weights)
+    row = replace(_row(PAPER.name, 40, 1, narrow=True, training="paper"), data=comparison.name)
+    save_rows(rows / "paper-quick.json", [row])
+    made = [Made(row, lambda _burst: lambda image, _frame: image), Made(_row("classical", 41, 0))]
+    crops = crops_of(made, comparison.test)
+    assert [(crop.system, crop.burst) for crop in crops] == [
+        (f"{PAPER.name} (narrowed)", f"scene2_iso{iso}") for iso in (1600, 6400)
+    ]
+    save_crops(rows / "paper-quick.npz", crops)
+    write_frames(tmp_path / "second", burst_frames(4, size=(96, 128)))
+    drawn = [path.name for path in draw_figures(comparison, tmp_path, tmp_path / "second")]
+    assert drawn[-3:] == ["paper_7_comparison.png", "paper_8_comparison.png", "paper_9_other_sensor.png"]
+    weights.unlink()
+    assert len(list(draw_figures(comparison, tmp_path, tmp_path / "second"))) == 5, "no figure 9 without the network"
+
+
+def test_training_pairs_lie_in_one_file_that_all_processes_share(pictures: list[bd.Burst]):
+    (scene_of_it,) = series_data_set("series", pictures[1:2]).scenes
+    files = list(pictures[1].folder.parent.glob(f"{pictures[1].name}-*.npy"))
+    (again,) = series_data_set("series", pictures[1:2]).scenes
+    assert list(pictures[1].folder.parent.glob(f"{pictures[1].name}-*.npy")) == files
+    assert not scene_of_it.noisy.flags.writeable
+    assert np.array_equal(scene_of_it.target, again.target)
 
 
 def test_rows_stay_with_the_files_that_they_were_made_from(tmp_path: Path):

@@ -21,8 +21,8 @@ SUBPACKAGES = {
     "noise_structure fixed_pattern dark_frame prnu_from_scenes defects hot_photosites verdict",
     "io": "tags limits tiff_directories containers dng_header metadata raw tone_curve picture read pairs preview "
     "sidecars tiff_writer dng tiff_png exiftool write noise_profile_export emva1288",
-    "burst": "frames_on_disk grouping alignment motion flicker checks series_verdict burst moved_frames merging store darks "
-    "one_sensor accepted flats",
+    "burst": "frames_on_disk grouping alignment motion flicker checks series_verdict burst moved_frames merging store "
+    "darks one_sensor accepted flats",
     "score": "metrics bracket reference unbiased residual baselines tuning outputs resources pattern rows benchmark "
     "paired",
     "model": "device content pairs network low_bands model_file prior fit validation train",

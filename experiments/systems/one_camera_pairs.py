@@ -19,8 +19,9 @@ same network otherwise, on random crops of 28 or 56 pixels of the pairs of the t
 """
 
 import argparse
+import itertools
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -140,27 +141,32 @@ def main() -> None:
     if options.minutes is None:
         _tell_pair()
         return
+
+    def scenes() -> Iterator[tuple[str, Picture]]:
+        return ((name, _even_centre(each, options.most_side)) for name, each in clean_pictures(options.pictures))
+
     try:
-        scenes = [(name, _even_centre(each, options.most_side)) for name, each in clean_pictures(options.pictures)]
-        if len(scenes) < 2:
+        count = -1
+        for count, (name, held_out) in enumerate(scenes()):  # noqa: B007 (to the last; decoded one by one, never held)
+            pass
+        if count < 1:
             raise bd.InputFileError(f"{options.pictures}: one picture only; some are trained on and the last is scored")
     except bd.InputFileError as error:
-        sys.exit(str(error))
-    *training, (name, held_out) = scenes
-    pictures = [picture for _, picture in training]
+        sys.exit(f"error: {error}")
+    pairs = _developed_pairs((picture for _, picture in itertools.islice(scenes(), count)), options.seed)
     tiles: TileFile | TilesInMemory
     if options.tile_file is None:
-        tiles = TilesInMemory(_developed_pairs(pictures, options.seed), options.tile)
+        tiles = TilesInMemory(pairs, options.tile)
     else:
-        write_tiles(options.tile_file, _developed_pairs(pictures, options.seed), options.tile)
+        write_tiles(options.tile_file, pairs, options.tile)
         tiles = TileFile(options.tile_file, options.tile)
-    print(f"{len(tiles):,} pairs of tiles of {len(pictures)} pictures; {name} is held out", flush=True)
+    print(f"{len(tiles):,} pairs of tiles of {count} pictures; {name} is held out", flush=True)
     settings = FitSettings(minutes=options.minutes, optimizer="adam", learning_rate=1e-3, dtype=torch.float32)
     system = SYSTEMS[options.tile]
     state = train_on_tiles(system, tiles, settings, narrow=options.narrow, seed=options.seed, tell=print)
     if isinstance(tiles, TileFile):
         tiles.close()
-    pair = exposure_pair(held_out, seed=_shot_seed(options.seed, len(pictures)))
+    pair = exposure_pair(held_out, seed=_shot_seed(options.seed, count))
     noisy, clean = (np.moveaxis(each.astype(np.float32) / np.float32(255), 2, 0) for each in pair.developed())
     denoised = system.denoise(state.average, noisy)
     for label, picture in (("noisy", noisy), ("denoised", denoised)):
@@ -230,7 +236,7 @@ def _unit(tiles: npt.NDArray[np.uint8]) -> tuple[Float, Float]:
     return noisy, clean
 
 
-def _developed_pairs(pictures: Sequence[Picture], seed: int) -> Iterator[tuple[Picture, Picture]]:
+def _developed_pairs(pictures: Iterable[Picture], seed: int) -> Iterator[tuple[Picture, Picture]]:
     for number, picture in enumerate(pictures):
         yield exposure_pair(picture, _shot_seed(seed, number)).developed()
 

@@ -56,11 +56,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
     options = _parser().parse_args(arguments)
     try:
         training, _validation, test = picture_files(options.pictures)
+        clean = [_middle(read_picture(path)) for path in test[:TEST_PICTURES]]
     except bd.InputFileError as error:
         sys.exit(f"error: {error}")
     options.output.mkdir(parents=True, exist_ok=True)
     recipe = BatchRecipe(tuple(training), options.batch, CHUNK, options.seed)
-    clean = [_middle(read_picture(path)) for path in test[:TEST_PICTURES]]
     with NoisyBatches(recipe, options.workers) as batches:
         if options.latents:
             _compare_latents(options, batches, clean)
@@ -202,7 +202,9 @@ def _mean_squared_error(made: list[Float], clean: list[Float]) -> float:
 
 def _middle(picture: np.ndarray) -> Float:
     if min(picture.shape[1:]) < TEST_SIDE:
-        raise ValueError(f"a test picture of {picture.shape[1]}x{picture.shape[2]} is smaller than {TEST_SIDE} pixels")
+        raise bd.InputFileError(
+            f"a test picture of {picture.shape[1]}x{picture.shape[2]} pixels; it must have {TEST_SIDE}x{TEST_SIDE}"
+        )
     top, left = ((size - TEST_SIDE) // 2 for size in picture.shape[1:])
     return picture[:, top : top + TEST_SIDE, left : left + TEST_SIDE].astype(np.float32) / np.float32(255)
 
