@@ -91,7 +91,7 @@ def _quantise(options: argparse.Namespace) -> None:
     options.output.mkdir(parents=True, exist_ok=True)
     data, test = pair_data_set(options.pairs)
     data = replace(data, sha256=folder_sha256(options.pairs))
-    budget = Budget(options.minutes, narrow=options.narrow)
+    budget = Budget(options.minutes, least_steps=100, narrow=options.narrow)
     network = train_system(RIDNET, data, budget, options.output / "ridnet").network
     results = [*_ridnet(network, data, test, options.output), *_ours(training, scored, options.output)]
     rows = json.dumps([asdict(result) for result in results], indent=1)
