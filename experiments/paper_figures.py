@@ -206,7 +206,7 @@ def _other_sensor(own: bd.Burst, other: bd.Burst, paper: Method) -> Figure:
         ):
             axis.imshow(shown(centre(picture, SIDE), burst), interpolation="nearest")
             decibels = "" if picture is mean else f", {psnr(picture, mean, peak=1.0):.2f} dB to the mean"
-            axis.set_title(f"{burst.info.camera or burst.name}: {title}{decibels}", fontsize=8)
+            axis.set_title(f"{burst.info.camera or burst.name}\n{title}{decibels}", fontsize=8)
             axis.axis("off")
     kind = "developed pictures, whose noise may be correlated" if other.info.as_shot_neutral is None else "raw files"
     figure.suptitle(
