@@ -16,13 +16,13 @@ from burst_denoise.frame.srgb import linear_to_srgb
 from burst_denoise.score.metrics import psnr
 from experiments.entries import Made
 from experiments.pictures import centre
+from experiments.rows import NARROWED
 from experiments.scoring import SeriesTest
 
 __all__ = ["SIDE", "Crop", "crop_of", "crops_of", "first_frame", "kept_crops", "save_crops", "shown"]
 
 SIDE = 120
 """Of a crop, pixels."""
-NARROWED = " (narrowed)"
 
 
 @dataclass(frozen=True)

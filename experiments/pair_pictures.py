@@ -14,7 +14,7 @@ from burst_denoise.schemas import FrameInfo
 from burst_denoise.score.baselines import Method
 from burst_denoise.score.paired import paired_strengths, score_pair
 from burst_denoise.score.rows import BenchmarkRow
-from experiments.pictures import MOST_SIDE, DataSet, Scene, ValidationPair, centre, random_pairs
+from experiments.pictures import MOST_SIDE, DataSet, Scene, ValidationPair, centre, random_pairs, spread
 from experiments.scoring import Denoise, Scores
 
 __all__ = ["MadePair", "PairTest", "pair_data_set", "split_pairs"]
@@ -78,17 +78,13 @@ def pair_scenes(pairs: Sequence[NoisyCleanPair]) -> tuple[Scene, ...]:
 def pair_data_set(folder: Path) -> tuple[DataSet, "PairTest"]:
     """Return what systems are trained with on a folder of pairs, and the pairs that they are scored on."""
     training, validated, scored = split_pairs(read_pairs(folder))
-    scenes = pair_scenes(_spread(training, MOST_TRAINED))
-    chosen = pair_scenes(_spread(validated, MOST_VALIDATED))
+    scenes = pair_scenes(spread(training, MOST_TRAINED))
+    chosen = pair_scenes(spread(validated, MOST_VALIDATED))
     crops = [[centre(x[0], VALIDATION_SIDE) for x in (scene.noisy, scene.target)] for scene in chosen]
     validation = tuple(ValidationPair(noisy, clean, np.ones(noisy.shape, np.bool_)) for noisy, clean in crops)
     name = folder.resolve().name
-    test = PairTest(name, [MadePair.of(scene) for scene in pair_scenes(_spread(scored, MOST_SCORED))], training)
+    test = PairTest(name, [MadePair.of(scene) for scene in pair_scenes(spread(scored, MOST_SCORED))], training)
     return DataSet(name, random_pairs(scenes), validation, scenes), test
-
-
-def _spread(pairs: Sequence[NoisyCleanPair], most: int) -> Sequence[NoisyCleanPair]:
-    return pairs[:: -(-len(pairs) // most)]
 
 
 @dataclass(frozen=True)

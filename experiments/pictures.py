@@ -6,7 +6,7 @@ encoded by the curve that makes their noise uniform, as `burst_denoise` itself d
 does: `encoded`. Developed pictures, such as camera JPEGs, are taken as they are.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple, TypeVar
 
@@ -32,10 +32,12 @@ __all__ = [
     "noise_std",
     "random_crops",
     "random_pairs",
+    "spread",
 ]
 
 
 T = TypeVar("T", bound=np.generic)
+U = TypeVar("U")
 
 SUFFIXES = (".bmp", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp")
 """Of the files of clean pictures."""
@@ -46,6 +48,11 @@ MOST_SIDE = 1024
 def centre(picture: npt.NDArray[T], side: int) -> npt.NDArray[T]:
     """Return the centre of a picture (3, H, W), no side longer than ``side``; a view."""
     return picture[:, *centre_window(picture.shape, side)]
+
+
+def spread(items: Sequence[U], most: int) -> Sequence[U]:
+    """Return at most so many of some items, evenly spread over all."""
+    return items[:: -(-len(items) // most)]
 
 
 def encoded(linear: Float, profile: NoiseProfile) -> Float:

@@ -18,7 +18,17 @@ import burst_denoise as bd
 from burst_denoise.arrays import Float, Picture
 from burst_denoise.frame.srgb import linear_to_srgb
 from burst_denoise.model.content import VALIDATION_PICTURES, content_pictures
-from experiments.pictures import MOST_SIDE, SUFFIXES, DataSet, Pairs, Scene, ValidationPair, centre, random_crops
+from experiments.pictures import (
+    MOST_SIDE,
+    SUFFIXES,
+    DataSet,
+    Pairs,
+    Scene,
+    ValidationPair,
+    centre,
+    random_crops,
+    spread,
+)
 
 __all__ = [
     "KINDS",
@@ -213,8 +223,8 @@ def folder_pictures(folder: Path) -> CleanPictures:
 
     What is larger than `MOST_SIDE` is cut to its centre.
     """
-    spread = (files[:: -(-len(files) // MOST_PICTURES)] for files in picture_files(folder))
-    return CleanPictures(*(tuple(_middle(read_picture(path)) for path in files) for files in spread))
+    parts = (spread(files, MOST_PICTURES) for files in picture_files(folder))
+    return CleanPictures(*(tuple(_middle(read_picture(path)) for path in files) for files in parts))
 
 
 def _middle(picture: Picture) -> Picture:

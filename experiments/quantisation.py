@@ -41,7 +41,7 @@ from burst_denoise.sensor.noise_model import stabilise
 from experiments.burst_pictures import split_by_scene
 from experiments.data_folder import folder_sha256
 from experiments.pair_pictures import PairTest, pair_data_set
-from experiments.pictures import DataSet
+from experiments.pictures import DataSet, spread
 from experiments.systems.ridnet import RIDNET
 from experiments.training import Budget, train_system
 
@@ -126,7 +126,7 @@ def _ridnet(network: nn.Module, data: DataSet, test: PairTest, output: Path) -> 
     graph = openvino.convert_model(
         network, example_input=torch.rand(1, 3, 64, 64), input=[openvino.PartialShape([1, 3, -1, -1])]
     )
-    calibration = [scene.noisy[:1] for scene in data.scenes[:: -(-len(data.scenes) // CALIBRATION_PICTURES)]]
+    calibration = [scene.noisy[:1] for scene in spread(data.scenes, CALIBRATION_PICTURES)]
 
     def result(precision: str, denoise: Callable[[Float], Float], weights_mb: float) -> Result:
         runs = [(partial(denoise, noisy), clean) for noisy, clean in test.pictures()]

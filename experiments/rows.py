@@ -15,7 +15,21 @@ from burst_denoise.files import write_file
 from burst_denoise.score.rows import rounded
 from experiments.scoring import Scores
 
-__all__ = ["Row", "complexity", "kept_rows", "markdown", "parameter_count", "read_rows", "row_file", "save_rows"]
+__all__ = [
+    "NARROWED",
+    "Row",
+    "complexity",
+    "kept_rows",
+    "markdown",
+    "parameter_count",
+    "read_rows",
+    "row_file",
+    "save_rows",
+]
+
+
+NARROWED = " (narrowed)"
+"""Behind the name of a system whose network was narrowed."""
 
 
 @dataclass(frozen=True)
@@ -125,7 +139,7 @@ def markdown(rows: Sequence[Row]) -> str:
         lines += ["| | " + " | ".join(title for title, _ in COLUMNS) + " |", "|---" + "|---:" * len(COLUMNS) + "|"]
         for row in sorted(chosen, key=lambda row: row.quality, reverse=True):
             cells = [cell(row) or "" for _, cell in COLUMNS]
-            remark = (" (narrowed)" if row.narrow else "") + (" (has not learnt)" if row.has_learnt is False else "")
+            remark = NARROWED * row.narrow + (" (has not learnt)" if row.has_learnt is False else "")
             lines.append(f"| {row.system}{remark} | " + " | ".join(cells) + " |")
         lines.append("")
     return "\n".join(lines)

@@ -39,7 +39,7 @@ from burst_denoise.files import refuse_existing, write_file
 from burst_denoise.model.fit import FitSettings, FitState, fit
 from burst_denoise.score.metrics import psnr, ssim
 from experiments import pair_figures
-from experiments.pictures import DataSet, Pairs
+from experiments.pictures import DataSet, Pairs, spread
 from experiments.systems.autoencoder import AUTOENCODER
 from experiments.systems.cbdnet import CBDNET, CBDNET_MSE
 from experiments.systems.pridnet import PRIDNET
@@ -304,7 +304,7 @@ def markdown(results: Sequence[Result]) -> str:
 
 def _explore(pairs: Sequence[StudyPair], output: Path) -> None:
     """Draw what there is to see before any network is trained."""
-    shown = pairs[:: -(-len(pairs) // PICTURES_SHOWN)]
+    shown = spread(pairs, PICTURES_SHOWN)
     pictures = [(pair.name, _picture(pair.noisy), _picture(pair.clean)) for pair in shown]
     pair_figures.draw_pairs(pictures, output / "pairs.png")
     pair_figures.draw_patches(pictures[0][1], PATCH, output / "patches.png")

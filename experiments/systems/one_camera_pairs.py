@@ -21,6 +21,7 @@ same network otherwise, on random crops of 28 or 56 pixels of the pairs of the t
 import argparse
 import itertools
 import sys
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -146,9 +147,7 @@ def main() -> None:
         return ((name, _even_centre(each, options.most_side)) for name, each in clean_pictures(options.pictures))
 
     try:
-        count = -1
-        for count, (name, held_out) in enumerate(scenes()):  # noqa: B007 (to the last; decoded one by one, never held)
-            pass
+        ((count, (name, held_out)),) = deque(enumerate(scenes()), maxlen=1)  # decoded one by one, never held
         if count < 1:
             raise bd.InputFileError(f"{options.pictures}: one picture only; some are trained on and the last is scored")
     except bd.InputFileError as error:
