@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo demo-quick test test-slow fuzz check format
+.PHONY: demo demo-quick test test-system test-slow fuzz check format
 
 demo: $(VENV)/installed
 	rm -rf demo
@@ -14,7 +14,11 @@ demo-quick: $(VENV)/installed
 	$(BIN)/burst-denoise demo --output demo --quick
 
 test: $(VENV)/installed
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist worksteal -m "not slow"
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist worksteal -m "not slow and not system"
+
+# Clusters, browsers, other converters, killed sessions: minutes more.
+test-system: $(VENV)/installed
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist worksteal -m "system and not slow"
 
 test-slow: $(VENV)/installed
 	$(BIN)/python -m pytest -m slow

@@ -15,6 +15,8 @@ from burst_denoise.frame import synthetic
 from burst_denoise.frame.frame import to_linear
 from burst_denoise.frame.synthetic import Fault, SyntheticCamera
 from burst_denoise.jobs.ingest import ingest
+from burst_denoise.model import validation
+from burst_denoise.model.content import validation_content
 from tests.command_line import SMALL, Done, Run, Shoot
 from tests.shots import burst_frames, stored, verdicts, write_frames, write_identity_model
 from tests.web_server import Server, serving
@@ -55,6 +57,13 @@ def stored_burst(folder: Path, *, cfa: str = "RGGB", seed: int = 0, frames: int 
     camera = SyntheticCamera(cfa=cfa, hot_fraction=0, prnu=0, dark_offset_std_dn=0)
     shots, clean = synthetic.shoot(camera, scene, iso, frames, seed)
     return stored(folder, folder.stem, shots, verdicts(shots), 0.1, 1e-4, clean=to_linear(clean, shots[0].info))
+
+
+@pytest.fixture
+def little_validation(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Validate on a patch of each of two clean pictures: it takes most of the time of a training of a few steps."""
+    monkeypatch.setattr(validation, "SYNTHETIC_PATCHES", 1)
+    monkeypatch.setattr(validation, "validation_content", lambda: validation_content()[:2])
 
 
 @pytest.fixture

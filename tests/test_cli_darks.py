@@ -38,9 +38,9 @@ def test_darks_are_folders_files_and_quoted_patterns_and_may_be_repeated(
     given.append(sorted(darks.glob("iso1600*")))
     for number, paths in enumerate(given):
         options = [word for path in paths for word in ("--darks", path)]
-        done = run("merge", shoot.good, *options, "-o", tmp_path / f"{number}.dng")
+        done = run("merge", shoot.good, *options, "--no-denoise", "-o", tmp_path / f"{number}.dng")
         assert done.code == 0, done.err
-        assert ": mean of 4 frames; dark subtracted; prior " in done.out
+        assert ": mean of 4 frames; dark subtracted" in done.out
     first = read_raw(tmp_path / "0.dng").dn
     assert all(np.array_equal(read_raw(tmp_path / f"{number}.dng").dn, first) for number in range(1, len(given)))
 

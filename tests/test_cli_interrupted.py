@@ -17,6 +17,8 @@ from burst_denoise.io.raw import read_raw
 from tests.command_line import PROGRAM, Run, Shoot, refused
 from tests.shots import burst_frames, everything_in, write_frames
 
+pytestmark = pytest.mark.system
+
 # A full disk
 
 

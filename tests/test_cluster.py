@@ -30,6 +30,7 @@ from tests.conftest import PROJECT
 from tests.shots import Recorder, burst_frames, everything_in, write_frames
 
 pytest.importorskip("distributed", reason="needs the extra cluster")
+pytestmark = pytest.mark.system
 
 SMALL = (48, 64)
 

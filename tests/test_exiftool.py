@@ -6,7 +6,7 @@ import shutil
 import struct
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -21,7 +21,13 @@ from burst_denoise.io.exiftool import ExifTool, exiftool_on_path
 from burst_denoise.schemas import FrameInfo
 from tests.shots import frame_of
 
-WITH_EXIFTOOL = pytest.mark.skipif(shutil.which("exiftool") is None, reason="exiftool is not installed")
+
+def with_exiftool(test: Callable[..., None]) -> Callable[..., None]:
+    """Mark a test that needs exiftool."""
+    without = pytest.mark.skipif(shutil.which("exiftool") is None, reason="exiftool is not installed")
+    return pytest.mark.system(without(test))
+
+
 WITH_SCRIPTS = pytest.mark.skipif(os.name == "nt", reason="a Python script is no program there")
 
 XMP = """\
@@ -126,7 +132,7 @@ def pixels_of(path: Path) -> np.ndarray:
         return raw.raw_image.copy()
 
 
-@WITH_EXIFTOOL
+@with_exiftool
 def test_the_words_of_a_shot_come_and_what_our_writer_says_of_the_file_stays(tmp_path: Path, exiftool: ExifTool):
     source, target = enriched(tmp_path / "a.dng"), dng(tmp_path / "b.dng")
     before, pixels = tags_of(target), pixels_of(target)
@@ -143,7 +149,7 @@ def test_the_words_of_a_shot_come_and_what_our_writer_says_of_the_file_stays(tmp
     assert not list(tmp_path.glob("*_exiftool_tmp")) + list(tmp_path.glob("*_original"))
 
 
-@WITH_EXIFTOOL
+@with_exiftool
 @WITH_SCRIPTS
 def test_it_ends_when_the_program_that_uses_it_is_killed(tmp_path: Path):
     code = "import os, sys, time; from burst_denoise.io.exiftool import ExifTool; tool = ExifTool('exiftool')"
@@ -157,7 +163,7 @@ def test_it_ends_when_the_program_that_uses_it_is_killed(tmp_path: Path):
     served.wait(20)
 
 
-@WITH_EXIFTOOL
+@with_exiftool
 @pytest.mark.parametrize("suffix", [".tif", ".png"])
 def test_a_picture_gets_no_develop_settings_and_stays_upright(tmp_path: Path, exiftool: ExifTool, suffix: str):
     source, target = enriched(tmp_path / "a.dng"), tmp_path / f"b{suffix}"
@@ -191,7 +197,7 @@ def read(path: Path) -> np.ndarray:
     return cv2.imread(str(path), cv2.IMREAD_UNCHANGED)
 
 
-@WITH_EXIFTOOL
+@with_exiftool
 @pytest.mark.parametrize("suffix", [".tif", ".cr3"])
 def test_maker_notes_are_moved_with_their_offsets_and_marked_safe(tmp_path: Path, exiftool: ExifTool, suffix: str):
     source, target = canon(suffix, tmp_path / "a"), dng(tmp_path / "b.dng")
@@ -204,14 +210,14 @@ def test_maker_notes_are_moved_with_their_offsets_and_marked_safe(tmp_path: Path
     assert said("-validate", "-warning", "-a", "-s3", target).strip() == "OK"
 
 
-@WITH_EXIFTOOL
+@with_exiftool
 def test_without_maker_notes_nothing_is_said_of_their_safety(tmp_path: Path, exiftool: ExifTool):
     target = dng(tmp_path / "b.dng")
     assert exiftool.copy_tags(dng(tmp_path / "a.dng"), target) is None
     assert "IFD0:MakerNoteSafety" not in tags_of(target)
 
 
-@WITH_EXIFTOOL
+@with_exiftool
 @pytest.mark.parametrize(
     "name",
     ["-Artist=x.dng", " #[CSTR] two  spaces .dng", 'Zoë 星 %f %%d $x @y "q" \\n.dng', "two\nlines\\.dng"],
@@ -228,7 +234,7 @@ def test_a_name_is_a_name_whatever_is_in_it(tmp_path: Path, exiftool: ExifTool, 
     assert tags_of(tmp_path / "b.dng")["IFD0:Artist"] == "Zoë"
 
 
-@WITH_EXIFTOOL
+@with_exiftool
 def test_what_exiftool_refuses_is_said_and_the_file_stays_as_it_was(tmp_path: Path, exiftool: ExifTool):
     target = dng(tmp_path / "b.dng")
     before = target.read_bytes()
@@ -240,7 +246,7 @@ def test_what_exiftool_refuses_is_said_and_the_file_stays_as_it_was(tmp_path: Pa
     assert broken.read_bytes() == b"no picture"
 
 
-@WITH_EXIFTOOL
+@with_exiftool
 def test_threads_share_one(tmp_path: Path, exiftool: ExifTool):
     source = enriched(tmp_path / "a.dng")
     targets = [dng(tmp_path / f"b{number}.dng") for number in range(4)]
@@ -249,7 +255,7 @@ def test_threads_share_one(tmp_path: Path, exiftool: ExifTool):
     assert {str(tags_of(target)["IFD0:Artist"]) for target in targets} == {"Zoë"}
 
 
-@WITH_EXIFTOOL
+@with_exiftool
 def test_it_serves_again_after_it_was_closed():
     with exiftool_on_path() as tool:
         assert tool is not None

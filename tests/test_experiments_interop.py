@@ -35,6 +35,7 @@ def names() -> list[object]:
     return [*sorted(AT_ONCE), *(pytest.param(name, marks=pytest.mark.slow) for name in known)]
 
 
+@pytest.mark.system
 @pytest.mark.skipif(shutil.which("exiftool") is None, reason="no exiftool: apt-get install libimage-exiftool-perl")
 @pytest.mark.parametrize("family", names())
 def test_programs_develop_a_result_like_its_source(tmp_path: Path, sources: dict[str, Path], family: str) -> None:

@@ -97,6 +97,7 @@ print(weights(state.average).hex())
 """
 
 
+@pytest.mark.system
 def test_a_fit_killed_by_sigkill_goes_on_to_the_same_bits(tmp_path):
     command = [sys.executable, "-c", SCRIPT, str(tmp_path / "state.safetensors")]
     root = Path(__file__).parent.parent

@@ -36,6 +36,7 @@ from burst_denoise.sensor.prnu_from_scenes import prnu_from_scenes
 from tests.shots import Recorder, burst_frames, dark_frames, everything_in, scene, write_frames
 
 CPU = torch.device("cpu")
+pytestmark = pytest.mark.usefixtures("little_validation")
 TWO_STEPS = TrainSettings(steps=2, batch=2)
 
 
@@ -247,10 +248,10 @@ class HotCamera:
         (self.frame,), clean = shoot(self.camera, new, ISO, 1, 55)
         self.clean = to_linear(clean, self.frame.info)
 
-    def calibrated(self, steps: int, *, darks: bool) -> Model:
-        output = self.folder / f"{steps}-{darks}.safetensors"
+    def calibrated(self, settings: TrainSettings, *, darks: bool) -> Model:
+        output = self.folder / f"{settings.steps}-{darks}.safetensors"
         given = [self.folder / "darks"] if darks else []
-        return run([self.folder / "shots"], output, TrainSettings(steps=steps), darks=given)
+        return run([self.folder / "shots"], output, settings, darks=given)
 
     def hot_left(self, model: Model, *, repaired: bool) -> int:
         """Return how many truly hot photosites are over 5 noise deviations off the clean mosaic once denoised."""
@@ -271,7 +272,7 @@ def small_hot_camera(tmp_path_factory: pytest.TempPathFactory) -> HotCamera:
 @pytest.mark.parametrize("darks", [True, False])
 def test_hot_photosites_found_at_calibration_are_gone_from_new_shots(small_hot_camera: HotCamera, darks: bool) -> None:
     camera = small_hot_camera
-    model = camera.calibrated(10, darks=darks)
+    model = camera.calibrated(TWO_STEPS, darks=darks)
     assert camera.hot.sum() > 40
     assert model.defect_map is not None
     assert (model.defect_map & ~camera.hot).sum() <= 3
@@ -300,7 +301,7 @@ def test_a_camera_of_one_hot_photosite_in_2000_leaves_less_than_one_in_100000(tm
 
     content = [scene_from_picture(_fitted(getattr(data, name)())) for name in (*CALIBRATION_SCENES, TEST_SCENE)]
     camera = HotCamera(tmp_path, content[:-1], content[-1], 1 / 2000)
-    model = camera.calibrated(300, darks=darks)
+    model = camera.calibrated(TrainSettings(steps=300), darks=darks)
     assert camera.hot_left(model, repaired=False) > 0.9 * camera.hot.sum() > 100
     assert camera.hot_left(model, repaired=True) < camera.clean.size / 100_000
     given = read_darks([tmp_path / "darks"]) if darks else []

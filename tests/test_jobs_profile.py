@@ -34,9 +34,9 @@ def rows(text: str) -> list[ChannelProfile]:
     return [ChannelProfile.model_validate_json(line) for line in text.splitlines()]
 
 
-def picture(seed: int) -> np.ndarray:
-    coarse = np.random.default_rng(seed).integers(5, 250, (SIZE[0] // 10, SIZE[1] // 10, 3), dtype=np.uint8)
-    return scene_from_picture(cv2.resize(coarse, SIZE[::-1], interpolation=cv2.INTER_CUBIC))
+def picture(seed: int, size: tuple[int, int]) -> np.ndarray:
+    coarse = np.random.default_rng(seed).integers(5, 250, (size[0] // 10, size[1] // 10, 3), dtype=np.uint8)
+    return scene_from_picture(cv2.resize(coarse, size[::-1], interpolation=cv2.INTER_CUBIC))
 
 
 @dataclass(frozen=True)
@@ -46,18 +46,29 @@ class Shoot:
     flats: Path
 
 
-@pytest.fixture(scope="module")
-def shots(tmp_path_factory: pytest.TempPathFactory) -> Shoot:
-    folder = tmp_path_factory.mktemp("sensor")
-    grey = np.full((*SIZE, 3), 0.5, np.float32)
+def written(folder: Path, size: tuple[int, int], of_scene: int, dark_or_flat: int) -> Shoot:
+    """Write frames of two scenes, dark frames and flats, so many of each."""
+    grey = np.full((*size, 3), 0.5, np.float32)
     for name, scene, count in (
-        ("bursts/one", picture(1), 8),
-        ("bursts/two", picture(2), 8),
-        ("darks", 0 * grey, 16),
-        ("flats", grey, 16),
+        ("bursts/one", picture(1, size), of_scene),
+        ("bursts/two", picture(2, size), of_scene),
+        ("darks", 0 * grey, dark_or_flat),
+        ("flats", grey, dark_or_flat),
     ):
         write_frames(folder / name, shoot(CAMERA, scene, ISO, count, seed=len(name))[0])
     return Shoot(folder / "bursts", folder / "darks", folder / "flats")
+
+
+@pytest.fixture(scope="module")
+def shots(tmp_path_factory: pytest.TempPathFactory) -> Shoot:
+    """Enough to know the sensor by."""
+    return written(tmp_path_factory.mktemp("sensor"), SIZE, 8, 16)
+
+
+@pytest.fixture(scope="module")
+def few(tmp_path_factory: pytest.TempPathFactory) -> Shoot:
+    """Enough to have a result."""
+    return written(tmp_path_factory.mktemp("few"), (200, 240), 4, 6)
 
 
 def test_a_real_ccd_has_the_figures_of_the_emva_reference(run: Run, shared_data: Path):
@@ -125,15 +136,15 @@ def test_developed_pictures_are_not_usable(run: Run, tmp_path: Path):
     assert "developed pictures" in found[0].reasons[0]
 
 
-def test_exports_are_written_and_never_overwritten(run: Run, shots: Shoot, tmp_path: Path):
+def test_exports_are_written_and_never_overwritten(run: Run, few: Shoot, tmp_path: Path):
     targets = {"--output": tmp_path / "s.json", "--dng": tmp_path / "s.dng", "--darktable": tmp_path / "dt.json"}
     options = [part for pair in targets.items() for part in pair]
-    assert run("profile", shots.bursts, *options).code == 0
+    assert run("profile", few.bursts, *options).code == 0
     assert len(json.loads((tmp_path / "s.json").read_text())) == 4
     assert json.loads((tmp_path / "dt.json").read_text())["noiseprofiles"][0]["maker"] == "Synthetic"
     before = {path: path.read_bytes() for path in targets.values()}
     for option, path in targets.items():
-        assert "exists" in run("profile", shots.bursts, option, path).error
+        assert "exists" in run("profile", few.bursts, option, path).error
     assert {path: path.read_bytes() for path in targets.values()} == before
 
 
@@ -148,22 +159,22 @@ def test_an_iso_in_between_is_interpolated_and_one_beyond_refused(run: Run, tmp_
     assert "ISO 6400 is outside the calibrated span (800, 3200)" in run("profile", tmp_path, "--at-iso", 6400).error
 
 
-def test_a_scene_is_no_flat_nor_is_a_dark_or_an_overexposed_one(run: Run, shots: Shoot, tmp_path: Path):
-    bright = shoot(CAMERA, np.full((*SIZE, 3), 2.0, np.float32), ISO, 4, 0)[0]
+def test_a_scene_is_no_flat_nor_is_a_dark_or_an_overexposed_one(run: Run, few: Shoot, tmp_path: Path):
+    bright = shoot(CAMERA, np.full((200, 240, 3), 2.0, np.float32), ISO, 4, 0)[0]
     write_frames(tmp_path, bright)
     for flats, words in (
-        (shots.bursts / "one", "is not evenly lit: neighbouring photosites differ by"),
-        (shots.darks, "cannot serve as a flat: the flats are dark"),
+        (few.bursts / "one", "is not evenly lit: neighbouring photosites differ by"),
+        (few.darks, "cannot serve as a flat: the flats are dark"),
         (tmp_path, "overexposed; expose flats to about half of white"),
     ):
-        error = run("profile", shots.bursts / "two", "--flats", flats).error
+        error = run("profile", few.bursts / "two", "--flats", flats).error
         assert ".dng: " in error
         assert words in error
 
 
-def test_what_is_not_usable_is_not_exported_to_other_programs(run: Run, shots: Shoot, tmp_path: Path):
+def test_what_is_not_usable_is_not_exported_to_other_programs(run: Run, few: Shoot, tmp_path: Path):
     for option, name in (("--dng", "x.dng"), ("--darktable", "x.json")):
-        error = run("profile", shots.flats, option, tmp_path / name).error
+        error = run("profile", few.flats, option, tmp_path / name).error
         assert "not usable, so no profile is exported" in error
     assert not list(tmp_path.iterdir())
 
@@ -221,23 +232,23 @@ def test_what_cannot_be_true_is_not_usable_because_and_not_exported(
     assert not (tmp_path / "out").exists()
 
 
-def test_what_two_scenes_tell_is_called_rough(run: Run, shots: Shoot):
-    assert "from the scenes of bursts is rough" in run("profile", shots.bursts).err
+def test_what_two_scenes_tell_is_called_rough(run: Run, few: Shoot):
+    assert "from the scenes of bursts is rough" in run("profile", few.bursts).err
 
 
 @pytest.mark.parametrize("option", ["--darks", "--flats"])
-def test_darks_and_flats_of_another_sensor_are_refused_by_name(run: Run, shots: Shoot, tmp_path: Path, option: str):
-    write_frames(tmp_path, shoot(CAMERA, np.zeros((*SIZE, 3), np.float32), ISO, 4, 0)[0], camera="Nikon D5")
-    error = run("profile", shots.bursts, option, tmp_path).error
+def test_darks_and_flats_of_another_sensor_are_refused_by_name(run: Run, few: Shoot, tmp_path: Path, option: str):
+    write_frames(tmp_path, shoot(CAMERA, np.zeros((200, 240, 3), np.float32), ISO, 4, 0)[0], camera="Nikon D5")
+    error = run("profile", few.bursts, option, tmp_path).error
     assert "frame_000.dng" in error
     assert "Nikon D5" in error
 
 
-def test_every_file_is_decoded_once(shots: Shoot, monkeypatch: pytest.MonkeyPatch):
+def test_every_file_is_decoded_once(few: Shoot, monkeypatch: pytest.MonkeyPatch):
     read: list[Path] = []
     monkeypatch.setattr(reading, "read_raw", lambda path, **limit: read.append(path) or read_raw(path, **limit))
-    profile([shots.bursts], [shots.darks], [shots.flats])
-    assert len(read) == len(set(read)) == 8 + 8 + 16 + 16
+    profile([few.bursts], [few.darks], [few.flats])
+    assert len(read) == len(set(read)) == 4 + 4 + 6 + 6
 
 
 def test_darks_and_flats_of_an_unknown_camera_serve_only_where_the_user_says_so(tmp_path: Path):
@@ -263,24 +274,24 @@ def test_stored_bursts_are_profiled_with_the_darks_given_now_and_that_is_told(sh
 
 
 def test_flats_among_the_inputs_are_no_scene_and_are_decoded_once(
-    shots: Shoot, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    few: Shoot, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
     card = tmp_path / "card"
-    shutil.copytree(shots.bursts, card / "bursts")
-    shutil.copytree(shots.flats, card / "flats")
+    shutil.copytree(few.bursts, card / "bursts")
+    shutil.copytree(few.flats, card / "flats")
     read: list[Path] = []
     monkeypatch.setattr(reading, "read_raw", lambda path, **limit: read.append(path) or read_raw(path, **limit))
     listener = Recorder()
     found = profile([card], flats=[card / "flats"], listener=listener)
-    assert len(read) == len(set(read)) == 8 + 8 + 16
-    assert found.channels == profile([shots.bursts], flats=[shots.flats]).channels
+    assert len(read) == len(set(read)) == 4 + 4 + 6
+    assert found.channels == profile([few.bursts], flats=[few.flats]).channels
 
 
-def test_dark_frames_among_the_bursts_serve_as_if_they_were_named(shots: Shoot, tmp_path: Path):
-    shutil.copytree(shots.bursts, tmp_path / "card")
-    shutil.copytree(shots.darks, tmp_path / "card" / "z_darks")
+def test_dark_frames_among_the_bursts_serve_as_if_they_were_named(few: Shoot, tmp_path: Path):
+    shutil.copytree(few.bursts, tmp_path / "card")
+    shutil.copytree(few.darks, tmp_path / "card" / "z_darks")
     listener = Recorder()
     found = profile([tmp_path / "card"], listener=listener)
-    assert listener.notes[0] == "16 dark frames among the shots are used as darks (ISO 800 at 1/30 s)"
-    assert found.channels == profile([shots.bursts], [shots.darks]).channels
+    assert listener.notes[0] == "6 dark frames among the shots are used as darks (ISO 800 at 1/30 s)"
+    assert found.channels == profile([few.bursts], [few.darks]).channels
     assert found.dark is not None

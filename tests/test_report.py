@@ -4,8 +4,11 @@ import json
 import re
 from collections.abc import Mapping
 from dataclasses import fields, is_dataclass, replace
+from functools import cache
 from html.parser import HTMLParser
 from itertools import pairwise
+from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import numpy as np
 import pytest
@@ -62,16 +65,20 @@ class Page(HTMLParser):
         return next(line for line in self.lines if line[0].startswith(name))
 
 
-@pytest.fixture
-def page(tmp_path):
-    """Return a function from a report to its page."""
+def page(report: Report) -> Page:
+    """Return the page of a report."""
+    return Page(realistic_text() if report is realistic_report() else text_of(report))
 
-    def written(report: Report) -> Page:
-        path = tmp_path / f"{len(list(tmp_path.iterdir()))}.html"
-        write_report(path, report)
-        return Page(path.read_text(encoding="utf-8"))
 
-    return written
+@cache
+def realistic_text() -> str:
+    return text_of(realistic_report())
+
+
+def text_of(report: Report) -> str:
+    with TemporaryDirectory() as folder:
+        write_report(Path(folder) / "report.html", report)
+        return (Path(folder) / "report.html").read_text(encoding="utf-8")
 
 
 def headline(page: Page) -> str:
@@ -87,13 +94,13 @@ def test_an_existing_report_is_not_overwritten(tmp_path):
     assert list(tmp_path.iterdir()) == [path]
 
 
-def test_a_page_needs_nothing_from_anywhere_else(page):
+def test_a_page_needs_nothing_from_anywhere_else():
     for _, attributes in page(realistic_report()).tags:
         for name in ("src", "href", "action", "data", "poster"):
             assert (attributes.get(name) or "data:").startswith("data:")
 
 
-def test_a_page_is_well_nested_and_its_headings_are_in_order(page):
+def test_a_page_is_well_nested_and_its_headings_are_in_order():
     whole = page(realistic_report())
     assert whole.open == []
     assert whole.named("html") == [{"lang": "en"}]
@@ -103,14 +110,14 @@ def test_a_page_is_well_nested_and_its_headings_are_in_order(page):
     assert all(after - before <= 1 for before, after in pairwise(levels))
 
 
-def test_every_picture_has_a_text_and_every_control_a_name(page):
+def test_every_picture_has_a_text_and_every_control_a_name():
     whole = page(realistic_report())
     assert all(image["alt"] for image in whole.named("img"))
     assert all(svg.get("aria-label") or svg.get("aria-hidden") for svg in whole.named("svg"))
     assert all(control["aria-label"] for control in (*whole.named("input"), *whole.named("select")))
 
 
-def test_what_is_not_given_has_no_section(page):
+def test_what_is_not_given_has_no_section():
     assert [tag for tag, _ in page(Report("bare")).tags if tag in ("section", "h2", "h3", "table")] == []
     only_rows = page(Report("rows", rows=rows()))
     assert [section["id"] for section in only_rows.named("section")] == ["headline", "scores"]
@@ -123,7 +130,7 @@ def test_the_same_report_gives_the_same_page(tmp_path):
     assert (tmp_path / "a.html").read_bytes() == (tmp_path / "b.html").read_bytes()
 
 
-def test_strings_from_files_stay_strings(page):
+def test_strings_from_files_stay_strings():
     report = realistic_report()
     verdict = report.series[1].verdict
     info = verdict.info.model_copy(update={"camera": HOSTILE})
@@ -190,7 +197,7 @@ HOSTILE = (
 )
 
 
-def test_a_page_is_the_same_page_whatever_its_strings_say(page):
+def test_a_page_is_the_same_page_whatever_its_strings_say():
     plain, hostile = (page(saying(words, realistic_report())) for words in ("abracadabra", HOSTILE))
     expected = [
         (tag, {name: value and value.replace("abracadabra", HOSTILE) for name, value in attributes.items()})
@@ -200,11 +207,11 @@ def test_a_page_is_the_same_page_whatever_its_strings_say(page):
     assert hostile.text == plain.text.replace("abracadabra", HOSTILE)
 
 
-def test_a_name_that_is_no_text_is_shown_all_the_same(page):
+def test_a_name_that_is_no_text_is_shown_all_the_same():
     assert "folder \\udcff" in page(Report("folder \udcff", rows=rows())).text
 
 
-def test_ids_are_unique_and_what_refers_to_one_finds_it(page):
+def test_ids_are_unique_and_what_refers_to_one_finds_it():
     whole = page(realistic_report())
     ids = [attributes["id"] for _, attributes in whole.tags if "id" in attributes]
     assert len(ids) == len(set(ids)) > 100
@@ -220,7 +227,7 @@ def test_a_chart_is_drawn_in_colours_of_the_style_sheet(tmp_path):
     assert {"--rule", "--c0", "--c1", "--r", "--g", "--h", "--b"} <= used <= known
 
 
-def test_every_line_of_a_table_has_a_cell_for_every_column(page):
+def test_every_line_of_a_table_has_a_cell_for_every_column():
     whole = page(realistic_report())
     columns = 0
     for line in whole.lines:
@@ -233,7 +240,7 @@ def test_every_line_of_a_table_has_a_cell_for_every_column(page):
 @pytest.mark.parametrize(
     ("interval", "span"), [((44.0, 46.5), "M44.0 6H46.5"), ((None, 46.5), "M40 6H46.5"), ((None, None), "M40 6H48")]
 )
-def test_an_error_bar_reaches_from_end_to_end_of_its_interval_or_of_the_scale(interval, span: str, page):
+def test_an_error_bar_reaches_from_end_to_end_of_its_interval_or_of_the_scale(interval, span: str):
     few = [
         row("single frame", "b", 100, 40.9, corrected_psnr_db_interval=(40.3, 47.1)),
         row("odd", "b", 100, 45.2, corrected_psnr_db_interval=interval),
@@ -252,7 +259,7 @@ def test_an_error_bar_reaches_from_end_to_end_of_its_interval_or_of_the_scale(in
         (-0.004, (-0.006, -0.0), "+0.00−0.01 to +0.00"),
     ],
 )
-def test_a_difference_has_a_sign_but_zero_is_never_negative(value, interval, shown: str, page):
+def test_a_difference_has_a_sign_but_zero_is_never_negative(value, interval, shown: str):
     few = only("odd", over_nlm_db=value, over_nlm_db_interval=interval)
     assert page(Report("t", rows=few)).line("★ odd")[2] == shown
 
@@ -268,14 +275,14 @@ def test_a_difference_has_a_sign_but_zero_is_never_negative(value, interval, sho
         (None, None, "–"),
     ],
 )
-def test_a_measured_value_has_the_digits_that_its_interval_deserves(value, interval, shown: str, page):
+def test_a_measured_value_has_the_digits_that_its_interval_deserves(value, interval, shown: str):
     channel = realistic_report().channels[0]
     profile = channel.profile.model_copy(update={"dsnu_e": value, "dsnu_e_interval": interval})
     whole = page(Report("t", channels=[replace(channel, profile=profile)]))
     assert [line[2] for line in whole.lines if line[0] == "R"][1] == shown
 
 
-def test_rows_are_shown_as_they_are(page):
+def test_rows_are_shown_as_they_are():
     found = [cell.strip() for cell in page(realistic_report()).line("★ model")]
     assert found == [
         "★ model", "45.4345.31 to 45.57", "+1.57+1.51 to +1.63", "2.22.2 to 2.3", "0.01", "0.02", "45.4045.29 to 45.51",
@@ -283,11 +290,11 @@ def test_rows_are_shown_as_they_are(page):
     ]  # fmt: skip
 
 
-def test_a_score_that_could_not_be_measured_is_a_dash(page):
+def test_a_score_that_could_not_be_measured_is_a_dash():
     assert page(realistic_report()).line("wavelet")[1] == "–"
 
 
-def test_the_best_method_is_one_that_sees_a_single_frame(page):
+def test_the_best_method_is_one_that_sees_a_single_frame():
     few = [
         row("single frame", "b", 100, 40.0),
         row("mean of 4", "b", 100, 46.0, averaged=4),
@@ -297,7 +304,7 @@ def test_the_best_method_is_one_that_sees_a_single_frame(page):
     assert [name for name in names if "★" in name] == ["★ nlm-stabilised"]
 
 
-def test_the_headline_tells_the_gain_over_all_bursts(page):
+def test_the_headline_tells_the_gain_over_all_bursts():
     text = headline(page(realistic_report()))
     # The ends of intervals that are worst for it, so that no two numbers pass for an interval.
     assert "One denoised shot is worth at least 2.2 (3.4) averaged frames and lies at least" in text
@@ -305,7 +312,7 @@ def test_the_headline_tells_the_gain_over_all_bursts(page):
     assert "In brackets: the best of the 2 bursts." in text
 
 
-def test_the_headline_compares_with_the_best_classical_method_of_each_burst(page):
+def test_the_headline_compares_with_the_best_classical_method_of_each_burst():
     few = [
         row("single frame", "a", 100, 40.0), row("nlm-stabilised", "a", 100, 42.0, strength=1.0),
         row("wavelet", "a", 100, 42.5, strength=1.0), row("mean of 4", "a", 100, 46.0), row("model", "a", 100, 43.0),
@@ -317,7 +324,7 @@ def test_the_headline_compares_with_the_best_classical_method_of_each_burst(page
     )
 
 
-def test_without_a_model_the_headline_is_about_the_best_classical_method_and_never_plainly_good(page):
+def test_without_a_model_the_headline_is_about_the_best_classical_method_and_never_plainly_good():
     sure = {"strength": 1.0, "over_nlm_db": 0.5, "over_nlm_db_interval": (0.3, 0.7)}
     few = [*only("wavelet", **sure), row("nlm-stabilised", "b", 100, 42.5, strength=1.0), row("odd", "b", 100, 44.0)]
     whole = page(Report("t", rows=few))
@@ -329,7 +336,7 @@ def test_without_a_model_the_headline_is_about_the_best_classical_method_and_nev
     assert "No model was given." in page(Report("t", rows=only("odd"))).text
 
 
-def test_cautions_stand_between_the_headline_and_the_lights_and_are_at_best_care(page):
+def test_cautions_stand_between_the_headline_and_the_lights_and_are_at_best_care():
     good = {"over_nlm_db": 0.5, "over_nlm_db_interval": (0.3, 0.7)}
     plain = Report("t", rows=only("model", **good), model="model")
     text = re.sub(r"\s+", " ", page(replace(plain, cautions=["trained on b", "second"])).text)
@@ -339,16 +346,16 @@ def test_cautions_stand_between_the_headline_and_the_lights_and_are_at_best_care
     assert "trained on b" in page(Report("t", cautions=["trained on b"])).text, "even when there is nothing else"
 
 
-def test_nlm_is_the_reference_of_the_differences_to_nlm(page):
+def test_nlm_is_the_reference_of_the_differences_to_nlm():
     assert page(realistic_report()).line("nlm-stabilised")[2] == "reference"
 
 
-def test_the_headline_says_plainly_when_nothing_is_gained_over_classical_methods(page):
+def test_the_headline_says_plainly_when_nothing_is_gained_over_classical_methods():
     worse = Report("t", rows=[*only("model"), row("wavelet", "b", 100, 43.04, strength=1.0)], model="model")
     assert "2.8 dB over the noisy one, but not surely over the best classical method." in headline(page(worse))
 
 
-def test_the_star_is_given_where_neither_chance_nor_fixed_pattern_may_put_another_first(page):
+def test_the_star_is_given_where_neither_chance_nor_fixed_pattern_may_put_another_first():
     def stars(**changes: object) -> list[str]:
         few = [
             *only("model", **changes),
@@ -363,7 +370,7 @@ def test_the_star_is_given_where_neither_chance_nor_fixed_pattern_may_put_anothe
     assert stars(noise_kept=1.0, pattern_psnr_db_bracket=(45.5, None), pattern_source="assumed") == []
 
 
-def test_a_score_that_the_fixed_pattern_may_change_says_so_and_a_dagger_where_it_may_turn_the_order(page):
+def test_a_score_that_the_fixed_pattern_may_change_says_so_and_a_dagger_where_it_may_turn_the_order():
     sure = {"over_nlm_db": 0.5, "over_nlm_db_interval": (0.3, 0.7), "corrected_psnr_db_bracket": (42.5, None)}
     open_ = only("odd", **sure, over_nlm_db_bracket=(-0.2, 0.9), pattern_psnr_db_bracket=(50.0, None))
     whole = page(Report("t", rows=open_))
@@ -393,13 +400,13 @@ def only(method: str, **changes: object) -> list[BenchmarkRow]:
         (Report("t", rows=only("model", corrected_psnr_db=None), model="model"), "Usable with care"),
     ],
 )
-def test_a_denoiser_is_judged_by_what_it_gains(report: Report, word: str, page):
+def test_a_denoiser_is_judged_by_what_it_gains(report: Report, word: str):
     assert headline(page(report)).strip().endswith(("over the noisy one.", "Not scored on these bursts."))
     assert re.search(r"(Usable with care|Usable|Not usable)", headline(page(report)))[1] == word
 
 
 @pytest.mark.parametrize(("chosen", "word"), [((0, 1), "Usable"), ((0, 2), "Usable with care"), ((2,), "Not usable")])
-def test_series_are_judged_by_how_many_were_accepted(chosen: tuple[int, ...], word: str, page):
+def test_series_are_judged_by_how_many_were_accepted(chosen: tuple[int, ...], word: str):
     text = page(Report("t", series=[realistic_report().series[number] for number in chosen])).text
     assert re.search(r"(Usable with care|Usable|Not usable)", text)[1] == word
 
@@ -408,7 +415,7 @@ def test_series_are_judged_by_how_many_were_accepted(chosen: tuple[int, ...], wo
     ("usable", "reasons", "word"),
     [(True, (), "Usable"), (True, ("beware",), "Usable with care"), (False, ("filtered",), "Not usable")],
 )
-def test_a_noise_profile_is_judged_by_its_channels(usable: bool, reasons: tuple[str, ...], word: str, page):
+def test_a_noise_profile_is_judged_by_its_channels(usable: bool, reasons: tuple[str, ...], word: str):
     channel = realistic_report().channels[0]
     profile = channel.profile.model_copy(update={"usable": usable, "reasons": reasons})
     text = page(Report("t", channels=[replace(channel, profile=profile)])).text
@@ -416,7 +423,7 @@ def test_a_noise_profile_is_judged_by_its_channels(usable: bool, reasons: tuple[
     assert all(reason in text for reason in reasons)
 
 
-def test_every_rejected_frame_is_named_with_its_reason_in_words(page):
+def test_every_rejected_frame_is_named_with_its_reason_in_words():
     text = page(realistic_report()).text
     for words in (
         "5, frame_004.dng: light changed (8.",
@@ -428,7 +435,7 @@ def test_every_rejected_frame_is_named_with_its_reason_in_words(page):
         assert words in text
 
 
-def test_channels_are_shown_with_their_intervals_and_doubts(page):
+def test_channels_are_shown_with_their_intervals_and_doubts():
     whole = page(realistic_report())
     line = whole.line("R")
     assert re.fullmatch(r"7\.\d\d7\.\d\d to 7\.\d\d", line[2]), "gain: 16 times 0.45 is 7.2"
@@ -436,7 +443,7 @@ def test_channels_are_shown_with_their_intervals_and_doubts(page):
 
 
 @pytest.mark.parametrize("bins", [None, np.zeros((3, 0)), np.array([[0.0, -1e-5], [1e-6, 2e-6], [9, 9]])])
-def test_a_channel_without_points_above_black_is_shown_all_the_same(bins: np.ndarray | None, page):
+def test_a_channel_without_points_above_black_is_shown_all_the_same(bins: np.ndarray | None):
     changes = {"camera": None, "iso": None, "channel": "mono", "prnu_percent": None, "prnu_percent_interval": None}
     channel = realistic_report().channels[0]
     profile = channel.profile.model_copy(update=changes)
@@ -446,7 +453,7 @@ def test_a_channel_without_points_above_black_is_shown_all_the_same(bins: np.nda
     assert [cell for line in whole.lines for cell in line if line[0] == "mono"][-1] == "14", "defects"
 
 
-def test_a_series_without_an_accepted_frame_has_no_curve(page):
+def test_a_series_without_an_accepted_frame_has_no_curve():
     series = realistic_report().series[2]
     nothing = replace(series.verdict, deviations=(), mu=float("nan"), sigma=float("nan"))
     whole = page(Report("t", series=[replace(series, verdict=nothing, thumbnails=())]))

@@ -12,7 +12,10 @@ from burst_denoise.reporting.report import write_report
 from tests.conftest import CHROMIUM
 from tests.reports import realistic_report
 
-pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no chromium to open the page in: apt-get install chromium")
+pytestmark = [
+    pytest.mark.system,
+    pytest.mark.skipif(CHROMIUM is None, reason="no chromium to open the page in: apt-get install chromium"),
+]
 
 
 @pytest.fixture(scope="module")

@@ -19,6 +19,8 @@ from tests.command_line import PROGRAM
 from tests.sessions import SMALL, results, shots_of, write_night
 from tests.shots import burst_frames, everything_in, write_frames
 
+pytestmark = pytest.mark.system
+
 
 def command(*arguments: object) -> list[str]:
     return [*PROGRAM, "denoise", *map(str, arguments)]

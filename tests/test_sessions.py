@@ -70,7 +70,7 @@ def test_another_model_makes_the_shots_of_its_camera_anew_and_no_others(night: P
 
 
 def test_a_damaged_shot_does_not_take_its_earlier_result_along(night: Path, run: Run) -> None:
-    job = ("denoise", night / "card", "-o", night / "out")
+    job = ("denoise", night / "card", "-m", night / "models", "-o", night / "out")
     assert run(*job).code == 0
     before = results(night / "out")
     shot = night / "card" / "Sony" / "1600_0.dng"
@@ -83,7 +83,8 @@ def test_a_damaged_shot_does_not_take_its_earlier_result_along(night: Path, run:
     assert (done.code, done.out.count("done before")) == (0, 9)
 
 
-def test_a_dry_run_tells_and_does_nothing(night: Path, run: Run) -> None:
+def test_a_dry_run_tells_and_does_nothing(night: Path, run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("burst_denoise.session.denoisers.TRIAL_SIDE", 128)
     done = run("denoise", night / "card", "-o", night / "out", "--dry-run")
     assert done.code == 0
     assert done.out.count("would be written to") == 9
@@ -92,7 +93,7 @@ def test_a_dry_run_tells_and_does_nothing(night: Path, run: Run) -> None:
 
 
 def test_json_prints_the_lines_of_the_ledger(night: Path, run: Run) -> None:
-    done = run("denoise", night / "card", "-o", night / "out", "--json")
+    done = run("denoise", night / "card", "-m", night / "models", "-o", night / "out", "--json")
     assert [json.loads(line) for line in done.out.splitlines()] == shots_of(night / "out")
 
 
@@ -103,7 +104,7 @@ def test_the_end_is_a_table_of_bodies_and_isos(night: Path, run: Run) -> None:
 
 
 def test_shards_divide_a_session(night: Path, run: Run) -> None:
-    job = ("denoise", night / "card", "-o")
+    job = ("denoise", night / "card", "-m", night / "models", "-o")
     assert run(*job, night / "whole").code == 0
     for number in (1, 2, 3):
         done = run(*job, night / "parts", "--shard", f"{number}/3")
@@ -145,7 +146,7 @@ def test_a_result_is_not_replaced_by_that_of_another_shot(tmp_path: Path, run: R
 
 
 def test_a_ledger_with_a_broken_line_is_told_and_costs_no_result(night: Path, run: Run) -> None:
-    job = ("denoise", night / "card", "-o", night / "out")
+    job = ("denoise", night / "card", "-m", night / "models", "-o", night / "out")
     assert run(*job).code == 0
     ledger = night / "out" / "burst-denoise.jsonl"
     whole = ledger.read_bytes().splitlines(keepends=True)
@@ -218,9 +219,9 @@ def test_a_card_that_was_formatted_and_filled_again_does_not_cost_the_results_of
 
 
 def test_a_folder_of_shots_that_was_moved_is_known_again(night: Path, run: Run) -> None:
-    assert run("denoise", night / "card", "-o", night / "out").code == 0
+    assert run("denoise", night / "card", "-m", night / "models", "-o", night / "out").code == 0
     moved = (night / "card").rename(night / "elsewhere")
-    done = run("denoise", moved, "-o", night / "out")
+    done = run("denoise", moved, "-m", night / "models", "-o", night / "out")
     assert (done.code, done.out.count("done before")) == (0, 9)
     assert {Path(line["input"]).parent.parent for line in shots_of(night / "out")[9:]} == {moved}
 

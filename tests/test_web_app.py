@@ -17,6 +17,8 @@ from burst_denoise.web.visits import attachment, result_name, shown_name
 from tests.shots import burst_frames, stored, verdicts, write_frames, write_identity_model
 from tests.web_server import Server, serving, wait_for
 
+pytestmark = pytest.mark.system
+
 
 @pytest.fixture(scope="module")
 def shot(tmp_path_factory: pytest.TempPathFactory) -> Path:

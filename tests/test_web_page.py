@@ -17,7 +17,10 @@ from tests.shots import burst_frames, write_frames
 from tests.test_report_page import CONTRASTS, split
 from tests.web_server import WORK_S, Server, wait_for
 
-pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no chromium to open the page in: apt-get install chromium")
+pytestmark = [
+    pytest.mark.system,
+    pytest.mark.skipif(CHROMIUM is None, reason="no chromium to open the page in: apt-get install chromium"),
+]
 
 LONG_MS = WORK_S * 1000
 REFUSED = "Failed to load resource: the server responded with a status of 400 (Bad Request)"

@@ -18,6 +18,8 @@ from burst_denoise.web.queue import MOST_WAITING, Job, JobQueue, Progress, Queue
 from burst_denoise.web.worker import Bench, Worker
 from tests.web_server import wait_for
 
+pytestmark = pytest.mark.system
+
 
 @dataclass(frozen=True)
 class Note:

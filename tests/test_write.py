@@ -5,6 +5,7 @@ import json
 import os
 import shutil
 import subprocess
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
@@ -15,6 +16,7 @@ import rawpy
 import tifffile
 
 from burst_denoise.api import Frame
+from burst_denoise.frame import frame as frames
 from burst_denoise.frame.geometry import dihedral
 from burst_denoise.frame.synthetic import SyntheticCamera, shoot
 from burst_denoise.inference.denoiser import Denoiser
@@ -24,7 +26,7 @@ from burst_denoise.io.raw import read_raw
 from burst_denoise.io.tiff_png import UPRIGHT
 from burst_denoise.io.write import write_frame
 from tests.shots import scene, write_frames
-from tests.test_exiftool import WITH_EXIFTOOL, said
+from tests.test_exiftool import said, with_exiftool
 
 ENRICHED = """
 -IFD0:Artist=Zoë Ångström
@@ -103,7 +105,7 @@ def denoised(shot: Path, target: Path, *, exiftool: bool) -> Path:
     return target
 
 
-@WITH_EXIFTOOL
+@with_exiftool
 @pytest.mark.parametrize("exiftool", [True, False], ids=["with exiftool", "without"])
 def test_every_tag_of_the_shot_is_in_the_result(tmp_path: Path, shot: Path, exiftool: bool):
     target = denoised(shot, tmp_path / "a.dng", exiftool=exiftool)
@@ -119,7 +121,7 @@ def test_every_tag_of_the_shot_is_in_the_result(tmp_path: Path, shot: Path, exif
     assert target.stat().st_mtime == shot.stat().st_mtime
 
 
-@WITH_EXIFTOOL
+@with_exiftool
 def test_a_result_stays_known_as_one_when_all_tags_of_its_source_are_copied_over_it(tmp_path: Path, shot: Path):
     target = denoised(shot, tmp_path / "a.dng", exiftool=False)
     said("-q", "-overwrite_original", "-tagsFromFile", shot, "-all:all", target)
@@ -128,7 +130,7 @@ def test_a_result_stays_known_as_one_when_all_tags_of_its_source_are_copied_over
     assert tags_of(target)["IFD0:ImageDescription"] == "a brick wall"
 
 
-@WITH_EXIFTOOL
+@with_exiftool
 def test_empty_dates_do_not_come(tmp_path: Path, shared_data: Path):
     source = shared_data / "raw_single" / "colorchart.dng"
     assert tags_of(source)["ExifIFD:DateTimeOriginal"] == ""
@@ -136,7 +138,7 @@ def test_empty_dates_do_not_come(tmp_path: Path, shared_data: Path):
     assert not tags.keys() & {"IFD0:ModifyDate", "ExifIFD:DateTimeOriginal", "ExifIFD:CreateDate"}
 
 
-@WITH_EXIFTOOL
+@with_exiftool
 def test_an_old_canon_keeps_the_serial_number_that_stands_on_it(tmp_path: Path, shared_data: Path):
     target = denoised(shared_data / "raw_single" / "canon_eos_d30.CRW", tmp_path / "a.dng", exiftool=True)
     tags = tags_of(target)
@@ -144,7 +146,7 @@ def test_an_old_canon_keeps_the_serial_number_that_stands_on_it(tmp_path: Path, 
     assert (tags["IFD0:Model"], tags["ExifIFD:FocalLength"]) == ("Canon EOS D30", "31")
 
 
-@WITH_EXIFTOOL
+@with_exiftool
 @pytest.mark.parametrize("suffix", [".tif", ".png"])
 def test_a_developed_shot_has_the_words_of_its_source(tmp_path: Path, shot: Path, suffix: str):
     tags = tags_of(denoised(shot, tmp_path / f"a{suffix}", exiftool=True))
@@ -176,13 +178,21 @@ def alike(found: np.ndarray, developed: np.ndarray) -> None:
     assert np.corrcoef(found.ravel(), expected.ravel())[0, 1] > 0.99
 
 
+@pytest.fixture(scope="module")
+def denoised_frame(tmp_path_factory: pytest.TempPathFactory) -> frames.Frame:
+    """A shot of 320 x 480 photosites, denoised."""
+    noisy, _ = shoot(SyntheticCamera(hot_fraction=0), scene((320, 480)), 800, 1, 0)
+    (path,) = write_frames(tmp_path_factory.mktemp("upright"), noisy)
+    return Denoiser()(read_raw(path))
+
+
 @pytest.mark.parametrize("orientation", range(1, 9))
-def test_previews_are_the_denoised_picture_upright_and_as_bright(tmp_path: Path, orientation: int):
-    (noisy,), _ = shoot(SyntheticCamera(hot_fraction=0), scene((320, 480)), 800, 1, 0)
-    info = noisy.info.model_copy(update={"orientation": orientation})
-    (path,) = write_frames(tmp_path / "shots", [noisy], orientation=orientation)
+def test_previews_are_the_denoised_picture_upright_and_as_bright(
+    tmp_path: Path, denoised_frame: frames.Frame, orientation: int
+):
+    info = denoised_frame.info.model_copy(update={"orientation": orientation})
     target = tmp_path / "a.dng"
-    write_dng(target, Denoiser()(read_raw(path)))
+    write_dng(target, replace(denoised_frame, info=info))
     with rawpy.imread(str(target)) as raw:
         developed = raw.postprocess(use_camera_wb=True, no_auto_bright=True, adjust_maximum_thr=0.0, gamma=(2.4, 12.92))
         taken_out = raw.extract_thumb()
@@ -201,7 +211,7 @@ def test_previews_are_the_denoised_picture_upright_and_as_bright(tmp_path: Path,
         alike(upright(preview.asarray(), orientation), developed)
 
 
-@WITH_EXIFTOOL
+@with_exiftool
 def test_exiftool_takes_the_preview_out_as_the_jpeg_that_it_is(tmp_path: Path, shot: Path):
     target = denoised(shot, tmp_path / "a.dng", exiftool=True)
     jpeg = subprocess.run(["exiftool", "-b", "-PreviewImage", target], capture_output=True, check=True).stdout
