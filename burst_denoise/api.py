@@ -623,7 +623,7 @@ def benchmark(
             raise ConfigError("flats are for bursts; the clean picture of a pair is its reference")
         return BenchmarkRows.of(benchmark_pairs(pairs, scored, tuning_pairs, settings, listener))
     own = of_one_sensor(own)
-    benchmark_job.check_models_match(scored, own, settings)
+    benchmark_job.check_methods(scored, own, settings)
     matched = benchmark_job.matched_outputs(scored, own)
     strengths = benchmark_job.strengths_for(own, tuning, scored, listener)
     return BenchmarkRows.of(benchmark_job.benchmark_bursts(own, matched, strengths, settings, listener))

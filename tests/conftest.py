@@ -17,6 +17,8 @@ from burst_denoise.frame.synthetic import Fault, SyntheticCamera
 from burst_denoise.jobs.ingest import ingest
 from burst_denoise.model import validation
 from burst_denoise.model.content import validation_content
+from burst_denoise.score import tuning
+from burst_denoise.score.benchmark import REFERENCE_METHOD
 from tests.command_line import SMALL, Done, Run, Shoot
 from tests.shots import burst_frames, stored, verdicts, write_frames, write_identity_model
 from tests.web_server import Server, serving
@@ -64,6 +66,13 @@ def little_validation(monkeypatch: pytest.MonkeyPatch) -> None:
     """Validate on a patch of each of two clean pictures: it takes most of the time of a training of a few steps."""
     monkeypatch.setattr(validation, "SYNTHETIC_PATCHES", 1)
     monkeypatch.setattr(validation, "validation_content", lambda: validation_content()[:2])
+
+
+@pytest.fixture
+def one_baseline(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Tune the strength of OpenCV NLM alone: that of all baselines takes seconds."""
+    every = tuning.baselines_for
+    monkeypatch.setattr(tuning, "baselines_for", lambda info: {REFERENCE_METHOD: every(info)[REFERENCE_METHOD]})
 
 
 @pytest.fixture

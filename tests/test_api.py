@@ -94,7 +94,7 @@ def test_no_name_is_shadowed_by_a_module():
         assert isinstance(getattr(bd, name), type), name
 
 
-@pytest.mark.usefixtures("every_module")
+@pytest.mark.usefixtures("every_module", "one_baseline", "little_validation")
 @pytest.mark.parametrize("name", api.__all__)
 def test_every_name_has_a_docstring_with_an_example_that_runs(desk: Path, name: str, monkeypatch: pytest.MonkeyPatch):
     thing = getattr(api, name)
@@ -119,6 +119,7 @@ def scripts() -> list[str]:
     return [block for block in re.findall(r"```python\n(.*?)```", readme, re.DOTALL) if "import burst_denoise" in block]
 
 
+@pytest.mark.usefixtures("one_baseline", "little_validation")
 @pytest.mark.parametrize("script", scripts(), ids=["owner", "researcher"])
 def test_the_scripts_of_the_readme_run(desk: Path, script: str, monkeypatch: pytest.MonkeyPatch):
     lines = [line for line in script.splitlines() if line.strip()]
@@ -158,8 +159,8 @@ def test_bursts_of_two_sensors_are_refused_whoever_put_them_together(desk: Path,
             job(bursts)
 
 
-def test_bursts_ingested_one_by_one_are_pooled(desk: Path, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr("burst_denoise.jobs.calibrate.tuned_strengths", lambda bursts: {})
+@pytest.mark.usefixtures("one_baseline", "little_validation")
+def test_bursts_ingested_one_by_one_are_pooled(desk: Path):
     apart = bd.ingest(desk / "frames") + bd.ingest(desk / "other_bursts")
     together = bd.ingest([desk / "frames", desk / "other_bursts"])
     assert apart[0].profile != together[0].profile
@@ -218,6 +219,7 @@ def test_a_method_named_as_a_row_of_the_benchmark_is_refused(ingested: list[bd.B
         bd.benchmark(ingested, {name: lambda image, frame: image * 0})
 
 
+@pytest.mark.usefixtures("one_baseline")
 def test_flats_take_what_they_show_out_of_what_judges_and_are_for_bursts_alone(desk: Path):
     bursts = bd.ingest(desk / "other_bursts")
     height, width = bursts[0].info.height, bursts[0].info.width

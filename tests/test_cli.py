@@ -161,6 +161,7 @@ def test_usage_errors_end_in_2_and_write_nothing(
 # Jobs
 
 
+@pytest.mark.usefixtures("one_baseline", "little_validation")
 def test_the_whole_way_from_frames_to_a_denoised_shot(run: Run, shoot: Shoot, tmp_path: Path) -> None:
     inputs = everything_in(shoot.good)
     done = run("ingest", shoot.good, "-o", tmp_path / "bursts")

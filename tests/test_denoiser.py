@@ -299,9 +299,10 @@ def test_a_prior_is_loaded_once_and_only_where_it_is_needed_and_a_domain_without
         return load_prior(domain, device, quality)
 
     monkeypatch.setattr(module, "load_prior", counted)
-    denoiser = Denoiser()
-    found = [denoiser(frame) for frame in frames]
-    assert loaded == [("bayer", "fast")]
+    module._prior_engine.cache_clear()
+    found = [Denoiser()(frame) for frame in frames]
+    assert loaded == [("bayer", "fast")], "once, whatever Denoiser asks for it"
+    module._prior_engine.cache_clear()
     draft = Denoiser(settings=DenoiseSettings(quality="draft"))
     draft(frames[0], burst)
     assert loaded[1:] == [("bayer", "draft")]
@@ -311,6 +312,7 @@ def test_a_prior_is_loaded_once_and_only_where_it_is_needed_and_a_domain_without
     mono = changed(frames[0], domain="mono", cfa=None, black_level=(2048.0,))
     with pytest.raises(ModelFileError, match=r"frame_000\.dng: is mono, and no best network comes .* that; take fast"):
         Denoiser(settings=DenoiseSettings(quality="best"))(mono)
+    denoiser = Denoiser()
     denoiser(mono)
     developed = changed(mono, white_level=255.0, black_level=(0.0,))
     for served in (Denoiser(), denoiser):  # whatever came before

@@ -43,6 +43,7 @@ def test_a_page_tells_verdicts_sensor_scores_and_where_they_come_from(run: Run, 
     assert "exists already" in run("report", shots / "series", "-o", page).error
 
 
+@pytest.mark.usefixtures("one_baseline")
 def test_a_page_without_a_model_is_about_the_sensor_and_the_best_baseline(run: Run, shots: Path, tmp_path: Path):
     done = run("report", shots / "stored", "--frames", 1, "-o", tmp_path / "r.html")
     assert done.code == 0, done.err

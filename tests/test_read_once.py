@@ -82,6 +82,7 @@ def arguments(card: Path, out: Path, template: tuple[str, ...]) -> list[str]:
     return [part.format(**places, model=card / "model.safetensors") for part in template]
 
 
+@pytest.mark.usefixtures("one_baseline", "little_validation")
 @pytest.mark.parametrize("name", COMMANDS)
 def test_no_raw_file_is_decoded_twice(card: Path, tmp_path: Path, run: Run, decoded: Counter[str], name: str):
     done = run(*arguments(card, tmp_path, COMMANDS[name]))

@@ -5,11 +5,12 @@ It can be pickled: what crosses to another process is the model and what was mea
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cached_property, lru_cache
 from itertools import chain
 from typing import Any, get_args
 
 import numpy as np
+import torch
 
 from burst_denoise import __version__
 from burst_denoise.arrays import Float, Mask
@@ -26,13 +27,20 @@ from burst_denoise.io.metadata import DARK_MARK, DENOISED_MARK, REFUSED_AGAIN
 from burst_denoise.model.device import choose_device, compute_dtype
 from burst_denoise.model.model_file import Model
 from burst_denoise.model.prior import load_prior, why_no_prior
-from burst_denoise.schemas import TILE, NoiseProfile, Quality
+from burst_denoise.schemas import TILE, Domain, NoiseProfile, Quality
 from burst_denoise.sensor.defects import Repair, find_defects
 from burst_denoise.sensor.hot_photosites import find_hot_photosites
 from burst_denoise.sensor.identity import Sensor
 from burst_denoise.sensor.verdict import unknown_noise_of_shot
 
 __all__ = ["DenoiseSettings", "Denoiser"]
+
+
+@lru_cache(2)
+def _prior_engine(domain: Domain, quality: Quality, device: torch.device, _threads: int) -> tuple[Engine, str]:
+    """Return the engine of a prior, on this many threads, and its name: made once, whoever asks for it shot by shot."""
+    prior = load_prior(domain, device, quality)
+    return fastest_engine(prior.network, compute_dtype(device)), f"prior {prior.sha256[:12]}"
 
 
 @dataclass(frozen=True)
@@ -305,9 +313,7 @@ class Denoiser:
         key = (frame.info.domain, quality)
         if key not in self._engines:
             device = choose_device(self.settings.device)
-            prior = load_prior(frame.info.domain, device, quality)
-            engine = fastest_engine(prior.network, compute_dtype(device))
-            self._engines[key] = engine, f"prior {prior.sha256[:12]}"
+            self._engines[key] = _prior_engine(frame.info.domain, quality, device, torch.get_num_threads())
         return self._engines[key]
 
     def _profile(

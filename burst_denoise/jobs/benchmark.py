@@ -35,7 +35,8 @@ __all__ = [
     "benchmark",
     "benchmark_bursts",
     "bursts_by_sensor",
-    "check_models_match",
+    "check_methods",
+    "check_names",
     "matched_outputs",
     "noting_brightness",
     "prepared",
@@ -110,15 +111,17 @@ def benchmark(
 
     Raises
     ------
+    ConfigError
+        If a method is called as a row of the benchmark's own; found before any burst is scored, like the next.
     ModelFileError
-        If a model fits none of the bursts; found before any is scored.
+        If a model fits none of the bursts.
     BurstDenoiseError
         Whatever is wrong with the inputs.
     """
     tuning = bursts_by_sensor(tune_on, folder / "tuning", settings, listener) if tune_on else []
     scored = bursts_by_sensor(inputs, folder / "scored", settings, listener)
     every = [burst for bursts in scored for burst in bursts]
-    check_models_match(methods, every, settings)
+    check_methods(methods, every, settings)
     matched = matched_outputs(methods, every)
     for found in scored:
         bursts = of_one_sensor(found)
@@ -192,18 +195,7 @@ def sensor_pattern(bursts: Sequence[Burst], settings: BenchmarkSettings) -> Sens
 def prepared(
     methods: Mapping[str, Model | Method | MatchedOutputs], info: FrameInfo, settings: BenchmarkSettings
 ) -> dict[str, Method | MatchedOutputs]:
-    """Return the prior, where one comes for such frames, and methods as they are scored: models denoise.
-
-    Raises
-    ------
-    ConfigError
-        If a method is called as a row of the benchmark's own.
-    """
-    taken = {PRIOR, MERGE, SINGLE_FRAME, *baselines_for(info)} & set(methods)
-    if taken:
-        raise ConfigError(
-            f"a method is called {min(taken)!r}, as a row of the benchmark's own is; give it another name"
-        )
+    """Return the prior, where one comes for such frames, and methods as they are scored: models denoise."""
     scored: dict[str, Method | MatchedOutputs] = {}
     if why_no_prior(info) is None:
         scored[PRIOR] = Denoiser(settings=DenoiseSettings(device=settings.device)).image
@@ -330,10 +322,19 @@ def _same_sensor(burst: Burst, first: Burst) -> bool:
     return same_layout(burst.info, first.info)
 
 
-def check_models_match(
-    methods: Mapping[str, ScoredMethod], bursts: Sequence[Burst], settings: BenchmarkSettings
-) -> None:
-    """Raise `ModelFileError` when a model fits none of the bursts."""
+def check_names(methods: Mapping[str, ScoredMethod], info: FrameInfo) -> None:
+    """Raise `ConfigError` when a method is called as a row of the benchmark's own for frames like one."""
+    taken = {PRIOR, MERGE, SINGLE_FRAME, *baselines_for(info)} & set(methods)
+    if taken:
+        raise ConfigError(
+            f"a method is called {min(taken)!r}, as a row of the benchmark's own is; give it another name"
+        )
+
+
+def check_methods(methods: Mapping[str, ScoredMethod], bursts: Sequence[Burst], settings: BenchmarkSettings) -> None:
+    """Raise `ConfigError` when a method has a name of ours, `ModelFileError` when a model fits none of the bursts."""
+    for burst in bursts:
+        check_names(methods, burst.info)
     for method in methods.values():
         if isinstance(method, Model):
             refusals = [refusal(method, burst.info, burst.name, settings) for burst in bursts]

@@ -4,7 +4,14 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from burst_denoise.errors import InputFileError, ModelFileError
 from burst_denoise.io.pairs import NoisyCleanPair
-from burst_denoise.jobs.benchmark import BenchmarkSettings, ScoredMethod, noting_brightness, prepared, refusal
+from burst_denoise.jobs.benchmark import (
+    BenchmarkSettings,
+    ScoredMethod,
+    check_names,
+    noting_brightness,
+    prepared,
+    refusal,
+)
 from burst_denoise.jobs.listener import Listener
 from burst_denoise.model.model_file import Model
 from burst_denoise.score.outputs import MatchedOutputs, Outputs
@@ -53,6 +60,7 @@ def benchmark_pairs(
     for method in matched.values():
         if isinstance(method, MatchedOutputs):
             method.of_picture(source_of(scored[0]), first)  # what does not fit is found before any work
+    check_names(matched, first.info)
     ways = prepared(matched, first.info, settings)
     listener.note("the noise profile of each pair is fitted to its noisy minus its clean picture")
     if not tune_on:

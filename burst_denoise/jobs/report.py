@@ -24,7 +24,7 @@ from burst_denoise.jobs.benchmark import (
     BenchmarkSettings,
     benchmark_bursts,
     bursts_by_sensor,
-    check_models_match,
+    check_methods,
     same_sensor,
     strengths_for,
 )
@@ -113,7 +113,7 @@ def report(
         bursts = of_one_sensor(opened.bursts)
         sensor = profile_bursts(bursts, opened.darks, sources.flats, settings.ingest, listener)
         listener.note("3/4 scoring methods")
-        check_models_match(models, bursts, settings)
+        check_methods(models, bursts, settings)
         tuning = []
         if sources.tune_on:
             tuning = bursts_by_sensor(sources.tune_on, Path(folder) / "tuning", settings, listener)
