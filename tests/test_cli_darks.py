@@ -23,10 +23,15 @@ def darks(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_darks_are_folders_files_and_quoted_patterns_and_may_be_repeated(
-    run: Run, shoot: Shoot, darks: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.chdir(darks.parent)
-    monkeypatch.setenv("HOME", str(darks.parent))
+    good, darks = tmp_path / "good", tmp_path / "darks"
+    write_frames(good, burst_frames(4, size=SMALL))
+    for iso in (1600, 6400):
+        for frame in dark_frames(4, iso=iso, size=SMALL):
+            write_frames(darks, [replace(frame, path=Path(f"iso{iso}_{frame.path.name}"))])
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("HOME", str(tmp_path))
     patterns = [
         darks / "iso1600*.dng",
         f"{darks.name}/iso1600_*",
@@ -38,7 +43,7 @@ def test_darks_are_folders_files_and_quoted_patterns_and_may_be_repeated(
     given.append(sorted(darks.glob("iso1600*")))
     for number, paths in enumerate(given):
         options = [word for path in paths for word in ("--darks", path)]
-        done = run("merge", shoot.good, *options, "--no-denoise", "-o", tmp_path / f"{number}.dng")
+        done = run("merge", good, *options, "--no-denoise", "-o", tmp_path / f"{number}.dng")
         assert done.code == 0, done.err
         assert ": mean of 4 frames; dark subtracted" in done.out
     first = read_raw(tmp_path / "0.dng").dn

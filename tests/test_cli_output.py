@@ -126,6 +126,7 @@ def on_a_terminal(*arguments: object, columns: int = 80) -> str:
     return printed.decode().replace("\r\n", "\n")
 
 
+@pytest.mark.system
 @pytest.mark.skipif(sys.platform == "win32", reason="there is no such terminal")
 def test_inspect_is_coloured_on_a_terminal_and_plain_elsewhere(card: Path) -> None:
     printed = on_a_terminal("inspect", card)

@@ -16,6 +16,8 @@ from burst_denoise.io.raw import read_raw
 from burst_denoise.session.reader import Reader, ReadLimits, UnforeseenError
 from tests.shots import burst_frames, write_frames
 
+pytestmark = pytest.mark.system
+
 
 def hang(path: Path, limits: ReadLimits) -> None:
     time.sleep(60)

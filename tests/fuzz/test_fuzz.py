@@ -12,6 +12,7 @@ from tests.conftest import PROJECT
 from tests.fuzz.mutator import mutate
 
 
+@pytest.mark.system
 @pytest.mark.skipif(sys.platform != "linux", reason="memory is watched through /proc")
 def test_mutated_inputs_end_in_a_result_or_in_an_error_that_names_them(tmp_path: Path) -> None:
     command = [sys.executable, "-m", "tests.fuzz", "300", str(tmp_path / "findings"), "--seed", "7"]
