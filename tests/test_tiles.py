@@ -2,6 +2,7 @@
 
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from functools import lru_cache
 
 import numpy as np
 import pytest
@@ -41,8 +42,13 @@ def picture(height=300, width=403, seed=0):
     return (scene + 0.02 * rng.standard_normal((height, width))).astype(np.float32)
 
 
+@lru_cache(1)
+def engine_of(net):
+    return fastest_engine(net, torch.float32)
+
+
 def run(net, image, cfa="RGGB", profile=PROFILE, low_bands=True, **options):
-    engine = fastest_engine(net, torch.float32)
+    engine = engine_of(net)
     return denoise_image(
         image, mosaic(cfa), engine if low_bands else replace(engine, low_bands=None), profile, **options
     )
