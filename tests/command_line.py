@@ -42,6 +42,13 @@ def in_a_process(*arguments: object, **environment: str) -> Done:
     return Done(done.returncode, done.stdout, done.stderr)
 
 
+def experiment(folder: Path, name: str, *arguments: object) -> "subprocess.CompletedProcess[str]":
+    """Run a script of `experiments` in a folder, as from a clone beside it."""
+    command = [sys.executable, "-m", f"experiments.{name}", *map(str, arguments)]
+    where = os.environ | {"PYTHONPATH": str(Path(__file__).resolve().parent.parent)}
+    return subprocess.run(command, cwd=folder, env=where, capture_output=True, text=True, check=False)
+
+
 def refused(run: Run, arguments: list[object], folder: Path) -> str:
     """Run a command that must be refused; return its error, having seen that nothing was written."""
     before = everything_in(folder)

@@ -1,8 +1,5 @@
 """The networks of the study of four and its recipe: sizes, losses by closed forms, and that their error falls."""
 
-import os
-import subprocess
-import sys
 from dataclasses import replace
 
 import cv2
@@ -33,7 +30,7 @@ from experiments.systems.padding import padded
 from experiments.systems.pridnet import PRIDNET, PRIDNET_SHARED, PRIDNet, UNet
 from experiments.systems.ridnet import RIDNET, EnhancementAttention, RIDNet, mean_absolute_error
 from experiments.systems.system import mean_squared_error
-from tests.conftest import PROJECT
+from tests.command_line import experiment
 
 NOISE = 0.1
 SYSTEMS = [AUTOENCODER, CBDNET, CBDNET_MSE, PRIDNET, PRIDNET_SHARED, RIDNET]
@@ -290,12 +287,10 @@ def test_the_study_is_one_command_that_explores_trains_scores_and_draws(tmp_path
             (tmp_path / "pairs" / kind).mkdir(parents=True, exist_ok=True)
             pixels = np.rint(255 * np.moveaxis(picture, 0, -1).clip(0, 1)).astype(np.uint8)
             cv2.imwrite(str(tmp_path / "pairs" / kind / f"scene{number}.png"), pixels)
-    command = [sys.executable, "-m", "experiments.systems.four_networks", "--pairs", "pairs", "--output", "out"]
-    command += ["--narrow", "--epochs-share", "0.004", "--batch", "2"]
-    where = os.environ | {"PYTHONPATH": str(PROJECT)}
+    arguments = ["--pairs", "pairs", "--output", "out", "--narrow", "--epochs-share", "0.004", "--batch", "2"]
 
     def run():
-        return subprocess.run(command, cwd=tmp_path, env=where, capture_output=True, text=True)
+        return experiment(tmp_path, "systems.four_networks", *arguments)
 
     first = run()
     assert first.returncode == 0, first.stdout + first.stderr

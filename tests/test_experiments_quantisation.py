@@ -1,7 +1,6 @@
 """Quantisation: convolutions of 8-bit integers near the network they come from, and nobody is told of it."""
 
 import json
-import os
 import subprocess
 import sys
 from importlib.util import find_spec
@@ -16,7 +15,7 @@ from burst_denoise.frame.synthetic import SyntheticCamera, shoot
 from burst_denoise.inference.engine import graph_engine, graph_inputs, noise_graph
 from burst_denoise.model.network import Size, TwoScaleNet
 from experiments.quantisation import Result, markdown, quantised
-from tests.conftest import PROJECT
+from tests.command_line import experiment
 from tests.shots import scene, write_frames
 
 pytestmark = [
@@ -97,10 +96,8 @@ def test_the_command_scores_both_networks_in_every_precision(tmp_path):
             (tmp_path / "pairs" / kind / name).mkdir(parents=True)
             levels = (picture + noise * rng.standard_normal(picture.shape)).clip(0, 255).astype(np.uint8)
             cv2.imwrite(str(tmp_path / "pairs" / kind / name / "1.png"), levels)
-    command = [sys.executable, "-m", "experiments.quantisation", "--pairs", "pairs", "--bursts", "bursts"]
-    command += ["--output", "out", "--minutes", "0.01", "--narrow"]
-    where = os.environ | {"PYTHONPATH": str(PROJECT)}
-    done = subprocess.run(command, cwd=tmp_path, env=where, capture_output=True, text=True)
+    arguments = ["--pairs", "pairs", "--bursts", "bursts", "--output", "out", "--minutes", "0.01", "--narrow"]
+    done = experiment(tmp_path, "quantisation", *arguments)
     assert done.returncode == 0, done.stdout + done.stderr
     rows = json.loads((tmp_path / "out" / "results.json").read_text())
     found = {(row["network"], row["precision"]): row for row in rows}
@@ -110,5 +107,5 @@ def test_the_command_scores_both_networks_in_every_precision(tmp_path):
         assert eight["weights_mb"] < 0.4 * exact["weights_mb"]
         assert np.mean(exact["psnr_db"]) - 3 < np.mean(eight["psnr_db"]) < np.mean(exact["psnr_db"])
     (tmp_path / "bursts" / "scene2" / CLEAN_REFERENCE).unlink()
-    without = subprocess.run(command, cwd=tmp_path, env=where, capture_output=True, text=True)
+    without = experiment(tmp_path, "quantisation", *arguments)
     assert without.stderr.splitlines()[-1].startswith("error: bursts: scene2 has no clean_mosaic_dn.tif beside it")

@@ -2,9 +2,7 @@
 
 import json
 import math
-import os
 import subprocess
-import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -32,7 +30,7 @@ from experiments.systems.paper import NOISE2NOISE, PAPER, REACH, augmented, on_a
 from experiments.systems.system import System, whole_picture
 from experiments.table import Job, Source
 from experiments.training import CHECKPOINT, WEIGHTS, Budget, planned_steps, train_system
-from tests.conftest import PROJECT
+from tests.command_line import experiment
 from tests.shots import burst_frames, scene, stored, verdicts, write_frames
 
 NOISE = NoiseProfile(iso=None, shot_noise_scale=(1e-3, 5e-4, 1e-3), read_noise_variance=(1e-6, 5e-7, 1e-6))
@@ -290,12 +288,11 @@ def test_the_command_trains_scores_goes_on_where_it_was_and_draws(tmp_path: Path
         for iso in (1600, 6400):
             frames = burst_frames(5, iso, number, size=(320, 384))
             write_frames(shoots / f"scene{number}_iso{iso}", frames)
-    command = [sys.executable, "-m", "experiments.table", "--data", shoots, "--pairs", "--quick", "--output", "out"]
-    command += ["--only", "classical methods", "Four-layer CNN", "burst_denoise from scratch"]
+    systems = ["classical methods", "Four-layer CNN", "burst_denoise from scratch"]
+    arguments = ["--data", shoots, "--pairs", "--quick", "--output", "out", "--only", *systems]
 
     def run(*more: str) -> subprocess.CompletedProcess[str]:
-        where = os.environ | {"PYTHONPATH": str(PROJECT)}
-        return subprocess.run([*command, *more], cwd=tmp_path, env=where, capture_output=True, text=True)
+        return experiment(tmp_path, "table", *arguments, *more)
 
     first = run()
     assert first.returncode == 0, first.stdout + first.stderr
