@@ -214,7 +214,10 @@ def test_outputs_that_do_not_fit_are_refused_before_any_work(desk: Path, tmp_pat
 
 
 @pytest.mark.parametrize("name", ["prior", "single frame", "nlm-stabilised", "tv"])
-def test_a_method_named_as_a_row_of_the_benchmark_is_refused(ingested: list[bd.Burst], name: str):
+def test_a_method_named_as_a_row_of_the_benchmark_is_refused_before_any_work(
+    ingested: list[bd.Burst], name: str, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr("burst_denoise.jobs.benchmark.tuned_strengths", lambda bursts: pytest.fail("tuned first"))
     with pytest.raises(bd.ConfigError, match=f"a method is called '{name}', as a row of the benchmark's own is"):
         bd.benchmark(ingested, {name: lambda image, frame: image * 0})
 

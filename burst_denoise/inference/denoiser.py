@@ -36,7 +36,7 @@ from burst_denoise.sensor.verdict import unknown_noise_of_shot
 __all__ = ["DenoiseSettings", "Denoiser"]
 
 
-@lru_cache(2)
+@lru_cache(2)  # what was asked for, and *fast*, which estimates the noise
 def _prior_engine(domain: Domain, quality: Quality, device: torch.device, _threads: int) -> tuple[Engine, str]:
     """Return the engine of a prior, on this many threads, and its name: made once, whoever asks for it shot by shot."""
     prior = load_prior(domain, device, quality)
