@@ -282,6 +282,7 @@ def test_a_mistake_shows_where_it_came_from_only_with_debug(tmp_path: Path) -> N
     assert "Traceback" in debug.err
 
 
+@pytest.mark.system
 def test_an_output_that_nobody_reads_any_more_is_no_traceback(shoot: Shoot) -> None:
     command = " ".join(f"'{part}'" for part in (*PROGRAM, "inspect", *[str(shoot.good)] * 2, "--json"))
     done = subprocess.run(["sh", "-c", f"{command} | true"], capture_output=True, text=True, check=False)

@@ -424,6 +424,7 @@ def denoised(denoiser: Denoiser, frames: list[Frame]) -> list[Frame]:
     return [denoiser(frame) for frame in frames]
 
 
+@pytest.mark.system
 @pytest.mark.parametrize("kind", ["model with defects and a dark", "prior"])
 @pytest.mark.parametrize("used", [False, True], ids=["fresh", "used before"])
 def test_a_denoiser_gives_the_same_bits_in_another_process(

@@ -71,6 +71,7 @@ def test_what_lies_beyond_the_margin_changes_nothing(name):
     assert (engine.run(wide[..., 8:-8, 8:-8]) - engine.run(wide)[..., 8:-8, 8:-8]).abs().max() < 1e-4
 
 
+@pytest.mark.system
 @needs_openvino
 def test_openvino_reports_its_use_to_nobody():
     script = (

@@ -290,6 +290,7 @@ def test_closing_ends_the_processes_and_a_killed_one_is_reported(folder):
     assert not process.is_alive()
 
 
+@pytest.mark.system
 @pytest.mark.skipif(os.name == "nt", reason="kills as POSIX does")
 def test_processes_end_with_a_parent_that_is_killed(folder, tmp_path):
     script = f"""

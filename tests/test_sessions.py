@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -14,9 +15,17 @@ from tests.sessions import SMALL, results, shots_of, write_night
 from tests.shots import burst_frames, dark_frames, write_frames
 
 
+@pytest.fixture(scope="module")
+def written(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("night")
+    write_night(folder, (1600,), 3)
+    return folder
+
+
 @pytest.fixture
-def night(tmp_path: Path) -> Path:
-    write_night(tmp_path, (1600,), 3)
+def night(written: Path, tmp_path: Path) -> Path:
+    """A night's shots and models, to do with as one likes."""
+    shutil.copytree(written, tmp_path, dirs_exist_ok=True)
     return tmp_path
 
 
