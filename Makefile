@@ -16,7 +16,7 @@ demo-quick: $(VENV)/installed
 test: $(VENV)/installed
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist worksteal -m "not slow and not system"
 
-# Clusters, browsers, other converters, killed sessions: minutes more.
+# What needs other programs or processes: clusters, browsers, converters, killed sessions. Part of .ci/run.
 test-system: $(VENV)/installed
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist worksteal -m "system and not slow"
 

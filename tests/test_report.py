@@ -72,6 +72,7 @@ def page(report: Report) -> Page:
 
 @cache
 def realistic_text() -> str:
+    """Return the page that most tests look at; making it takes a second."""
     return text_of(realistic_report())
 
 

@@ -17,6 +17,7 @@ from tests.shots import burst_frames, dark_frames, write_frames
 
 @pytest.fixture(scope="module")
 def written(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A night's shots of three bodies and models of two, only read."""
     folder = tmp_path_factory.mktemp("night")
     write_night(folder, (1600,), 3)
     return folder
