@@ -11,6 +11,7 @@ from tests.shots import everything_in
 
 PROGRAM = (sys.executable, "-m", "burst_denoise")
 SMALL = (96, 128)
+PROJECT = Path(__file__).resolve().parent.parent
 
 
 @dataclass(frozen=True)
@@ -45,7 +46,7 @@ def in_a_process(*arguments: object, **environment: str) -> Done:
 def experiment(folder: Path, name: str, *arguments: object) -> "subprocess.CompletedProcess[str]":
     """Run a script of `experiments` in a folder, as from a clone beside it."""
     command = [sys.executable, "-m", f"experiments.{name}", *map(str, arguments)]
-    where = os.environ | {"PYTHONPATH": str(Path(__file__).resolve().parent.parent)}
+    where = os.environ | {"PYTHONPATH": str(PROJECT)}
     return subprocess.run(command, cwd=folder, env=where, capture_output=True, text=True, check=False)
 
 

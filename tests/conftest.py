@@ -19,11 +19,10 @@ from burst_denoise.model import validation
 from burst_denoise.model.content import validation_content
 from burst_denoise.score import tuning
 from burst_denoise.score.benchmark import REFERENCE_METHOD
-from tests.command_line import SMALL, Done, Run, Shoot
+from tests.command_line import PROJECT, SMALL, Done, Run, Shoot
 from tests.shots import burst_frames, stored, verdicts, write_frames, write_identity_model
 from tests.web_server import Server, serving
 
-PROJECT = Path(__file__).resolve().parent.parent
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 QUIET = (
     "--no-sandbox",

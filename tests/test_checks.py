@@ -44,7 +44,7 @@ def test_every_fault_gets_exactly_its_reason(scene: str, iso: float, cfa: str) -
 
 
 @given(seed=st.integers(0, 10_000), iso=st.sampled_from([100, 800, 3200, 12800]), n=st.integers(2, 8))
-@settings(max_examples=12, deadline=None)
+@settings(max_examples=20, deadline=None)
 def test_a_clean_burst_is_left_alone(seed: int, iso: float, n: int) -> None:
     found = burst("portrait", iso, seed, {}, n=n)
     assert found.reasons == [None] * n, found.details

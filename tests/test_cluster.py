@@ -28,6 +28,7 @@ from burst_denoise.session.steps import Outcome
 from tests.command_line import Run
 from tests.conftest import PROJECT
 from tests.shots import Recorder, burst_frames, everything_in, write_frames
+from tests.test_exiftool import with_exiftool
 
 pytest.importorskip("distributed", reason="needs the extra cluster")
 pytestmark = pytest.mark.system
@@ -307,7 +308,7 @@ def test_a_worker_of_another_version_is_refused(tmp_path: Path, shots: Path, clu
     assert not (tmp_path / "out").exists()
 
 
-@pytest.mark.skipif(shutil.which("exiftool") is None, reason="needs exiftool")
+@with_exiftool
 def test_a_worker_without_the_exiftool_that_is_here_is_refused(tmp_path: Path, shots: Path, cluster: Cluster) -> None:
     cluster.worker(PATH=str(tmp_path))
     with pytest.raises(ConfigError, match=r"worker tcp:.*: has no exiftool on its PATH, as this machine has; install"):

@@ -22,6 +22,7 @@ from burst_denoise.io.dng import rounded_dn, write_dng
 from burst_denoise.io.raw import read_raw
 from burst_denoise.schemas import DngTag, FrameInfo, NoiseProfile
 from tests.shots import frame_of
+from tests.test_exiftool import with_exiftool
 
 REAL_FILES = (
     "sim_canon700d/kodim01_iso1600/frame_000.dng",
@@ -151,7 +152,7 @@ def test_the_dng_sdk_reads_what_was_written(tmp_path: Path, capfd: pytest.Captur
     assert output.out + output.err == "", "the SDK has warnings"
 
 
-@pytest.mark.skipif(shutil.which("exiftool") is None, reason="no exiftool: apt-get install libimage-exiftool-perl")
+@with_exiftool
 def test_exiftool_has_no_complaint(tmp_path: Path):
     path = tmp_path / "a.dng"
     info = frame_info((300, 520))

@@ -24,8 +24,8 @@ from tests.shots import frame_of
 
 def with_exiftool(test: Callable[..., None]) -> Callable[..., None]:
     """Mark a test that needs exiftool."""
-    without = pytest.mark.skipif(shutil.which("exiftool") is None, reason="exiftool is not installed")
-    return pytest.mark.system(without(test))
+    reason = "no exiftool: apt-get install libimage-exiftool-perl"
+    return pytest.mark.system(pytest.mark.skipif(shutil.which("exiftool") is None, reason=reason)(test))
 
 
 WITH_SCRIPTS = pytest.mark.skipif(os.name == "nt", reason="a Python script is no program there")

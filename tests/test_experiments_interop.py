@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from experiments.interop import DEVELOPERS, compared, families, row
+from tests.test_exiftool import with_exiftool
 
 PROGRAMS = [name for name in DEVELOPERS if name == "LibRaw" or shutil.which(name)]
 AT_ONCE = {"odd ActiveArea and crop", "no white balance", "orientation 6"}
@@ -35,8 +36,7 @@ def names() -> list[object]:
     return [*sorted(AT_ONCE), *(pytest.param(name, marks=pytest.mark.slow) for name in known)]
 
 
-@pytest.mark.system
-@pytest.mark.skipif(shutil.which("exiftool") is None, reason="no exiftool: apt-get install libimage-exiftool-perl")
+@with_exiftool
 @pytest.mark.parametrize("family", names())
 def test_programs_develop_a_result_like_its_source(tmp_path: Path, sources: dict[str, Path], family: str) -> None:
     cells, holds = row(family, sources[family], tmp_path, PROGRAMS)

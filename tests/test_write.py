@@ -15,8 +15,8 @@ import pytest
 import rawpy
 import tifffile
 
-from burst_denoise.api import Frame
-from burst_denoise.frame import frame as frames
+import burst_denoise as bd
+from burst_denoise.frame.frame import Frame
 from burst_denoise.frame.geometry import dihedral
 from burst_denoise.frame.synthetic import SyntheticCamera, shoot
 from burst_denoise.inference.denoiser import Denoiser
@@ -158,7 +158,7 @@ def test_a_developed_shot_has_the_words_of_its_source(tmp_path: Path, shot: Path
 
 def test_a_frame_saved_by_the_library_has_the_tags_and_the_time_of_its_file(tmp_path: Path, shot: Path):
     frame = read_raw(shot)
-    Frame._of(frame).save(tmp_path / "a.dng")
+    bd.Frame._of(frame).save(tmp_path / "a.dng")
     assert (tmp_path / "a.dng").stat().st_mtime == shot.stat().st_mtime
     assert read_raw(tmp_path / "a.dng").info.dng_tags == frame.info.dng_tags
 
@@ -179,7 +179,7 @@ def alike(found: np.ndarray, developed: np.ndarray) -> None:
 
 
 @pytest.fixture(scope="module")
-def denoised_frame(tmp_path_factory: pytest.TempPathFactory) -> frames.Frame:
+def denoised_frame(tmp_path_factory: pytest.TempPathFactory) -> Frame:
     """A shot of 320 x 480 photosites, denoised."""
     noisy, _ = shoot(SyntheticCamera(hot_fraction=0), scene((320, 480)), 800, 1, 0)
     (path,) = write_frames(tmp_path_factory.mktemp("upright"), noisy)
@@ -188,9 +188,10 @@ def denoised_frame(tmp_path_factory: pytest.TempPathFactory) -> frames.Frame:
 
 @pytest.mark.parametrize("orientation", range(1, 9))
 def test_previews_are_the_denoised_picture_upright_and_as_bright(
-    tmp_path: Path, denoised_frame: frames.Frame, orientation: int
+    tmp_path: Path, denoised_frame: Frame, orientation: int
 ):
-    info = denoised_frame.info.model_copy(update={"orientation": orientation})
+    (path,) = write_frames(tmp_path / "shots", [denoised_frame], orientation=orientation)
+    info = denoised_frame.info.model_copy(update={"orientation": read_raw(path).info.orientation})
     target = tmp_path / "a.dng"
     write_dng(target, replace(denoised_frame, info=info))
     with rawpy.imread(str(target)) as raw:
