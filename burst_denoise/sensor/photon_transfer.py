@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy.ndimage import uniform_filter
 
-from burst_denoise.arrays import Double, Float
+from burst_denoise.arrays import Double, Float, Mask
 from burst_denoise.frame.mosaic import Mosaic
 from burst_denoise.schemas import NoiseMeasurement, NoiseProfile
 from burst_denoise.sensor.intervals import row_groups
@@ -194,26 +194,20 @@ class _PlaneSums:
         # of photosites, so texture inside a bin does not matter.
         both = (first + second) / 2
         order = np.argsort(25 * uniform_filter(both, 5, mode="reflect") - both, axis=None)
-        parts = np.array_split(order, max(1, min(BINS, order.size // FEWEST_PER_BIN)))
         index = np.empty(order.size, np.uint8)
-        spread = np.square(_step(first, second)).ravel() / np.float32(2)
-        clipped = ((np.maximum(first, second) >= 1) | (np.minimum(first, second) <= self.lowest)).ravel()
-        roots = np.zeros(len(parts), np.float32)
-        for number, part in enumerate(parts):
-            index[part] = number
-            typical = _typical(spread[part])
-            # Clipped throughout, noise is so small that three standard deviations are no distance: count as well.
-            if (
-                typical > 0
-                and clipped[part].mean() < 0.01
-                and self._unclipped(both.ravel()[part].mean(dtype=np.float64), typical)
-            ):
-                roots[number] = 1 / math.sqrt(typical)
+        index[order] = np.arange(order.size) * max(1, min(BINS, order.size // FEWEST_PER_BIN)) // order.size
         self.index = index.reshape(first.shape)
-        self.roots = roots
-        weight = roots.astype(np.float64)[self.index] ** 2
+        counts = np.bincount(index)
+        step = _step(first, second)
+        typical = _typical(step * step / np.float32(2), self.index)
+        clipped = (np.maximum(first, second) >= 1) | (np.minimum(first, second) <= self.lowest)
+        # Clipped throughout, noise is so small that three standard deviations are no distance: count as well.
+        counted = (typical > 0) & (np.bincount(index, clipped.ravel()) / counts < 0.01)
+        counted &= self._unclipped(np.bincount(index, both.ravel()) / counts, typical)
+        self.roots = np.sqrt(counted / np.where(counted, typical, 1)).astype(np.float32)
+        weight = self.roots.astype(np.float64)[self.index] ** 2
         self.line_weights = weight.sum(axis=1), weight.sum(axis=0)
-        used = np.flatnonzero(roots)
+        used = np.flatnonzero(self.roots)
         self.bright = self.index >= (used[len(used) // 2] if len(used) else 0)
         self.bright_weight = (weight * self.bright).sum(axis=1)
         self.bright_lines: list[tuple[Double, Double]] = []
@@ -224,9 +218,10 @@ class _PlaneSums:
             ]
         )
 
-    def _unclipped(self, value: npt.ArrayLike, variance: float) -> npt.NDArray[np.bool_]:
-        margin = 3 * math.sqrt(variance)
-        return (np.asarray(value) + margin < 1.0) & (np.asarray(value) - margin > self.lowest)
+    def _unclipped(self, value: npt.NDArray[np.floating], variance: npt.NDArray[np.floating]) -> Mask:
+        margin = 3 * np.sqrt(variance)
+        unclipped: Mask = (value + margin < 1) & (value - margin > self.lowest)
+        return unclipped
 
     def add(self, frame: Float) -> None:
         """Add the next frame."""
@@ -273,31 +268,23 @@ class _PlaneSums:
 
     def bins(self) -> Double:
         """Return the ``bins`` of `TransferSamples` for this plane: (5, B, G)."""
-        mean = (self.first + self.offset / (self.steps + 1)).ravel()
-        variance = self.squares.ravel() / np.float32(2 * self.steps)
-        total = (self.offset_squares - self.offset**2 / (self.steps + 1)).ravel() / self.steps
-        height, width = self.first.shape
-        group = row_groups(height, interleaved=True)
-        groups = group.max() + 1
-        counts = np.bincount(self.index.ravel(), minlength=len(self.roots))
-        parts = np.split(np.argsort(self.index, axis=None, kind="stable"), np.cumsum(counts)[:-1])
-        sums = np.zeros((5, len(parts), groups))
-        for number in np.flatnonzero(self.roots):
-            part = parts[number]
-            value, spread = mean[part], variance[part]
-            # A deviation of ten standard deviations in one frame, or five in all, is outside any noise, heavy tails
-            # included: a defect.
-            typical = _typical(spread)
-            # A bin may straddle the edge of a clipped highlight, so each photosite must be away from white too.
-            kept = (spread <= max(25, 100 / self.steps) * typical) & self._unclipped(value, typical)
-            if not kept.any():
-                continue
-            level, bin_variance = value[kept].mean(dtype=np.float64), spread[kept].mean(dtype=np.float64)
-            if bin_variance > 0 and self._unclipped(level, bin_variance):
-                members = group[part[kept] // width]
-                for row, terms in enumerate((None, value[kept], spread[kept], spread[kept] ** 2, total[part[kept]])):
-                    sums[row, number] = np.bincount(members, terms, groups)
-        return sums
+        mean = self.first + self.offset / (self.steps + 1)
+        variance = self.squares / np.float32(2 * self.steps)
+        total = (self.offset_squares - self.offset**2 / (self.steps + 1)) / self.steps
+        # A deviation of ten standard deviations in one frame, or five in all, is outside any noise, heavy tails
+        # included: a defect. A bin may straddle the edge of a clipped highlight, so each photosite must be away from
+        # white too.
+        typical = _typical(variance, self.index).astype(np.float32)[self.index]
+        kept = (self.roots[self.index] > 0) & (variance <= max(25, 100 / self.steps) * typical)
+        kept &= self._unclipped(mean, typical)
+        group = row_groups(len(mean), interleaved=True)
+        shape = len(self.roots), int(group.max()) + 1
+        cell = (self.index * np.intp(shape[1]) + group[:, None])[kept]
+        terms = None, mean[kept], variance[kept], variance[kept] ** 2, total[kept]
+        sums = np.array([np.bincount(cell, each, math.prod(shape)) for each in terms], np.float64).reshape(5, *shape)
+        level, bin_variance, _ = binned_points(sums.sum(axis=-1))
+        used: Double = sums * ((bin_variance > 0) & self._unclipped(level, bin_variance))[:, None]
+        return used
 
 
 def _step(before: Float, after: Float) -> Float:
@@ -307,9 +294,14 @@ def _step(before: Float, after: Float) -> Float:
     return after * (1 - change) - before * (1 + change)
 
 
-def _typical(spread: npt.NDArray[np.floating]) -> float:
-    """Return the mean of variances, the greatest hundredth left out."""
-    return float(np.mean(spread[spread <= np.quantile(spread, 0.99)], dtype=np.float64))
+def _typical(variance: Float, index: npt.NDArray[np.uint8]) -> Double:
+    """Return the mean of the variances in every bin, the greatest hundredth left out: (B,)."""
+    ordered = variance.ravel()[np.argsort(index, axis=None, kind="stable")]
+    parts = np.split(ordered, np.cumsum(np.bincount(index.ravel()))[:-1])
+    kept = [math.floor(0.99 * (len(part) - 1)) + 1 for part in parts]
+    return np.array(
+        [np.partition(part, k - 1)[:k].sum(dtype=np.float64) / k for part, k in zip(parts, kept, strict=True)]
+    )
 
 
 def ratio_of_sums(sums: Double) -> Double:

@@ -38,7 +38,7 @@ def line_noise(sums: list[tuple[Double, Double]], weight: Double) -> Double:
     for _ in range(5 if lit.sum() > 1 else 0):
         trust = lit / (2 * shared + 2 / weight) ** 2
         lines = trust.sum() ** 2 / (trust**2).sum()
-        centred = means - np.average(means, axis=1, weights=trust)[:, None]
+        centred = means - (means @ trust / trust.sum())[:, None]
         numerator = trust * (centred**2 * lines / (lines - 1) - independent).sum(axis=0)
         denominator = trust * 2 * len(means)
         shared = max(numerator.sum() / denominator.sum(), 0.0)

@@ -234,7 +234,7 @@ def fit_noise_line(level: Double, variance: Double, error: Double) -> tuple[floa
         return np.append(excess / error, np.arctan(unusual))  # bounded: no more than two bins can outvote it
 
     start = np.log((float(np.exp(np.median(measured))) ** 0.5 / READ_NOISE_E, READ_NOISE_E))
-    logs = least_squares(misfit, start, x_scale="jac").x
+    logs = least_squares(misfit, start, method="lm", x_scale="jac").x
     return float(np.exp(logs[0])), float(np.exp(2 * logs.sum()))
 
 
