@@ -35,6 +35,16 @@ QUIET = (
 )
 
 
+@pytest.fixture(autouse=True)
+def needs_no_other_program(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Hide exiftool from the tests that are not of the system: starting it takes longer than a small shot."""
+    if request.node.get_closest_marker("system") is None:
+        on_path = shutil.which
+        monkeypatch.setattr(
+            shutil, "which", lambda name, *more, **named: on_path(name, *more, **named) if name != "exiftool" else None
+        )
+
+
 @pytest.fixture(scope="session")
 def shared_data() -> Path:
     """Folder of real and simulated bursts; tests that need it are skipped where it is absent."""

@@ -167,7 +167,8 @@ def test_the_whole_way_from_frames_to_a_denoised_shot(run: Run, shoot: Shoot, tm
     done = run("ingest", shoot.good, "-o", tmp_path / "bursts")
     assert (done.code, done.out.splitlines()[0].split(":")[0]) == (0, str(tmp_path / "bursts" / "good.burst"))
     assert run("ingest", shoot.good, "-o", tmp_path / "bursts").code == 0
-    done = run("train", tmp_path / "bursts", "-o", tmp_path / "m.safetensors", "--steps", 2, "--from-scratch")
+    little = ("--steps", 2, "--from-scratch", "--preset", "draft")
+    done = run("train", tmp_path / "bursts", "-o", tmp_path / "m.safetensors", *little)
     assert done.code == 0
     first, second = done.out.splitlines()
     assert first == f"{tmp_path / 'm.safetensors'}: Synthetic APS-C, ISO 1600"
@@ -228,22 +229,23 @@ def test_denoising_goes_without_a_model_and_says_where_the_noise_is_from(
 
 def test_what_profile_writes_serves_denoise_as_a_file_and_as_a_tag(run: Run, tmp_path: Path) -> None:
     write_frames(tmp_path / "in", burst_frames(8))
+    denoise = ("denoise", "--quality", "draft")
     sensor, tagged = tmp_path / "sensor.json", tmp_path / "tagged.dng"
     assert run("profile", tmp_path / "in", "-o", sensor, "--dng", tagged).code == 0
     shot = tmp_path / "in" / "frame_000.dng"
-    by_file = run("denoise", shot, "-o", tmp_path / "a.dng", "--profile", sensor)
+    by_file = run(*denoise, shot, "-o", tmp_path / "a.dng", "--profile", sensor)
     assert (by_file.code, by_file.err) == (0, "frame_000.dng: noise from sensor.json\n")
-    by_tag = run("denoise", tagged, "-o", tmp_path / "b.dng")
+    by_tag = run(*denoise, tagged, "-o", tmp_path / "b.dng")
     assert by_tag.code == 0
     assert by_tag.err.startswith("tagged.dng: noise as its NoiseProfile tag says, S ")
     # The tag knows one green, the file two.
     one, other = (read_raw(tmp_path / name).linear for name in ("a.dng", "b.dng"))
     assert one == pytest.approx(other, abs=5e-3)
     (higher,) = write_frames(tmp_path / "high", burst_frames(1, iso=6400))
-    scaled = run("denoise", higher, "-o", tmp_path / "c.dng", "--profile", sensor)
+    scaled = run(*denoise, higher, "-o", tmp_path / "c.dng", "--profile", sensor)
     assert scaled.err == "frame_000.dng: noise from sensor.json, scaled to ISO 6400 from 1600\n"
     (foreign,) = write_frames(tmp_path / "foreign", burst_frames(1), camera="Nikon D5")
-    job = ["denoise", foreign, "-o", tmp_path / "d.dng", "--profile", sensor]
+    job = [*denoise, foreign, "-o", tmp_path / "d.dng", "--profile", sensor]
     assert "sensor.json is about Synthetic APS-C" in refused(run, job, tmp_path)
     assert run(*job, "--any-sensor").code == 0
 

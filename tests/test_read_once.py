@@ -64,13 +64,25 @@ def decoded(monkeypatch: pytest.MonkeyPatch) -> Counter[str]:
     return counts
 
 
+DRAFT = ("--quality", "draft")
 COMMANDS = {
     "inspect": ("inspect", "{frames}"),
     "ingest": ("ingest", "{frames}", "--darks", "{darks}", "-o", "{out}/bursts"),
     "profile": ("profile", "{frames}", "--darks", "{darks}", "--flats", "{flats}", "-o", "{out}/sensor.json"),
-    "calibrate": ("train", "{frames}", "--darks", "{darks}", "--steps", "1", "-o", "{out}/m.safetensors"),
+    "calibrate": (
+        "train",
+        "{frames}",
+        "--darks",
+        "{darks}",
+        "--steps",
+        "1",
+        "--preset",
+        "draft",
+        "-o",
+        "{out}/m.safetensors",
+    ),
     "denoise": ("denoise", "{frames}", "-m", "{model}", "--any-sensor", "--darks", "{darks}", "-o", "{out}/clean"),
-    "denoise without a model": ("denoise", "{frames}", "-o", "{out}/clean"),
+    "denoise without a model": ("denoise", "{frames}", *DRAFT, "-o", "{out}/clean"),
     "merge": ("merge", "{frames}/iso1600", "--darks", "{darks}", "-o", "{out}/merged.dng"),
     "benchmark": ("benchmark", "{frames}", "-m", "{model}", "--any-sensor", "--frames", "1"),
     "report": ("report", "{frames}", "--darks", "{darks}", "--flats", "{flats}", "--frames", "1", "-o", "{out}/r.html"),

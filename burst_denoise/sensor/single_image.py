@@ -205,7 +205,9 @@ def _lower_line(bins: Double, degrees: float) -> tuple[float, float]:
     for _ in range(5):
         scale, offset = fit_noise_line(level, variance, error / np.sqrt(weight))
         above = (variance / _variance(level, scale, offset) - 1) * np.sqrt(count * degrees / 2) > TOLERANCE
-        weight = np.where(above, WEIGHT_ABOVE, 1)
+        before, weight = weight, np.where(above, WEIGHT_ABOVE, 1)
+        if np.array_equal(before, weight):
+            break
     return scale, offset
 
 
