@@ -132,7 +132,8 @@ def answer(teacher: TwoScaleNet, planes: Float) -> Float:
 @torch.inference_mode()
 def _denoised(teacher: TwoScaleNet, planes: Tensor) -> Tensor:
     """Return planes denoised to their borders, as a training step sees them."""
-    with torch.autocast("cpu", compute_dtype(planes.device)):
+    dtype = compute_dtype(planes.device)
+    with torch.autocast("cpu", dtype, enabled=dtype != torch.float32):
         found: Tensor = teacher(planes.to(memory_format=torch.channels_last))
     return found.float()
 

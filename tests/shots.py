@@ -109,7 +109,8 @@ def write_identity_model(path: Path, burst: Burst) -> Path:
 
     record = TrainingRecord(
         settings=TrainSettings(preset="draft", steps=1), steps_done=0, best_step=0, start_psnr_db=40.0,
-        best_psnr_db=40.0, bursts=(burst.name,), burst_sha256=burst.manifest.sha256, versions={}, seconds=0.0, baseline_strength={"nlm-stabilised": 0.85},
+        best_psnr_db=40.0, bursts=(burst.name,), burst_sha256=burst.manifest.sha256, versions={}, seconds=0.0,
+        baseline_strength={"nlm-stabilised": 0.85},
     )  # fmt: skip
     model_of(build_network(record.settings.preset, len(burst.mosaic.plane_names)), [burst], record).save(path)
     return path

@@ -61,16 +61,23 @@ def frame() -> Frame:
     return replace(burst_frames(1)[0], path=Path("IMG_1.dng"))
 
 
-@pytest.fixture
-def tagged(tmp_path: Path, frame: Frame) -> Frame:
-    write_dng_with_profile(tmp_path / "tagged.dng", frame, channels(shot_noise_scale=CAMERA.gain(1600) / SPAN))
-    return read_raw(tmp_path / "tagged.dng")
+@pytest.fixture(scope="module")
+def tagged(tmp_path_factory: pytest.TempPathFactory, frame: Frame) -> Frame:
+    path = tmp_path_factory.mktemp("tagged") / "tagged.dng"
+    write_dng_with_profile(path, frame, channels(shot_noise_scale=CAMERA.gain(1600) / SPAN))
+    return read_raw(path)
 
 
 @pytest.fixture(scope="module")
 def estimate() -> Estimate:
-    engine = fastest_engine(load_prior("bayer", torch.device("cpu")).network, torch.float32, "torch")
+    engine = fastest_engine(load_prior("bayer", torch.device("cpu")).network, torch.float32)
     return lambda frames: estimated_noise(frames, engine)
+
+
+@pytest.fixture(scope="module")
+def by_itself(tagged: Frame, estimate: Estimate) -> NoiseProfile:
+    """What the shot says without its tag."""
+    return shot_noise(tagged.with_profile(None), None, estimate).profile
 
 
 STORED = NoiseProfile(iso=1600, shot_noise_scale=(3e-4,) * 4, read_noise_variance=(3e-6,) * 4)
@@ -94,8 +101,9 @@ def scaled(profile: NoiseProfile, factor: float) -> NoiseProfile:
 
 
 @pytest.mark.parametrize("factor", [0.01, 0.1, 10])
-def test_a_tag_that_contradicts_the_shot_does_not_serve_and_is_told(tagged: Frame, estimate: Estimate, factor: float):
-    by_itself = shot_noise(tagged.with_profile(None), None, estimate).profile
+def test_a_tag_that_contradicts_the_shot_does_not_serve_and_is_told(
+    tagged: Frame, estimate: Estimate, by_itself: NoiseProfile, factor: float
+):
     tag = scaled(by_itself, factor)
     noise = shot_noise(tagged.with_profile(tag), None, estimate)
     assert noise.profile == by_itself
@@ -106,9 +114,9 @@ def test_a_tag_that_contradicts_the_shot_does_not_serve_and_is_told(tagged: Fram
 
 @pytest.mark.parametrize("factor", [0.6, 1.7])
 def test_a_tag_serves_as_long_as_it_is_within_the_error_of_an_estimate(
-    tagged: Frame, estimate: Estimate, factor: float
+    tagged: Frame, estimate: Estimate, by_itself: NoiseProfile, factor: float
 ):
-    tag = scaled(shot_noise(tagged.with_profile(None), None, estimate).profile, factor)
+    tag = scaled(by_itself, factor)
     assert shot_noise(tagged.with_profile(tag), None, estimate).profile == tag
 
 

@@ -33,7 +33,7 @@ def frames(domain, scales):
     rng = np.random.default_rng(0)
     for picture in content_pictures(("stereo_motorcycle", "camera")):
         colours = 0.6 * np.moveaxis(picture[:256, :256], 2, 0)
-        clean = {"bayer": RGGB.pack(colours[1]), "mono": colours[1:2], "rgb": colours}[domain]
+        clean = {"bayer": RGGB.pack(colours[1]), "mono": colours[1:2], "rgb": colours[:, :128, :128]}[domain]
         for scale in scales:
             noisy = rng.poisson(clean / scale).astype(np.float32) * np.float32(scale)
             noisy += 3 * np.float32(scale) * rng.standard_normal(clean.shape, np.float32)

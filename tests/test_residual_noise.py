@@ -28,11 +28,18 @@ from tests.test_single_image import mosaic_of, std_error
 
 CPU = torch.device("cpu")
 SENSOR = Sensor(7.2, 15.0, 0.14, 1.6, 2048, 15304)
+
+
+def slow(*case: object) -> object:
+    """Return a case for `make test-slow`: one of a kind is enough for every run."""
+    return pytest.param(*case, marks=pytest.mark.slow)
+
+
 SENSORS = [
     ("CanonEOS700D", 100),
-    pytest.param("NikonD850", 400, marks=pytest.mark.slow),
-    pytest.param("SonyA7S2", 1600, marks=pytest.mark.slow),
-    pytest.param("CanonEOS700D", 6400, marks=pytest.mark.slow),
+    slow("NikonD850", 400),
+    slow("SonyA7S2", 1600),
+    slow("CanonEOS700D", 6400),
     ("NikonD850", 12800),
 ]
 
@@ -62,7 +69,7 @@ def gain_db(noisy: np.ndarray, clean: np.ndarray, profile: NoiseProfile, engine:
     return float(10 * np.log10(np.mean((noisy - clean) ** 2) / np.mean((denoised - clean) ** 2)))
 
 
-@pytest.mark.parametrize("picture", ["grass", "gravel", "brick"])
+@pytest.mark.parametrize("picture", ["grass", slow("gravel"), slow("brick")])
 @pytest.mark.parametrize(("camera", "iso"), SENSORS)
 def test_texture_from_edge_to_edge_is_told_from_noise(
     shared_data: Path, engine: Engine, picture: str, camera: str, iso: int
@@ -116,7 +123,7 @@ def test_drawn_textures_are_told_from_noise_and_never_harmed(
     assert gain_db(noisy, clean, found, engine) > 0
 
 
-@pytest.mark.parametrize("picture", ["coffee", "rocket", "astronaut"])
+@pytest.mark.parametrize("picture", ["coffee", slow("rocket"), slow("astronaut")])
 @pytest.mark.parametrize(("camera", "iso"), SENSORS)
 def test_pictures_are_known_within_a_tenth(shared_data: Path, engine: Engine, picture: str, camera: str, iso: int):
     sensor = measured_sensor(shared_data / "noise_params", camera, iso)
@@ -163,8 +170,8 @@ def coded_with_losses(noisy: np.ndarray, step: float) -> np.ndarray:
     return coded
 
 
-@pytest.mark.parametrize("picture", ["coffee", "rocket"])
-@pytest.mark.parametrize("steps_per_std", [0.7, 1.5, 3.0])
+@pytest.mark.parametrize("picture", ["coffee", slow("rocket")])
+@pytest.mark.parametrize("steps_per_std", [0.7, slow(1.5), 3.0])
 def test_a_raw_file_coded_with_losses_still_shows_its_noise(engine: Engine, picture: str, steps_per_std: float):
     """Losses take the finest bands; what is left must not pass for all there was."""
     clean = mosaic_of(picture)[:400]
@@ -250,7 +257,7 @@ def test_denoising_by_the_estimate_leaves_the_colours_of_24_patches(engine: Engi
 
 
 @pytest.mark.parametrize("mosaic_of_picture", [MONO, RGB], ids=lambda mosaic: mosaic.domain)
-@pytest.mark.parametrize("scale", [2e-4, 2e-3])
+@pytest.mark.parametrize("scale", [slow(2e-4), 2e-3])
 def test_the_noise_of_grey_and_rgb_frames_is_told_plane_by_plane(mosaic_of_picture: Mosaic, scale: float):
     rng = np.random.default_rng(0)
     colours = 0.6 * np.moveaxis(content_pictures(("stereo_motorcycle",))[0][:384, :384], 2, 0)

@@ -35,7 +35,7 @@ def trained() -> TwoScaleNet:
     return net.to(memory_format=torch.channels_last).eval()
 
 
-def picture(height=300, width=403, seed=0):
+def picture(height=276, width=303, seed=0):
     rng = np.random.default_rng(seed)
     y, x = np.mgrid[:height, :width]
     scene = 0.3 + 0.25 * np.sin(x / 9) * np.cos(y / 13) + 0.3 * (x > y)
@@ -60,7 +60,7 @@ def test_the_result_does_not_depend_on_the_tiles(trained, cfa, augment):
     image = picture()
     whole = run(trained, image, cfa, tile=4096, augment=augment)
     assert np.abs(whole - image).max() > 0.01
-    for tile in (128, 256, 512):
+    for tile in (128, 256):
         assert np.abs(run(trained, image, cfa, tile=tile, augment=augment) - whole).max() < 1e-5
 
 
