@@ -94,7 +94,7 @@ def test_frames_of_another_number_are_merged_alone_and_two_are_averaged(tmp_path
     burst = stored(tmp_path / "a.burst", "a", frames, verdicts(frames), 0.1, 0.001)
     two = merge_frames(burst, [1, 3])
     counts = ~burst.saturated
-    assert two.mean[counts] == pytest.approx(np.mean([burst.linear(1), burst.linear(3)], axis=0)[counts], abs=1e-6)
+    assert np.abs(two.mean - np.mean([burst.linear(1), burst.linear(3)], axis=0))[counts].max() < 1e-6
     assert (two.count, two.left_out) == (2, (0.0, 0.0))
 
 

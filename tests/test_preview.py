@@ -208,7 +208,12 @@ def test_a_shot_looks_like_its_development(tmp_path: Path, cfa: str, shape: tupl
 
 @pytest.mark.parametrize(
     "name",
-    ["raw_single/colorchart.dng", "raw_single/Blackmagic.dng", "seestar/m94/*.dng", "sim_canon700d/*iso1600/*_000.dng"],
+    [
+        "raw_single/colorchart.dng",
+        pytest.param("raw_single/Blackmagic.dng", marks=pytest.mark.slow),  # 9 megapixels
+        "seestar/m94/*.dng",
+        "sim_canon700d/*iso1600/*_000.dng",
+    ],
 )
 def test_a_real_shot_looks_like_its_development(shared_data: Path, name: str):
     path = sorted(shared_data.glob(name))[0]

@@ -238,7 +238,7 @@ def test_a_folder_of_shots_that_was_moved_is_known_again(night: Path, run: Run) 
 
 def test_dark_frames_of_one_body_make_the_shots_of_no_other_anew(night: Path, run: Run) -> None:
     write_frames(night / "darks", dark_frames(4, size=SMALL), camera="Nikon D5")
-    job = ("denoise", night / "card", "-o", night / "out")
+    job = ("denoise", night / "card", "-m", night / "models", "-o", night / "out")
     assert run(*job).code == 0
     done = run(*job, "--darks", night / "darks")
     written = [line.split()[1].split("/")[0] for line in done.out.splitlines() if "written to" in line]

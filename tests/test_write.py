@@ -19,7 +19,7 @@ import burst_denoise as bd
 from burst_denoise.frame.frame import Frame
 from burst_denoise.frame.geometry import dihedral
 from burst_denoise.frame.synthetic import SyntheticCamera, shoot
-from burst_denoise.inference.denoiser import Denoiser
+from burst_denoise.inference.denoiser import Denoiser, DenoiseSettings
 from burst_denoise.io.dng import write_dng
 from burst_denoise.io.exiftool import exiftool_on_path
 from burst_denoise.io.raw import read_raw
@@ -180,10 +180,10 @@ def alike(found: np.ndarray, developed: np.ndarray) -> None:
 
 @pytest.fixture(scope="module")
 def denoised_frame(tmp_path_factory: pytest.TempPathFactory) -> Frame:
-    """A shot of 320 x 480 photosites, denoised."""
+    """A shot of 320 x 480 photosites, denoised quickly."""
     noisy, _ = shoot(SyntheticCamera(hot_fraction=0), scene((320, 480)), 800, 1, 0)
     (path,) = write_frames(tmp_path_factory.mktemp("upright"), noisy)
-    return Denoiser()(read_raw(path))
+    return Denoiser(settings=DenoiseSettings(quality="draft"))(read_raw(path))
 
 
 @pytest.mark.parametrize("orientation", range(1, 9))

@@ -317,15 +317,17 @@ def _newton_step(tiles: _Tiles, displacements: Double) -> tuple[Double, Double]:
     vectors = np.einsum("tip,ti->tp", each, tiles.vectors)
     unknowns = each.shape[-1]
     weights = np.ones(len(vectors))
+    tolerated = TILE_MISFIT_SHARE * np.maximum(tiles.energies - np.median(tiles.energies), 0)
     for _ in range(10):
         matrix = np.tensordot(weights, matrices, 1)
         spectrum = np.linalg.eigvalsh(matrix)
         if spectrum[0] <= 1e-6 * spectrum[-1]:
             return np.zeros(unknowns), np.full((unknowns, unknowns), np.inf)
         step = np.asarray(np.linalg.solve(matrix, weights @ vectors), np.float64)
-        scores = weights[:, None] * (vectors - matrices @ step)
-        left = np.maximum(tiles.differences - 2 * vectors @ step + np.einsum("tij,i,j->t", matrices, step, step), 0)
-        scale = np.median(left) + TILE_MISFIT_SHARE * np.maximum(tiles.energies - np.median(tiles.energies), 0)
+        explained = matrices @ step
+        scores = weights[:, None] * (vectors - explained)
+        left = np.maximum(tiles.differences + (explained - 2 * vectors) @ step, 0)
+        scale = np.median(left) + tolerated
         weights = 1 / (1 + left / np.maximum(scale, 1e-9 * left.max() or 1.0)) ** 2
     inverse = np.linalg.inv(matrix)
     covariance: Double = inverse @ (scores.T @ scores) @ inverse
