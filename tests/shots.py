@@ -3,6 +3,7 @@
 import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from functools import lru_cache
 from pathlib import Path
 
 import cv2
@@ -56,7 +57,15 @@ def scene(size: tuple[int, int] = SIZE, seed: int = 0) -> np.ndarray:
 def burst_frames(count: int = 4, iso: float = 1600, seed: int = 0, cfa: str = "RGGB", size: tuple[int, int] = SIZE,
                  faults: Mapping[int, Fault] | None = None, hot: float = 1e-4) -> list[Frame]:  # fmt: skip
     """Return the frames of a burst, of which a share ``hot`` of the photosites are hot."""
-    return shoot(SyntheticCamera(cfa=cfa, hot_fraction=hot), scene(size, seed), iso, count, seed, faults or {})[0]
+    frames = _shot(count, iso, seed, cfa, size, tuple((faults or {}).items()), hot)
+    return [replace(frame, dn=frame.dn.copy()) for frame in frames]
+
+
+@lru_cache(64)
+def _shot(count: int, iso: float, seed: int, cfa: str, size: tuple[int, int], faults: tuple[tuple[int, Fault], ...],
+          hot: float) -> list[Frame]:  # fmt: skip
+    """Return the frames of a burst, once for all tests that shoot the same."""
+    return shoot(SyntheticCamera(cfa=cfa, hot_fraction=hot), scene(size, seed), iso, count, seed, dict(faults))[0]
 
 
 def dark_frames(count: int = 6, iso: float = 1600, size: tuple[int, int] = SIZE, hot: float = 1e-4) -> list[Frame]:
