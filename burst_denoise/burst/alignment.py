@@ -28,6 +28,8 @@ SIGNIFICANCE_SIGMA, EXCESS_SIGMA = 4.0, 2.0
 have texture (a rocket before a black sky at ISO 12800) their scatter tells the error badly."""
 TILE_MISFIT_SHARE = 0.02
 """Share of a tile's energy that the linearised difference may miss; a moved object leaves twice all of it."""
+SETTLED = 1e-3
+"""Change of the weights of tiles that is not worth solving again for: it moves a frame by 1e-5 px."""
 ROUNDS = 3
 """Times that the frames which agree are found anew; two are enough unless the first frame was too noisy to tell."""
 STEPS = 6
@@ -328,7 +330,9 @@ def _newton_step(tiles: _Tiles, displacements: Double) -> tuple[Double, Double]:
         scores = weights[:, None] * (vectors - explained)
         left = np.maximum(tiles.differences + (explained - 2 * vectors) @ step, 0)
         scale = np.median(left) + tolerated
-        weights = 1 / (1 + left / np.maximum(scale, 1e-9 * left.max() or 1.0)) ** 2
+        before, weights = weights, 1 / (1 + left / np.maximum(scale, 1e-9 * left.max() or 1.0)) ** 2
+        if np.abs(weights - before).max() < SETTLED:
+            break
     inverse = np.linalg.inv(matrix)
     covariance: Double = inverse @ (scores.T @ scores) @ inverse
     return step, covariance

@@ -333,5 +333,7 @@ def fit_line(points: Double, *, falling: bool = False) -> tuple[Double, Double]:
         if not falling:  # developed pictures have less noise in highlights; best served by a flat line
             slope = np.maximum(slope, 0.0)
         intercept = variance_mean - slope * level_mean
-        fitted = np.maximum(slope[..., None] * level + intercept[..., None], 0.05 * variance)
+        before, fitted = fitted, np.maximum(slope[..., None] * level + intercept[..., None], 0.05 * variance)
+        if np.allclose(before, fitted, rtol=1e-6, atol=0):
+            break
     return slope, intercept
