@@ -12,7 +12,7 @@ import tifffile
 
 from burst_denoise import __version__
 from burst_denoise.io.raw import read_raw
-from tests.command_line import PROGRAM, Done, Run, Shoot, in_a_process, refused
+from tests.command_line import PROGRAM, SMALL, Done, Run, Shoot, in_a_process, refused
 from tests.shots import burst_frames, everything_in, write_frames
 
 COMMANDS = (
@@ -222,7 +222,7 @@ def test_denoising_goes_without_a_model_and_says_where_the_noise_is_from(
     assert (done.code, done.out) == (0, f"1/1 frame_000.dng: written to {tmp_path / 'a.dng'}\n")
     assert done.err.startswith("frame_000.dng: noise estimated from the shot itself, S ")
     assert len(done.err.splitlines()) == 1
-    write_frames(tmp_path, burst_frames(1), camera="Nikon D5")
+    write_frames(tmp_path, burst_frames(1, size=SMALL), camera="Nikon D5")
     assert run("denoise", tmp_path / "frame_000.dng", "-o", tmp_path / "b.dng", "--quality", "best").code == 0
     assert not np.array_equal(read_raw(tmp_path / "a.dng").dn, read_raw(shot).dn)
 

@@ -60,7 +60,7 @@ def true_profile(sensor: Sensor) -> NoiseProfile:
 
 
 def estimate(noisy: np.ndarray, engine: Engine, cfa: str = "RGGB") -> NoiseProfile:
-    return refine_noise(noisy, mosaic(cfa), engine, estimate_noise(noisy, mosaic(cfa)))
+    return refine_noise(noisy, mosaic(cfa), engine, estimate_noise(noisy, mosaic(cfa)))[0]
 
 
 def gain_db(noisy: np.ndarray, clean: np.ndarray, profile: NoiseProfile, engine: Engine) -> float:
@@ -222,7 +222,7 @@ def test_defects_and_overexposed_parts_are_no_noise(engine: Engine):
 
 def test_where_nothing_can_be_told_the_first_estimate_stays(engine: Engine):
     first = true_profile(SENSOR)
-    assert refine_noise(np.ones((256, 256), np.float32), RGGB, engine, first) == first
+    assert refine_noise(np.ones((256, 256), np.float32), RGGB, engine, first)[0] == first
 
 
 PATCHES = np.array([
@@ -266,7 +266,7 @@ def test_the_noise_of_grey_and_rgb_frames_is_told_plane_by_plane(mosaic_of_pictu
     noisy = rng.poisson(clean / scales) * scales + 3 * scales * rng.standard_normal(clean.shape)
     noisy = noisy.astype(np.float32).reshape(clean.shape)
     network = fastest_engine(load_prior(mosaic_of_picture.domain, CPU).network, compute_dtype(CPU))
-    found = refine_noise(noisy, mosaic_of_picture, network, estimate_noise(noisy, mosaic_of_picture))
+    found, _ = refine_noise(noisy, mosaic_of_picture, network, estimate_noise(noisy, mosaic_of_picture))
     level = np.full((found.planes, 1, 1), 0.1, np.float32)
     truth = (scales * 0.1 + (3 * scales) ** 2).ravel()
     factor = np.sqrt(noise_variance(level, found).ravel() / truth)

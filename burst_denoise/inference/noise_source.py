@@ -13,7 +13,7 @@ from burst_denoise.errors import ConfigError, InputFileError
 from burst_denoise.frame.frame import Frame
 from burst_denoise.frame.mosaic import MOSAICS, Mosaic
 from burst_denoise.inference.engine import Engine
-from burst_denoise.inference.residual_noise import refine_noise, residual_structure
+from burst_denoise.inference.residual_noise import refine_noise
 from burst_denoise.io.limits import read_document
 from burst_denoise.schemas import ChannelProfile, FrameInfo, NoiseProfile, NoiseStructure
 from burst_denoise.sensor.identity import Sensor
@@ -234,8 +234,7 @@ def estimated_noise(frames: Iterable[Frame], engine: Engine) -> ShotNoise:
         except InputFileError as reason:
             error = error or InputFileError(f"{frame.path.name}: {reason}")
         else:
-            profile = refine_noise(image, frame.mosaic, engine, first)
-            found.append((profile, residual_structure(image, frame.mosaic, engine, profile)))
+            found.append(refine_noise(image, frame.mosaic, engine, first))
     if not found:
         raise error or ValueError("no frames to estimate noise from")
     found.sort(key=lambda noise: float(noise_variance(np.full(1, COMPARED_AT, np.float32), noise[0]).mean()))

@@ -22,7 +22,7 @@ from burst_denoise.sensor.noise_model import SMALLEST_VARIANCE, noise_variance, 
 from burst_denoise.sensor.noise_structure import noise_structure
 from burst_denoise.sensor.single_image import SATURATED, fit_noise_line
 
-__all__ = ["refine_noise", "residual_structure"]
+__all__ = ["refine_noise"]
 
 T = TypeVar("T", bound=np.generic)
 Groups = tuple[tuple[int, ...], ...]
@@ -55,8 +55,10 @@ BIN_ERROR = 0.05
 """Relative error of a bin's variance beside that of chance."""
 
 
-def refine_noise(image: Float, mosaic: Mosaic, engine: Engine, first: NoiseProfile) -> NoiseProfile:
-    """Return the noise profile of a shot, estimated from the residual of denoising a few windows of it.
+def refine_noise(
+    image: Float, mosaic: Mosaic, engine: Engine, first: NoiseProfile
+) -> tuple[NoiseProfile, NoiseStructure]:
+    """Return the noise of a shot, estimated from the residual of denoising a few windows of it.
 
     Parameters
     ----------
@@ -71,8 +73,11 @@ def refine_noise(image: Float, mosaic: Mosaic, engine: Engine, first: NoiseProfi
 
     Returns
     -------
-    NoiseProfile
+    profile : NoiseProfile
         S and O positive, the same for all planes of a mosaic; ``first`` where the windows cannot tell.
+    structure : NoiseStructure
+        What the noise has beside its variance. Noise that is alike over several photosites passes for picture and
+        stays, so the residual does not show its correlation; and texture leaves some.
 
     Notes
     -----
@@ -100,7 +105,7 @@ def refine_noise(image: Float, mosaic: Mosaic, engine: Engine, first: NoiseProfi
     groups = NOISE_ALIKE[mosaic.domain]
     profile, step, before = first, np.zeros(len(groups)), np.zeros(len(groups))
     for number in range(ROUNDS):
-        bins = _residual_variance(planes, groups, engine, profile)
+        bins, residual = _residual_variance(planes, groups, engine, profile)
         lines = _lines(profile, groups)
         found, change = lines.copy(), np.zeros(len(groups))
         for index, each in enumerate(bins):
@@ -108,7 +113,10 @@ def refine_noise(image: Float, mosaic: Mosaic, engine: Engine, first: NoiseProfi
                 found[index] = fit_noise_line(*each)
                 change[index] = np.mean(np.log(_variance(each[0], found[index]) / _variance(each[0], lines[index])))
         if (np.abs(change) < CONVERGED).all() or number == ROUNDS - 1:
-            return _with_lines(profile, groups, found)
+            for of, excess in zip(groups, change, strict=True):
+                residual[list(of)] *= np.float32(math.exp(-excess / 2))  # in units of the noise that was found
+            structure = noise_structure(_windows(residual, planes < SATURATED, mosaic))
+            return _with_lines(profile, groups, found), structure
         # The secant tells how much of a change of the profile stays in the estimate; a first step goes without.
         stays = np.zeros(len(groups))
         if number:
@@ -117,22 +125,6 @@ def refine_noise(image: Float, mosaic: Mosaic, engine: Engine, first: NoiseProfi
         step, before = change / (1 - stays), change
         profile = _with_lines(profile, groups, found * np.exp(step - change)[:, None])
     raise AssertionError("the last round returns")
-
-
-def residual_structure(image: Float, mosaic: Mosaic, engine: Engine, profile: NoiseProfile) -> NoiseStructure:
-    """Return what the noise of a shot has beside its variance, told by the residual of denoising a few windows of it.
-
-    Arguments are those of `refine_noise`, and the noise profile that it returned.
-
-    Notes
-    -----
-    Noise that is alike over several photosites passes for picture and stays, so the residual does not show its
-    correlation; and texture leaves some.
-    """
-    planes = _flat_windows(image, mosaic, profile)
-    noisy, clean = _denoised(planes, engine, profile)
-    counts = planes < SATURATED
-    return noise_structure(_windows(noisy - clean, counts, mosaic))
 
 
 def _windows(noise: Float, counts: Mask, mosaic: Mosaic) -> Iterator[tuple[Float, Mask]]:
@@ -148,15 +140,6 @@ def _windows(noise: Float, counts: Mask, mosaic: Mosaic) -> Iterator[tuple[Float
 def _laid_out(planes: npt.NDArray[T], mosaic: Mosaic) -> list[npt.NDArray[T]]:
     """Return planes as the photosites lie: of a mosaic one layer, from the first red one on."""
     return [RGGB.unpack(planes, (2 * planes.shape[1], 2 * planes.shape[2]))] if mosaic.cfa else list(planes)
-
-
-def _denoised(planes: Float, engine: Engine, profile: NoiseProfile) -> tuple[Float, Float]:
-    """Return planes stabilised, and what the network makes of them."""
-    height, width = planes.shape[1:]
-    sides = [(engine.margin, engine.margin + -size % engine.step) for size in (height, width)]
-    noisy = stabilise(planes, profile)
-    padded = torch.from_numpy(np.pad(noisy, [(0, 0), *sides], mode="reflect"))
-    return noisy, engine.run(padded[None]).numpy()[0, :, :height, :width]
 
 
 def _lines(profile: NoiseProfile, groups: Groups) -> Double:
@@ -198,8 +181,10 @@ def _flat_windows(image: Float, mosaic: Mosaic, profile: NoiseProfile) -> Float:
     return square
 
 
-def _residual_variance(planes: Float, groups: Groups, engine: Engine, profile: NoiseProfile) -> list[Bins | None]:
-    """Return the variance that the residual of a profile shows, of the planes that are alike."""
+def _residual_variance(
+    planes: Float, groups: Groups, engine: Engine, profile: NoiseProfile
+) -> tuple[list[Bins | None], Float]:
+    """Return the variance that the residual of a profile shows, of the planes that are alike, and the residual."""
     height, width = planes.shape[1:]
     margin = engine.margin
     sides = [(margin, margin + -size % engine.step) for size in (height, width)]
@@ -212,10 +197,11 @@ def _residual_variance(planes: Float, groups: Groups, engine: Engine, profile: N
     level, usable = unstabilise(clean, profile), planes < SATURATED
     parts = [noisy - clean, probe, (probed - clean) / np.float32(PROBE)]
     lines = _lines(profile, groups)
-    return [
+    bins = [
         _bins(level[list(of)], usable[list(of)], [part[list(of)] for part in parts], line)
         for of, line in zip(groups, lines, strict=True)
     ]
+    return bins, parts[0]
 
 
 def _bins(clean: Float, usable: Mask, parts: list[Float], line: Double) -> Bins | None:
