@@ -219,9 +219,8 @@ def test_ids_are_unique_and_what_refers_to_one_finds_it():
     assert {name for pair in wanted for name in pair if name} <= set(ids)
 
 
-def test_a_chart_is_drawn_in_colours_of_the_style_sheet(tmp_path):
-    write_report(tmp_path / "r.html", realistic_report())
-    text = (tmp_path / "r.html").read_text(encoding="utf-8")
+def test_a_chart_is_drawn_in_colours_of_the_style_sheet():
+    text = realistic_text()
     used, known = (set(re.findall(pattern, text)) for pattern in (r"var\((--\w+)\)", r"(--\w+):"))
     assert {"--rule", "--c0", "--c1", "--r", "--g", "--h", "--b"} <= used <= known
 
