@@ -89,7 +89,7 @@ __all__ = [
     "read_pairs",
     "report",
 ]
-__version__ = "0.8.1"
+__version__ = "0.8.2"
 
 
 def __getattr__(name: str) -> Any:
