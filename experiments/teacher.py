@@ -30,7 +30,7 @@ from burst_denoise.frame.geometry import DIHEDRAL, dihedral
 from burst_denoise.frame.mosaic import RGGB
 from burst_denoise.inference.engine import Engine
 from burst_denoise.inference.tiles import augmented
-from burst_denoise.model.device import compute_dtype
+from burst_denoise.model.device import autocast, compute_dtype
 from burst_denoise.model.network import Size, TwoScaleNet
 from experiments.random_cameras import training_batch
 from experiments.random_scenes import training_pictures
@@ -132,8 +132,7 @@ def answer(teacher: TwoScaleNet, planes: Float) -> Float:
 @torch.inference_mode()
 def _denoised(teacher: TwoScaleNet, planes: Tensor) -> Tensor:
     """Return planes denoised to their borders, as a training step sees them."""
-    dtype = compute_dtype(planes.device)
-    with torch.autocast("cpu", dtype, enabled=dtype != torch.float32):
+    with autocast(planes.device, compute_dtype(planes.device)):
         found: Tensor = teacher(planes.to(memory_format=torch.channels_last))
     return found.float()
 

@@ -24,7 +24,7 @@ from burst_denoise import __version__
 from burst_denoise.arrays import Float, Picture
 from burst_denoise.files import atomic_write
 from burst_denoise.model.content import PICTURES
-from burst_denoise.model.device import choose_device, compute_dtype
+from burst_denoise.model.device import autocast, choose_device, compute_dtype
 from burst_denoise.model.fit import Checkpoint, FitSettings, FitState, fit, masked_mse
 from burst_denoise.model.network import TwoScaleNet, build_network
 from burst_denoise.schemas import PLANES, Domain, NoiseProfile, Quality
@@ -222,7 +222,7 @@ def _score(network: torch.nn.Module, samples: list[Validation], device: torch.de
     dtype, scores = compute_dtype(device), []
     for of in samples:
         x = _tensor(stabilise(of.noisy, of.profile).reshape(of.pictures, -1, *of.noisy.shape[1:]), device)
-        with torch.autocast(device.type, dtype, enabled=dtype != torch.float32):
+        with autocast(device, dtype):
             stabilised = torch.cat([network(each[None]).float() for each in x])
         denoised = unstabilise(stabilised.cpu().numpy().reshape(of.clean.shape), of.profile)
         pictures = zip(*(np.split(planes, of.pictures) for planes in (denoised, of.clean, of.noisy)), strict=True)

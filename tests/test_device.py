@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from burst_denoise.errors import DeviceError
-from burst_denoise.model.device import choose_device, compute_dtype
+from burst_denoise.model.device import autocast, choose_device, compute_dtype
 
 
 def test_cpu_is_always_there_and_auto_finds_something():
@@ -26,3 +26,11 @@ def test_an_unknown_device_is_refused_with_the_choices():
 def test_half_precision_is_used_only_where_the_processor_multiplies_in_it():
     capable = torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
     assert compute_dtype(torch.device("cpu")) == (torch.bfloat16 if capable else torch.float32)
+
+
+def test_in_float32_there_is_no_autocast_and_no_warning_of_one():
+    with autocast(torch.device("cpu"), torch.float32):
+        assert not torch.is_autocast_enabled("cpu")
+    with autocast(torch.device("cpu"), torch.bfloat16):
+        assert torch.get_autocast_dtype("cpu") == torch.bfloat16
+        assert torch.is_autocast_enabled("cpu")

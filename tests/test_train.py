@@ -16,7 +16,6 @@ from burst_denoise.model import fit as loop
 from burst_denoise.model import train as training
 from burst_denoise.model import validation
 from burst_denoise.model.content import validation_content
-from burst_denoise.model.device import compute_dtype
 from burst_denoise.model.prior import load_prior
 from burst_denoise.model.train import train
 from burst_denoise.model.validation import Scores
@@ -25,11 +24,12 @@ from burst_denoise.score.metrics import psnr
 from tests.shots import stored, verdicts
 
 CPU = torch.device("cpu")
+LITTLE = {"preset": "draft", "batch": 2, "patch": 32}
 pytestmark = pytest.mark.usefixtures("little_validation")
 
 
 def run(burst, state, **settings):
-    settings = {"preset": "draft", "steps": 3, "batch": 2, "patch": 32} | settings
+    settings = LITTLE | {"steps": 3} | settings
     network, record = train([burst], TrainSettings(**settings), state, CPU, lambda progress: None)
     return SimpleNamespace(network=network, **dict(record))
 
@@ -64,7 +64,7 @@ def untouched(monkeypatch):
 
 def test_from_scratch_the_start_is_the_noisy_input_and_counts_as_a_candidate(burst, tmp_path, untouched):
     torch.manual_seed(0)
-    identity = training.build_network("draft", 4)
+    identity = training.build_network(LITTLE["preset"], 4)
     untouched(identity, "held_out_db", "content_db")
     trained = run(burst, tmp_path / "state.safetensors", from_scratch=True)
     assert trained.best_step == 0
@@ -73,7 +73,7 @@ def test_from_scratch_the_start_is_the_noisy_input_and_counts_as_a_candidate(bur
 
 
 def test_a_training_that_gains_nothing_gives_the_prior_back(burst, tmp_path, untouched):
-    prior = load_prior("bayer", CPU, "draft")
+    prior = load_prior("bayer", CPU, LITTLE["preset"])
     untouched(prior.network, "held_out_db", "content_db")
     trained = run(burst, tmp_path / "state.safetensors")
     assert trained.best_step == 0
@@ -86,7 +86,7 @@ def test_a_training_that_gains_nothing_gives_the_prior_back(burst, tmp_path, unt
 def test_what_gains_on_the_scenes_and_loses_on_other_pictures_is_not_kept_nor_the_reverse(
     burst, tmp_path, untouched, score
 ):
-    prior = load_prior("bayer", CPU, "draft")
+    prior = load_prior("bayer", CPU, LITTLE["preset"])
     untouched(prior.network, score)
     assert run(burst, tmp_path / "state.safetensors").best_step == 0
     untouched(prior.network)
@@ -95,7 +95,7 @@ def test_what_gains_on_the_scenes_and_loses_on_other_pictures_is_not_kept_nor_th
 
 def gaining(monkeypatch, held_out_db, content_db):
     """Make every network but the prior gain so much on every frame and picture."""
-    known = weights(load_prior("bayer", CPU, "draft").network)
+    known = weights(load_prior("bayer", CPU, LITTLE["preset"]).network)
 
     def scores(_, judged):
         return Scores(*(np.array(part) * (weights(judged) != known) for part in (held_out_db, content_db)))
@@ -117,7 +117,7 @@ def test_weights_that_gain_little_or_by_chance_or_harm_pictures_give_way_to_the_
 ):
     gaining(monkeypatch, held_out_db, content_db)
     trained = run(burst, tmp_path / "state.safetensors")
-    assert (weights(trained.network) != weights(load_prior("bayer", CPU, "draft").network)) == kept
+    assert (weights(trained.network) != weights(load_prior("bayer", CPU, LITTLE["preset"]).network)) == kept
     assert (trained.prior_share, trained.best_step) == ((0, 3) if kept else (1, 0))
     assert trained.gain_db == pytest.approx(min(np.mean(held_out_db), np.mean(content_db)))  # told in either case
 
@@ -166,7 +166,7 @@ def test_from_the_prior_a_burst_is_denoised_better_from_the_first_step(burst, tm
 
 def test_progress_tells_step_share_loss_and_scores(burst, tmp_path):
     seen = []
-    settings = TrainSettings(preset="draft", steps=4, batch=2, patch=32)
+    settings = TrainSettings(**LITTLE, steps=4)
     train([burst], settings, tmp_path / "state.safetensors", CPU, seen.append)
     assert [p.step for p in seen] == [1, 2, 3, 4]
     assert [p.done for p in seen] == [0.25, 0.5, 0.75, 1]
@@ -188,7 +188,7 @@ def test_the_paper_preset_trains_saves_and_denoises_rgb_pictures(tmp_path, monke
     burst = stored(tmp_path / "rgb.burst", "rgb", frames, verdicts(frames), 0.1, 1e-4)
     trained = run(burst, tmp_path / "state.safetensors", steps=1, batch=1, patch=60, preset="paper")
     assert trained.start_psnr_db > 30 > trained.best_psnr_db  # the noisy frame, and an untrained network
-    rounded, exact = (fastest_engine(trained.network, dtype) for dtype in (compute_dtype(CPU), torch.float32))
+    rounded, exact = (fastest_engine(trained.network, dtype) for dtype in (torch.bfloat16, torch.float32))
     image = frames[0].linear[:, :12, :20]
     tiled = denoise_image(image, RGB, rounded, burst.profile, tile=12)
     assert tiled == pytest.approx(denoise_image(image, RGB, exact, burst.profile, tile=256), abs=1e-5)
@@ -229,7 +229,7 @@ def test_a_damaged_checkpoint_is_refused_by_name(burst, tmp_path):
 def test_an_interrupted_training_ends_in_the_same_bits(burst, tmp_path, monkeypatch):
     monkeypatch.setattr(loop, "SAVE_EVERY_S", 0.0)
     monkeypatch.setattr(training, "VALIDATE_EVERY", 2)
-    settings = {"preset": "draft", "steps": 7, "from_scratch": True}
+    settings = {"steps": 7, "from_scratch": True}
     # From scratch: a few steps away from the prior may help nothing, and the prior would be what comes out.
     whole = run(burst, tmp_path / "whole.safetensors", **settings)
     assert whole.best_step > 0
@@ -242,7 +242,7 @@ def test_an_interrupted_training_ends_in_the_same_bits(burst, tmp_path, monkeypa
             raise Interrupted
 
     with pytest.raises(Interrupted):
-        train([burst], TrainSettings(**settings, batch=2, patch=32), tmp_path / "parts.safetensors", CPU, stop)
+        train([burst], TrainSettings(**LITTLE, **settings), tmp_path / "parts.safetensors", CPU, stop)
     parts = run(burst, tmp_path / "parts.safetensors", **settings)
     assert weights(parts.network) == weights(whole.network)
     assert (parts.best_step, parts.best_psnr_db) == (whole.best_step, whole.best_psnr_db)

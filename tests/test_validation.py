@@ -17,15 +17,15 @@ from tests.shots import stored
 from .conftest import stored_burst
 
 CPU = torch.device("cpu")
-alone = pytest.mark.usefixtures("little_validation")
-"""For tests of the held-out photosites: the clean pictures are scored beside them."""
+held_out_only = pytest.mark.usefixtures("little_validation")
+"""For tests that look at the held-out photosites: the clean pictures, which are scored too, are few then."""
 
 
 def held_out_db(network, burst):
     return float(Validator([burst], CPU).scores(network).held_out_db.mean())
 
 
-@alone
+@held_out_only
 def test_the_score_agrees_with_the_known_clean_image(burst):
     columns = held_out(burst)
     known = np.mean([psnr(burst.linear(i)[:, columns], burst.clean[:, columns], peak=1.0) for i in (0, 3)])
@@ -33,7 +33,7 @@ def test_the_score_agrees_with_the_known_clean_image(burst):
     assert held_out_db(build_network("draft", 4), burst) == pytest.approx(known, abs=0.3)
 
 
-@alone
+@held_out_only
 @pytest.mark.parametrize("cfa", ["GRBG", "BGGR"])
 def test_the_score_does_not_depend_on_the_phase_of_the_mosaic(tmp_path, cfa):
     burst = stored_burst(tmp_path / "phase.burst", cfa=cfa)
@@ -42,7 +42,7 @@ def test_the_score_does_not_depend_on_the_phase_of_the_mosaic(tmp_path, cfa):
     assert held_out_db(build_network("draft", 4), burst) == pytest.approx(known, abs=0.3)
 
 
-@alone
+@held_out_only
 def test_a_network_that_adds_an_error_loses_what_that_error_costs(burst):
     network = build_network("draft", 4)
     before = held_out_db(network, burst)
@@ -84,7 +84,7 @@ def test_an_overexposed_right_eighth_is_refused_before_training(burst, tmp_path)
     assert len(Validator([burst, overexposed], CPU).samples) == 2
 
 
-@alone
+@held_out_only
 def test_defects_count_for_nothing(burst, tmp_path):
     frames = [burst.frame(i) for i in range(len(burst))]
     defects = np.zeros((176, 256), bool)

@@ -13,6 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from burst_denoise.model.device import autocast
 from burst_denoise.model.low_bands import LowBandNet, load_low_bands
 from burst_denoise.model.network import FrequencySplitResNet, TwoScaleNet
 
@@ -107,7 +108,7 @@ def _torch_run(network: FrequencySplitResNet, device: torch.device, dtype: torch
 
     @torch.inference_mode()
     def run(planes: Tensor) -> Tensor:
-        with torch.autocast(device.type, dtype, enabled=dtype != torch.float32):
+        with autocast(device, dtype):
             denoised: Tensor = network(planes.to(device))
         return denoised[..., centre, centre].float().cpu()
 

@@ -6,7 +6,7 @@ import torch
 
 from burst_denoise.errors import DeviceError
 
-__all__ = ["DeviceName", "choose_device", "compute_dtype"]
+__all__ = ["DeviceName", "autocast", "choose_device", "compute_dtype"]
 
 DeviceName = Literal["auto", "cpu", "cuda", "mps"]
 
@@ -40,3 +40,8 @@ def compute_dtype(device: torch.device) -> torch.dtype:
     else:
         capable = device.type == "cuda" and torch.cuda.is_bf16_supported(including_emulation=False)
     return torch.bfloat16 if capable else torch.float32
+
+
+def autocast(device: torch.device, dtype: torch.dtype) -> torch.autocast:
+    """Return the context in which convolutions run in a precision from `compute_dtype`; float32 leaves all as it is."""
+    return torch.autocast(device.type, dtype, enabled=dtype != torch.float32)

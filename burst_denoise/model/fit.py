@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from burst_denoise.errors import ConfigError, InputFileError
 from burst_denoise.files import write_file
 from burst_denoise.io.limits import refuse_special_file
-from burst_denoise.model.device import compute_dtype
+from burst_denoise.model.device import autocast, compute_dtype
 from burst_denoise.schemas import Document
 
 __all__ = ["Checkpoint", "FitSettings", "FitState", "fit", "make_optimizer", "masked_mse"]
@@ -225,7 +225,7 @@ def fit(
             rate = settings.learning_rate * (0.5 * (1 + math.cos(math.pi * state.done)) if settings.falling else 1)
             for group in state.optimizer.param_groups:
                 group["lr"] = group["share"] * rate
-            with torch.autocast(device.type, dtype, enabled=dtype != torch.float32):
+            with autocast(device, dtype):
                 error = loss(network, *batch)
             state.optimizer.zero_grad()
             error.backward()  # type: ignore[no-untyped-call]

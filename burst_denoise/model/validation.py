@@ -19,7 +19,7 @@ from burst_denoise.arrays import Double, Float
 from burst_denoise.burst.burst import Burst
 from burst_denoise.errors import SeriesError
 from burst_denoise.model.content import content_patch, validation_content
-from burst_denoise.model.device import compute_dtype
+from burst_denoise.model.device import autocast, compute_dtype
 from burst_denoise.model.pairs import held_out, noise_of
 from burst_denoise.score.metrics import corrected_mse, psnr_of_mse
 from burst_denoise.sensor.moments import FrameMoments, frame_moments
@@ -135,13 +135,13 @@ class Validator:
         )
 
     def _below_noise_db(self, synthetic: _SyntheticSample, network: torch.nn.Module) -> float:
-        with torch.autocast(synthetic.noisy.device.type, self.dtype, enabled=self.dtype != torch.float32):
+        with autocast(synthetic.noisy.device, self.dtype):
             error = (network(synthetic.noisy).float() - synthetic.clean) ** 2 * synthetic.valid
         mse = error.sum() / synthetic.valid.sum()
         return psnr_of_mse(max(mse.item(), SMALLEST_ERROR), peak=1.0)
 
     def _psnr(self, sample: _HeldOutSample, network: torch.nn.Module) -> float:
-        with torch.autocast(sample.noisy.device.type, self.dtype, enabled=self.dtype != torch.float32):
+        with autocast(sample.noisy.device, self.dtype):
             stabilised = network(sample.noisy)[0].float().cpu().numpy()
         image = sample.burst.mosaic.unpack(unstabilise(stabilised, sample.burst.profile), sample.shape)
         mse = corrected_mse(image[..., sample.margin :], sample.others, sample.valid)

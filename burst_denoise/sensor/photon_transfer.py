@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy.ndimage import uniform_filter
 
-from burst_denoise.arrays import Double, Float, Mask
+from burst_denoise.arrays import Double, Float, Index, Mask
 from burst_denoise.frame.mosaic import Mosaic
 from burst_denoise.schemas import NoiseMeasurement, NoiseProfile
 from burst_denoise.sensor.intervals import row_groups
@@ -197,13 +197,13 @@ class _PlaneSums:
         index = np.empty(order.size, np.uint8)
         index[order] = np.arange(order.size) * max(1, min(BINS, order.size // FEWEST_PER_BIN)) // order.size
         self.index = index.reshape(first.shape)
-        counts = np.bincount(index)
+        self.counts = np.bincount(index)
         step = _step(first, second)
-        typical = _typical(step * step / np.float32(2), self.index)
+        typical = _typical((step * step / np.float32(2)).ravel()[order], self.counts)
         clipped = (np.maximum(first, second) >= 1) | (np.minimum(first, second) <= self.lowest)
         # Clipped throughout, noise is so small that three standard deviations are no distance: count as well.
-        counted = (typical > 0) & (np.bincount(index, clipped.ravel()) / counts < 0.01)
-        counted &= self._unclipped(np.bincount(index, both.ravel()) / counts, typical)
+        counted = (typical > 0) & (np.bincount(index, clipped.ravel()) / self.counts < 0.01)
+        counted &= self._unclipped(np.bincount(index, both.ravel()) / self.counts, typical)
         self.roots = np.sqrt(counted / np.where(counted, typical, 1)).astype(np.float32)
         weight = self.roots.astype(np.float64)[self.index] ** 2
         self.line_weights = weight.sum(axis=1), weight.sum(axis=0)
@@ -274,7 +274,8 @@ class _PlaneSums:
         # A deviation of ten standard deviations in one frame, or five in all, is outside any noise, heavy tails
         # included: a defect. A bin may straddle the edge of a clipped highlight, so each photosite must be away from
         # white too.
-        typical = _typical(variance, self.index).astype(np.float32)[self.index]
+        ordered = variance.ravel()[np.argsort(self.index, axis=None, kind="stable")]
+        typical = _typical(ordered, self.counts).astype(np.float32)[self.index]
         kept = (self.roots[self.index] > 0) & (variance <= max(25, 100 / self.steps) * typical)
         kept &= self._unclipped(mean, typical)
         group = row_groups(len(mean), interleaved=True)
@@ -294,10 +295,9 @@ def _step(before: Float, after: Float) -> Float:
     return after * (1 - change) - before * (1 + change)
 
 
-def _typical(variance: Float, index: npt.NDArray[np.uint8]) -> Double:
-    """Return the mean of the variances in every bin, the greatest hundredth left out: (B,)."""
-    ordered = variance.ravel()[np.argsort(index, axis=None, kind="stable")]
-    parts = np.split(ordered, np.cumsum(np.bincount(index.ravel()))[:-1])
+def _typical(variances: Float, counts: Index) -> Double:
+    """Return the mean of the variances in every bin, the greatest hundredth left out: (B,), from them bin by bin."""
+    parts = np.split(variances, np.cumsum(counts)[:-1])
     kept = [math.floor(0.99 * (len(part) - 1)) + 1 for part in parts]
     return np.array(
         [np.partition(part, k - 1)[:k].sum(dtype=np.float64) / k for part, k in zip(parts, kept, strict=True)]
