@@ -45,6 +45,12 @@ def needs_no_other_program(request: pytest.FixtureRequest, monkeypatch: pytest.M
         )
 
 
+@pytest.fixture(autouse=True)
+def does_not_wait_for_the_disk(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Leave what is written to the system's memory: no test takes the power away, and hundreds would wait."""
+    monkeypatch.setattr(os, "fsync", lambda handle: None)
+
+
 @pytest.fixture(scope="session")
 def shared_data() -> Path:
     """Folder of real and simulated bursts; tests that need it are skipped where it is absent."""

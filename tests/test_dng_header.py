@@ -1,6 +1,7 @@
 """What a DNG says about its mosaic: black levels of any pattern, and which DNGs are not read."""
 
 import contextlib
+import math
 from pathlib import Path
 
 import numpy as np
@@ -131,20 +132,20 @@ def test_development_takes_the_photosites_back_to_what_the_file_has(tmp_path: Pa
 @pytest.mark.parametrize("tag", [(50713, 3, 2, (0, 0), True), (50713, 3, 2, (7, 9), True)], ids=str)
 def test_a_damaged_pattern_is_its_first_level(tmp_path: Path, tag: tuple):
     write_plain_dng(tmp_path / "a.dng", random_dn(SHAPE), [tag, (50714, 5, 2, (512, 1, 600, 1), True)])
-    header = read_dng_header(tmp_path / "a.dng")
+    header = read_dng_header(tmp_path / "a.dng", math.inf)
     assert header.black.per_place().tolist() == [[512, 512], [512, 512]]
 
 
 def test_what_says_nothing_counts_as_nothing(tmp_path: Path):
     deltas = (50716, 10, SHAPE[0], (1, 0) * SHAPE[0], True)
     write_plain_dng(tmp_path / "a.dng", random_dn(SHAPE), [(50714, 5, 1, (512, 0), True), deltas])
-    assert read_dng_header(tmp_path / "a.dng").black.per_place().tolist() == [[0, 0], [0, 0]]
+    assert read_dng_header(tmp_path / "a.dng", math.inf).black.per_place().tolist() == [[0, 0], [0, 0]]
 
 
 @pytest.mark.parametrize("area", [(0, 0, 61, 82), (-1, 0, 60, 82), (5, 5, 5, 82), (3, 4)], ids=str)
 def test_an_active_area_that_is_none_is_the_whole(tmp_path: Path, area: tuple[int, ...]):
     write_plain_dng(tmp_path / "a.dng", random_dn(SHAPE), [(50829, 9, len(area), area, True)])
-    assert read_dng_header(tmp_path / "a.dng").area is None
+    assert read_dng_header(tmp_path / "a.dng", math.inf).area is None
 
 
 def test_the_active_area_of_a_file_is_read_and_written_with_crops_and_corrections(tmp_path: Path):
@@ -158,7 +159,7 @@ def test_the_active_area_of_a_file_is_read_and_written_with_crops_and_correction
     header = read_raw_header(tmp_path / "a.dng")
     assert frame.dn.shape == (header.height, header.width) == (54, 75)
     write_dng(tmp_path / "b.dng", frame)
-    assert read_dng_header(tmp_path / "b.dng").area == Area(3, 5, 54, 75)
+    assert read_dng_header(tmp_path / "b.dng", math.inf).area == Area(3, 5, 54, 75)
     with tifffile.TiffFile(tmp_path / "b.dng") as tiff:
         tags = tiff.pages.first.pages[0].tags
         assert tags[50829].value == (3, 5, 57, 80)

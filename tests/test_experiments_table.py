@@ -184,8 +184,9 @@ def test_a_budget_becomes_steps_once(tmp_path: Path):
 
 
 def test_training_keeps_the_best_validated_weights_and_tells_what_it_took(comparison: Comparison, tmp_path: Path):
-    trained = train_system(TILES_28, comparison.data, Budget(minutes=0, least_steps=24, narrow=True), tmp_path)
-    assert trained.steps >= 24
+    system = replace(TILES_28, proof_steps=24)
+    trained = train_system(system, comparison.data, Budget(minutes=0, narrow=True), tmp_path)
+    assert trained.steps == 24
     assert len(trained.curve) >= 8
     best = min(trained.curve, key=lambda entry: entry[1])
     assert trained.best_step == best[0]

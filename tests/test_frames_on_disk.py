@@ -30,7 +30,7 @@ def test_frames_on_disk_are_those_in_memory(frames: list[Frame], tmp_path: Path)
 
 
 def test_nothing_of_a_frame_on_disk_stays_in_memory(frames: list[Frame], tmp_path: Path) -> None:
-    held = HeldFrames((KeptFrame.keep(frames[0], tmp_path / "a.npy"),))
+    held = HeldFrames((KeptFrame.keep(frames[0], tmp_path / "a.dn"),))
     assert held[0].dn is not held[0].dn
     assert held[0].dn.base is not None  # a map of the file
 
@@ -48,5 +48,5 @@ def test_a_series_waits_where_it_is_told_and_goes_when_it_is_discarded(frames: l
 
 
 def test_a_disk_that_refuses_is_named(frames: list[Frame], tmp_path: Path) -> None:
-    with pytest.raises(OutputError, match=r"no\.npy: cannot be written"):
-        KeptFrame.keep(frames[0], tmp_path / "nowhere" / "no.npy")
+    with pytest.raises(OutputError, match=r"no\.dn: cannot be written"):
+        KeptFrame.keep(frames[0], tmp_path / "nowhere" / "no.dn")

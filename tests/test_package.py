@@ -19,7 +19,7 @@ SUBPACKAGES = {
     "frame": "exposure mosaic geometry frame srgb synthetic",
     "sensor": "identity intervals moments noise_model row_noise photon_transfer channel_fit single_image "
     "noise_structure fixed_pattern dark_frame prnu_from_scenes defects hot_photosites verdict",
-    "io": "tags limits tiff_directories containers dng_header metadata raw tone_curve picture read pairs preview "
+    "io": "tags limits tiff_directories containers metadata dng_header raw tone_curve picture read pairs preview "
     "sidecars tiff_writer dng tiff_png exiftool write noise_profile_export emva1288",
     "burst": "frames_on_disk grouping alignment motion flicker checks series_verdict burst moved_frames merging store "
     "darks one_sensor accepted flats",

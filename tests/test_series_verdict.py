@@ -102,7 +102,10 @@ def test_the_whole_way_through_dng_files(tmp_path: Path) -> None:
     assert check_series(series, limit=4)[0].left_out == 2
 
 
-@pytest.mark.parametrize("scene", [f"kodim0{k}_iso{iso}" for k in (1, 2, 3) for iso in (1600, 6400)])
+SLOW = [pytest.param(name, marks=pytest.mark.slow) for name in ("kodim01_iso6400", "kodim02_iso1600")]
+
+
+@pytest.mark.parametrize("scene", ["kodim02_iso6400", "kodim03_iso1600", *SLOW])  # the other two: test_cli_output.py
 def test_simulated_canon_bursts_lose_exactly_the_three_faulty_frames(shared_data: Path, scene: str) -> None:
     (verdict,) = judge(shared_data / "sim_canon700d" / scene)
     assert verdict.accepted

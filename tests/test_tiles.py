@@ -54,8 +54,7 @@ def run(net, image, cfa="RGGB", profile=PROFILE, low_bands=True, **options):
     )
 
 
-@pytest.mark.parametrize("augment", [False, True])
-@pytest.mark.parametrize("cfa", ["RGGB", "GBRG"])
+@pytest.mark.parametrize(("cfa", "augment"), [("RGGB", False), ("GBRG", True)])
 def test_the_result_does_not_depend_on_the_tiles(trained, cfa, augment):
     image = picture()
     whole = run(trained, image, cfa, tile=4096, augment=augment)

@@ -179,8 +179,8 @@ def test_the_paper_preset_trains_saves_and_denoises_rgb_pictures(tmp_path, monke
     # A hundred times the multiply-adds of the fast preset.
     monkeypatch.setattr(validation, "validation_content", lambda: validation_content()[:1])
     rng = np.random.default_rng(0)
-    picture = np.clip(0.5 + 0.3 * np.sin(np.mgrid[:3, :64, :88].sum(0) / 9), 0, 1)
-    info = FrameInfo(domain="rgb", camera=None, cfa=None, height=64, width=88, black_level=(0,) * 3, white_level=255)
+    picture = np.clip(0.5 + 0.3 * np.sin(np.mgrid[:3, :60, :88].sum(0) / 9), 0, 1)
+    info = FrameInfo(domain="rgb", camera=None, cfa=None, height=60, width=88, black_level=(0,) * 3, white_level=255)
     frames = [
         Frame(np.rint(255 * picture + 4 * rng.standard_normal(picture.shape)).clip(0, 255).astype(np.uint8), info, path)
         for path in map(Path, "abc")

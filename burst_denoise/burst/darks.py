@@ -4,14 +4,12 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
-
 from burst_denoise.arrays import Float
 from burst_denoise.burst.frames_on_disk import KeptFrame
 from burst_denoise.burst.grouping import Series, alike, find_sources, group_series, noise_digest
 from burst_denoise.errors import IncompatibleFramesError, InputFileError, TooFewFramesError
 from burst_denoise.frame.exposure import same_exposure, same_setting
-from burst_denoise.frame.frame import Frame, to_linear
+from burst_denoise.frame.frame import Frame
 from burst_denoise.frame.mosaic import Mosaic
 from burst_denoise.io.read import is_video, read_frame
 from burst_denoise.schemas import FrameInfo
@@ -45,7 +43,7 @@ class DarkSet:
     def stacks(self) -> Iterator[Iterator[Float]]:
         """Give each series of frames that was kept, its frames linear, one after another."""
         for series in self.kept:
-            yield (to_linear(np.load(one.place, mmap_mode="r"), one.info) for one in series)
+            yield (one.frame.linear for one in series)
 
 
 def read_darks(inputs: Sequence[Path], keep: Path | None = None) -> list[DarkSet]:
@@ -137,7 +135,7 @@ class DarkFramesMet:
 
     def add(self, frame: Frame) -> None:
         """Keep a dark frame."""
-        self._series[-1].append(KeptFrame.keep(frame, self._folder / f"dark_{len(self):05d}.npy"))
+        self._series[-1].append(KeptFrame.keep(frame, self._folder / f"dark_{len(self):05d}.dn"))
 
     def sets(self, note: Callable[[str], None]) -> list[DarkSet]:
         """Return the frames averaged, those of each sensor, ISO and exposure; ``note`` hears of those too few to be."""
@@ -184,7 +182,7 @@ def _averaged(of_iso: Sequence[Series], keep: Path | None) -> DarkSet:
                 seen.add(digest)
                 count += 1
                 if keep is not None:
-                    place = keep / f"dark_iso{first.info.iso or 0:g}_{len(kept)}_{len(kept[-1]):04d}.npy"
+                    place = keep / f"dark_iso{first.info.iso or 0:g}_{len(kept)}_{len(kept[-1]):04d}.dn"
                     kept[-1].append(KeptFrame.keep(frame, place))
                 yield linear
         _refuse_too_few(count, first.path, first.info.iso)

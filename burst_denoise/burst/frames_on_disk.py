@@ -2,8 +2,9 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from mmap import ACCESS_READ, mmap
 from pathlib import Path
-from typing import Self, overload
+from typing import Any, Self, overload
 
 import numpy as np
 
@@ -19,7 +20,9 @@ class KeptFrame:
     """A decoded frame that waits on disk."""
 
     place: Path
-    """The ``.npy`` file with its DN."""
+    """The file with its DN, and nothing else."""
+    shape: tuple[int, ...]
+    dtype: np.dtype[Any]
     info: FrameInfo
     path: Path
     """The file that it came from."""
@@ -28,13 +31,15 @@ class KeptFrame:
     def keep(cls, frame: Frame, place: Path) -> "KeptFrame":
         """Write a frame to a place; `OutputError` if the disk refuses."""
         with disk_refusals(place):
-            np.save(place, frame.dn)
-        return cls(place, frame.info, frame.path)
+            frame.dn.tofile(place)
+        return cls(place, frame.dn.shape, frame.dn.dtype, frame.info, frame.path)
 
     @property
     def frame(self) -> Frame:
         """The frame, memory-mapped, without what may surround its active area."""
-        return Frame(np.asarray(np.load(self.place, mmap_mode="r")), self.info, self.path)
+        with self.place.open("rb") as file:
+            content = mmap(file.fileno(), 0, access=ACCESS_READ)
+        return Frame(np.frombuffer(content, self.dtype).reshape(self.shape), self.info, self.path)
 
 
 @dataclass(frozen=True)

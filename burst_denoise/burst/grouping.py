@@ -266,7 +266,7 @@ def read_series(
                 darks += 1
                 on_dark(frame)
             else:
-                frames.append(frame if keep is None else KeptFrame.keep(frame, keep / f"{len(frames):04d}.npy"))
+                frames.append(frame if keep is None else KeptFrame.keep(frame, keep / f"{len(frames):04d}.dn"))
     kinds = alike(frames, lambda one, first: not _differences(one.info, first.info))
     largest = max(kinds, key=len, default=[])
     others = [frame for kind in kinds if kind is not largest for frame in kind]

@@ -13,8 +13,9 @@ import numpy.typing as npt
 import tifffile
 
 from burst_denoise.arrays import Float, UInt16
+from burst_denoise.io.metadata import processing_note_of
 from burst_denoise.io.tags import DNG_TAGS, FieldType, Tag
-from burst_denoise.io.tiff_directories import DAMAGE, main_directories
+from burst_denoise.io.tiff_directories import DAMAGE, whole_directories
 from burst_denoise.schemas import DngTag, NoiseProfile
 
 __all__ = ["Area", "BlackLevels", "DngHeader", "read_dng_header"]
@@ -104,6 +105,8 @@ class DngHeader:
     """From the tag of that name, of unknown ISO; None where there is none that makes sense."""
     noise_reduction: float
     """NoiseReductionApplied, 0 to 1; 0 where that is unknown."""
+    note: str
+    """The `processing_note`, if this program made the file."""
     unread: str | None
     """Why its photosites are not read here, and what to do; None if they are."""
 
@@ -120,16 +123,22 @@ class DngHeader:
             _black_levels(mosaic),
             _noise_profile(mosaic) or _noise_profile(first),
             float(_levels(mosaic, Tag.NOISE_REDUCTION_APPLIED)[0]),
+            processing_note_of(first),
             _unread(first, mosaic),
         )
 
 
-def read_dng_header(path: Path) -> DngHeader | None:
+def read_dng_header(path: Path, max_megapixels: float) -> DngHeader | None:
     """Return what the directories of a DNG say, or None when the file is not a DNG.
 
     The colour tags are in the first directory, those of the mosaic in its own, which may be a sub-directory.
+
+    Raises
+    ------
+    InputFileError
+        If it is no whole file, or claims more megapixels.
     """
-    with main_directories(path) as pages:
+    with whole_directories(path, max_megapixels) as pages:
         return DngHeader.of(*pages) if pages and Tag.DNG_VERSION in pages[0].tags else None
 
 

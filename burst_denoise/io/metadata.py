@@ -8,6 +8,8 @@ from fractions import Fraction
 from pathlib import Path
 from typing import Self
 
+import tifffile
+
 from burst_denoise.io.containers import read_tags
 from burst_denoise.io.tags import GREATER_SENSITIVITIES, LENS_TAGS, SHOT_TAGS, Tag
 from burst_denoise.io.tiff_directories import main_directories
@@ -24,6 +26,7 @@ __all__ = [
     "is_denoised",
     "possible",
     "processing_note",
+    "processing_note_of",
     "read_exif",
 ]
 
@@ -155,8 +158,13 @@ def processing_note(path: Path) -> str:
     if path.suffix.lower() not in {".dng", ".tif", ".tiff"} or not path.is_file():
         return ""
     with main_directories(path) as pages:
-        told = [pages[0].tags.valueof(code, default="") for code in NOTE_TAGS] if pages else []
-    return next((str(text) for text in told if DENOISED_MARK in str(text)), "")
+        return processing_note_of(pages[0]) if pages else ""
+
+
+def processing_note_of(first: tifffile.TiffPage) -> str:
+    """Return the `processing_note` that the first directory of a file holds."""
+    told = (str(first.tags.valueof(code, default="")) for code in NOTE_TAGS)
+    return next((text for text in told if DENOISED_MARK in text), "")
 
 
 def _seconds(date: str | None, fraction: str | None) -> float | None:

@@ -20,9 +20,8 @@ from burst_denoise.frame.frame import Frame, RawBorder
 from burst_denoise.frame.mosaic import BAYER_PHASES, Mosaic
 from burst_denoise.io.dng_header import Area, DngHeader, read_dng_header
 from burst_denoise.io.limits import MAX_MEGAPIXELS, refuse_claim
-from burst_denoise.io.metadata import UNKNOWN_CAMERA, Exif, Header, possible, processing_note, read_exif
+from burst_denoise.io.metadata import UNKNOWN_CAMERA, Exif, Header, possible, read_exif
 from burst_denoise.io.tags import D65, FieldType, Tag
-from burst_denoise.io.tiff_directories import refuse_incomplete
 from burst_denoise.schemas import DngTag, FrameInfo
 
 __all__ = ["RAW_SUFFIXES", "develop", "read_raw", "read_raw_header"]
@@ -72,8 +71,8 @@ def read_raw(path: Path, *, max_megapixels: float = MAX_MEGAPIXELS) -> Frame:
         if raised is not None:
             dn[:] = np.minimum(dn.astype(np.uint32) + raised, LARGEST_DN)
         border = RawBorder(whole, area.top, area.left) if dn.shape != whole.shape else None
-        reduction = 0.0 if dng is None else dng.noise_reduction
-        return Frame(dn, info, path, border, processing_note(path), reduction)
+        note, reduction = ("", 0.0) if dng is None else (dng.note, dng.noise_reduction)
+        return Frame(dn, info, path, border, note, reduction)
 
 
 def read_raw_header(path: Path, *, max_megapixels: float = MAX_MEGAPIXELS) -> Header:
@@ -163,8 +162,7 @@ def _opened(path: Path, max_megapixels: float) -> Iterator[tuple[rawpy.RawPy, Dn
     """Open a raw file without decoding it, and name what is wrong with it, then or later, as an `InputFileError`."""
     if path.suffix.lower() == ".gpr" and path.is_file():
         raise InputFileError(f"{path}: GoPro GPR is not read here; convert it to DNG (gpr_tools, Adobe DNG Converter)")
-    refuse_incomplete(path, max_megapixels)
-    dng = read_dng_header(path)
+    dng = read_dng_header(path, max_megapixels)
     if dng is not None and dng.unread is not None:
         raise InputFileError(f"{path}: {dng.unread}")
     try:

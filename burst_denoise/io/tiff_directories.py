@@ -16,13 +16,13 @@ from burst_denoise.errors import InputFileError
 from burst_denoise.io.limits import refuse_claim, refuse_special_file
 from burst_denoise.io.tags import Tag
 
-__all__ = ["DAMAGE", "TIFF_HEADS", "main_directories", "refuse_incomplete", "silenced"]
+__all__ = ["DAMAGE", "TIFF_HEADS", "main_directories", "refuse_incomplete", "silenced", "whole_directories"]
 
 DAMAGE = (ValueError, LookupError, TypeError, AttributeError, ArithmeticError, struct.error)
 """What the parsers raise on damaged directories."""
 
-TIFF_HEADS = (b"II*\0", b"MM\0*")
-"""How a TIFF begins, and many a raw format made from it."""
+TIFF_HEADS = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
+"""How a TIFF begins, and many a raw format made from it; the last two are BigTIFF."""
 
 SIZED = frozenset((".dng", ".tif", ".tiff"))
 """Suffixes of TIFFs that say how they are packed; raw formats of makers may have a way of their own."""
@@ -76,10 +76,17 @@ def _pages(tiff: tifffile.TiffFile) -> list[tifffile.TiffPage]:
 
 
 def refuse_incomplete(path: Path, max_megapixels: float) -> None:
-    """Raise `InputFileError` unless ``path`` is a readable file with something in it, a TIFF (DNG, CR2, NEF) all of it.
+    """Raise `InputFileError` unless ``path`` is a whole file: see `whole_directories`."""
+    with whole_directories(path, max_megapixels):
+        pass
 
-    LibRaw and OpenCV fill what is missing at the end of some truncated files with zeros, without an error. No image of
-    a TIFF, and no tile of one, may claim more megapixels than are to be read.
+
+@contextlib.contextmanager
+def whole_directories(path: Path, max_megapixels: float) -> Iterator[list[tifffile.TiffPage]]:
+    """Give the `main_directories` of a readable file with something in it, of which all is there; none of no TIFF.
+
+    LibRaw and OpenCV fill what is missing at the end of some truncated TIFFs (DNG, CR2, NEF) with zeros, without an
+    error. No image of a TIFF, and no tile of one, may claim more megapixels than are to be read.
     """
     refuse_special_file(path)
     try:
@@ -90,17 +97,20 @@ def refuse_incomplete(path: Path, max_megapixels: float) -> None:
         raise InputFileError(f"{path}: cannot be read ({error.strerror}); check its name and rights") from error
     if size == 0:
         raise InputFileError(f"{path}: is empty (0 bytes); copy it from the camera again")
-    if head in TIFF_HEADS:
-        with _directories(path) as pages:
-            try:
-                for page in pages:
-                    refuse_claim(path, page.imagelength, page.imagewidth, max_megapixels)
-                    refuse_claim(path, page.tilelength, page.tilewidth, max_megapixels)
-                missing = _missing(pages[-1], size, sized=path.suffix.lower() in SIZED)
-            except DAMAGE:
-                missing = CUT_OFF
+    if head not in TIFF_HEADS:
+        yield []
+        return
+    with _directories(path) as pages:
+        try:
+            for page in pages:
+                refuse_claim(path, page.imagelength, page.imagewidth, max_megapixels)
+                refuse_claim(path, page.tilelength, page.tilewidth, max_megapixels)
+            missing = _missing(pages[-1], size, sized=path.suffix.lower() in SIZED)
+        except DAMAGE:
+            missing = CUT_OFF
         if missing:
             raise InputFileError(f"{path}: is truncated ({missing}); copy it from the camera again")
+        yield [pages[0], pages[-1]]
 
 
 def _missing(page: tifffile.TiffPage, size: int, *, sized: bool) -> str:

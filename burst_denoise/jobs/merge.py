@@ -175,7 +175,7 @@ class _SeriesFiles(Listener):
         self.first[verdict.series] = next(frame.path for frame, of in found if of.accepted)
         apart = [frame for frame, of in found if of.reasons == ("shift",)]
         self._moved[verdict.series] = [
-            KeptFrame.keep(frame, self._folder / f"{len(self._moved)}-{number}.npy")
+            KeptFrame.keep(frame, self._folder / f"{len(self._moved)}-{number}.dn")
             for number, frame in enumerate(apart)
         ]
 
