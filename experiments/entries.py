@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import NamedTuple
@@ -130,8 +130,13 @@ def _classical(comparison: Comparison, budget: Budget, work: Path) -> list[Made]
     return [Made(Row(name, comparison.name, scores)) for name, scores in comparison.test.baselines().items()]
 
 
+def _long_enough(budget: Budget, system: System) -> Budget:
+    """Return the budget; that of a quick proof with the steps that the system needs to show that it learns."""
+    return replace(budget, least_steps=max(budget.least_steps, system.proof_steps)) if budget.narrow else budget
+
+
 def _trained(system: System, comparison: Comparison, budget: Budget, work: Path) -> list[Made]:
-    trained = train_system(system, comparison.data, budget, work)
+    trained = train_system(system, comparison.data, _long_enough(budget, system), work)
     parameters, kmac = complexity(trained.network)
     test = comparison.test
     row = partial(

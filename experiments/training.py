@@ -9,7 +9,7 @@ import hashlib
 import json
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -112,8 +112,7 @@ def train_system(system: System, data: DataSet, budget: Budget, work: Path, seed
         fit(copy.deepcopy(network), batches, system.loss, steps, on_step=lambda _: clock.append(time.process_time()))
         return (clock[-1] - clock[WARM_UP_STEPS]) / TIMED_STEPS
 
-    least_steps = max(budget.least_steps, system.proof_steps if budget.narrow else 0)
-    steps, _ = planned_steps(work, replace(budget, least_steps=least_steps), seconds_per_step)
+    steps, _ = planned_steps(work, budget, seconds_per_step)
     every = max(1, steps // VALIDATIONS)
     clock = [time.process_time()]
 

@@ -37,7 +37,7 @@ def burst(scene: str, iso: float, seed: int, faults: dict[int, Fault], n: int = 
 
 
 @pytest.mark.parametrize(("iso", "cfa"), [(100, "RGGB"), (1600, "GRBG"), (6400, "GBRG"), (12800, "BGGR")])
-@pytest.mark.parametrize("scene", ["cup", pytest.param("portrait", marks=pytest.mark.slow)])
+@pytest.mark.parametrize("scene", SCENES)
 def test_every_fault_gets_exactly_its_reason(scene: str, iso: float, cfa: str) -> None:
     found = burst(scene, iso, seed=int(iso) % 7, faults=FAULTS, cfa=cfa)
     assert found.reasons == [EXPECTED.get(k) for k in range(12)], found.details

@@ -11,6 +11,7 @@ from torch import nn
 
 from burst_denoise.model.fit import Checkpoint, FitSettings, fit
 from experiments.procedural_noise import bundled_pictures, gaussian_noise, noise_data
+from experiments.rows import parameter_count
 from experiments.systems.gan import (
     GAN,
     GAN_BCE,
@@ -112,9 +113,11 @@ def test_the_turn_goes_on_where_a_training_stopped(tmp_path):
         torch.testing.assert_close(stopped[name], value, rtol=0, atol=0)
 
 
-@pytest.mark.parametrize("narrow", [True, False])
-def test_the_generators_are_those_of_the_source(narrow):
-    generator = GAN.build(narrow).generator
+@pytest.mark.parametrize(("narrow", "count"), [(True, 7_466_024), (False, 29_629_616)])
+def test_the_generators_are_those_of_the_source(narrow, count):
+    network = GAN.build(narrow)
+    assert parameter_count(network) == count
+    generator = network.generator
     filters = [layer.out_channels for layer in generator.encoder if isinstance(layer, nn.Conv2d)]
     dense = generator.encoder[-1]
     assert filters == ([32, 64] if narrow else [256, 128, 64])

@@ -74,6 +74,7 @@ def test_the_skip_network_has_its_published_size() -> None:
         count += convolution(1, inputs, 4) + 2 * 4  # short cut
         count += 2 * 132 + normalised(132, 128) + convolution(1, 128, 128) + 2 * 128  # up
     assert parameters(skip_net(narrow=False)) == count == 2_217_831
+    assert parameters(skip_net(narrow=True)) == 572_827
 
 
 @pytest.mark.parametrize("system", SYSTEMS, ids=lambda system: system.name)

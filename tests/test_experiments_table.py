@@ -19,12 +19,13 @@ from burst_denoise.frame.synthetic import SyntheticCamera, shoot
 from burst_denoise.schemas import NoiseProfile
 from experiments.burst_pictures import half_size, picture_burst, scene_name, series_data_set, split_by_scene
 from experiments.crops import crop_of, crops_of, kept_crops, save_crops
-from experiments.entries import NOISE_SYSTEMS, PAIR_SYSTEMS, SERIES_SYSTEMS, Comparison, Made, entries
+from experiments.entries import NOISE_SYSTEMS, PAIR_SYSTEMS, SERIES_SYSTEMS, Comparison, Made, _long_enough, entries
 from experiments.pair_pictures import PairTest, pair_data_set
 from experiments.paper_figures import draw_figures
 from experiments.pictures import DataSet, Scene, decoded, encoded, noise_std, random_crops, random_pairs
 from experiments.rows import Row, complexity, kept_rows, markdown, row_file, save_rows
 from experiments.scoring import SeriesTest, true_errors
+from experiments.systems.cbdnet import CBDNET
 from experiments.systems.one_camera_pairs import TILES_28
 from experiments.systems.paper import NOISE2NOISE, PAPER, REACH, augmented, on_a_grid, valid_mse
 from experiments.systems.system import System, whole_picture
@@ -183,9 +184,16 @@ def test_a_budget_becomes_steps_once(tmp_path: Path):
     assert planned_steps(tmp_path / "other", Budget(minutes=0.01, least_steps=100), lambda: 0.5)[0] == 100
 
 
+def test_a_quick_proof_takes_the_steps_that_a_system_needs_and_no_other_training_does():
+    assert [_long_enough(Budget(1, 100, narrow=True), system).least_steps for system in (TILES_28, CBDNET)] == [
+        100,
+        800,
+    ]
+    assert _long_enough(Budget(15, 100), CBDNET) == Budget(15, 100)
+
+
 def test_training_keeps_the_best_validated_weights_and_tells_what_it_took(comparison: Comparison, tmp_path: Path):
-    system = replace(TILES_28, proof_steps=24)
-    trained = train_system(system, comparison.data, Budget(minutes=0, narrow=True), tmp_path)
+    trained = train_system(TILES_28, comparison.data, Budget(minutes=0, least_steps=24, narrow=True), tmp_path)
     assert trained.steps == 24
     assert len(trained.curve) >= 8
     best = min(trained.curve, key=lambda entry: entry[1])

@@ -25,6 +25,16 @@ def write(target: Path, text: str, *, failing: BaseException | None = None, over
             raise failing
 
 
+def test_what_was_written_is_on_the_disk_before_it_has_its_name_and_then_the_name_is(tmp_path: Path, monkeypatch):
+    flushed = []
+    monkeypatch.setattr(os, "fsync", lambda handle: flushed.append((os.fstat(handle).st_ino, names_in(tmp_path))))
+    write(tmp_path / "a.dng", "whole")
+    (content, before), (folder, after) = flushed
+    assert (content, folder) == ((tmp_path / "a.dng").stat().st_ino, tmp_path.stat().st_ino)
+    assert "a.dng" not in before
+    assert after == ["a.dng"]
+
+
 def test_a_file_appears_under_its_name_when_all_went_well(tmp_path: Path):
     target = tmp_path / "new" / "folder" / "a.dng"
     with atomic_write(target) as aside:

@@ -140,7 +140,7 @@ def test_real_jpegs(shared_data: Path):
 
 
 @pytest.mark.parametrize(
-    "name", ["a.jpg", "progressive.jpg", "a.bmp", "a.png", "deep.png", "plain.tif", "zlib.tif", "lzw.tif"]
+    "name", ["a.jpg", "progressive.jpg", "a.bmp", "a.png", "deep.png", "plain.tif", "big.tif", "zlib.tif", "lzw.tif"]
 )
 def test_a_truncated_picture_is_refused_wherever_it_ends(tmp_path: Path, capfd: pytest.CaptureFixture[str], name: str):
     values = cv2.GaussianBlur(random_values((90, 120, 3), np.uint16), (0, 0), 2)
@@ -152,8 +152,15 @@ def test_a_truncated_picture_is_refused_wherever_it_ends(tmp_path: Path, capfd: 
     elif name.endswith((".png", ".bmp")):
         write(path, values if name == "deep.png" else (values // 257).astype(np.uint8))
     else:
-        packing = None if name == "plain.tif" else path.stem
-        tifffile.imwrite(path, values, photometric="rgb", compression=packing, predictor=packing is not None)
+        packing = None if name in ("plain.tif", "big.tif") else path.stem
+        tifffile.imwrite(
+            path,
+            values,
+            photometric="rgb",
+            compression=packing,
+            predictor=packing is not None,
+            bigtiff=name == "big.tif",
+        )
     data = path.read_bytes()
     read_picture(path)
     for cut in {1, 2, 3, 7, 8, 20, 60, 150, *np.linspace(200, len(data) - 1, 40).astype(int).tolist()}:

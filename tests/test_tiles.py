@@ -54,12 +54,13 @@ def run(net, image, cfa="RGGB", profile=PROFILE, low_bands=True, **options):
     )
 
 
-@pytest.mark.parametrize(("cfa", "augment"), [("RGGB", False), ("GBRG", True)])
+@pytest.mark.parametrize("augment", [False, True])
+@pytest.mark.parametrize("cfa", ["RGGB", "GBRG"])
 def test_the_result_does_not_depend_on_the_tiles(trained, cfa, augment):
-    image = picture()
+    image = picture(138, 151)
     whole = run(trained, image, cfa, tile=4096, augment=augment)
     assert np.abs(whole - image).max() > 0.01
-    for tile in (128, 256):
+    for tile in (64, 128):
         assert np.abs(run(trained, image, cfa, tile=tile, augment=augment) - whole).max() < 1e-5
 
 

@@ -133,7 +133,7 @@ CBDNET = System(
     loss=cbdnet_loss,
     learning_rate=LEARNING_RATE,
     residual=True,
-    proof_steps=800,  # on pictures with little noise it copies its input for the first 500
+    proof_steps=800,  # on pictures with little noise it copies its input for the first 300 to 500
 )
 CBDNET_MSE = System(
     name="CBDNet, MSE alone",

@@ -104,5 +104,5 @@ RIDNET = System(
     loss=mean_absolute_error,
     learning_rate=1e-3,
     residual=True,
-    proof_steps=800,  # on pictures with little noise it copies its input for the first 400
+    proof_steps=800,  # on pictures with little noise it copies its input for the first 300 to 500
 )

@@ -66,7 +66,7 @@ class System:
     residual: bool = False
     """The network predicts a change of its input and so starts near the noisy picture."""
     proof_steps: int = 0
-    """Steps that a narrowed network has in any case, whatever the minutes of a quick proof buy."""
+    """Steps that a quick proof of it takes at least, whatever its minutes buy."""
     averaged: bool = False
     """Learns means of noisy values; see `experiments.pictures.decoded`."""
     denoise: Callable[[nn.Module, Float], Float] = whole_picture
