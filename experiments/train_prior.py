@@ -190,7 +190,7 @@ def _revive(network: torch.nn.Module, average: torch.nn.Module, planes: torch.Te
         block.first.register_forward_hook(lambda _layer, _input, y: silent.append(y.amax((0, 2, 3)) <= 0))
         for block, _ in pairs
     ]
-    with torch.autocast(planes.device.type, compute_dtype(planes.device)):
+    with autocast(planes.device, compute_dtype(planes.device)):
         network(planes)
     for hook in hooks:
         hook.remove()

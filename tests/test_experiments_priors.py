@@ -1,5 +1,7 @@
 """Training of the priors: random scenes and cameras, a network grown from a smaller one, samples from a teacher."""
 
+import copy
+
 import numpy as np
 import pytest
 import torch
@@ -13,7 +15,7 @@ from experiments.random_cameras import Sensors, exposed, training_batch
 from experiments.random_scenes import Shares, clean_planes
 from experiments.sample_folder import made_by, sample_folder
 from experiments.teacher import taught_batch
-from experiments.train_prior import grow
+from experiments.train_prior import _revive, grow
 
 PICTURES = [np.random.default_rng(0).integers(0, 256, (150, 170, 3), np.uint8)]
 PLANES = {"bayer": 4, "mono": 1, "rgb": 3}
@@ -79,6 +81,23 @@ def test_a_network_grown_from_a_smaller_one_does_the_same_and_learns_with_all_it
     large(planes).square().sum().backward()
     for block in (large.fine_in[0], large.coarse[2], large.fine_out[1]):
         assert (block.second.weight.grad.abs().amax((2, 3)) > 0).float().mean() > 0.4
+
+
+def test_channels_that_are_silent_everywhere_are_drawn_anew_and_the_result_stays():
+    torch.manual_seed(0)
+    network = TwoScaleNet(4, Size((8, 8), (1, 1, 1)))
+    torch.nn.init.normal_(network.tail.weight, 0, 0.1)
+    planes = torch.randn(2, 4, 32, 32)
+    block = network.coarse[0]
+    with torch.no_grad():
+        block.first.bias[:] = 1
+        block.first.bias[3] = -1e6
+        torch.nn.init.normal_(block.second.weight, 0, 0.1)
+        before = network(planes)
+    assert _revive(network, copy.deepcopy(network), planes) == 1
+    assert block.first.bias[3] == 0
+    with torch.no_grad():
+        torch.testing.assert_close(network(planes), before, rtol=0, atol=1e-6)
 
 
 def test_samples_of_another_teacher_are_refused(tmp_path):

@@ -185,10 +185,8 @@ def test_a_budget_becomes_steps_once(tmp_path: Path):
 
 
 def test_a_quick_proof_takes_the_steps_that_a_system_needs_and_no_other_training_does():
-    assert [_long_enough(Budget(1, 100, narrow=True), system).least_steps for system in (TILES_28, CBDNET)] == [
-        100,
-        800,
-    ]
+    proof = Budget(1, 100, narrow=True)
+    assert [_long_enough(proof, system).least_steps for system in (TILES_28, CBDNET)] == [100, 800]
     assert _long_enough(Budget(15, 100), CBDNET) == Budget(15, 100)
 
 

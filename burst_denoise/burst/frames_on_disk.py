@@ -22,6 +22,7 @@ class KeptFrame:
     place: Path
     """The file with its DN, and nothing else."""
     shape: tuple[int, ...]
+    """Of the DN, as is their type."""
     dtype: np.dtype[Any]
     info: FrameInfo
     path: Path
